@@ -1,0 +1,100 @@
+//! Dense indices of users and items, and the table that maps them to the identifiers of the data set.
+
+use std::collections::HashMap;
+
+/// Row of a user in every matrix of one data set, `0..n_users`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserIx(pub u32);
+
+/// Column of an item in every matrix of one data set, `0..n_items`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemIx(pub u32);
+
+impl UserIx {
+    /// The index as a `usize`, for slices.
+    pub fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl ItemIx {
+    /// The index as a `usize`, for slices.
+    pub fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The identifiers of one kind (users or items) in index order.
+///
+/// Identifiers that are all whole numbers are ordered as numbers, others as text. So
+/// "the lower item id first", the tie rule of every ranking, is the order of the indices.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ids {
+    names: Vec<String>,
+    index: HashMap<String, u32>,
+}
+
+impl Ids {
+    /// Sorts and deduplicates `names`.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let mut names: Vec<String> = names.into_iter().collect();
+        let numbers: Option<Vec<u64>> = names.iter().map(|n| whole_number(n)).collect();
+        if numbers.is_some() {
+            names.sort_by_key(|n| whole_number(n));
+        } else {
+            names.sort();
+        }
+        names.dedup();
+        let index = names.iter().enumerate().map(|(ix, n)| (n.clone(), ix as u32)).collect();
+        Self { names, index }
+    }
+
+    /// How many identifiers there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The index of `name`, if it is known.
+    pub fn index_of(&self, name: &str) -> Option<u32> {
+        self.index.get(name).copied()
+    }
+
+    /// The identifier at `index`. Panics when it is out of range: indices only come from this table.
+    pub fn name(&self, index: u32) -> &str {
+        &self.names[index as usize]
+    }
+
+    /// All identifiers in index order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+/// `"007"` and `"+7"` are text: they would not come back as they were.
+fn whole_number(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numeric_ids_are_ordered_as_numbers() {
+        let ids = Ids::new(["10", "9", "2", "9"].map(String::from));
+        assert_eq!(ids.names(), ["2", "9", "10"]);
+        assert_eq!(ids.index_of("10"), Some(2));
+    }
+
+    #[test]
+    fn one_textual_id_makes_all_textual() {
+        let ids = Ids::new(["10", "9", "a"].map(String::from));
+        assert_eq!(ids.names(), ["10", "9", "a"]);
+    }
+}

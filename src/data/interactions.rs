@@ -1,0 +1,190 @@
+//! Interactions as a sparse users × items matrix, the form every model and metric reads.
+
+use super::ids::{ItemIx, UserIx};
+
+/// One rating (or click, with rating 1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interaction {
+    pub user: UserIx,
+    pub item: ItemIx,
+    pub rating: f32,
+    /// Seconds since 1970; 0 where the data set has no times.
+    pub timestamp: i64,
+}
+
+/// Users × items in compressed rows; the items of a row are in ascending order and distinct.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interactions {
+    n_items: usize,
+    indptr: Vec<usize>,
+    items: Vec<u32>,
+    ratings: Vec<f32>,
+    timestamps: Vec<i64>,
+}
+
+impl Interactions {
+    /// Builds the matrix from interactions in any order.
+    /// Of several with one (user, item) the last in `rows` is kept: readers have refused or
+    /// resolved duplicates before.
+    pub fn new(n_users: usize, n_items: usize, rows: &[Interaction]) -> Self {
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        order.sort_by_key(|&at| (rows[at as usize].user, rows[at as usize].item, at));
+        let mut matrix = Self {
+            n_items,
+            indptr: Vec::with_capacity(n_users + 1),
+            items: Vec::with_capacity(rows.len()),
+            ratings: Vec::with_capacity(rows.len()),
+            timestamps: Vec::with_capacity(rows.len()),
+        };
+        matrix.indptr.push(0);
+        let mut last = None;
+        for at in order {
+            let row = rows[at as usize];
+            while matrix.indptr.len() <= row.user.at() {
+                matrix.indptr.push(matrix.items.len());
+            }
+            if last == Some((row.user, row.item)) {
+                let end = matrix.items.len() - 1;
+                matrix.ratings[end] = row.rating;
+                matrix.timestamps[end] = row.timestamp;
+                continue;
+            }
+            last = Some((row.user, row.item));
+            matrix.items.push(row.item.0);
+            matrix.ratings.push(row.rating);
+            matrix.timestamps.push(row.timestamp);
+        }
+        matrix.indptr.resize(n_users + 1, matrix.items.len());
+        matrix
+    }
+
+    /// Number of rows.
+    pub fn n_users(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    /// Number of columns.
+    pub fn n_items(&self) -> usize {
+        self.n_items
+    }
+
+    /// Number of stored interactions.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether no interaction is stored.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Items of `user` in ascending order.
+    pub fn items_of(&self, user: UserIx) -> &[u32] {
+        &self.items[self.range(user)]
+    }
+
+    /// Ratings of `user`, aligned with [`items_of`](Self::items_of).
+    pub fn ratings_of(&self, user: UserIx) -> &[f32] {
+        &self.ratings[self.range(user)]
+    }
+
+    /// Timestamps of `user`, aligned with [`items_of`](Self::items_of).
+    pub fn timestamps_of(&self, user: UserIx) -> &[i64] {
+        &self.timestamps[self.range(user)]
+    }
+
+    /// Whether `user` has interacted with `item`.
+    pub fn contains(&self, user: UserIx, item: ItemIx) -> bool {
+        self.items_of(user).binary_search(&item.0).is_ok()
+    }
+
+    /// Row starts, `n_users + 1` long.
+    pub fn indptr(&self) -> &[usize] {
+        &self.indptr
+    }
+
+    /// Columns of all rows, one after the other.
+    pub fn item_indices(&self) -> &[u32] {
+        &self.items
+    }
+
+    /// Ratings aligned with [`item_indices`](Self::item_indices).
+    pub fn ratings(&self) -> &[f32] {
+        &self.ratings
+    }
+
+    /// All interactions in (user, item) order.
+    pub fn iter(&self) -> impl Iterator<Item = Interaction> + '_ {
+        (0..self.n_users()).flat_map(move |user| {
+            let user = UserIx(user as u32);
+            self.range(user).map(move |at| Interaction {
+                user,
+                item: ItemIx(self.items[at]),
+                rating: self.ratings[at],
+                timestamp: self.timestamps[at],
+            })
+        })
+    }
+
+    /// The interactions that `keep` accepts, in a matrix of the same shape.
+    pub fn filter(&self, mut keep: impl FnMut(&Interaction) -> bool) -> Self {
+        let rows: Vec<Interaction> = self.iter().filter(|row| keep(row)).collect();
+        Self::new(self.n_users(), self.n_items, &rows)
+    }
+
+    /// Items × users: row `i` holds the users of item `i` in ascending order.
+    pub fn transpose(&self) -> Self {
+        let rows: Vec<Interaction> = self
+            .iter()
+            .map(|row| Interaction { user: UserIx(row.item.0), item: ItemIx(row.user.0), ..row })
+            .collect();
+        Self::new(self.n_items, self.n_users(), &rows)
+    }
+
+    /// How many users have interacted with each item, `[n_items]`.
+    pub fn item_counts(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.n_items];
+        for &item in &self.items {
+            counts[item as usize] += 1;
+        }
+        counts
+    }
+
+    fn range(&self, user: UserIx) -> std::ops::Range<usize> {
+        self.indptr[user.at()]..self.indptr[user.at() + 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(triples: &[(u32, u32, f32)]) -> Vec<Interaction> {
+        triples
+            .iter()
+            .map(|&(user, item, rating)| Interaction {
+                user: UserIx(user),
+                item: ItemIx(item),
+                rating,
+                timestamp: 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn rows_come_out_sorted_with_empty_users_kept() {
+        let matrix = Interactions::new(4, 5, &rows(&[(2, 4, 1.0), (0, 3, 2.0), (2, 1, 5.0)]));
+        assert_eq!(matrix.indptr(), [0, 1, 1, 3, 3]);
+        assert_eq!(matrix.items_of(UserIx(2)), [1, 4]);
+        assert_eq!(matrix.ratings_of(UserIx(2)), [5.0, 1.0]);
+        assert!(matrix.contains(UserIx(0), ItemIx(3)));
+        assert!(!matrix.contains(UserIx(1), ItemIx(3)));
+    }
+
+    #[test]
+    fn transposing_twice_gives_the_matrix_back() {
+        let matrix = Interactions::new(3, 4, &rows(&[(0, 1, 1.0), (1, 1, 2.0), (2, 0, 3.0)]));
+        assert_eq!(matrix.transpose().transpose(), matrix);
+        assert_eq!(matrix.transpose().items_of(UserIx(1)), [0, 1]);
+    }
+}

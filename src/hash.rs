@@ -1,0 +1,62 @@
+//! BLAKE3 hashes: of files, of data, of a step's key.
+
+use std::{fmt, fs::File, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+/// A BLAKE3 hash, written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Hash of `bytes`.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self(*blake3::hash(bytes.as_ref()).as_bytes())
+    }
+
+    /// Hash of a value's canonical JSON (`serde_json`, fields in declaration order).
+    pub fn of_json(value: &impl Serialize) -> Self {
+        // invariant: the types hashed here have string keys, so they always serialise
+        Self::of(serde_json::to_vec(value).expect("a plain value serialises"))
+    }
+
+    /// Hash of a file's content.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(path)?)?;
+        Ok(Self(*hasher.finalize().as_bytes()))
+    }
+
+    /// The first 12 digits, for people.
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parsed = blake3::Hash::from_hex(&text).map_err(|error| format!("not a BLAKE3 hash: {text:?} ({error})"))?;
+        Ok(Self(*parsed.as_bytes()))
+    }
+}

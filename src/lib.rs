@@ -1,0 +1,12 @@
+//! assay makes recommender-system papers checkable. The modules, in the order data flows:
+//!
+//! - [`data`]: interactions and catalogue, readers, splits, manifests
+//! - [`model`]: the Recommender trait and the models
+//! - [`report`]: tables, figures and HTML
+//! - [`hash`], [`interrupt`]: what the others share
+
+pub mod data;
+pub mod hash;
+pub mod interrupt;
+pub mod model;
+pub mod report;

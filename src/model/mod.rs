@@ -1,0 +1,62 @@
+//! The [`Recommender`] trait and what fits one.
+
+use std::path::Path;
+
+use crate::{
+    data::{Interactions, UserIx},
+    interrupt::{Interrupt, Interrupted},
+};
+
+/// What a model may learn from. There is no way from here to the test part of a fold.
+#[derive(Clone, Debug)]
+pub struct TrainingData {
+    /// Every rating of the training part, users × items (the validation part is not in it).
+    pub ratings: Interactions,
+    /// The liked ones among `ratings`.
+    pub positives: Interactions,
+    /// The validation part, cut from training; empty where the split has none.
+    pub validation: Interactions,
+}
+
+/// What accompanies a fit: the seed, how to say how far it is, and when to stop.
+pub struct FitContext<'a> {
+    pub seed: u64,
+    pub interrupt: &'a Interrupt,
+    /// Called with (done, of) units of work, e.g. iterations; may be called from any thread.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// One line for the trial's log file.
+    pub log: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Why a model could not be fitted, saved or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The data cannot carry this model; says what to change.
+    #[error("{0}")]
+    Unsuitable(String),
+    /// A number left the range of floats.
+    #[error("{0}")]
+    Diverged(String),
+    #[error("{path}: {source}")]
+    Io { path: std::path::PathBuf, source: std::io::Error },
+    /// A saved model that does not fit the data or is not one.
+    #[error("{path}: {problem}")]
+    Malformed { path: std::path::PathBuf, problem: String },
+}
+
+/// A fitted model: gives every item a score for a user. Higher is better.
+pub trait Recommender: Send + Sync {
+    /// Number of items each user gets a score for.
+    fn n_items(&self) -> usize;
+
+    /// Writes the scores of all items for each of `users` into `scores`,
+    /// row-major `[users.len(), n_items]`. Must not depend on how users are batched
+    /// or on the thread count. Items seen in training get a score like any other:
+    /// leaving them out is the protocol's business.
+    fn score(&self, users: &[UserIx], scores: &mut [f32]);
+
+    /// Writes what [`ModelSpec::load`] needs into the directory `dir`.
+    fn save(&self, dir: &Path) -> Result<(), ModelError>;
+}
