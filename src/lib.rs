@@ -2,10 +2,12 @@
 //!
 //! - [`data`]: interactions and catalogue, readers, splits, manifests
 //! - [`model`]: the Recommender trait and the models
+//! - [`eval`]: protocols, metrics, conventions, slices
 //! - [`report`]: tables, figures and HTML
 //! - [`hash`], [`interrupt`]: what the others share
 
 pub mod data;
+pub mod eval;
 pub mod hash;
 pub mod interrupt;
 pub mod model;
