@@ -25,7 +25,12 @@ impl Digest {
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(path)?)?;
-        Ok(Self(*hasher.finalize().as_bytes()))
+        Ok(Self::from_blake3(hasher.finalize()))
+    }
+
+    /// The hash of an incremental BLAKE3 hasher.
+    pub fn from_blake3(hash: blake3::Hash) -> Self {
+        Self(*hash.as_bytes())
     }
 
     /// The first 12 digits, for people.
@@ -57,6 +62,6 @@ impl TryFrom<String> for Digest {
 
     fn try_from(text: String) -> Result<Self, String> {
         let parsed = blake3::Hash::from_hex(&text).map_err(|error| format!("not a BLAKE3 hash: {text:?} ({error})"))?;
-        Ok(Self(*parsed.as_bytes()))
+        Ok(Self::from_blake3(parsed))
     }
 }

@@ -1,14 +1,23 @@
 //! assay makes recommender-system papers checkable. The modules, in the order data flows:
 //!
+//! - [`spec`]: YAML → Experiment, with errors that point at a line
 //! - [`data`]: interactions and catalogue, readers, splits, manifests
 //! - [`model`]: the Recommender trait and the models
 //! - [`eval`]: protocols, metrics, conventions, slices
-//! - [`report`]: tables, figures and HTML
-//! - [`hash`], [`interrupt`]: what the others share
+//! - [`hash`], [`interrupt`], [`table`]: what the others share
 
+pub mod cli;
 pub mod data;
 pub mod eval;
+pub mod exit;
 pub mod hash;
 pub mod interrupt;
 pub mod model;
+pub mod plan;
+pub mod progress;
 pub mod report;
+pub mod run;
+pub mod spec;
+pub mod stats;
+pub mod store;
+pub mod table;

@@ -1,9 +1,27 @@
-//! Interactions and catalogue: identifiers, sparse matrices, readers, splits, manifests.
+//! Interactions and catalogue: identifiers, sparse matrices, readers, manifests, splits.
 
+mod dataset;
+mod error;
+pub mod fetch;
+mod fold;
 pub mod ids;
 pub mod interactions;
+mod manifest;
+mod readers;
 pub mod relevance;
+pub mod sample;
+mod source;
+mod split;
+mod stats;
 
+pub use dataset::{Catalogue, Dataset, OfficialFold};
+pub use error::DataError;
+pub use fold::{Fold, TestPart, TrainingPart};
 pub use ids::{Ids, ItemIx, UserIx};
 pub use interactions::{Interaction, Interactions};
+pub use manifest::{FileCheck, FileState, Manifest, Manifests};
+pub use readers::{DuplicateRule, ReaderSpec};
 pub use relevance::Relevance;
+pub use source::{DataDirs, DataSource};
+pub use split::{Scheme, SplitSpec, fold_names, split_fold};
+pub use stats::DatasetStats;

@@ -7,7 +7,6 @@ pub struct ScoringPermit {
 }
 
 impl ScoringPermit {
-    #[allow(dead_code)]
     pub(in crate::eval) fn issue() -> Self {
         Self { _private: () }
     }

@@ -1,4 +1,15 @@
-//! The [`Recommender`] trait and what fits one.
+//! The [`Recommender`] trait, and one file for each model.
+
+pub mod als;
+mod dense;
+mod ease;
+mod factors;
+mod files;
+mod item_knn;
+mod popularity;
+mod random;
+mod simd;
+mod spec;
 
 use std::path::Path;
 
@@ -6,6 +17,9 @@ use crate::{
     data::{Interactions, UserIx},
     interrupt::{Interrupt, Interrupted},
 };
+
+pub use als::AlsParams;
+pub use spec::ModelSpec;
 
 /// What a model may learn from. There is no way from here to the test part of a fold.
 #[derive(Clone, Debug)]

@@ -1,0 +1,36 @@
+//! Every error a command can end with, and its exit code.
+
+use crate::{data::DataError, exit::Exit, report::ReportError, spec::Diagnostic, store::StoreError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Spec(#[from] Diagnostic),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] std::io::Error),
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    NoResults(String),
+}
+
+impl CliError {
+    /// The exit code that goes with it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Data(DataError::Interrupted(_)) => Exit::Interrupted,
+            Self::NoResults(_) => Exit::Inconclusive,
+            Self::Report(ReportError::Template(_) | ReportError::Json(_)) | Self::Json(_) => Exit::Bug,
+            _ => Exit::Usage,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The command line: one file a verb. A verb parses, calls the library and prints.
+
+mod completions;
+mod data;
+mod error;
+mod ls;
+mod plan;
+mod report;
+mod results;
+mod run;
+mod schema;
+mod show;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use error::CliError;
+
+use crate::{
+    data::DataDirs,
+    exit::Exit,
+    plan::Plan,
+    spec::Experiment,
+    store::Workspace,
+};
+
+/// Makes recommender-system papers checkable.
+///
+/// A YAML experiment goes in; fitted models, rankings, tables, figures and an HTML report come out,
+/// and anyone can run it again and get the same.
+#[derive(Parser)]
+#[command(name = "assay", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  assay run experiments/quickstart.yaml      run an experiment, print its table, write its report
+  assay plan experiments/quickstart.yaml     what is done, what would run, and why
+  assay results experiments/quickstart.yaml --csv > results.csv
+  assay data list                            data sets and whether they are here
+
+Exit codes: 0 all went well; 1 a gate or check failed; 2 wrong usage, experiment file or data;
+3 results are missing; 4 some trials failed; 75 interrupted, run again to go on; 70 a bug of ours.")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Plan(plan::PlanArgs),
+    Results(results::Results),
+    Table(table::TableArgs),
+    Report(report::ReportArgs),
+    Ls(ls::Ls),
+    Show(show::Show),
+    Data(data::Data),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+}
+
+/// Where steps and runs are kept.
+#[derive(Args, Clone)]
+struct WorkspaceArg {
+    /// Directory of finished steps and runs
+    #[arg(long, value_name = "DIR", env = "ASSAY_WORKSPACE", default_value = ".assay")]
+    workspace: PathBuf,
+}
+
+impl WorkspaceArg {
+    fn open(&self) -> Workspace {
+        Workspace::at(&self.workspace)
+    }
+}
+
+/// Runs the command line; everything a user can do wrong ends in a message and an exit code.
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::Run(args) => args.run(),
+        Verb::Plan(args) => args.run(),
+        Verb::Results(args) => args.run(),
+        Verb::Table(args) => args.run(),
+        Verb::Report(args) => args.run(),
+        Verb::Ls(args) => args.run(),
+        Verb::Show(args) => args.run(),
+        Verb::Data(args) => args.run(),
+        Verb::Schema(args) => args.run(),
+        Verb::Completions(args) => args.run(),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Pass,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit()
+        }
+    }
+}
+
+/// An experiment with its plan.
+fn planned(file: &Path) -> Result<(Experiment, Plan, DataDirs), CliError> {
+    let experiment = Experiment::read(file)?;
+    let dirs = DataDirs::from_env();
+    let plan = Plan::new(&experiment, &dirs)?;
+    Ok((experiment, plan, dirs))
+}
+
+/// Prints to standard output; a reader that went away ends the command quietly.
+fn print(text: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}

@@ -1,0 +1,45 @@
+//! `assay report`
+
+use std::path::PathBuf;
+
+use super::{CliError, WorkspaceArg, planned, print, results::warn_of_missing};
+use crate::{
+    exit::Exit,
+    report::{collect, render},
+    run::RunRecord,
+    store::read_json,
+};
+
+/// Write the HTML report again from what is in the workspace, without running anything
+#[derive(clap::Args)]
+#[command(name = "report", after_help = "Example:
+  assay report experiments/quickstart.yaml --out site")]
+pub struct ReportArgs {
+    /// The experiment file
+    file: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Where the report goes (default: reports/<experiment>)
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let (experiment, plan, _) = planned(&self.file)?;
+        let workspace = self.workspace.open();
+        let collected = collect(&experiment, &plan, &workspace);
+        if collected.rows.is_empty() {
+            return Err(CliError::NoResults(format!(
+                "there is nothing to report yet\n  = help: run `assay run {}` first",
+                self.file.display()
+            )));
+        }
+        let last: Option<RunRecord> =
+            read_json(&workspace.path(&["experiments", &experiment.name, "run.json"])).ok();
+        let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
+        let rendered = render(&experiment, &plan, &workspace, &collected, last.as_ref(), &dir)?;
+        print(&format!("report: {}\n", rendered.index.display()))?;
+        Ok(warn_of_missing(&collected))
+    }
+}

@@ -1,0 +1,65 @@
+//! `assay results`
+
+use std::path::PathBuf;
+
+use super::{CliError, WorkspaceArg, planned, print};
+use crate::{
+    exit::Exit,
+    report::{Collected, collect, csv, json},
+};
+
+/// Print the results as a tidy long table: one row a value
+///
+/// One row for each system, fold, seed, protocol, convention, slice, metric and cutoff, and rows with
+/// the fold `mean`. Where trials are missing, what is there is printed and the exit code is 3.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay results experiments/quickstart.yaml --csv > results.csv
+  assay results experiments/quickstart.yaml --json | jq '.[] | select(.fold == \"mean\")'")]
+pub struct Results {
+    /// The experiment file
+    file: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Comma-separated, the default
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// A JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+impl Results {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let collected = results_of(&self.file, &self.workspace)?;
+        print(&if self.json { json(&collected.rows)? } else { csv(&collected.rows) })?;
+        Ok(warn_of_missing(&collected))
+    }
+}
+
+/// The results of an experiment, of which there must be some.
+pub fn results_of(file: &std::path::Path, workspace: &WorkspaceArg) -> Result<Collected, CliError> {
+    let (experiment, plan, _) = planned(file)?;
+    let collected = collect(&experiment, &plan, &workspace.open());
+    if collected.rows.is_empty() {
+        return Err(CliError::NoResults(format!(
+            "no result of this experiment is in the workspace {}\n  = help: run `assay run {}` first",
+            workspace.workspace.display(),
+            file.display()
+        )));
+    }
+    Ok(collected)
+}
+
+/// Says which trials are missing; the exit code does too.
+pub fn warn_of_missing(collected: &Collected) -> Exit {
+    if collected.missing.is_empty() {
+        return Exit::Pass;
+    }
+    eprintln!(
+        "warning: {} trials have no result and are in no mean: {}",
+        collected.missing.len(),
+        collected.missing.join(", ")
+    );
+    Exit::Inconclusive
+}

@@ -1,0 +1,119 @@
+//! `assay run`
+
+use std::path::PathBuf;
+
+use super::{CliError, WorkspaceArg, planned, print, table::main_table};
+use crate::{
+    exit::Exit,
+    interrupt::Interrupt,
+    progress::reporter,
+    report::{collect, render},
+    run::{Options, run},
+    store::Workspace,
+};
+
+/// Run an experiment, print its table and write its report
+///
+/// What was done before is not done again, also after an interruption (Ctrl-C) or a crash. Several
+/// processes may run the same experiment on one workspace: they share the work.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay run experiments/quickstart.yaml
+  ASSAY_DATA=~/data assay run experiments/ml-100k-baselines.yaml --threads 8
+  assay run experiment.yaml --json | jq 'select(.event == \"step-finished\")'")]
+pub struct Run {
+    /// The experiment file
+    file: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Threads to use in all (default: one for each core)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Memory that fitting may take, in GiB (default: four fifths of what the machine has)
+    #[arg(long, value_name = "GIB")]
+    memory: Option<f64>,
+    /// Where the report goes (default: reports/<experiment>)
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object for each event instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Print only warnings, errors and the table
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Run {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let (experiment, plan, dirs) = planned(&self.file)?;
+        let workspace = Workspace::create(&self.workspace.workspace)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = Options {
+            threads: self.threads.map_or(cores, usize::from),
+            memory_bytes: match self.memory {
+                Some(gib) if gib > 0.0 && gib.is_finite() => (gib * f64::from(1 << 30)) as u64,
+                Some(gib) => {
+                    return Err(CliError::Usage(format!("--memory {gib}: expected a number over 0")));
+                }
+                None => total_memory() / 5 * 4,
+            },
+        };
+        let interrupt = Interrupt::default();
+        stop_on_ctrl_c(&interrupt);
+        let reporter = reporter(self.json, self.quiet);
+        let outcome =
+            run(&experiment, &plan, &dirs, &workspace, &options, &interrupt, &*reporter)?;
+        if outcome.interrupted {
+            eprintln!("interrupted; what is finished is kept, and the same command goes on from there");
+            return Ok(Exit::Interrupted);
+        }
+        let collected = collect(&experiment, &plan, &workspace);
+        let failures = &outcome.record.failures;
+        if !collected.rows.is_empty() {
+            let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
+            let rendered =
+                render(&experiment, &plan, &workspace, &collected, Some(&outcome.record), &dir)?;
+            if !self.json {
+                if let Some(table) = main_table(&collected.rows) {
+                    print(&table)?;
+                }
+                print(&format!("\nreport: {}\n", rendered.index.display()))?;
+            }
+        }
+        if failures.is_empty() {
+            return Ok(Exit::Pass);
+        }
+        let (shown, more) = failures.split_at(failures.len().min(20));
+        eprintln!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
+        for failure in shown {
+            eprintln!("  {}\n    {}", failure.trial, failure.cause.replace('\n', "\n    "));
+        }
+        if !more.is_empty() {
+            eprintln!("  and {} more", more.len());
+        }
+        eprintln!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
+        Ok(Exit::TrialsFailed)
+    }
+}
+
+fn total_memory() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    system.total_memory()
+}
+
+/// The first Ctrl-C lets running steps come to a stop; the second ends at once. Either way nothing
+/// that is finished is lost.
+fn stop_on_ctrl_c(interrupt: &Interrupt) {
+    let interrupt = interrupt.clone();
+    let set = ctrlc::set_handler(move || {
+        if interrupt.is_raised() {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        interrupt.raise();
+        eprintln!("\nstopping; once more to stop at once");
+    });
+    if let Err(error) = set {
+        eprintln!("warning: Ctrl-C will stop at once: {error}");
+    }
+}

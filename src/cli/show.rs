@@ -1,0 +1,120 @@
+//! `assay show`
+
+use super::{CliError, WorkspaceArg, print};
+use crate::{
+    exit::Exit,
+    run::RunRecord,
+    spec::nearest,
+    store::{Record, read_json},
+};
+
+/// Show everything recorded about an experiment's last run, or about a step
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay show quickstart           the last run: experiment text, parameters, machine, versions
+  assay show 3fa9c1               a step by the start of its key
+  assay show 'als u1'             steps by a part of their label")]
+pub struct Show {
+    /// An experiment's name, the start of a step's key, or a part of a step's label
+    what: String,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Print the records as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let workspace = self.workspace.open();
+        let run = workspace.path(&["experiments", &self.what, "run.json"]);
+        if run.is_file() {
+            let run: RunRecord = read_json(&run)?;
+            let text = if self.json { serde_json::to_string_pretty(&run)? } else { run_text(&run) };
+            print(&(text + "\n"))?;
+            return Ok(Exit::Pass);
+        }
+        let records = workspace.records();
+        let found: Vec<&Record> = records
+            .iter()
+            .filter(|record| {
+                (self.what.len() >= 4 && record.key.to_string().starts_with(&self.what))
+                    || record.label.contains(&self.what)
+            })
+            .collect();
+        if found.is_empty() {
+            let near = nearest(&self.what, records.iter().map(|record| record.label.as_str()));
+            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            return Err(CliError::Usage(format!(
+                "nothing in {} is called `{}`{near}\n  = help: `assay ls` lists experiments, `assay plan \
+                 FILE --json` the steps of one",
+                workspace.root().display(),
+                self.what
+            )));
+        }
+        if self.json {
+            print(&(serde_json::to_string_pretty(&found)? + "\n"))?;
+        } else {
+            for record in found {
+                print(&record_text(record))?;
+            }
+        }
+        Ok(Exit::Pass)
+    }
+}
+
+fn run_text(run: &RunRecord) -> String {
+    let machine = &run.machine;
+    let libraries: Vec<String> =
+        machine.libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let revision = match (&machine.revision, machine.dirty) {
+        (Some(revision), Some(true)) => format!("{revision} with uncommitted changes"),
+        (Some(revision), _) => revision.clone(),
+        (None, _) => "not in a repository".into(),
+    };
+    let mut text = format!(
+        "experiment  {}\nrun         {}\nrevision    {revision}\nprogram     assay {} ({})\n\
+         libraries   {}\nmachine     {}, {} cores, {}, {}\nthreads     {}\n\
+         time        {:.1} s wall, {:.1} s processor\npeak memory {:.0} MiB\n\
+         steps       {} done, {} taken over\ndata        {}\n",
+        run.experiment,
+        run.run,
+        machine.assay,
+        machine.program,
+        libraries.join(", "),
+        machine.cpu,
+        machine.cores,
+        machine.os,
+        machine.host,
+        run.threads,
+        run.wall_seconds,
+        run.cpu_seconds,
+        run.peak_memory_bytes as f64 / f64::from(1 << 20),
+        run.steps_done,
+        run.steps_reused,
+        run.data.join(", "),
+    );
+    for failure in &run.failures {
+        text.push_str(&format!("failed      {}: {}\n", failure.trial, failure.cause));
+    }
+    let resolved = serde_yaml::to_string(&run.resolved).unwrap_or_default();
+    text + "\n" + &resolved
+}
+
+fn record_text(record: &Record) -> String {
+    let mut text = format!(
+        "{} {}\n  key      {}\n  wall     {:.2} s, processor {:.2} s, {} threads\n  facts    {}\n  from     {}\n",
+        record.kind,
+        record.label,
+        record.key,
+        record.wall_seconds,
+        record.cpu_seconds,
+        record.threads,
+        record.facts,
+        record.material
+    );
+    for file in &record.files {
+        text.push_str(&format!("  file     {} {} bytes {}\n", file.name, file.bytes, file.blake3.short()));
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! `assay table`
+
+use std::path::PathBuf;
+
+use super::{
+    CliError, WorkspaceArg, print,
+    results::{results_of, warn_of_missing},
+};
+use crate::{
+    exit::Exit,
+    report::{Format, ResultRow, Selection, Table},
+};
+
+/// Print a table of systems against metrics, for a terminal, Markdown, LaTeX or CSV
+#[derive(clap::Args)]
+#[command(name = "table", after_help = "Examples:
+  assay table experiments/ml-100k-baselines.yaml
+  assay table experiments/ml-100k-baselines.yaml --fold u1 --slice 'cold<10' -k 5
+  assay table experiments/ml-100k-baselines.yaml --format latex > table1.tex")]
+pub struct TableArgs {
+    /// The experiment file
+    file: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Candidate protocol (default: the first of the experiment)
+    #[arg(long)]
+    protocol: Option<String>,
+    /// Metric convention (default: the first of the experiment)
+    #[arg(long)]
+    convention: Option<String>,
+    /// Users (default: the first slice of the experiment)
+    #[arg(long)]
+    slice: Option<String>,
+    /// Cutoff (default: 10, or the largest)
+    #[arg(short)]
+    k: Option<usize>,
+    /// A fold's name, or `mean`
+    #[arg(long, default_value = "mean")]
+    fold: String,
+    #[arg(long, value_enum, default_value = "terminal")]
+    format: Format,
+}
+
+impl TableArgs {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let collected = results_of(&self.file, &self.workspace)?;
+        let rows = &collected.rows;
+        let Some(usual) = main_selection(rows) else { return Ok(Exit::Inconclusive) };
+        let selection = Selection {
+            protocol: self.protocol.unwrap_or(usual.protocol),
+            convention: self.convention.unwrap_or(usual.convention),
+            slice: self.slice.unwrap_or(usual.slice),
+            k: self.k.unwrap_or(usual.k),
+            fold: self.fold,
+        };
+        let Some(table) = Table::new(rows, &selection) else {
+            let of = |name: fn(&ResultRow) -> String| {
+                let mut values: Vec<String> = rows.iter().map(name).collect();
+                values.sort();
+                values.dedup();
+                values.join(", ")
+            };
+            return Err(CliError::Usage(format!(
+                "there is no such table\n  = protocols: {}\n  = conventions: {}\n  = slices: {}\n  = \
+                 folds: {}\n  = k: {}",
+                of(|row| row.protocol.clone()),
+                of(|row| row.convention.clone()),
+                of(|row| row.slice.clone()),
+                of(|row| row.fold.clone()),
+                of(|row| format!("{:>4}", row.k)),
+            )));
+        };
+        print(&table.write(self.format))?;
+        Ok(warn_of_missing(&collected))
+    }
+}
+
+/// The first protocol, convention and slice, at k = 10 where there is that cutoff.
+fn main_selection(rows: &[ResultRow]) -> Option<Selection> {
+    let first = rows.first()?;
+    let ten = rows.iter().any(|row| row.k == 10);
+    Some(Selection {
+        protocol: first.protocol.clone(),
+        convention: first.convention.clone(),
+        slice: first.slice.clone(),
+        k: if ten { 10 } else { rows.iter().map(|row| row.k).max()? },
+        fold: "mean".into(),
+    })
+}
+
+/// The table printed after a run.
+pub fn main_table(rows: &[ResultRow]) -> Option<String> {
+    Some(Table::new(rows, &main_selection(rows)?)?.write(Format::Terminal))
+}

@@ -1,0 +1,48 @@
+//! What can be wrong with data: which file, line and field, what was found, what was expected.
+
+use std::{io, path::PathBuf};
+
+/// An error while finding, reading, fetching or splitting data.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+
+    #[error("{}:{line}: {problem}\n  found: {found}\n  expected: {expected}", path.display())]
+    Line { path: PathBuf, line: usize, problem: String, found: String, expected: String },
+
+    #[error("{}: {problem}\n  = help: {help}", path.display())]
+    File { path: PathBuf, problem: String, help: String },
+
+    #[error("unknown data set `{name}`{}\n  = expected one of {}", suggestion(suggested), known.join(", "))]
+    UnknownSet { name: String, suggested: Option<String>, known: Vec<String> },
+
+    #[error("the data set `{name}` is not here: no file {file} under {}\n  = help: {help}", looked.join(", "))]
+    NotFound { name: String, file: String, looked: Vec<String>, help: String },
+
+    #[error("{}: its hash is not the one expected\n  found: sha256 {found}\n  expected: sha256 {expected}\n  = help: {help}", path.display())]
+    HashMismatch { path: PathBuf, found: String, expected: String, help: String },
+
+    #[error("{0}")]
+    Split(String),
+
+    #[error("{url}: {problem}\n  = help: {help}")]
+    Fetch { url: String, problem: String, help: String },
+
+    #[error(transparent)]
+    Manifest(#[from] crate::spec::Diagnostic),
+
+    #[error(transparent)]
+    Interrupted(#[from] crate::interrupt::Interrupted),
+}
+
+fn suggestion(suggested: &Option<String>) -> String {
+    suggested.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+}
+
+impl DataError {
+    /// An input or output error on `path`.
+    pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+}

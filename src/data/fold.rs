@@ -1,0 +1,223 @@
+//! One fold: (train, validation, test), in memory and as a directory of Parquet files.
+//!
+//! The test part can be read only with a [`ScoringPermit`], which only [`crate::eval`] can make.
+
+use std::path::{Path, PathBuf};
+
+use polars::prelude::*;
+
+use super::{DataError, Dataset, Ids, Interaction, Interactions, ItemIx, Relevance, UserIx};
+use crate::{eval::ScoringPermit, hash::Digest, model::TrainingData, table};
+
+const TRAIN: &str = "train.parquet";
+const VALIDATION: &str = "validation.parquet";
+const TEST: &str = "test.parquet";
+const USERS: &str = "users.parquet";
+const ITEMS: &str = "items.parquet";
+
+/// Interactions of a fold before they are checked.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub train: Vec<Interaction>,
+    pub validation: Vec<Interaction>,
+    pub test: Vec<Interaction>,
+}
+
+/// A fold that was just made. Its test part can be written, not read.
+#[derive(Clone, Debug)]
+pub struct Fold {
+    pub name: String,
+    pub users: Ids,
+    pub items: Ids,
+    pub train: Interactions,
+    pub validation: Interactions,
+    test: Interactions,
+}
+
+impl Fold {
+    /// Refuses a fold that has one (user, item) in two parts.
+    pub(super) fn new(name: &str, data: &Dataset, parts: Parts) -> Result<Self, DataError> {
+        let matrix = |rows: &[Interaction]| Interactions::new(data.users.len(), data.items.len(), rows);
+        let train = matrix(&parts.train);
+        let validation = matrix(&parts.validation);
+        for (part, rows) in [("validation", &parts.validation), ("test", &parts.test)] {
+            let leaked = rows.iter().find(|row| {
+                let seen = train.contains(row.user, row.item);
+                seen || (part == "test" && validation.contains(row.user, row.item))
+            });
+            if let Some(row) = leaked {
+                return Err(DataError::Split(format!(
+                    "the fold `{name}` leaks: user `{}` with item `{}` is in its {part} part and in \
+                     its training part",
+                    data.users.name(row.user.0),
+                    data.items.name(row.item.0)
+                )));
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            users: data.users.clone(),
+            items: data.items.clone(),
+            train,
+            validation,
+            test: matrix(&parts.test),
+        })
+    }
+
+    /// Hash of all three parts.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        for part in [&self.train, &self.validation, &self.test] {
+            for row in part.iter() {
+                hasher.update(&row.user.0.to_le_bytes());
+                hasher.update(&row.item.0.to_le_bytes());
+                hasher.update(&row.rating.to_le_bytes());
+                hasher.update(&row.timestamp.to_le_bytes());
+            }
+            hasher.update(b"end");
+        }
+        Digest::from_blake3(hasher.finalize())
+    }
+
+    /// Number of interactions in the test part; what they are stays closed.
+    pub fn test_len(&self) -> usize {
+        self.test.len()
+    }
+
+    /// Writes the fold into the directory `dir`.
+    pub fn write(&self, dir: &Path) -> Result<(), DataError> {
+        for (file, ids, column) in [(USERS, &self.users, "user"), (ITEMS, &self.items, "item")] {
+            let frame = DataFrame::new(ids.len(), vec![Column::new(column.into(), ids.names())]);
+            write(&dir.join(file), frame)?;
+        }
+        for (file, part) in
+            [(TRAIN, &self.train), (VALIDATION, &self.validation), (TEST, &self.test)]
+        {
+            let rows: Vec<Interaction> = part.iter().collect();
+            let column = |name: &str, values: Vec<u32>| Column::new(name.into(), values);
+            let frame = DataFrame::new(
+                rows.len(),
+                vec![
+                    column("user", rows.iter().map(|row| row.user.0).collect()),
+                    column("item", rows.iter().map(|row| row.item.0).collect()),
+                    Column::new("rating".into(), part.ratings()),
+                    Column::new("timestamp".into(), rows.iter().map(|r| r.timestamp).collect::<Vec<_>>()),
+                ],
+            );
+            write(&dir.join(file), frame)?;
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, frame: PolarsResult<DataFrame>) -> Result<(), DataError> {
+    let written = frame.map_err(table::to_io).and_then(|mut frame| table::write(path, &mut frame));
+    written.map_err(|error| DataError::io(path, error))
+}
+
+/// What may be learnt from: all of a fold but its test part.
+#[derive(Clone, Debug)]
+pub struct TrainingPart {
+    pub users: Ids,
+    pub items: Ids,
+    pub train: Interactions,
+    pub validation: Interactions,
+}
+
+impl TrainingPart {
+    /// Reads a fold that [`Fold::write`] wrote.
+    pub fn read(dir: &Path) -> Result<Self, DataError> {
+        let users = read_ids(&dir.join(USERS), "user")?;
+        let items = read_ids(&dir.join(ITEMS), "item")?;
+        let part = |file: &str| read_part(&dir.join(file), users.len(), items.len());
+        Ok(Self { train: part(TRAIN)?, validation: part(VALIDATION)?, users, items })
+    }
+
+    /// The training data of a model, with the liked ratings picked out.
+    pub fn training_data(&self, relevant: Relevance) -> TrainingData {
+        TrainingData {
+            positives: self.train.filter(|row| relevant.accepts(row.rating)),
+            ratings: self.train.clone(),
+            validation: self.validation.clone(),
+        }
+    }
+
+    /// Everything but the test part: what a recommendation must not repeat.
+    pub fn seen(&self) -> Interactions {
+        if self.validation.is_empty() {
+            return self.train.clone();
+        }
+        let rows: Vec<Interaction> = self.train.iter().chain(self.validation.iter()).collect();
+        Interactions::new(self.users.len(), self.items.len(), &rows)
+    }
+}
+
+/// The closed test part of a fold on disk.
+#[derive(Clone, Debug)]
+pub struct TestPart {
+    dir: PathBuf,
+}
+
+impl TestPart {
+    /// The test part of the fold in `dir`.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Opens it. The permit is proof that scoring asks.
+    pub fn open(&self, _: &ScoringPermit) -> Result<Interactions, DataError> {
+        let users = read_ids(&self.dir.join(USERS), "user")?;
+        let items = read_ids(&self.dir.join(ITEMS), "item")?;
+        read_part(&self.dir.join(TEST), users.len(), items.len())
+    }
+}
+
+fn damaged(path: &Path) -> impl Fn(PolarsError) -> DataError {
+    let path = path.to_owned();
+    move |error| DataError::File {
+        path: path.clone(),
+        problem: format!("not a part of a fold: {error}"),
+        help: "remove the step's directory and run again: it is made anew".into(),
+    }
+}
+
+fn read_ids(path: &Path, column: &str) -> Result<Ids, DataError> {
+    let frame = table::read(path).map_err(|error| DataError::io(path, error))?;
+    let names = frame.column(column).and_then(|column| column.str()).map_err(damaged(path))?;
+    Ok(Ids::new(names.iter().flatten().map(str::to_owned)))
+}
+
+fn read_part(path: &Path, n_users: usize, n_items: usize) -> Result<Interactions, DataError> {
+    let frame = table::read(path).map_err(|error| DataError::io(path, error))?;
+    let rows = || -> PolarsResult<Vec<Interaction>> {
+        let users = frame.column("user")?.u32()?;
+        let items = frame.column("item")?.u32()?;
+        let ratings = frame.column("rating")?.f32()?;
+        let times = frame.column("timestamp")?.i64()?;
+        let columns = users.into_no_null_iter().zip(items.into_no_null_iter());
+        let rest = ratings.into_no_null_iter().zip(times.into_no_null_iter());
+        let rows = columns.zip(rest).map(|((user, item), (rating, timestamp))| Interaction {
+            user: UserIx(user),
+            item: ItemIx(item),
+            rating,
+            timestamp,
+        });
+        Ok(rows.collect())
+    };
+    let rows = rows().map_err(damaged(path))?;
+    if rows.iter().any(|row| row.user.at() >= n_users || row.item.at() >= n_items) {
+        return Err(damaged(path)(PolarsError::OutOfBounds("an index is out of range".into())));
+    }
+    Ok(Interactions::new(n_users, n_items, &rows))
+}
+
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Tests may look into the test part; nothing else in this crate can.
+    pub fn test_part(fold: &Fold) -> &Interactions {
+        &fold.test
+    }
+}

@@ -1,0 +1,271 @@
+//! Manifests: what a data set is, where it comes from, how it is read, and its hashes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    DataDirs, DataError,
+    readers::{DuplicateRule, ReaderSpec},
+};
+use crate::spec::{
+    Diagnostic,
+    de::from_node,
+    diagnostic::SourceFile,
+    nearest,
+    node::{Node, Value},
+};
+
+/// The manifests that come with assay.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("datasets/gowalla.yaml", include_str!("../../datasets/gowalla.yaml")),
+    ("datasets/ml-100k.yaml", include_str!("../../datasets/ml-100k.yaml")),
+    ("datasets/ml-1m.yaml", include_str!("../../datasets/ml-1m.yaml")),
+    ("datasets/ml-1m-first2999.yaml", include_str!("../../datasets/ml-1m-first2999.yaml")),
+    ("datasets/ml-1m-seq.yaml", include_str!("../../datasets/ml-1m-seq.yaml")),
+    ("datasets/sample.yaml", include_str!("../../datasets/sample.yaml")),
+];
+
+/// A data set's manifest.
+#[derive(Clone, Debug, Serialize)]
+pub struct Manifest {
+    #[serde(flatten)]
+    pub about: About,
+    pub duplicates: Option<DuplicateRule>,
+    pub reader: ReaderSpec,
+}
+
+/// What a manifest says besides how the set is read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    pub name: String,
+    pub title: String,
+    #[serde(default)]
+    pub describe: String,
+    pub licence: String,
+    #[serde(default)]
+    pub citation: String,
+    /// Names of folders it is looked for in.
+    pub folders: Vec<String>,
+    /// The publisher's archive; none where the set cannot be fetched.
+    pub archive: Option<Archive>,
+    /// Hashes of the files; a file without one is not checked.
+    #[serde(default)]
+    pub sha256: BTreeMap<String, String>,
+    /// Where the hashes come from, or why there are none.
+    #[serde(default)]
+    pub hashes_from: String,
+}
+
+/// An archive to fetch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    pub url: String,
+    /// Hash of the archive, where it is known.
+    pub sha256: Option<String>,
+    /// Size in bytes, for the message before the download.
+    pub bytes: Option<u64>,
+    /// The folder inside the zip archive that holds the files.
+    #[serde(default)]
+    pub inside: String,
+}
+
+/// What `assay data verify` found of one file.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileCheck {
+    pub file: String,
+    pub state: FileState,
+    pub sha256: Option<String>,
+}
+
+/// Whether a file is as its manifest says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileState {
+    Matches,
+    Differs,
+    Missing,
+    /// The manifest gives no hash for it.
+    Unchecked,
+}
+
+/// All manifests by name: the built-in ones, and those in `datasets/` directories, which win.
+pub struct Manifests(BTreeMap<String, Manifest>);
+
+impl Manifests {
+    /// Reads the built-in manifests and every `*.yaml` in `dirs`.
+    pub fn read(dirs: &DataDirs) -> Result<Self, DataError> {
+        let mut all = BTreeMap::new();
+        let built_in = BUILT_IN.iter().map(|(path, text)| {
+            Arc::new(SourceFile { path: path.into(), text: (*text).to_owned() })
+        });
+        let mut files: Vec<_> = built_in.collect();
+        for root in dirs.roots().iter().rev() {
+            let Ok(entries) = fs::read_dir(root) else { continue };
+            let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+            paths.sort();
+            for path in paths {
+                let text = fs::read_to_string(&path).map_err(|error| DataError::io(&path, error))?;
+                files.push(Arc::new(SourceFile { path, text }));
+            }
+        }
+        for file in files {
+            let manifest = Manifest::parse(&file)?;
+            all.insert(manifest.about.name.clone(), manifest);
+        }
+        Ok(Self(all))
+    }
+
+    /// The manifest of `name`, or an error that names the nearest.
+    pub fn get(&self, name: &str) -> Result<&Manifest, DataError> {
+        self.0.get(name).ok_or_else(|| DataError::UnknownSet {
+            name: name.to_owned(),
+            suggested: nearest(name, self.0.keys().map(String::as_str)).map(str::to_owned),
+            known: self.0.keys().cloned().collect(),
+        })
+    }
+
+    /// All of them in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Manifest> {
+        self.0.values()
+    }
+}
+
+impl Manifest {
+    fn parse(file: &Arc<SourceFile>) -> Result<Self, Diagnostic> {
+        let root = Node::parse(file)?;
+        let mut rest = root.mapping("a manifest")?.clone();
+        let Some(reader) = rest.take("reader") else {
+            return Err(Diagnostic::at(&root.at, "the key `reader` is missing"));
+        };
+        let duplicates = match rest.take("duplicates") {
+            Some(entry) => Some(from_node(&entry.value)?),
+            None => None,
+        };
+        let mut settings = match reader.value.value {
+            Value::Text(_) => Default::default(),
+            _ => reader.value.mapping("reader")?.clone(),
+        };
+        let name = settings.take("name").map_or(reader.value.clone(), |entry| entry.value);
+        let settings = Node { at: reader.value.at.clone(), value: Value::Mapping(settings) };
+        let reader = ReaderSpec::deserialize_named(name.text("reader")?, &name.at, &settings)?;
+        let about = from_node(&Node { at: root.at.clone(), value: Value::Mapping(rest) })?;
+        Ok(Self { about, duplicates, reader })
+    }
+
+    /// The folder that holds its files.
+    pub fn locate(&self, dirs: &DataDirs) -> Result<PathBuf, DataError> {
+        let files = self.reader.files();
+        let mut nearly = None;
+        for root in dirs.roots() {
+            for folder in &self.about.folders {
+                let folder = root.join(folder);
+                match files.iter().find(|file| !folder.join(file).is_file()) {
+                    None => return Ok(folder),
+                    Some(missing) if folder.is_dir() => {
+                        nearly.get_or_insert((folder, missing.clone()));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        let help = match &self.about.archive {
+            Some(_) => format!(
+                "run `assay data fetch {}`, or set ASSAY_DATA to the directory that holds the folder",
+                self.about.name
+            ),
+            None => format!(
+                "set ASSAY_DATA to the directory that holds the folder `{}`",
+                self.about.folders.join("` or `")
+            ),
+        };
+        let (looked, file) = match nearly {
+            Some((folder, missing)) => (vec![folder.display().to_string()], missing),
+            None => (
+                dirs.roots()
+                    .iter()
+                    .flat_map(|root| self.about.folders.iter().map(|f| root.join(f).display().to_string()))
+                    .collect(),
+                files.first().cloned().unwrap_or_default(),
+            ),
+        };
+        Err(DataError::NotFound { name: self.about.name.clone(), file, looked, help })
+    }
+
+    /// An error for the first file whose hash is not the manifest's.
+    pub fn check_hashes(&self, folder: &Path) -> Result<(), DataError> {
+        for file in self.reader.files() {
+            let Some(expected) = self.about.sha256.get(&file) else { continue };
+            let path = folder.join(&file);
+            let found = sha256_of(&path)?;
+            if found != *expected {
+                return Err(DataError::HashMismatch {
+                    path,
+                    found,
+                    expected: expected.clone(),
+                    help: "the file is not the published one: fetch it again, or describe your \
+                           version with a manifest of its own"
+                        .into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every file of the set.
+    pub fn verify(&self, folder: &Path) -> Result<Vec<FileCheck>, DataError> {
+        let mut checks = Vec::new();
+        for file in self.reader.files() {
+            let path = folder.join(&file);
+            let expected = self.about.sha256.get(&file);
+            let (state, sha256) = if path.is_file() {
+                let found = sha256_of(&path)?;
+                let state = match expected {
+                    None => FileState::Unchecked,
+                    Some(expected) if *expected == found => FileState::Matches,
+                    Some(_) => FileState::Differs,
+                };
+                (state, Some(found))
+            } else {
+                (FileState::Missing, None)
+            };
+            checks.push(FileCheck { file, state, sha256 });
+        }
+        Ok(checks)
+    }
+}
+
+/// SHA-256 of a file in hexadecimal.
+pub(crate) fn sha256_of(path: &Path) -> Result<String, DataError> {
+    let mut hasher = Sha256::new();
+    let mut file = fs::File::open(path).map_err(|error| DataError::io(path, error))?;
+    std::io::copy(&mut file, &mut hasher).map_err(|error| DataError::io(path, error))?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_manifest_is_valid() {
+        let manifests = Manifests::read(&DataDirs::new(vec![])).unwrap();
+        assert_eq!(manifests.iter().count(), BUILT_IN.len());
+    }
+
+    #[test]
+    fn an_unknown_set_names_the_nearest() {
+        let manifests = Manifests::read(&DataDirs::new(vec![])).unwrap();
+        let error = manifests.get("ml-100").unwrap_err().to_string();
+        assert!(error.contains("did you mean `ml-100k`?"), "{error}");
+    }
+}

@@ -1,0 +1,359 @@
+//! Readers: from files to a [`Dataset`]. One file a format; this one joins what they read.
+
+mod delimited;
+mod movielens;
+mod recbole;
+mod table;
+mod user_items;
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, UserIx, dataset::Catalogue,
+    ids::ItemIx, source::Located,
+};
+use crate::spec::{
+    Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node,
+};
+
+/// Raised when a reader gives something else than before for the same files.
+pub const REVISION: u32 = 1;
+
+/// How files are read. The names are those of `reader:`.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "reader", rename_all = "kebab-case")]
+pub enum ReaderSpec {
+    /// MovieLens-100K as distributed, with its folds u1 to u5.
+    Movielens100k,
+    /// MovieLens-1M as distributed: fields separated by `::`.
+    Movielens1m(movielens::Movielens1m),
+    /// RecBole's atomic files.
+    Recbole(recbole::Recbole),
+    /// CSV, TSV or Parquet with named columns.
+    Table(table::Table),
+    /// One line a user: `user item item …`.
+    UserItems(user_items::UserItems),
+}
+
+impl ReaderSpec {
+    const NAMES: [&str; 5] = ["movielens100k", "movielens1m", "recbole", "table", "user-items"];
+
+    /// Reads the settings of the reader called `name`.
+    pub(crate) fn deserialize_named(
+        name: &str,
+        at: &Position,
+        settings: &Node,
+    ) -> Result<Self, Diagnostic> {
+        Ok(match name {
+            "movielens100k" => {
+                let _: NoSettings = from_node(settings)?;
+                Self::Movielens100k
+            }
+            "movielens1m" => Self::Movielens1m(from_node(settings)?),
+            "recbole" => Self::Recbole(from_node(settings)?),
+            "table" => Self::Table(from_node(settings)?),
+            "user-items" => Self::UserItems(from_node(settings)?),
+            _ => {
+                return Err(Diagnostic::at(at, format!("unknown reader `{name}`"))
+                    .expected(format!("one of {}", Self::NAMES.join(", ")))
+                    .suggest(name, Self::NAMES));
+            }
+        })
+    }
+
+    /// The files it reads, relative to the data set's folder.
+    pub fn files(&self) -> Vec<String> {
+        match self {
+            Self::Movielens100k => movielens::files_100k(),
+            Self::Movielens1m(spec) => spec.files(),
+            Self::Recbole(spec) => spec.files(),
+            Self::Table(spec) => spec.files(),
+            Self::UserItems(spec) => spec.files(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}
+
+/// What to do where one user has rated one item more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DuplicateRule {
+    /// Refuse the file.
+    #[default]
+    Error,
+    /// Keep the one that stands first in the file.
+    KeepFirst,
+    /// Keep the one that stands last in the file.
+    KeepLast,
+    /// Keep the highest rating.
+    KeepHighest,
+}
+
+/// Interactions as one file gives them.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    pub path: PathBuf,
+    pub users: Vec<String>,
+    pub items: Vec<String>,
+    pub ratings: Vec<f32>,
+    pub timestamps: Vec<i64>,
+    /// The fold a row is the test part of, where the file says so.
+    pub folds: Option<Vec<String>>,
+    /// Line of each row in the file, starting at 1; 0 for formats without lines.
+    pub lines: Vec<u32>,
+}
+
+/// One official fold as its files give it.
+#[derive(Debug)]
+pub(crate) struct FoldRows {
+    pub name: String,
+    pub train: Rows,
+    pub validation: Option<Rows>,
+    pub test: Rows,
+}
+
+/// What a reader hands over.
+#[derive(Debug, Default)]
+pub(crate) struct Raw {
+    pub interactions: Rows,
+    pub folds: Vec<FoldRows>,
+    /// All users, where a file lists them; then no other may occur.
+    pub users: Option<(PathBuf, Vec<String>)>,
+    /// All items, where a file lists them; then no other may occur.
+    pub items: Option<(PathBuf, Vec<String>)>,
+    /// Aligned with `items`.
+    pub catalogue: Catalogue,
+    pub has_ratings: bool,
+    pub has_timestamps: bool,
+}
+
+/// Names of the publisher's folds, without reading the interactions.
+pub(crate) fn official_folds(located: &Located) -> Result<Vec<String>, DataError> {
+    match &located.reader {
+        ReaderSpec::Movielens100k => Ok(movielens::fold_names_100k()),
+        ReaderSpec::UserItems(_) => Ok(vec!["official".into()]),
+        ReaderSpec::Table(spec) => spec.fold_names(&located.folder),
+        ReaderSpec::Movielens1m(_) | ReaderSpec::Recbole(_) => Ok(Vec::new()),
+    }
+}
+
+/// Reads the files and puts them together.
+pub(crate) fn read(located: &Located) -> Result<Dataset, DataError> {
+    let folder = &located.folder;
+    let raw = match &located.reader {
+        ReaderSpec::Movielens100k => movielens::read_100k(folder)?,
+        ReaderSpec::Movielens1m(spec) => spec.read(folder)?,
+        ReaderSpec::Recbole(spec) => spec.read(folder)?,
+        ReaderSpec::Table(spec) => spec.read(folder)?,
+        ReaderSpec::UserItems(spec) => spec.read(folder)?,
+    };
+    assemble(&located.name, raw, located.duplicates)
+}
+
+fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataError> {
+    let parts = || {
+        std::iter::once(&raw.interactions).chain(raw.folds.iter().flat_map(|fold| {
+            [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten()
+        }))
+    };
+    for part in parts() {
+        if part.users.is_empty() {
+            return Err(DataError::File {
+                path: part.path.clone(),
+                problem: "no interaction in it".into(),
+                help: "every part of a data set and of its folds needs at least one line".into(),
+            });
+        }
+    }
+    let ids = |listed: &Option<(PathBuf, Vec<String>)>, of: fn(&Rows) -> &Vec<String>| match listed {
+        Some((_, names)) => Ids::new(names.iter().cloned()),
+        None => {
+            let mut names: Vec<&String> = parts().flat_map(|part| of(part).iter()).collect();
+            names.sort_unstable();
+            names.dedup();
+            Ids::new(names.into_iter().cloned())
+        }
+    };
+    let users = ids(&raw.users, |rows| &rows.users);
+    let items = ids(&raw.items, |rows| &rows.items);
+    let index = Index {
+        users: &users,
+        items: &items,
+        users_file: raw.users.as_ref().map(|(path, _)| path.as_path()),
+        items_file: raw.items.as_ref().map(|(path, _)| path.as_path()),
+        rule,
+    };
+    let mut notes = Vec::new();
+    let rows = index.rows(&raw.interactions, &mut notes)?;
+    let mut folds = fold_column(&raw.interactions, &index)?;
+    for fold in &raw.folds {
+        folds.push(OfficialFold {
+            name: fold.name.clone(),
+            train: index.rows(&fold.train, &mut notes)?,
+            validation: match &fold.validation {
+                Some(rows) => index.rows(rows, &mut notes)?,
+                None => Vec::new(),
+            },
+            test: index.rows(&fold.test, &mut notes)?,
+        });
+    }
+    let catalogue = align(raw.catalogue, raw.items.as_ref(), &items);
+    Ok(Dataset {
+        name: name.to_owned(),
+        interactions: Interactions::new(users.len(), items.len(), &rows),
+        users,
+        items,
+        catalogue,
+        has_ratings: raw.has_ratings,
+        has_timestamps: raw.has_timestamps,
+        folds,
+        notes,
+    })
+}
+
+/// Puts the catalogue's columns from the order of the file into the order of the indices.
+fn align(catalogue: Catalogue, listed: Option<&(PathBuf, Vec<String>)>, items: &Ids) -> Catalogue {
+    let Some((_, names)) = listed else { return Catalogue::default() };
+    let reorder = |values: Vec<Option<String>>| {
+        if values.is_empty() {
+            return values;
+        }
+        let mut ordered = vec![None; items.len()];
+        for (name, value) in names.iter().zip(values) {
+            if let Some(at) = items.index_of(name) {
+                ordered[at as usize] = value;
+            }
+        }
+        ordered
+    };
+    Catalogue {
+        titles: reorder(catalogue.titles),
+        genres: reorder(catalogue.genres),
+        overviews: reorder(catalogue.overviews),
+    }
+}
+
+/// Folds from a column that names, for each row, the fold it is tested in.
+fn fold_column(rows: &Rows, index: &Index) -> Result<Vec<OfficialFold>, DataError> {
+    let Some(of_row) = &rows.folds else { return Ok(Vec::new()) };
+    let names = Ids::new(of_row.iter().cloned());
+    let all = index.rows(rows, &mut Vec::new())?;
+    if all.len() != of_row.len() {
+        return Err(DataError::File {
+            path: rows.path.clone(),
+            problem: "it has a fold column and duplicate interactions".into(),
+            help: "remove the duplicates: they could stand in two folds".into(),
+        });
+    }
+    let folds = names.names().iter().map(|name| {
+        let part = |test: bool| {
+            let rows = all.iter().zip(of_row).filter(|(_, fold)| (*fold == name) == test);
+            rows.map(|(row, _)| *row).collect()
+        };
+        OfficialFold { name: name.clone(), train: part(false), validation: vec![], test: part(true) }
+    });
+    Ok(folds.collect())
+}
+
+struct Index<'a> {
+    users: &'a Ids,
+    items: &'a Ids,
+    users_file: Option<&'a Path>,
+    items_file: Option<&'a Path>,
+    rule: DuplicateRule,
+}
+
+impl Index<'_> {
+    fn rows(&self, raw: &Rows, notes: &mut Vec<String>) -> Result<Vec<Interaction>, DataError> {
+        let mut rows = Vec::with_capacity(raw.users.len());
+        for at in 0..raw.users.len() {
+            let find = |ids: &Ids, name: &str, what: &str, file: Option<&Path>| {
+                ids.index_of(name).ok_or_else(|| DataError::Line {
+                    path: raw.path.clone(),
+                    line: raw.lines[at] as usize,
+                    problem: format!("an unknown {what}"),
+                    found: format!("{what} `{name}`"),
+                    expected: format!(
+                        "one of the {} {what}s{}",
+                        ids.len(),
+                        file.map(|file| format!(" of {}", file.display())).unwrap_or_default()
+                    ),
+                })
+            };
+            rows.push(Interaction {
+                user: UserIx(find(self.users, &raw.users[at], "user", self.users_file)?),
+                item: ItemIx(find(self.items, &raw.items[at], "item", self.items_file)?),
+                rating: raw.ratings[at],
+                timestamp: raw.timestamps[at],
+            });
+        }
+        self.resolve_duplicates(raw, rows, notes)
+    }
+
+    fn resolve_duplicates(
+        &self,
+        raw: &Rows,
+        rows: Vec<Interaction>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Interaction>, DataError> {
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        order.sort_unstable_by_key(|&at| (rows[at as usize].user, rows[at as usize].item, at));
+        let mut dropped = vec![false; rows.len()];
+        let mut kept = order.first().copied();
+        for pair in order.windows(2) {
+            let (earlier, later) = (kept.unwrap_or(pair[0]) as usize, pair[1] as usize);
+            if (rows[earlier].user, rows[earlier].item) != (rows[later].user, rows[later].item) {
+                kept = Some(pair[1]);
+                continue;
+            }
+            let loser = match self.rule {
+                DuplicateRule::Error => {
+                    return Err(DataError::Line {
+                        path: raw.path.clone(),
+                        line: raw.lines[later] as usize,
+                        problem: "a duplicate interaction".into(),
+                        found: format!(
+                            "user `{}` and item `{}`, as on line {}",
+                            raw.users[later], raw.items[later], raw.lines[earlier]
+                        ),
+                        expected: "each pair once (or say what to keep with `duplicates: \
+                                   keep-first | keep-last | keep-highest`)"
+                            .into(),
+                    });
+                }
+                DuplicateRule::KeepFirst => later,
+                DuplicateRule::KeepLast => earlier,
+                DuplicateRule::KeepHighest if rows[later].rating > rows[earlier].rating => earlier,
+                DuplicateRule::KeepHighest => later,
+            };
+            dropped[loser] = true;
+            if loser == earlier {
+                kept = Some(pair[1]);
+            }
+        }
+        let n_dropped = dropped.iter().filter(|dropped| **dropped).count();
+        if n_dropped > 0 {
+            notes.push(format!(
+                "{}: {n_dropped} duplicate interactions dropped ({:?})",
+                raw.path.file_name().unwrap_or_default().to_string_lossy(),
+                self.rule
+            ));
+        }
+        let rows = rows.into_iter().zip(dropped).filter(|(_, dropped)| !dropped);
+        Ok(rows.map(|(row, _)| row).collect())
+    }
+}
+
+/// The nearest of `names` as a hint for a column that is not there.
+fn column_hint(wanted: &str, names: &[String]) -> String {
+    match nearest(wanted, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("its columns are {}", names.join(", ")),
+    }
+}

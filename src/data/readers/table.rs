@@ -1,0 +1,215 @@
+//! CSV, TSV and Parquet with a mapping from our names of columns to theirs.
+
+use std::{collections::BTreeMap, path::Path};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    FoldRows, Raw, Rows,
+    delimited::{Layout, TextTable},
+};
+use crate::data::{DataError, Ids, dataset::Catalogue};
+
+/// One table of interactions, or a training and a test table for each fold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The file of interactions; may be left out where `folds` gives files.
+    #[serde(default)]
+    ratings: Option<String>,
+    /// What separates fields; by default a tab in `*.tsv` files and a comma in others.
+    #[serde(default)]
+    separator: Option<String>,
+    /// Whether the first line names the columns.
+    #[serde(default = "yes")]
+    header: bool,
+    columns: Columns,
+    /// Takes the place of a row in its file as its time, for files in the order of time.
+    #[serde(default)]
+    in_time_order: bool,
+    /// A file that lists all items.
+    #[serde(default)]
+    items: Option<Items>,
+    /// The publisher's folds, by name.
+    #[serde(default)]
+    folds: BTreeMap<String, FoldFiles>,
+}
+
+/// Which column holds what: by name, or by place (starting at 1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Columns {
+    user: ColumnRef,
+    item: ColumnRef,
+    /// Without it every rating is 1.
+    #[serde(default)]
+    rating: Option<ColumnRef>,
+    #[serde(default)]
+    timestamp: Option<ColumnRef>,
+    /// Names the fold in which a row is tested.
+    #[serde(default)]
+    fold: Option<ColumnRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum ColumnRef {
+    Place(usize),
+    Name(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Items {
+    file: String,
+    item: ColumnRef,
+    #[serde(default)]
+    title: Option<ColumnRef>,
+    #[serde(default)]
+    genres: Option<ColumnRef>,
+    #[serde(default)]
+    overview: Option<ColumnRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FoldFiles {
+    train: String,
+    #[serde(default)]
+    validation: Option<String>,
+    test: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Table {
+    pub(super) fn files(&self) -> Vec<String> {
+        let folds = self.folds.values().flat_map(|fold| {
+            [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten()
+        });
+        let single = self.ratings.iter().chain(self.items.iter().map(|items| &items.file));
+        single.chain(folds).cloned().collect()
+    }
+
+    pub(super) fn fold_names(&self, folder: &Path) -> Result<Vec<String>, DataError> {
+        match (&self.ratings, &self.columns.fold) {
+            (Some(file), Some(column)) => {
+                let table = self.open(&folder.join(file))?;
+                let names = Ids::new(table.texts(name_of(&table, column)?)?);
+                Ok(names.names().to_vec())
+            }
+            _ => Ok(self.folds.keys().cloned().collect()),
+        }
+    }
+
+    pub(super) fn read(&self, folder: &Path) -> Result<Raw, DataError> {
+        let mut folds = Vec::new();
+        for (name, files) in &self.folds {
+            folds.push(FoldRows {
+                name: name.clone(),
+                train: self.rows(&folder.join(&files.train), None)?,
+                validation: match &files.validation {
+                    Some(file) => Some(self.rows(&folder.join(file), None)?),
+                    None => None,
+                },
+                test: self.rows(&folder.join(&files.test), None)?,
+            });
+        }
+        let interactions = match (&self.ratings, folds.first()) {
+            (Some(file), _) => self.rows(&folder.join(file), self.columns.fold.as_ref())?,
+            (None, Some(first)) => joined(first),
+            (None, None) => {
+                return Err(DataError::File {
+                    path: folder.to_owned(),
+                    problem: "the reader `table` is given no file".into(),
+                    help: "give `ratings: FILE`, or `folds:` with train and test files".into(),
+                });
+            }
+        };
+        let mut raw = Raw {
+            interactions,
+            folds,
+            has_ratings: self.columns.rating.is_some(),
+            has_timestamps: self.columns.timestamp.is_some() || self.in_time_order,
+            ..Raw::default()
+        };
+        if let Some(items) = &self.items {
+            let path = folder.join(&items.file);
+            let table = self.open(&path)?;
+            let column = |column: &Option<ColumnRef>| match column {
+                Some(column) => table.optional_texts(name_of(&table, column)?),
+                None => Ok(Vec::new()),
+            };
+            raw.catalogue = Catalogue {
+                titles: column(&items.title)?,
+                genres: column(&items.genres)?,
+                overviews: column(&items.overview)?,
+            };
+            raw.items = Some((path, table.texts(name_of(&table, &items.item)?)?));
+        }
+        Ok(raw)
+    }
+
+    fn open(&self, path: &Path) -> Result<TextTable, DataError> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if extension == Some("parquet") {
+            return TextTable::parquet(path);
+        }
+        let usual = if extension == Some("tsv") { "\t" } else { "," };
+        let separator = self.separator.as_deref().unwrap_or(usual);
+        TextTable::read(path, &Layout { separator, header: self.header, latin1: false, quotes: true })
+    }
+
+    fn rows(&self, path: &Path, fold: Option<&ColumnRef>) -> Result<Rows, DataError> {
+        let table = self.open(path)?;
+        let columns = &self.columns;
+        Ok(Rows {
+            users: table.texts(name_of(&table, &columns.user)?)?,
+            items: table.texts(name_of(&table, &columns.item)?)?,
+            ratings: match &columns.rating {
+                Some(column) => {
+                    table.numbers(name_of(&table, column)?, "a rating (a number)", f32::is_finite)?
+                }
+                None => vec![1.0; table.len()],
+            },
+            timestamps: match &columns.timestamp {
+                Some(column) => {
+                    let name = name_of(&table, column)?;
+                    let times = table.numbers(name, "a timestamp (a number)", f64::is_finite)?;
+                    times.into_iter().map(|time| time as i64).collect()
+                }
+                None if self.in_time_order => (0..table.len() as i64).collect(),
+                None => vec![0; table.len()],
+            },
+            folds: match fold {
+                Some(column) => Some(table.texts(name_of(&table, column)?)?),
+                None => None,
+            },
+            lines: table.lines(),
+            path: path.to_owned(),
+        })
+    }
+}
+
+fn name_of<'a>(table: &'a TextTable, column: &'a ColumnRef) -> Result<&'a str, DataError> {
+    match column {
+        ColumnRef::Name(name) => Ok(name),
+        ColumnRef::Place(place) => table.column_at(*place),
+    }
+}
+
+/// All interactions of a data set that comes only as a fold: its parts one after the other.
+pub(super) fn joined(fold: &FoldRows) -> Rows {
+    let mut all = Rows { path: fold.train.path.clone(), ..Rows::default() };
+    for part in [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten() {
+        all.users.extend_from_slice(&part.users);
+        all.items.extend_from_slice(&part.items);
+        all.ratings.extend_from_slice(&part.ratings);
+        all.timestamps.extend_from_slice(&part.timestamps);
+        all.lines.extend_from_slice(&part.lines);
+    }
+    all
+}

@@ -1,0 +1,68 @@
+//! LightGCN's format: one line a user, `user item item …`, in a training and a test file.
+
+use std::{fs, path::Path};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FoldRows, Raw, Rows, table::joined};
+use crate::data::DataError;
+
+/// A training and a test file, one fold named `official`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UserItems {
+    train: String,
+    test: String,
+}
+
+impl Default for UserItems {
+    fn default() -> Self {
+        Self { train: "train.txt".into(), test: "test.txt".into() }
+    }
+}
+
+impl UserItems {
+    pub(super) fn files(&self) -> Vec<String> {
+        vec![self.train.clone(), self.test.clone()]
+    }
+
+    pub(super) fn read(&self, folder: &Path) -> Result<Raw, DataError> {
+        let fold = FoldRows {
+            name: "official".into(),
+            train: rows(&folder.join(&self.train))?,
+            validation: None,
+            test: rows(&folder.join(&self.test))?,
+        };
+        Ok(Raw { interactions: joined(&fold), folds: vec![fold], ..Raw::default() })
+    }
+}
+
+/// A user without items is a line of its own in Gowalla's test file: nothing to read there.
+fn rows(path: &Path) -> Result<Rows, DataError> {
+    let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
+    let mut rows = Rows { path: path.to_owned(), ..Rows::default() };
+    for (at, line) in text.lines().enumerate() {
+        let mut fields = line.split_ascii_whitespace();
+        let Some(user) = fields.next() else { continue };
+        for field in std::iter::once(user).chain(fields.clone()) {
+            if field.parse::<u64>().is_err() {
+                return Err(DataError::Line {
+                    path: path.to_owned(),
+                    line: at + 1,
+                    problem: "a field is not a number".into(),
+                    found: format!("`{field}`"),
+                    expected: "whole numbers: `user item item …`".into(),
+                });
+            }
+        }
+        for item in fields {
+            rows.users.push(user.to_owned());
+            rows.items.push(item.to_owned());
+            rows.ratings.push(1.0);
+            rows.timestamps.push(0);
+            rows.lines.push(at as u32 + 1);
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,193 @@
+//! Where the data of an experiment comes from and where it is looked for.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::Deserializer};
+
+use super::{
+    DataError, Dataset, Manifest, Manifests,
+    readers::{self, DuplicateRule, ReaderSpec},
+};
+use crate::{
+    hash::Digest,
+    spec::{Diagnostic, de::NodeDeserializer, node::Value},
+};
+
+/// The `data:` of an experiment: a data set by name, or a reader with its files.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DataSource {
+    /// A data set that a manifest describes (`assay data list`).
+    Set {
+        /// The data set's name.
+        set: String,
+        /// What to do where one user has rated one item more than once.
+        duplicates: Option<DuplicateRule>,
+    },
+    /// Files of one's own.
+    Inline {
+        /// Folder of the files, relative to the experiment file.
+        folder: PathBuf,
+        /// What to do where one user has rated one item more than once.
+        duplicates: Option<DuplicateRule>,
+        #[serde(flatten)]
+        reader: ReaderSpec,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetKeys {
+    set: String,
+    duplicates: Option<DuplicateRule>,
+}
+
+/// Directories in which data sets are looked for.
+#[derive(Clone, Debug)]
+pub struct DataDirs {
+    roots: Vec<PathBuf>,
+}
+
+impl DataDirs {
+    /// `ASSAY_DATA`, or `datasets/` where it is not set; then `datasets/` in the working directory
+    /// and in those above it, so that a committed sample is found whatever `ASSAY_DATA` says.
+    pub fn from_env() -> Self {
+        let mut roots: Vec<PathBuf> =
+            env::var_os("ASSAY_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from).into_iter().collect();
+        roots.push("datasets".into());
+        if let Ok(here) = env::current_dir() {
+            roots.extend(here.ancestors().skip(1).map(|dir| dir.join("datasets")).filter(|dir| dir.is_dir()));
+        }
+        Self { roots }
+    }
+
+    /// Looks in these directories only.
+    pub fn new(roots: Vec<PathBuf>) -> Self {
+        Self { roots }
+    }
+
+    /// The first directory: where `assay data fetch` puts data.
+    pub fn first(&self) -> &Path {
+        self.roots.first().map_or(Path::new("datasets"), PathBuf::as_path)
+    }
+
+    /// All directories, in the order in which they are looked through.
+    pub fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+}
+
+/// A source with its reader settings and the folder its files lie in.
+pub(crate) struct Located {
+    pub name: String,
+    pub folder: PathBuf,
+    pub reader: ReaderSpec,
+    pub duplicates: DuplicateRule,
+    pub manifest: Option<Manifest>,
+}
+
+impl DataSource {
+    /// Reads the `data:` mapping; `directory` is where the experiment file lies.
+    pub fn read(node: NodeDeserializer<'_>, directory: &Path) -> Result<Self, Diagnostic> {
+        let mapping = node.0.mapping("data")?;
+        if mapping.get("set").is_some() {
+            let keys = SetKeys::deserialize(node)?;
+            return Ok(Self::Set { set: keys.set, duplicates: keys.duplicates });
+        }
+        let mut rest = mapping.clone();
+        let (Some(reader), folder) = (rest.take("reader"), rest.take("folder")) else {
+            return Err(Diagnostic::at(&node.0.at, "`data` names neither a set nor a reader")
+                .expected("`set: NAME` (see `assay data list`), or `reader:` with its files"));
+        };
+        let duplicates = match rest.take("duplicates") {
+            Some(entry) => Some(crate::spec::de::from_node(&entry.value)?),
+            None => None,
+        };
+        let folder = match folder {
+            Some(entry) => directory.join(entry.value.text("folder")?),
+            None => directory.to_owned(),
+        };
+        let name = reader.value.text("reader")?;
+        let settings = crate::spec::node::Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
+        let reader = ReaderSpec::deserialize_named(name, &reader.value.at, &settings)?;
+        Ok(Self::Inline { folder, duplicates, reader })
+    }
+
+    /// The name of the set, or of the folder.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Set { set, .. } => set.clone(),
+            Self::Inline { folder, .. } => {
+                folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned())
+            }
+        }
+    }
+
+    pub(crate) fn locate(&self, dirs: &DataDirs) -> Result<Located, DataError> {
+        match self {
+            Self::Set { set, duplicates } => {
+                let manifests = Manifests::read(dirs)?;
+                let manifest = manifests.get(set)?;
+                let folder = manifest.locate(dirs)?;
+                Ok(Located {
+                    name: set.clone(),
+                    folder,
+                    reader: manifest.reader.clone(),
+                    duplicates: duplicates.or(manifest.duplicates).unwrap_or_default(),
+                    manifest: Some(manifest.clone()),
+                })
+            }
+            Self::Inline { folder, duplicates, reader } => {
+                for file in reader.files() {
+                    let path = folder.join(&file);
+                    std::fs::metadata(&path).map_err(|error| DataError::io(path, error))?;
+                }
+                Ok(Located {
+                    name: self.name(),
+                    folder: folder.clone(),
+                    reader: reader.clone(),
+                    duplicates: duplicates.unwrap_or_default(),
+                    manifest: None,
+                })
+            }
+        }
+    }
+
+    /// Names of the publisher's folds, without reading the data.
+    pub fn official_folds(&self, dirs: &DataDirs) -> Result<Vec<String>, DataError> {
+        let located = self.locate(dirs)?;
+        readers::official_folds(&located)
+    }
+
+    /// Hash of the source files and of how they are read: a cheap key for what reading would give.
+    pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
+        let located = self.locate(dirs)?;
+        let mut files = Vec::new();
+        for file in located.reader.files() {
+            let path = located.folder.join(&file);
+            let digest = Digest::of_file(&path).map_err(|error| DataError::io(&path, error))?;
+            files.push((file, digest));
+        }
+        Ok(Digest::of_json(&(readers::REVISION, &located.reader, located.duplicates, files)))
+    }
+
+    /// Reads the data set. Where a manifest gives hashes of its files, they are checked first.
+    pub fn load(&self, dirs: &DataDirs) -> Result<Dataset, DataError> {
+        let located = self.locate(dirs)?;
+        if let Some(manifest) = &located.manifest {
+            manifest.check_hashes(&located.folder)?;
+        }
+        readers::read(&located)
+    }
+}
+
+impl<'de> Deserialize<'de> for DataSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let keys = SetKeys::deserialize(deserializer)?;
+        Ok(Self::Set { set: keys.set, duplicates: keys.duplicates })
+    }
+}

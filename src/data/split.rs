@@ -1,0 +1,406 @@
+//! Splits: from a data set to (train, validation, test), each fold by itself.
+
+use std::collections::BTreeSet;
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DataDirs, DataError, DataSource, Dataset, Fold, Interaction, UserIx, fold::Parts};
+
+/// How data is split; every fold is (train, validation, test) by construction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitSpec {
+    pub scheme: Scheme,
+    /// `kfold`: how many folds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
+    /// `kfold`, `holdout`: the seed of the shuffle (default 42).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// `kfold`, `holdout`: shuffle all ratings (`rating`, the default) or each user's (`user`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+    /// `holdout`, `temporal`: the share of ratings in the test part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<f64>,
+    /// `temporal`: ratings at or after this time are tested (seconds since 1970), instead of a share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// A validation part cut from the training part; without it there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// Runs only the folds named here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
+}
+
+/// The kinds of split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// The publisher's folds.
+    Official,
+    /// Seeded folds of equal size; each is the test part once.
+    Kfold,
+    /// One seeded cut.
+    Holdout,
+    /// Each user's last interaction is tested (ties: the higher item id is the later).
+    LeaveOneOut,
+    /// Everything after one point in time is tested.
+    Temporal,
+}
+
+/// What is shuffled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// All ratings together.
+    Rating,
+    /// The ratings of each user, so that every fold has its share of every user.
+    User,
+}
+
+/// The validation part: seeded, cut from training by construction.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Share of the training ratings, over 0 and under 1.
+    pub fraction: f64,
+    /// Seed of the shuffle (default 42).
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+impl SplitSpec {
+    /// Refuses settings that the scheme would ignore, and values out of range.
+    pub fn validate(&self) -> Result<(), String> {
+        use Scheme::*;
+        let scheme = format!("{:?}", self.scheme).to_lowercase();
+        let belongs = [
+            ("folds", self.folds.is_some(), matches!(self.scheme, Kfold)),
+            ("seed", self.seed.is_some(), matches!(self.scheme, Kfold | Holdout)),
+            ("by", self.by.is_some(), matches!(self.scheme, Kfold | Holdout)),
+            ("test", self.test.is_some(), matches!(self.scheme, Holdout | Temporal)),
+            ("from", self.from.is_some(), matches!(self.scheme, Temporal)),
+        ];
+        if let Some((key, ..)) = belongs.iter().find(|(_, given, belongs)| *given && !belongs) {
+            return Err(format!("`{key}` means nothing with the scheme `{scheme}`"));
+        }
+        let share = |name: &str, value: f64| {
+            if value > 0.0 && value < 1.0 {
+                Ok(())
+            } else {
+                Err(format!("`{name}` is {value}; it must be over 0 and under 1"))
+            }
+        };
+        if let Some(test) = self.test {
+            share("test", test)?;
+        }
+        if let Some(validation) = self.validation {
+            share("validation.fraction", validation.fraction)?;
+        }
+        match (self.scheme, self.folds, self.test, self.from) {
+            (Kfold, None, ..) => Err("the scheme `kfold` needs `folds`, e.g. 5".into()),
+            (Kfold, Some(folds), ..) if folds < 2 => Err("`folds` must be 2 or more".into()),
+            (Holdout, _, None, _) => Err("the scheme `holdout` needs `test`, e.g. 0.2".into()),
+            (Temporal, _, None, None) | (Temporal, _, Some(_), Some(_)) => {
+                Err("the scheme `temporal` needs either `test` (a share) or `from` (a time)".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings one fold depends on: all but which folds are run.
+    pub fn of_one_fold(&self) -> Self {
+        Self { only: None, ..self.clone() }
+    }
+}
+
+/// Names of the folds to run.
+pub fn fold_names(
+    spec: &SplitSpec,
+    source: &DataSource,
+    dirs: &DataDirs,
+) -> Result<Vec<String>, DataError> {
+    let all = match spec.scheme {
+        Scheme::Official => {
+            let names = source.official_folds(dirs)?;
+            if names.is_empty() {
+                return Err(DataError::Split(format!(
+                    "the data set `{}` comes without folds of its own\n  = help: split it with \
+                     `scheme: kfold`, `holdout`, `leave-one-out` or `temporal`",
+                    source.name()
+                )));
+            }
+            names
+        }
+        Scheme::Kfold => (1..=spec.folds.unwrap_or_default()).map(|fold| format!("f{fold}")).collect(),
+        Scheme::Holdout => vec!["holdout".into()],
+        Scheme::LeaveOneOut => vec!["last".into()],
+        Scheme::Temporal => vec!["later".into()],
+    };
+    let Some(only) = &spec.only else { return Ok(all) };
+    match only.iter().find(|name| !all.contains(name)) {
+        Some(unknown) => Err(DataError::Split(format!(
+            "`split.only` names the fold `{unknown}`, which is not one of {}",
+            all.join(", ")
+        ))),
+        None if only.is_empty() => Err(DataError::Split("`split.only` names no fold".into())),
+        None => Ok(all.into_iter().filter(|name| only.contains(name)).collect()),
+    }
+}
+
+/// Makes one fold.
+pub fn split_fold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Fold, DataError> {
+    let mut parts = match spec.scheme {
+        Scheme::Official => official(data, name)?,
+        Scheme::Kfold => kfold(data, spec, name)?,
+        Scheme::Holdout => holdout(data, spec),
+        Scheme::LeaveOneOut => leave_one_out(data)?,
+        Scheme::Temporal => temporal(data, spec)?,
+    };
+    if let Some(validation) = spec.validation {
+        if !parts.validation.is_empty() {
+            return Err(DataError::Split(format!(
+                "the fold `{name}` comes with a validation part of its own; remove `validation`"
+            )));
+        }
+        let mut order: Vec<usize> = (0..parts.train.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(validation.seed));
+        let n = (parts.train.len() as f64 * validation.fraction).round() as usize;
+        let chosen: BTreeSet<usize> = order.into_iter().take(n).collect();
+        let (validation, train) =
+            parts.train.iter().enumerate().partition::<Vec<_>, _>(|(at, _)| chosen.contains(at));
+        let rows = |rows: Vec<(usize, &Interaction)>| rows.into_iter().map(|(_, row)| *row).collect();
+        parts = Parts { train: rows(train), validation: rows(validation), test: parts.test };
+        if n == 0 || parts.train.is_empty() {
+            return Err(DataError::Split(format!(
+                "the fold `{name}` has too few ratings for a validation part of {n}"
+            )));
+        }
+    }
+    for (part, rows) in [("training", &parts.train), ("test", &parts.test)] {
+        if rows.is_empty() {
+            return Err(DataError::Split(format!("the {part} part of the fold `{name}` is empty")));
+        }
+    }
+    Fold::new(name, data, parts)
+}
+
+fn official(data: &Dataset, name: &str) -> Result<Parts, DataError> {
+    let fold = data.folds.iter().find(|fold| fold.name == name).ok_or_else(|| {
+        DataError::Split(format!("the data set `{}` has no fold `{name}`", data.name))
+    })?;
+    Ok(Parts {
+        train: fold.train.clone(),
+        validation: fold.validation.clone(),
+        test: fold.test.clone(),
+    })
+}
+
+/// The place of every interaction in a seeded shuffle, as a number in `0..n_parts`.
+fn shuffled_parts(data: &Dataset, spec: &SplitSpec, n_parts: usize) -> Vec<usize> {
+    let mut random = ChaCha8Rng::seed_from_u64(spec.seed.unwrap_or_else(default_seed));
+    let n = data.interactions.len();
+    let mut part = vec![0; n];
+    let mut deal = |mut places: Vec<usize>, first: usize| {
+        places.shuffle(&mut random);
+        for (at, place) in places.into_iter().enumerate() {
+            part[place] = (at + first) % n_parts;
+        }
+    };
+    match spec.by.unwrap_or(By::Rating) {
+        By::Rating => deal((0..n).collect(), 0),
+        // Starting each user's deal where the last ended keeps the folds of equal size.
+        By::User => {
+            for ends in data.interactions.indptr().windows(2) {
+                deal((ends[0]..ends[1]).collect(), ends[0]);
+            }
+        }
+    }
+    part
+}
+
+fn divide(data: &Dataset, mut is_test: impl FnMut(usize, &Interaction) -> bool) -> Parts {
+    let mut parts = Parts::default();
+    for (at, row) in data.interactions.iter().enumerate() {
+        if is_test(at, &row) { &mut parts.test } else { &mut parts.train }.push(row);
+    }
+    parts
+}
+
+fn kfold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Parts, DataError> {
+    let folds = spec.folds.unwrap_or_default();
+    let this = name.strip_prefix('f').and_then(|number| number.parse::<usize>().ok());
+    let Some(this) = this.filter(|this| (1..=folds).contains(this)) else {
+        return Err(DataError::Split(format!("there is no fold `{name}` of {folds}")));
+    };
+    if data.interactions.len() < folds {
+        return Err(DataError::Split(format!(
+            "{folds} folds of {} ratings: some would be empty",
+            data.interactions.len()
+        )));
+    }
+    let part = shuffled_parts(data, spec, folds);
+    Ok(divide(data, |at, _| part[at] + 1 == this))
+}
+
+fn holdout(data: &Dataset, spec: &SplitSpec) -> Parts {
+    let share = spec.test.unwrap_or_default();
+    let mut random = ChaCha8Rng::seed_from_u64(spec.seed.unwrap_or_else(default_seed));
+    let mut test = vec![false; data.interactions.len()];
+    let mut draw = |mut places: Vec<usize>| {
+        places.shuffle(&mut random);
+        let n = (places.len() as f64 * share).round() as usize;
+        places.into_iter().take(n).for_each(|place| test[place] = true);
+    };
+    match spec.by.unwrap_or(By::Rating) {
+        By::Rating => draw((0..data.interactions.len()).collect()),
+        By::User => {
+            for ends in data.interactions.indptr().windows(2) {
+                draw((ends[0]..ends[1]).collect());
+            }
+        }
+    }
+    divide(data, |at, _| test[at])
+}
+
+/// Users with one interaction stay in training: without a history nothing can be recommended.
+fn leave_one_out(data: &Dataset) -> Result<Parts, DataError> {
+    needs_times(data)?;
+    let last: Vec<Option<u32>> = (0..data.users.len())
+        .map(|user| {
+            let user = UserIx(user as u32);
+            let items = data.interactions.items_of(user);
+            let times = data.interactions.timestamps_of(user);
+            let last = times.iter().zip(items).max().map(|(_, item)| *item);
+            last.filter(|_| items.len() > 1)
+        })
+        .collect();
+    Ok(divide(data, |_, row| last[row.user.at()] == Some(row.item.0)))
+}
+
+fn temporal(data: &Dataset, spec: &SplitSpec) -> Result<Parts, DataError> {
+    needs_times(data)?;
+    if let Some(from) = spec.from {
+        return Ok(divide(data, |_, row| row.timestamp >= from));
+    }
+    let mut times: Vec<i64> = data.interactions.iter().map(|row| row.timestamp).collect();
+    times.sort_unstable();
+    let n_train = (times.len() as f64 * (1.0 - spec.test.unwrap_or_default())).round() as usize;
+    // Ratings of one moment stay together, so the share is as near as that allows.
+    let cut = times.get(n_train).copied().unwrap_or(i64::MAX);
+    Ok(divide(data, |_, row| row.timestamp >= cut))
+}
+
+fn needs_times(data: &Dataset) -> Result<(), DataError> {
+    if data.has_timestamps {
+        return Ok(());
+    }
+    Err(DataError::Split(format!(
+        "the data set `{}` has no timestamps, and this split goes by time\n  = help: map a \
+         `timestamp` column, or split with `scheme: kfold` or `holdout`",
+        data.name
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Catalogue, Ids, Interactions, ItemIx};
+    use crate::data::fold::tests::test_part;
+
+    fn data() -> Dataset {
+        let rows: Vec<Interaction> = (0..20)
+            .flat_map(|user| {
+                (0..10).map(move |item| Interaction {
+                    user: UserIx(user),
+                    item: ItemIx((item * 7 + user) % 30),
+                    rating: 1.0 + (item % 5) as f32,
+                    timestamp: i64::from(item * 100 + user),
+                })
+            })
+            .collect();
+        Dataset {
+            name: "made-up".into(),
+            users: Ids::new((0..20).map(|id| id.to_string())),
+            items: Ids::new((0..30).map(|id| id.to_string())),
+            interactions: Interactions::new(20, 30, &rows),
+            catalogue: Catalogue::default(),
+            has_ratings: true,
+            has_timestamps: true,
+            folds: vec![],
+            notes: vec![],
+        }
+    }
+
+    fn spec(yaml: &str) -> SplitSpec {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn folds_are_disjoint_and_cover_everything_either_way() {
+        for by in ["rating", "user"] {
+            let spec = spec(&format!("{{scheme: kfold, folds: 5, by: {by}}}"));
+            let mut tested = Vec::new();
+            for fold in 1..=5 {
+                let fold = split_fold(&data(), &spec, &format!("f{fold}")).unwrap();
+                assert_eq!(fold.train.len() + test_part(&fold).len(), 200);
+                assert_eq!(test_part(&fold).len(), 40);
+                if by == "user" {
+                    assert!((0..20).all(|u| test_part(&fold).items_of(UserIx(u)).len() == 2));
+                }
+                tested.extend(test_part(&fold).iter().map(|row| (row.user, row.item)));
+            }
+            tested.sort();
+            tested.dedup();
+            assert_eq!(tested.len(), 200);
+        }
+    }
+
+    #[test]
+    fn the_validation_part_comes_from_training_alone() {
+        let plain = split_fold(&data(), &spec("{scheme: holdout, test: 0.2}"), "holdout").unwrap();
+        let with = spec("{scheme: holdout, test: 0.2, validation: {fraction: 0.1}}");
+        let with = split_fold(&data(), &with, "holdout").unwrap();
+        assert_eq!(test_part(&plain), test_part(&with));
+        assert_eq!((with.train.len(), with.validation.len()), (144, 16));
+        assert_ne!(plain.digest(), with.digest());
+    }
+
+    #[test]
+    fn leave_one_out_tests_the_last_of_each_user() {
+        let fold = split_fold(&data(), &spec("{scheme: leave-one-out}"), "last").unwrap();
+        assert_eq!(test_part(&fold).len(), 20);
+        assert!(test_part(&fold).iter().all(|row| row.timestamp >= 900));
+    }
+
+    #[test]
+    fn a_temporal_cut_puts_nothing_later_into_training() {
+        let fold = split_fold(&data(), &spec("{scheme: temporal, test: 0.25}"), "later").unwrap();
+        let first = test_part(&fold).iter().map(|row| row.timestamp).min().unwrap();
+        assert!(fold.train.iter().all(|row| row.timestamp < first));
+    }
+
+    #[test]
+    fn settings_a_scheme_ignores_are_refused() {
+        let error = spec("{scheme: official, folds: 5}").validate().unwrap_err();
+        assert_eq!(error, "`folds` means nothing with the scheme `official`");
+        assert!(spec("{scheme: kfold, folds: 1}").validate().is_err());
+        assert!(spec("{scheme: holdout, test: 1.5}").validate().is_err());
+    }
+
+    #[test]
+    fn splits_by_time_need_times() {
+        let data = Dataset { has_timestamps: false, ..data() };
+        let error = split_fold(&data, &spec("{scheme: leave-one-out}"), "last").unwrap_err();
+        assert!(error.to_string().contains("has no timestamps"), "{error}");
+    }
+}

@@ -1,0 +1,315 @@
+//! From scores or lists to metrics: lists by protocol, tallies by cutoff, values by convention.
+
+use rayon::prelude::*;
+
+use super::{
+    EvalError, Protocol, ScoreSpec, Scores,
+    metric::{Metric, Tally, gini, ideal_dcg, tallies},
+    protocol::sample_negatives,
+    scores::{Summary, UserRow},
+    topk::top_k,
+};
+use crate::{
+    data::{Interactions, Relevance, UserIx},
+    interrupt::Interrupt,
+    model::Recommender,
+};
+
+/// Scores of so many bytes are held at once.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// What is scored.
+pub enum Source<'a> {
+    /// A model that gives every item a score.
+    Model(&'a dyn Recommender),
+    /// A ranked list of items for each user, best first; `None` for a user without one.
+    /// Only the protocols `full` (as given) and `judged-after-cut` can be computed.
+    Lists(&'a [Option<Vec<u32>>]),
+}
+
+/// The parts of a fold that scoring needs.
+pub struct Labels<'a> {
+    /// Ratings of the training part: popularity and slices.
+    pub train: &'a Interactions,
+    /// What a recommendation must not repeat: training and validation part.
+    pub seen: &'a Interactions,
+    pub test: &'a Interactions,
+    pub relevant: Relevance,
+}
+
+/// Scores a model or lists.
+///
+/// Users are those with a test part (for lists: and with a list, under conventions that ask for one).
+/// Does not depend on the number of threads: every user is computed alone, means are taken in the
+/// order of the users.
+pub fn score(
+    spec: &ScoreSpec,
+    labels: &Labels,
+    source: &Source,
+    interrupt: &Interrupt,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Scores, EvalError> {
+    let spec = spec.normalised();
+    let users: Vec<UserIx> = (0..labels.test.n_users() as u32)
+        .map(UserIx)
+        .filter(|user| !labels.test.items_of(*user).is_empty())
+        .collect();
+    let job = Job::new(&spec, labels);
+    let n_items = labels.test.n_items();
+    let mut rows = Vec::with_capacity(users.len());
+    match source {
+        Source::Model(model) => {
+            let batch = (BATCH_BYTES / 4 / n_items.max(1)).clamp(1, 1024);
+            let mut scores = vec![0f32; batch.min(users.len()) * n_items];
+            for users_of_batch in users.chunks(batch) {
+                interrupt.check()?;
+                let scores = &mut scores[..users_of_batch.len() * n_items];
+                model.score(users_of_batch, scores);
+                rows.par_extend(
+                    users_of_batch
+                        .par_iter()
+                        .zip(scores.par_chunks_mut(n_items.max(1)))
+                        .map(|(user, scores)| job.user(*user, Given::Scores(scores))),
+                );
+                progress(rows.len() as u64, users.len() as u64);
+            }
+        }
+        Source::Lists(lists) => {
+            if let Some(protocol) = spec.protocols.iter().find(|protocol| {
+                !matches!(protocol, Protocol::Full | Protocol::JudgedAfterCut)
+            }) {
+                return Err(EvalError::ListsOnly { protocol: *protocol });
+            }
+            rows.par_extend(
+                users.par_iter().map(|user| job.user(*user, Given::List(lists[user.at()].as_deref()))),
+            );
+        }
+    }
+    let summary = job.summarise(&rows);
+    Ok(Scores { summary, rows, spec })
+}
+
+/// What is known of one user's ranking.
+enum Given<'a> {
+    Scores(&'a mut [f32]),
+    List(Option<&'a [u32]>),
+}
+
+struct Job<'a> {
+    spec: &'a ScoreSpec,
+    labels: &'a Labels<'a>,
+    ideal: Vec<f64>,
+    /// −log2 of each item's share of the training interactions.
+    surprise: Vec<f64>,
+}
+
+/// One user's list under one protocol: items, and how many of them each cutoff keeps.
+struct List {
+    items: Vec<u32>,
+    ends: Vec<usize>,
+}
+
+impl<'a> Job<'a> {
+    fn new(spec: &'a ScoreSpec, labels: &'a Labels<'a>) -> Self {
+        let total = labels.train.len().max(1) as f64;
+        // An item that nobody has counts as if one had: its surprise would be infinite.
+        let surprise = labels
+            .train
+            .item_counts()
+            .iter()
+            .map(|count| -(f64::from((*count).max(1)) / total).log2())
+            .collect();
+        let ideal = ideal_dcg(spec.k.last().copied().unwrap_or(0));
+        Self { spec, labels, ideal, surprise }
+    }
+
+    fn user(&self, user: UserIx, given: Given) -> UserRow {
+        let test = self.labels.test.items_of(user);
+        let ratings = self.labels.test.ratings_of(user);
+        let relevant: Vec<u32> = test
+            .iter()
+            .zip(ratings)
+            .filter(|(_, rating)| self.labels.relevant.accepts(**rating))
+            .map(|(item, _)| *item)
+            .collect();
+        let mut row = UserRow {
+            user,
+            train_count: self.labels.train.items_of(user).len(),
+            relevant: relevant.len(),
+            ..UserRow::default()
+        };
+        let mut top = Vec::new();
+        let has_list = match &given {
+            Given::Scores(_) => true,
+            Given::List(list) => list.is_some(),
+        };
+        let scores: Option<&[f32]> = match given {
+            Given::Scores(scores) => {
+                for &item in self.labels.seen.items_of(user) {
+                    scores[item as usize] = f32::NEG_INFINITY;
+                }
+                top_k(scores, self.spec.depth, &mut top);
+                Some(scores)
+            }
+            Given::List(list) => {
+                let list = list.unwrap_or_default().iter().take(self.spec.depth);
+                top.extend(list.map(|item| (f32::NAN, *item)));
+                None
+            }
+        };
+        let mut tally = Vec::new();
+        for protocol in &self.spec.protocols {
+            let list = self.list(*protocol, user, &top, scores, test, &relevant);
+            let hits: Vec<usize> = (0..list.items.len())
+                .filter(|at| relevant.binary_search(&list.items[*at]).is_ok())
+                .collect();
+            tallies(&hits, &list.ends, &mut tally);
+            for convention in self.spec.conventions.iter().filter(|c| c.applies_to(*protocol)) {
+                for (at, k) in self.spec.k.iter().enumerate() {
+                    for metric in &self.spec.metrics {
+                        let value = match metric {
+                            Metric::Novelty => self.novelty(&list.items[..list.ends[at]]),
+                            _ if convention.mixes_users() && !has_list => None,
+                            _ => {
+                                let tally: &Tally = &tally[at];
+                                convention.value(*metric, tally, *k, relevant.len(), &self.ideal)
+                            }
+                        };
+                        row.values.push(value.unwrap_or(f64::NAN));
+                    }
+                }
+            }
+            row.lists.push(list.items);
+            row.ends.push(list.ends);
+        }
+        row.ranking = top;
+        row
+    }
+
+    fn list(
+        &self,
+        protocol: Protocol,
+        user: UserIx,
+        top: &[(f32, u32)],
+        scores: Option<&[f32]>,
+        test: &[u32],
+        relevant: &[u32],
+    ) -> List {
+        let cutoffs = &self.spec.k;
+        let prefix = |items: Vec<u32>| {
+            let ends = cutoffs.iter().map(|k| items.len().min(*k)).collect();
+            List { items, ends }
+        };
+        let deepest = cutoffs.last().copied().unwrap_or(0);
+        match protocol {
+            Protocol::Full => prefix(top.iter().take(deepest).map(|(_, item)| *item).collect()),
+            Protocol::JudgedAfterCut => {
+                let kept: Vec<(usize, u32)> = top
+                    .iter()
+                    .take(deepest)
+                    .enumerate()
+                    .filter(|(_, (_, item))| test.binary_search(item).is_ok())
+                    .map(|(place, (_, item))| (place, *item))
+                    .collect();
+                let end = |k: &usize| kept.partition_point(|(place, _)| place < k);
+                List {
+                    ends: cutoffs.iter().map(end).collect(),
+                    items: kept.iter().map(|(_, item)| *item).collect(),
+                }
+            }
+            Protocol::Judged => prefix(ranked(test.to_vec(), scores, deepest)),
+            Protocol::Sampled => {
+                let settings = self.spec.sampled;
+                let mut candidates = sample_negatives(
+                    settings.negatives,
+                    self.labels.test.n_items(),
+                    self.labels.seen.items_of(user),
+                    test,
+                    settings.seed,
+                    user.0,
+                );
+                candidates.extend_from_slice(relevant);
+                prefix(ranked(candidates, scores, deepest))
+            }
+        }
+    }
+
+    fn novelty(&self, list: &[u32]) -> Option<f64> {
+        let total: f64 = list.iter().map(|item| self.surprise[*item as usize]).sum();
+        (!list.is_empty()).then(|| total / list.len() as f64)
+    }
+
+    /// Means over users in the order of their indices.
+    fn summarise(&self, rows: &[UserRow]) -> Vec<Summary> {
+        let mut summary = Vec::new();
+        let mut first = 0;
+        for (protocol_at, protocol) in self.spec.protocols.iter().enumerate() {
+            for convention in self.spec.conventions.iter().filter(|c| c.applies_to(*protocol)) {
+                for slice in &self.spec.slices {
+                    let users: Vec<&UserRow> =
+                        rows.iter().filter(|row| slice.holds(row.train_count)).collect();
+                    for (metric_at, metric) in self.spec.metrics.iter().enumerate() {
+                        for (k_at, k) in self.spec.k.iter().enumerate() {
+                            let place = first + k_at * self.spec.metrics.len() + metric_at;
+                            let (value, n_users) = if metric.is_of_all_lists() {
+                                self.of_all_lists(*metric, &users, protocol_at, k_at)
+                            } else {
+                                let values =
+                                    users.iter().map(|row| row.values[place]).filter(|v| !v.is_nan());
+                                let (mut total, mut n) = (0.0, 0);
+                                values.for_each(|value| (total, n) = (total + value, n + 1));
+                                ((n > 0).then(|| total / f64::from(n)), n as usize)
+                            };
+                            summary.push(Summary {
+                                protocol: *protocol,
+                                convention: *convention,
+                                slice: *slice,
+                                metric: *metric,
+                                k: *k,
+                                value,
+                                n_users,
+                            });
+                        }
+                    }
+                }
+                first += self.spec.k.len() * self.spec.metrics.len();
+            }
+        }
+        summary
+    }
+
+    fn of_all_lists(
+        &self,
+        metric: Metric,
+        users: &[&UserRow],
+        protocol_at: usize,
+        k_at: usize,
+    ) -> (Option<f64>, usize) {
+        let mut counts = vec![0u32; self.labels.test.n_items()];
+        let mut n = 0;
+        for row in users {
+            let list = &row.lists[protocol_at][..row.ends[protocol_at][k_at]];
+            n += usize::from(!list.is_empty());
+            list.iter().for_each(|item| counts[*item as usize] += 1);
+        }
+        let value = match metric {
+            Metric::Gini => gini(&mut counts),
+            _ if n == 0 => None,
+            _ => Some(counts.iter().filter(|c| **c > 0).count() as f64 / counts.len() as f64),
+        };
+        (value, n)
+    }
+}
+
+/// The first `k` of `candidates` by score, ties by lower item index.
+fn ranked(mut candidates: Vec<u32>, scores: Option<&[f32]>, k: usize) -> Vec<u32> {
+    let scores = scores.unwrap_or_default();
+    let of = |item: u32| scores.get(item as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    candidates.retain(|item| of(*item) > f32::NEG_INFINITY);
+    // No NaN is left, so every pair can be compared; −0 and 0 are a tie.
+    candidates.sort_unstable_by(|a, b| {
+        of(*b).partial_cmp(&of(*a)).unwrap_or(std::cmp::Ordering::Equal).then(a.cmp(b))
+    });
+    candidates.truncate(k);
+    candidates
+}

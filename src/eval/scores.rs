@@ -1,0 +1,181 @@
+//! Results of scoring, in memory and as files.
+
+use std::{fs, io, path::{Path, PathBuf}};
+
+use polars::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Convention, Metric, Protocol, ScoreSpec, Slice};
+use crate::{
+    data::{DataError, Ids, UserIx},
+    interrupt::Interrupted,
+    table,
+};
+
+/// Means by slice, metric and cutoff.
+pub const SUMMARY: &str = "summary.json";
+/// One row for each user, protocol, convention and cutoff.
+pub const USERS: &str = "users.parquet";
+/// The full rankings.
+pub const RANKINGS: &str = "rankings.parquet";
+
+/// Why scoring failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(
+        "the protocol `{protocol}` needs a score for every candidate, and lists give none; use `full` \
+         or `judged-after-cut`"
+    )]
+    ListsOnly { protocol: Protocol },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {problem}", path.display())]
+    Malformed { path: PathBuf, problem: String },
+}
+
+/// One mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub protocol: Protocol,
+    pub convention: Convention,
+    pub slice: Slice,
+    pub metric: Metric,
+    pub k: usize,
+    /// None where no user is in the mean.
+    pub value: Option<f64>,
+    /// How many users (for metrics of all lists: lists) the value rests on.
+    pub n_users: usize,
+}
+
+/// All about one user.
+#[derive(Clone, Debug)]
+pub struct UserRow {
+    pub user: UserIx,
+    /// Ratings in the training part, which slices go by.
+    pub train_count: usize,
+    /// Relevant items in the test part.
+    pub relevant: usize,
+    /// By pair of protocol and convention, then cutoff, then metric; NaN where the user is not in
+    /// the mean.
+    pub values: Vec<f64>,
+    /// The list under each protocol, and how much of it each cutoff keeps.
+    pub lists: Vec<Vec<u32>>,
+    pub ends: Vec<Vec<usize>>,
+    /// The first items of the full ranking with their scores.
+    pub ranking: Vec<(f32, u32)>,
+}
+
+impl Default for UserRow {
+    fn default() -> Self {
+        Self {
+            user: UserIx(0),
+            train_count: 0,
+            relevant: 0,
+            values: Vec::new(),
+            lists: Vec::new(),
+            ends: Vec::new(),
+            ranking: Vec::new(),
+        }
+    }
+}
+
+/// Everything scoring found.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    pub summary: Vec<Summary>,
+    pub rows: Vec<UserRow>,
+    pub(super) spec: ScoreSpec,
+}
+
+impl Scores {
+    /// One row for each user, protocol, convention and cutoff, with a column for each metric;
+    /// null where the user is not in that metric's mean.
+    pub fn users_frame(&self, users: &Ids) -> PolarsResult<DataFrame> {
+        let metrics: Vec<Metric> =
+            self.spec.metrics.iter().copied().filter(|metric| !metric.is_of_all_lists()).collect();
+        let pairs: Vec<(Protocol, Convention)> = self.spec.pairs().collect();
+        let (n_k, n_metrics) = (self.spec.k.len(), self.spec.metrics.len());
+        let height = self.rows.len() * pairs.len() * n_k;
+        let each = || {
+            self.rows.iter().flat_map(|row| {
+                pairs.iter().enumerate().flat_map(move |(pair_at, pair)| {
+                    (0..n_k).map(move |k_at| (row, *pair, k_at, (pair_at * n_k + k_at) * n_metrics))
+                })
+            })
+        };
+        let text = |name: &str, values: Vec<&str>| Column::new(name.into(), values);
+        let count = |name: &str, values: Vec<u32>| Column::new(name.into(), values);
+        let mut columns = vec![
+            text("user", each().map(|(row, ..)| users.name(row.user.0)).collect()),
+            text("protocol", each().map(|(_, pair, ..)| pair.0.name()).collect()),
+            text("convention", each().map(|(_, pair, ..)| pair.1.name()).collect()),
+            count("k", each().map(|(_, _, k_at, _)| self.spec.k[k_at] as u32).collect()),
+            count("train_count", each().map(|(row, ..)| row.train_count as u32).collect()),
+            count("relevant", each().map(|(row, ..)| row.relevant as u32).collect()),
+        ];
+        for metric in metrics {
+            // invariant: `metric` was taken from this list
+            let at = self.spec.metrics.iter().position(|m| *m == metric).unwrap_or_default();
+            let values: Vec<Option<f64>> = each()
+                .map(|(row, _, _, first)| Some(row.values[first + at]).filter(|v| !v.is_nan()))
+                .collect();
+            columns.push(Column::new(metric.name().into(), values));
+        }
+        DataFrame::new(height, columns)
+    }
+
+    /// The full rankings: user, item, rank (from 1), score.
+    pub fn rankings_frame(&self, users: &Ids, items: &Ids) -> PolarsResult<DataFrame> {
+        let each = || {
+            self.rows.iter().flat_map(|row| {
+                row.ranking.iter().enumerate().map(move |(at, place)| (row.user, at, *place))
+            })
+        };
+        let user: Vec<&str> = each().map(|(user, ..)| users.name(user.0)).collect();
+        let item: Vec<&str> = each().map(|(_, _, (_, item))| items.name(item)).collect();
+        let rank: Vec<u32> = each().map(|(_, at, _)| at as u32 + 1).collect();
+        let score: Vec<f32> = each().map(|(_, _, (score, _))| score).collect();
+        DataFrame::new(
+            rank.len(),
+            vec![
+                Column::new("user".into(), user),
+                Column::new("item".into(), item),
+                Column::new("rank".into(), rank),
+                Column::new("score".into(), score),
+            ],
+        )
+    }
+
+    /// Writes all files into the directory `dir`.
+    pub fn write(&self, dir: &Path, users: &Ids, items: &Ids) -> Result<(), EvalError> {
+        for (file, frame) in
+            [(USERS, self.users_frame(users)), (RANKINGS, self.rankings_frame(users, items))]
+        {
+            let path = dir.join(file);
+            frame
+                .map_err(table::to_io)
+                .and_then(|mut frame| table::write(&path, &mut frame))
+                .map_err(|source| EvalError::Io { path, source })?;
+        }
+        let path = dir.join(SUMMARY);
+        // One line a value: differences between two files read well.
+        let lines: Result<Vec<String>, _> = self.summary.iter().map(serde_json::to_string).collect();
+        lines
+            .map_err(io::Error::from)
+            .and_then(|lines| fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))))
+            .map_err(|source| EvalError::Io { path, source })
+    }
+}
+
+/// Reads the means that [`Scores::write`] wrote into `dir`.
+pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
+    let path = dir.join(SUMMARY);
+    let text = fs::read_to_string(&path)
+        .map_err(|source| EvalError::Io { path: path.clone(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
+}

@@ -1,0 +1,228 @@
+//! From an experiment to a graph of content-addressed steps.
+//!
+//! A step's key is the hash of its kind, its revision, its settings, its seed and the keys of its
+//! inputs. So what several trials share is done once, and what has not changed is not done again.
+
+mod stale;
+
+use serde_json::{Value, json};
+
+use crate::{
+    data::{DataDirs, DataError, fold_names},
+    eval::Fingerprint,
+    hash::Digest,
+    spec::Experiment,
+};
+
+pub use stale::why_stale;
+
+/// Raised when the code of a kind of step comes to mean something else.
+const SPLIT_REVISION: u32 = 1;
+const FIT_REVISION: u32 = 1;
+const SCORE_REVISION: u32 = 1;
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    Split,
+    Fit,
+    Score,
+}
+
+impl StepKind {
+    /// Its name, also of its directory in the workspace.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Fit => "fit",
+            Self::Score => "score",
+        }
+    }
+}
+
+/// One node of the graph.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub kind: StepKind,
+    pub key: Digest,
+    /// `als u1 seed 1`
+    pub label: String,
+    /// Indices of the steps it needs, all smaller than its own.
+    pub inputs: Vec<usize>,
+    /// What the key is the hash of.
+    pub material: Value,
+    pub setting: usize,
+    pub fold: String,
+    /// The system and seed it belongs to; none for splits.
+    pub system: Option<usize>,
+    pub seed: u64,
+    /// Trials that go through it.
+    pub trials: Vec<usize>,
+}
+
+/// One system on one fold with one seed.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub setting: usize,
+    pub system: usize,
+    /// The system's name with the label of its setting.
+    pub name: String,
+    pub fold: String,
+    pub seed: u64,
+    pub split: usize,
+    pub fit: usize,
+    pub score: usize,
+}
+
+impl Trial {
+    /// `als-u1-seed1`, fit for a file name.
+    pub fn file_name(&self) -> String {
+        let name = format!("{}--{}--seed{}", self.name, self.fold, self.seed);
+        name.chars().map(|c| if c.is_alphanumeric() || "-_.+=".contains(c) { c } else { '_' }).collect()
+    }
+}
+
+/// The graph.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In an order in which they can be done.
+    pub steps: Vec<Step>,
+    pub trials: Vec<Trial>,
+    /// Hash of the data's source files, by setting.
+    pub data: Vec<Digest>,
+}
+
+impl Plan {
+    /// Plans an experiment. Reads the data's files only to hash them.
+    pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Result<Self, DataError> {
+        let mut plan = Self::default();
+        for (setting_at, setting) in experiment.settings.iter().enumerate() {
+            let data = setting.data.source.digest(dirs)?;
+            plan.data.push(data);
+            let folds = fold_names(&setting.split, &setting.data.source, dirs)?;
+            let evaluate = setting.evaluate.normalised();
+            for (system_at, system) in setting.systems.iter().enumerate() {
+                let seeds = match system.model.is_seeded() {
+                    true => &setting.seeds[..],
+                    false => &setting.seeds[..1],
+                };
+                let name = format!("{}{}", system.name, setting.label);
+                for fold in &folds {
+                    for &seed in seeds {
+                        let split = plan.step(Step {
+                            kind: StepKind::Split,
+                            key: Digest::of(""),
+                            label: format!("{}{} {fold}", setting.data.source.name(), setting.label),
+                            inputs: vec![],
+                            material: json!({
+                                "revision": SPLIT_REVISION,
+                                "data": data,
+                                "split": setting.split.of_one_fold(),
+                                "fold": fold,
+                            }),
+                            setting: setting_at,
+                            fold: fold.clone(),
+                            system: None,
+                            seed: 0,
+                            trials: vec![],
+                        });
+                        let label = match system.model.is_seeded() {
+                            true => format!("{name} {fold} seed {seed}"),
+                            false => format!("{name} {fold}"),
+                        };
+                        let fit = plan.step(Step {
+                            kind: StepKind::Fit,
+                            label: label.clone(),
+                            inputs: vec![split],
+                            material: json!({
+                                "revision": [FIT_REVISION, system.model.revision()],
+                                "model": system.model,
+                                "relevant": setting.data.relevant,
+                                "seed": system.model.is_seeded().then_some(seed),
+                                "split": plan.steps[split].key,
+                            }),
+                            system: Some(system_at),
+                            seed,
+                            ..plan.steps[split].clone()
+                        });
+                        let score = plan.step(Step {
+                            kind: StepKind::Score,
+                            label,
+                            inputs: vec![split, fit],
+                            material: json!({
+                                "revision": SCORE_REVISION,
+                                "evaluate": evaluate,
+                                "relevant": setting.data.relevant,
+                                "split": plan.steps[split].key,
+                                "fit": plan.steps[fit].key,
+                            }),
+                            ..plan.steps[fit].clone()
+                        });
+                        for step in [split, fit, score] {
+                            let trial = plan.trials.len();
+                            plan.steps[step].trials.push(trial);
+                        }
+                        plan.trials.push(Trial {
+                            setting: setting_at,
+                            system: system_at,
+                            name: name.clone(),
+                            fold: fold.clone(),
+                            seed,
+                            split,
+                            fit,
+                            score,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The index of the step, which is added where no other has its key.
+    fn step(&mut self, mut step: Step) -> usize {
+        step.key = Digest::of_json(&(step.kind.name(), &step.material));
+        step.trials = Vec::new();
+        if let Some(at) = self.steps.iter().position(|known| known.key == step.key) {
+            return at;
+        }
+        self.steps.push(step);
+        self.steps.len() - 1
+    }
+
+    /// What a number of this experiment rests on. `split` covers data, scheme and all folds run.
+    pub fn fingerprint(
+        &self,
+        experiment: &Experiment,
+        setting: usize,
+        pair: (crate::eval::Protocol, crate::eval::Convention),
+        k: usize,
+    ) -> Fingerprint {
+        let of = &experiment.settings[setting];
+        let mut folds: Vec<&Digest> = self
+            .trials
+            .iter()
+            .filter(|trial| trial.setting == setting)
+            .map(|trial| &self.steps[trial.split].key)
+            .collect();
+        folds.sort();
+        folds.dedup();
+        let sampled = match pair.0 {
+            crate::eval::Protocol::Sampled => {
+                format!("{} negatives, seed {}", of.evaluate.sampled.negatives, of.evaluate.sampled.seed)
+            }
+            _ => String::new(),
+        };
+        Fingerprint {
+            data: self.data[setting].to_string(),
+            split: Digest::of_json(&folds).to_string(),
+            relevant: of.data.relevant.to_string(),
+            protocol: pair.0,
+            protocol_settings: sampled,
+            convention: pair.1,
+            ties: crate::eval::fingerprint::TIE_RULE.into(),
+            k,
+            users: pair.1.users_rule().into(),
+        }
+    }
+}

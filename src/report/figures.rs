@@ -1,0 +1,110 @@
+//! Figures as SVG.
+
+use plotters::prelude::*;
+
+use super::{ResultRow, table::distinct};
+
+/// Okabe and Ito's palette, which colour-blind readers can tell apart.
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(120, 120, 120),
+    RGBColor(0, 0, 0),
+];
+
+/// A metric against the cutoff, one line a system, bars of one standard deviation. None where there
+/// is just one cutoff, or no value.
+pub fn metric_against_k(
+    rows: &[ResultRow],
+    protocol: &str,
+    convention: &str,
+    slice: &str,
+    metric: &str,
+) -> Option<String> {
+    let chosen: Vec<&ResultRow> = rows
+        .iter()
+        .filter(|row| {
+            row.fold == "mean"
+                && row.protocol == protocol
+                && row.convention == convention
+                && row.slice == slice
+                && row.metric == metric
+                && row.value.is_some()
+        })
+        .collect();
+    let cutoffs = distinct(chosen.iter().map(|row| row.k.to_string()));
+    if cutoffs.len() < 2 {
+        return None;
+    }
+    let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
+    let mut svg = String::new();
+    draw(&mut svg, &chosen, &systems, metric).ok()?;
+    Some(svg)
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str) -> Drawn {
+    let top = rows
+        .iter()
+        .map(|row| row.value.unwrap_or(0.0) + row.sd.unwrap_or(0.0))
+        .fold(0.0f64, f64::max)
+        .max(1e-6);
+    let last_k = rows.iter().map(|row| row.k).max().unwrap_or(1) as f64;
+    let root = SVGBackend::with_string(svg, (760, 440)).into_drawing_area();
+    root.fill(&WHITE)?;
+    // The legend stands beside the plot, where no line can hide it.
+    let (plot, legend) = root.split_horizontally(560);
+    let mut chart = ChartBuilder::on(&plot)
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(58)
+        .build_cartesian_2d(0.0..last_k * 1.04, 0.0..top * 1.08)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .x_desc("cutoff k")
+        .y_desc(metric)
+        .x_label_formatter(&|k| format!("{k:.0}"))
+        .y_label_formatter(&|value| format!("{value:.2}"))
+        .axis_desc_style(("sans-serif", 15))
+        .label_style(("sans-serif", 13))
+        .draw()?;
+    for (at, system) in systems.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        let mut points: Vec<(f64, f64, f64)> = rows
+            .iter()
+            .filter(|row| row.system == *system)
+            .filter_map(|row| Some((row.k as f64, row.value?, row.sd.unwrap_or(0.0))))
+            .collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        chart.draw_series(LineSeries::new(points.iter().map(|p| (p.0, p.1)), colour.stroke_width(2)))?;
+        for (k, value, sd) in &points {
+            if *sd > 0.0 {
+                let bar = vec![(*k, value - sd), (*k, value + sd)];
+                chart.draw_series(LineSeries::new(bar, colour.stroke_width(1)))?;
+            }
+            match at % 3 {
+                0 => drop(chart.draw_series([Circle::new((*k, *value), 4, colour.filled())])?),
+                1 => drop(chart.draw_series([TriangleMarker::new((*k, *value), 5, colour.filled())])?),
+                _ => drop(chart.draw_series([Cross::new((*k, *value), 4, colour.stroke_width(2))])?),
+            }
+        }
+        let y = 24 + 22 * at as i32;
+        legend.draw(&PathElement::new(vec![(4, y), (26, y)], colour.stroke_width(2)))?;
+        match at % 3 {
+            0 => legend.draw(&Circle::new((15, y), 4, colour.filled()))?,
+            1 => legend.draw(&TriangleMarker::new((15, y), 5, colour.filled()))?,
+            _ => legend.draw(&Cross::new((15, y), 4, colour.stroke_width(2)))?,
+        }
+        let name: String = system.chars().take(24).collect();
+        legend.draw(&Text::new(name, (34, y - 8), ("sans-serif", 14).into_font()))?;
+    }
+    root.present()?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The tidy long table: one row a value.
+
+use super::ResultRow;
+
+/// Comma-separated, with a header; numbers in full precision, nothing where there is no value.
+pub fn csv(rows: &[ResultRow]) -> String {
+    let mut text = String::from(
+        "experiment,system,fold,seed,protocol,convention,slice,metric,k,value,n_users,sd,fingerprint\n",
+    );
+    let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+    for row in rows {
+        let fields = [
+            quoted(&row.experiment),
+            quoted(&row.system),
+            quoted(&row.fold),
+            row.seed.clone(),
+            row.protocol.clone(),
+            row.convention.clone(),
+            quoted(&row.slice),
+            row.metric.clone(),
+            row.k.to_string(),
+            number(row.value),
+            row.n_users.to_string(),
+            number(row.sd),
+            row.fingerprint.clone(),
+        ];
+        text.push_str(&fields.join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// A JSON array with one object a line.
+pub fn json(rows: &[ResultRow]) -> serde_json::Result<String> {
+    let lines: Vec<String> = rows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    Ok(format!("[\n{}\n]\n", lines.join(",\n")))
+}
+
+/// System names may hold commas: `als[factors=32,alpha=1]`.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}

@@ -1,0 +1,521 @@
+//! The executor: one coordinator, a thread for each running step, a lock file for each step.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Mutex, mpsc},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    Event, Failure, Outcome, Reporter, RunRecord, StepError,
+    machine::machine,
+    measure::{process_peak_and_cpu, thread_cpu_seconds},
+    steps::{Shared, Voice},
+};
+use crate::{
+    data::DataDirs,
+    interrupt::{Interrupt, Interrupted},
+    plan::{Plan, Step, StepKind},
+    spec::Experiment,
+    store::{Lock, Machine, Record, StepState, StoreError, Workspace, write_json},
+};
+
+/// How often the coordinator looks at the interrupt flag and at steps of other processes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a run may use.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub threads: usize,
+    pub memory_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Waiting,
+    Running,
+    Elsewhere,
+    Done,
+    Failed,
+    /// Not needed: what would use it is done.
+    Idle,
+}
+
+/// Runs what is not done yet. Failed trials do not stop the others.
+pub fn run(
+    experiment: &Experiment,
+    plan: &Plan,
+    dirs: &DataDirs,
+    workspace: &Workspace,
+    options: &Options,
+    interrupt: &Interrupt,
+    reporter: &dyn Reporter,
+) -> Result<Outcome, StoreError> {
+    let started = Instant::now();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let id = format!("{}-{}", now.as_millis(), std::process::id());
+    let directory = experiment.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let machine = machine(directory.unwrap_or(std::path::Path::new(".")));
+    let shared = Shared::new(experiment, plan, dirs, workspace, interrupt);
+    let mut states = states(plan, workspace, reporter);
+    let to_do = states.iter().filter(|state| **state == State::Waiting).count();
+    let mut record = RunRecord {
+        run: id.clone(),
+        experiment: experiment.name.clone(),
+        sources: experiment
+            .sources
+            .iter()
+            .map(|file| (file.path.display().to_string(), file.text.clone()))
+            .collect(),
+        resolved: serde_json::to_value(&experiment.resolved).unwrap_or_default(),
+        data: plan.data.iter().map(ToString::to_string).collect(),
+        machine,
+        threads: options.threads,
+        started: now.as_secs(),
+        wall_seconds: 0.0,
+        cpu_seconds: 0.0,
+        peak_memory_bytes: 0,
+        steps_done: 0,
+        steps_reused: plan.steps.len() - to_do,
+        failures: Vec::new(),
+        finished: false,
+    };
+    let run_file = workspace.path(&["runs", &id, "run.json"]);
+    write_json(&run_file, &record)?;
+    write_json(&workspace.path(&["experiments", &experiment.name, "plan.json"]), &materials(plan))?;
+    reporter.report(&Event::RunStarted {
+        experiment: experiment.name.clone(),
+        run: id.clone(),
+        steps: plan.steps.len(),
+        to_do,
+        trials: plan.trials.len(),
+    });
+    let logs = workspace.path(&["runs", &id, "logs"]);
+    fs::create_dir_all(&logs).map_err(|source| StoreError::Io { path: logs.clone(), source })?;
+
+    let mut coordinator = Coordinator {
+        shared: &shared,
+        options,
+        reporter,
+        states: &mut states,
+        machine: &record.machine,
+        logs,
+        free_threads: options.threads,
+        used_memory: 0,
+        finished: 0,
+        to_do,
+        failed: BTreeSet::new(),
+        failures: Vec::new(),
+    };
+    coordinator.go();
+    let (finished, failures) = (coordinator.finished, coordinator.failures);
+
+    let interrupted = interrupt.is_raised() && states.contains(&State::Waiting);
+    let (peak, cpu) = process_peak_and_cpu();
+    record.wall_seconds = started.elapsed().as_secs_f64();
+    record.cpu_seconds = cpu;
+    record.peak_memory_bytes = peak;
+    record.steps_done = finished;
+    record.finished = !interrupted;
+    record.failures = failures;
+    write_json(&run_file, &record)?;
+    let last = workspace.path(&["experiments", &experiment.name, "run.json"]);
+    write_json(&last, &record)?;
+    reporter.report(&Event::RunFinished {
+        run: id,
+        seconds: record.wall_seconds,
+        failed_trials: record.failures.len(),
+        interrupted,
+    });
+    Ok(Outcome { record, interrupted })
+}
+
+/// Key material of every step under a name that stays, to say later what made a step stale.
+fn materials(plan: &Plan) -> serde_json::Value {
+    let pairs = plan.steps.iter().map(|step| {
+        (format!("{} {}", step.kind.name(), step.label), step.material.clone())
+    });
+    serde_json::Value::Object(pairs.collect())
+}
+
+/// From the back: a done score needs nothing, a missing one needs its inputs, and so on.
+fn states(plan: &Plan, workspace: &Workspace, reporter: &dyn Reporter) -> Vec<State> {
+    let mut states = vec![State::Idle; plan.steps.len()];
+    for (at, step) in plan.steps.iter().enumerate() {
+        if step.kind == StepKind::Score {
+            visit(plan, workspace, reporter, at, &mut states);
+        }
+    }
+    states
+}
+
+fn visit(
+    plan: &Plan,
+    workspace: &Workspace,
+    reporter: &dyn Reporter,
+    at: usize,
+    states: &mut [State],
+) {
+    if states[at] != State::Idle {
+        return;
+    }
+    let step = &plan.steps[at];
+    match workspace.verify(step.kind.name(), &step.key) {
+        StepState::Done => states[at] = State::Done,
+        state => {
+            if let StepState::Damaged(problem) = state {
+                reporter.report(&Event::StepDamaged {
+                    kind: step.kind.name(),
+                    step: step.label.clone(),
+                    key: step.key.short(),
+                    problem,
+                });
+            }
+            states[at] = State::Waiting;
+            for input in &step.inputs {
+                visit(plan, workspace, reporter, *input, states);
+            }
+        }
+    }
+}
+
+struct Coordinator<'a> {
+    shared: &'a Shared<'a>,
+    options: &'a Options,
+    reporter: &'a dyn Reporter,
+    states: &'a mut [State],
+    machine: &'a Machine,
+    logs: PathBuf,
+    free_threads: usize,
+    used_memory: u64,
+    finished: usize,
+    to_do: usize,
+    failed: BTreeSet<usize>,
+    failures: Vec<Failure>,
+}
+
+/// A step's end, as its thread tells it.
+struct Ended {
+    step: usize,
+    threads: usize,
+    memory: u64,
+    result: Result<f64, StepError>,
+}
+
+impl Coordinator<'_> {
+    fn go(&mut self) {
+        let (sender, ended) = mpsc::channel::<Ended>();
+        thread::scope(|scope| {
+            let mut running = 0;
+            loop {
+                if !self.shared.interrupt.is_raised() {
+                    running += self.start_ready(scope, &sender);
+                }
+                let waiting = self.states.contains(&State::Elsewhere);
+                let stopped = self.shared.interrupt.is_raised();
+                if running == 0 && (stopped || !waiting) {
+                    break;
+                }
+                match ended.recv_timeout(TICK) {
+                    Ok(end) => {
+                        running -= 1;
+                        self.end(end);
+                    }
+                    Err(_) => self.look_elsewhere(),
+                }
+            }
+        });
+    }
+
+    fn ready(&self) -> Vec<usize> {
+        let done = |at: &usize| matches!(self.states[*at], State::Done);
+        (0..self.states.len())
+            .filter(|at| self.states[*at] == State::Waiting)
+            .filter(|at| self.plan().steps[*at].inputs.iter().all(done))
+            .collect()
+    }
+
+    fn plan(&self) -> &Plan {
+        self.shared.plan
+    }
+
+    /// Starts what can be started; returns how many.
+    fn start_ready<'scope>(
+        &mut self,
+        scope: &'scope thread::Scope<'scope, '_>,
+        sender: &mpsc::Sender<Ended>,
+    ) -> usize
+    where
+        Self: 'scope,
+    {
+        let mut n_started = 0;
+        let mut ready = self.ready();
+        // What lies nearest to a result first: memory held between steps is freed early.
+        ready.sort_by_key(|at| (std::cmp::Reverse(self.plan().steps[*at].kind as u8), *at));
+        let mut left = ready.len();
+        for at in ready {
+            if self.free_threads == 0 {
+                break;
+            }
+            let step = &self.shared.plan.steps[at];
+            let memory = self.shared.memory_estimate(step);
+            let budget = self.options.memory_bytes;
+            if memory > budget {
+                self.fail(at, &StepError::Memory { needed: memory, budget });
+                left -= 1;
+                continue;
+            }
+            if self.used_memory + memory > budget {
+                continue;
+            }
+            let lock = match self.shared.workspace.try_lock(&step.key) {
+                Ok(Some(lock)) => lock,
+                Ok(None) => {
+                    self.states[at] = State::Elsewhere;
+                    self.reporter.report(&Event::StepElsewhere {
+                        kind: step.kind.name(),
+                        step: step.label.clone(),
+                        key: step.key.short(),
+                    });
+                    left -= 1;
+                    continue;
+                }
+                Err(error) => {
+                    self.fail(at, &error.into());
+                    left -= 1;
+                    continue;
+                }
+            };
+            // Another process may have finished it since it was last looked at.
+            if self.shared.workspace.verify(step.kind.name(), &step.key) == StepState::Done {
+                self.take_over(at);
+                left -= 1;
+                continue;
+            }
+            let threads = (self.free_threads / left.clamp(1, self.free_threads)).max(1);
+            left -= 1;
+            self.free_threads -= threads;
+            self.used_memory += memory;
+            self.states[at] = State::Running;
+            self.reporter.report(&Event::StepStarted {
+                kind: step.kind.name(),
+                step: step.label.clone(),
+                key: step.key.short(),
+                threads,
+            });
+            let task = Task {
+                shared: self.shared,
+                step,
+                threads,
+                reporter: self.reporter,
+                machine: self.machine.clone(),
+                log: self.log_of(step),
+            };
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let result = task.run(&lock);
+                drop(lock);
+                // The coordinator waits for every thread, so it is there to hear.
+                let _ = sender.send(Ended { step: at, threads, memory, result });
+            });
+            n_started += 1;
+        }
+        n_started
+    }
+
+    fn log_of(&self, step: &Step) -> Vec<PathBuf> {
+        step.trials
+            .iter()
+            .map(|trial| self.logs.join(format!("{}.log", self.plan().trials[*trial].file_name())))
+            .collect()
+    }
+
+    fn end(&mut self, end: Ended) {
+        self.free_threads += end.threads;
+        self.used_memory -= end.memory;
+        match end.result {
+            Ok(seconds) => {
+                self.states[end.step] = State::Done;
+                self.finished += 1;
+                let step = &self.shared.plan.steps[end.step];
+                if step.kind == StepKind::Score {
+                    let fit = step.inputs[1];
+                    self.forget_if_unused(fit);
+                }
+                self.reporter.report(&Event::StepFinished {
+                    kind: step.kind.name(),
+                    step: step.label.clone(),
+                    key: step.key.short(),
+                    seconds,
+                    done: self.finished,
+                    to_do: self.to_do,
+                });
+            }
+            Err(StepError::Interrupted(Interrupted)) => self.states[end.step] = State::Waiting,
+            Err(error) => self.fail(end.step, &error),
+        }
+    }
+
+    /// A model is kept in memory until every score that uses it is made.
+    fn forget_if_unused(&self, fit: usize) {
+        let pending = self.plan().steps.iter().enumerate().any(|(at, step)| {
+            step.inputs.contains(&fit)
+                && matches!(self.states[at], State::Waiting | State::Running)
+        });
+        if !pending {
+            self.shared.forget(&self.plan().steps[fit].key);
+        }
+    }
+
+    fn take_over(&mut self, at: usize) {
+        self.states[at] = State::Done;
+        self.to_do -= 1;
+        let step = &self.shared.plan.steps[at];
+        self.reporter.report(&Event::StepTakenOver {
+            kind: step.kind.name(),
+            step: step.label.clone(),
+            key: step.key.short(),
+            done: self.finished,
+            to_do: self.to_do,
+        });
+    }
+
+    /// Steps of other processes: done by now, or given up by a process that died?
+    fn look_elsewhere(&mut self) {
+        for at in 0..self.states.len() {
+            if self.states[at] != State::Elsewhere {
+                continue;
+            }
+            let step = &self.shared.plan.steps[at];
+            // While the lock is held nothing is looked at; once it is free, either the step is done
+            // or it is ours to do.
+            if let Ok(Some(lock)) = self.shared.workspace.try_lock(&step.key) {
+                let done = self.shared.workspace.verify(step.kind.name(), &step.key) == StepState::Done;
+                drop(lock);
+                if done {
+                    self.take_over(at);
+                } else {
+                    self.states[at] = State::Waiting;
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, at: usize, error: &StepError) {
+        let step = &self.shared.plan.steps[at];
+        let mut lost = vec![at];
+        self.states[at] = State::Failed;
+        for (later, other) in self.shared.plan.steps.iter().enumerate() {
+            if other.inputs.iter().any(|input| lost.contains(input)) {
+                self.states[later] = State::Failed;
+                lost.push(later);
+            }
+        }
+        let cause = format!("{} {}: {error}", step.kind.name(), step.label);
+        let mut names = Vec::new();
+        for trial in &step.trials {
+            if self.failed.insert(*trial) {
+                let of = &self.shared.plan.trials[*trial];
+                let name = format!("{} {} seed {}", of.name, of.fold, of.seed);
+                names.push(name.clone());
+                self.failures.push(Failure { trial: name, cause: cause.clone() });
+            }
+        }
+        self.reporter.report(&Event::StepFailed {
+            kind: step.kind.name(),
+            step: step.label.clone(),
+            key: step.key.short(),
+            cause: error.to_string(),
+            trials: names,
+        });
+    }
+}
+
+/// One step on its own thread.
+struct Task<'a> {
+    shared: &'a Shared<'a>,
+    step: &'a Step,
+    threads: usize,
+    reporter: &'a dyn Reporter,
+    machine: Machine,
+    log: Vec<PathBuf>,
+}
+
+impl Task<'_> {
+    fn run(&self, _lock: &Lock) -> Result<f64, StepError> {
+        let logs = Mutex::new(
+            self.log
+                .iter()
+                .filter_map(|path| File::options().create(true).append(true).open(path).ok())
+                .collect::<Vec<File>>(),
+        );
+        let started = Instant::now();
+        let (kind, label) = (self.step.kind.name(), &self.step.label);
+        let log = |line: &str| {
+            let line = format!("{:9.3}s {kind} {label}: {line}\n", started.elapsed().as_secs_f64());
+            if let Ok(mut logs) = logs.lock() {
+                logs.iter_mut().for_each(|file| drop(file.write_all(line.as_bytes())));
+            }
+        };
+        log(&format!("started with {} threads, key {}", self.threads, self.step.key));
+        let result = self.work(&log);
+        match &result {
+            Ok(seconds) => log(&format!("finished in {seconds:.3} s")),
+            Err(error) => log(&format!("failed: {error}")),
+        }
+        result
+    }
+
+    fn work(&self, log: &(dyn Fn(&str) + Sync)) -> Result<f64, StepError> {
+        let started = Instant::now();
+        let workspace = self.shared.workspace;
+        let staging = workspace.begin(&self.step.key)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .map_err(|error| StepError::Panic(error.to_string()))?;
+        let cpu = || pool.broadcast(|_| thread_cpu_seconds()).iter().sum::<f64>();
+        let before = cpu();
+        let progress = |done, of| {
+            self.reporter.report(&Event::Progress {
+                kind: self.step.kind.name(),
+                step: self.step.label.clone(),
+                key: self.step.key.short(),
+                done,
+                of,
+            });
+        };
+        let voice = Voice { progress: &progress, log };
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            pool.install(|| self.shared.work(self.step, staging.dir(), &voice))
+        }));
+        let facts = worked.map_err(|panic| {
+            let message = panic.downcast_ref::<String>().cloned();
+            let message = message.or_else(|| panic.downcast_ref::<&str>().map(|m| (*m).to_owned()));
+            StepError::Panic(message.unwrap_or_else(|| "no message".into()))
+        })??;
+        let seconds = started.elapsed().as_secs_f64();
+        let finished = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let record = Record {
+            kind: self.step.kind.name().to_owned(),
+            key: self.step.key,
+            label: self.step.label.clone(),
+            material: self.step.material.clone(),
+            facts,
+            files: Vec::new(),
+            wall_seconds: seconds,
+            cpu_seconds: cpu() - before,
+            peak_memory_bytes: process_peak_and_cpu().0,
+            threads: self.threads,
+            finished: finished.as_secs(),
+            machine: self.machine.clone(),
+        };
+        workspace.commit(staging, record)?;
+        Ok(seconds)
+    }
+}

@@ -1,0 +1,44 @@
+//! How a run ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::Machine;
+
+/// A trial that failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub trial: String,
+    /// `fit als u1 seed 1: …`
+    pub cause: String,
+}
+
+/// What a run leaves behind.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub record: RunRecord,
+    pub interrupted: bool,
+}
+
+/// The record of a run (`run.json`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub run: String,
+    pub experiment: String,
+    /// The files of the experiment as they were, path and text.
+    pub sources: Vec<(String, String)>,
+    /// The experiment with everything included filled in.
+    pub resolved: serde_json::Value,
+    /// Hash of the data's source files, by setting.
+    pub data: Vec<String>,
+    pub machine: Machine,
+    pub threads: usize,
+    /// Seconds since 1970.
+    pub started: u64,
+    pub wall_seconds: f64,
+    pub cpu_seconds: f64,
+    pub peak_memory_bytes: u64,
+    pub steps_done: usize,
+    pub steps_reused: usize,
+    pub failures: Vec<Failure>,
+    pub finished: bool,
+}

@@ -1,0 +1,187 @@
+//! What each kind of step does.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use serde_json::{Value, json};
+
+use super::StepError;
+use crate::{
+    data::{DataDirs, Dataset, TrainingPart, split_fold},
+    eval::{Source, score_fold},
+    hash::Digest,
+    interrupt::Interrupt,
+    model::{FitContext, Recommender},
+    plan::{Plan, Step, StepKind},
+    spec::Experiment,
+    store::Workspace,
+};
+
+/// Everything steps share.
+pub struct Shared<'a> {
+    pub experiment: &'a Experiment,
+    pub plan: &'a Plan,
+    pub dirs: &'a DataDirs,
+    pub workspace: &'a Workspace,
+    pub interrupt: &'a Interrupt,
+    data: Mutex<HashMap<Digest, Arc<OnceLock<Arc<Dataset>>>>>,
+    /// Fitted models on their way to scoring, so that they need not be read back.
+    fitted: Mutex<HashMap<Digest, Arc<dyn Recommender>>>,
+}
+
+/// How a step tells where it is.
+pub struct Voice<'a> {
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    pub log: &'a (dyn Fn(&str) + Sync),
+}
+
+impl<'a> Shared<'a> {
+    pub fn new(
+        experiment: &'a Experiment,
+        plan: &'a Plan,
+        dirs: &'a DataDirs,
+        workspace: &'a Workspace,
+        interrupt: &'a Interrupt,
+    ) -> Self {
+        let (data, fitted) = (Mutex::default(), Mutex::default());
+        Self { experiment, plan, dirs, workspace, interrupt, data, fitted }
+    }
+
+    /// Does one step: writes its files into `dir`, returns what is worth recording.
+    pub fn work(
+        &self,
+        step: &Step,
+        dir: &std::path::Path,
+        voice: &Voice,
+    ) -> Result<Value, StepError> {
+        match step.kind {
+            StepKind::Split => self.split(step, dir, voice),
+            StepKind::Fit => self.fit(step, dir, voice),
+            StepKind::Score => self.score(step, dir, voice),
+        }
+    }
+
+    /// Memory a step may take, in bytes.
+    pub fn memory_estimate(&self, step: &Step) -> u64 {
+        let facts = step.inputs.first().and_then(|split| {
+            let split = &self.plan.steps[*split];
+            Some(self.workspace.record(split.kind.name(), &split.key).ok()?.facts)
+        });
+        let (Some(facts), Some(system)) = (facts, step.system) else { return 0 };
+        let count = |name: &str| facts[name].as_u64().unwrap_or(0) as usize;
+        let model = &self.experiment.settings[step.setting].systems[system].model;
+        model.memory_estimate(count("users"), count("items"), count("train"))
+    }
+
+    /// Lets go of a fitted model that nobody will score any more.
+    pub fn forget(&self, key: &Digest) {
+        if let Ok(mut fitted) = self.fitted.lock() {
+            fitted.remove(key);
+        }
+    }
+
+    fn split(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {
+        let setting = &self.experiment.settings[step.setting];
+        let data = self.dataset(step, voice)?;
+        let fold = split_fold(&data, &setting.split, &step.fold)?;
+        fold.write(dir)?;
+        Ok(json!({
+            "users": fold.users.len(),
+            "items": fold.items.len(),
+            "train": fold.train.len(),
+            "validation": fold.validation.len(),
+            "test": fold.test_len(),
+            "data_hash": data.digest(),
+            "split_hash": fold.digest(),
+            "notes": data.notes,
+        }))
+    }
+
+    /// The data set, read once however many folds ask for it at once.
+    fn dataset(&self, step: &Step, voice: &Voice) -> Result<Arc<Dataset>, StepError> {
+        let key = self.plan.data[step.setting];
+        let cell = match self.data.lock() {
+            Ok(mut data) => data.entry(key).or_default().clone(),
+            Err(_) => Arc::default(),
+        };
+        if let Some(data) = cell.get() {
+            return Ok(data.clone());
+        }
+        (voice.log)("reading the data set");
+        let source = &self.experiment.settings[step.setting].data.source;
+        let data = Arc::new(source.load(self.dirs)?);
+        for note in &data.notes {
+            (voice.log)(note);
+        }
+        Ok(cell.get_or_init(|| data).clone())
+    }
+
+    fn fit(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {
+        let (training, model) = (self.training(step)?, self.model(step));
+        let relevant = self.experiment.settings[step.setting].data.relevant;
+        let data = training.training_data(relevant);
+        if data.positives.is_empty() {
+            return Err(crate::model::ModelError::Unsuitable(format!(
+                "no rating in the training part of the fold {} meets `relevant: \"{relevant}\"`",
+                step.fold
+            ))
+            .into());
+        }
+        (voice.log)(&format!("{} with {}", model.name(), step.material["model"]));
+        let fitted = model.fit(&data, &self.context(step, voice))?;
+        fitted.save(dir)?;
+        if let Ok(mut models) = self.fitted.lock() {
+            models.insert(step.key, Arc::from(fitted));
+        }
+        Ok(json!({ "positives": data.positives.len() }))
+    }
+
+    fn score(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {
+        let setting = &self.experiment.settings[step.setting];
+        let (split, fit) = (&self.plan.steps[step.inputs[0]], &self.plan.steps[step.inputs[1]]);
+        let training = self.training(step)?;
+        let fitted = self.fitted.lock().ok().and_then(|models| models.get(&fit.key).cloned());
+        let fitted = match fitted {
+            Some(fitted) => fitted,
+            None => {
+                (voice.log)("loading the fitted model");
+                let data = training.training_data(setting.data.relevant);
+                let from = self.workspace.step_dir(fit.kind.name(), &fit.key);
+                Arc::from(self.model(step).load(&from, &data, &self.context(step, voice))?)
+            }
+        };
+        let (scores, opening) = score_fold(
+            &setting.evaluate,
+            &self.workspace.step_dir(split.kind.name(), &split.key),
+            &training,
+            setting.data.relevant,
+            &Source::Model(&*fitted),
+            self.interrupt,
+            voice.progress,
+        )?;
+        scores.write(dir, &training.users, &training.items)?;
+        Ok(json!({ "users": scores.rows.len(), "test_opened": opening }))
+    }
+
+    fn training(&self, step: &Step) -> Result<TrainingPart, StepError> {
+        let split = &self.plan.steps[step.inputs[0]];
+        Ok(TrainingPart::read(&self.workspace.step_dir(split.kind.name(), &split.key))?)
+    }
+
+    fn model(&self, step: &Step) -> &crate::model::ModelSpec {
+        // invariant: fit and score steps belong to a system
+        let system = step.system.unwrap_or_default();
+        &self.experiment.settings[step.setting].systems[system].model
+    }
+
+    fn context<'b>(&'b self, step: &Step, voice: &'b Voice) -> FitContext<'b> {
+        FitContext {
+            seed: step.seed,
+            interrupt: self.interrupt,
+            progress: voice.progress,
+            log: voice.log,
+        }
+    }
+}

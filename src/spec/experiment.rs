@@ -1,0 +1,283 @@
+//! From an experiment file to a validated [`Experiment`]. After this, nobody asks whether it is valid.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    de::{NodeDeserializer, from_node},
+    diagnostic::{Diagnostic, SourceFile},
+    include,
+    node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
+    sweep,
+};
+use crate::{
+    data::{DataSource, Relevance, SplitSpec},
+    eval::ScoreSpec,
+    model::ModelSpec,
+};
+
+/// One experiment file, understood.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    pub name: String,
+    pub describe: String,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// One for each combination of levels of the sweeps outside `systems`; mostly just one.
+    pub settings: Vec<Setting>,
+    /// All files it is made of, as they were read.
+    pub sources: Vec<Arc<SourceFile>>,
+    /// The whole experiment with everything included filled in.
+    pub resolved: serde_yaml::Value,
+}
+
+/// Data, split, systems and evaluation that belong together.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// `[seed=1]` where something outside `systems` is swept; empty otherwise.
+    pub label: String,
+    pub data: DataSpec,
+    pub split: SplitSpec,
+    pub seeds: Vec<u64>,
+    pub systems: Vec<System>,
+    pub evaluate: ScoreSpec,
+}
+
+/// Which data, and which of its ratings count as liked.
+#[derive(Clone, Debug, Serialize)]
+pub struct DataSpec {
+    pub source: DataSource,
+    pub relevant: Relevance,
+    pub disliked: Option<Relevance>,
+}
+
+/// One row of a table.
+#[derive(Clone, Debug, Serialize)]
+pub struct System {
+    /// Its name with the levels of its sweeps: `als[factors=32]`.
+    pub name: String,
+    pub describe: String,
+    pub model: ModelSpec,
+}
+
+/// The keys of an experiment file. Only the schema is made from this type.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The experiment's name; its results are found under it.
+    experiment: String,
+    /// What it shows, in a sentence or two; printed in reports.
+    #[serde(default)]
+    describe: String,
+    /// Files whose keys are taken over; keys given here win.
+    #[serde(default)]
+    include: Vec<PathBuf>,
+    data: serde_json::Value,
+    split: SplitSpec,
+    #[serde(default)]
+    seeds: Vec<u64>,
+    systems: serde_json::Value,
+    #[serde(default)]
+    evaluate: ScoreSpec,
+}
+
+const KEYS: [&str; 7] =
+    ["experiment", "describe", "data", "split", "seeds", "systems", "evaluate"];
+
+impl Experiment {
+    /// Reads an experiment file with everything it includes.
+    pub fn read(path: &Path) -> Result<Self, Diagnostic> {
+        let (root, sources) = include::read(path)?;
+        let mapping = root.mapping("an experiment file")?;
+        refuse_unknown_keys(mapping, &KEYS, "the experiment")?;
+        let name = required(mapping, "experiment", &root)?.value.text("experiment")?.to_owned();
+        check_name(&name, mapping)?;
+        let describe = match mapping.get("describe") {
+            Some(entry) => entry.value.text("describe")?.trim().to_owned(),
+            None => String::new(),
+        };
+        let settings = sweep::expand(&root, &["systems", "experiment", "describe"])?
+            .into_iter()
+            .map(|(levels, node)| Setting::read(levels.label(), &node))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            name,
+            describe,
+            path: path.to_owned(),
+            settings,
+            sources,
+            resolved: root.to_yaml(),
+        })
+    }
+}
+
+impl Setting {
+    fn read(label: String, root: &Node) -> Result<Self, Diagnostic> {
+        let mapping = root.mapping("an experiment file")?;
+        let split_entry = required(mapping, "split", root)?;
+        let split: SplitSpec = from_node(&split_entry.value)?;
+        split
+            .validate()
+            .map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
+        let evaluate = match mapping.get("evaluate") {
+            Some(entry) => {
+                let spec: ScoreSpec = from_node(&entry.value)?;
+                spec.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
+                spec
+            }
+            None => ScoreSpec::default(),
+        };
+        Ok(Self {
+            label,
+            data: DataSpec::read(required(mapping, "data", root)?)?,
+            split,
+            seeds: seeds(mapping)?,
+            systems: systems(required(mapping, "systems", root)?)?,
+            evaluate,
+        })
+    }
+}
+
+impl DataSpec {
+    fn read(entry: &Entry) -> Result<Self, Diagnostic> {
+        let mut rest = entry.value.mapping("data")?.clone();
+        let relevant = match rest.take("relevant") {
+            Some(entry) => from_node(&entry.value)?,
+            None => Relevance::Any,
+        };
+        let disliked = match rest.take("disliked") {
+            Some(entry) => Some(from_node(&entry.value)?),
+            None => None,
+        };
+        let node = Node { at: entry.value.at.clone(), value: Value::Mapping(rest) };
+        let directory = entry.value.at.file.path.parent().unwrap_or(Path::new("")).to_owned();
+        let source = DataSource::read(NodeDeserializer(&node), &directory)
+            .map_err(|error: Diagnostic| error.or_at(&entry.value.at))?;
+        Ok(Self { source, relevant, disliked })
+    }
+}
+
+fn systems(entry: &Entry) -> Result<Vec<System>, Diagnostic> {
+    let mapping = entry.value.mapping("systems")?;
+    if mapping.entries().is_empty() {
+        return Err(Diagnostic::at(&entry.value.at, "`systems` is empty")
+            .expected("at least one system: `als: {model: als}`"));
+    }
+    let mut systems: Vec<System> = Vec::new();
+    for entry in mapping.entries() {
+        for (levels, node) in sweep::expand(&entry.value, &[])? {
+            systems.push(System::read(format!("{}{}", entry.key, levels.label()), &node)?);
+        }
+    }
+    Ok(systems)
+}
+
+impl System {
+    fn read(name: String, node: &Node) -> Result<Self, Diagnostic> {
+        let mut rest = node.mapping(&format!("the system `{name}`"))?.clone();
+        let describe = match rest.take("describe") {
+            Some(entry) => entry.value.text("describe")?.trim().to_owned(),
+            None => String::new(),
+        };
+        let Some(model) = rest.take("model") else {
+            return Err(Diagnostic::at(&node.at, format!("the system `{name}` names no model"))
+                .expected(format!("`model:` with one of {}", ModelSpec::NAMES.join(", ")))
+                .help("give `model: als`, or take settings over with `use: baselines/als.yaml`"));
+        };
+        let model_name = model.value.text("model")?;
+        if !ModelSpec::NAMES.contains(&model_name) {
+            return Err(Diagnostic::at(&model.value.at, format!("unknown model `{model_name}`"))
+                .expected(format!("one of {}", ModelSpec::NAMES.join(", ")))
+                .suggest(model_name, ModelSpec::NAMES.iter().copied()));
+        }
+        let parameters = Node { at: node.at.clone(), value: Value::Mapping(rest) };
+        let model = ModelSpec::deserialize_params(model_name, NodeDeserializer(&parameters))
+            .map_err(|error| error.or_at(&node.at))?;
+        model.validate().map_err(|(field, message)| {
+            let place = match &parameters.value {
+                Value::Mapping(mapping) => mapping.get(field).map(|entry| &entry.value.at),
+                _ => None,
+            };
+            Diagnostic::at(place.unwrap_or(&node.at), format!("`{field}`: {message}"))
+        })?;
+        Ok(Self { name, describe, model })
+    }
+}
+
+fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {
+    let Some(entry) = mapping.get("seeds") else { return Ok(vec![1]) };
+    let seeds: Vec<u64> = from_node(&entry.value)?;
+    if seeds.is_empty() {
+        return Err(Diagnostic::at(&entry.value.at, "`seeds` is empty")
+            .expected("at least one whole number: `seeds: [1, 2, 3]`"));
+    }
+    for (at, seed) in seeds.iter().enumerate() {
+        if seeds[..at].contains(seed) {
+            return Err(Diagnostic::at(
+                &entry.value.at,
+                format!("the seed {seed} stands here twice: one run would be counted as two"),
+            ));
+        }
+    }
+    Ok(seeds)
+}
+
+fn required<'a>(mapping: &'a Mapping, key: &str, node: &Node) -> Result<&'a Entry, Diagnostic> {
+    mapping.get(key).ok_or_else(|| {
+        Diagnostic::at(&node.at, format!("the key `{key}` is missing"))
+            .help("`assay schema` prints what an experiment file holds")
+    })
+}
+
+/// The name is a directory name too.
+fn check_name(name: &str, mapping: &Mapping) -> Result<(), Diagnostic> {
+    let fine = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
+    if !name.is_empty() && name.chars().all(fine) && !name.starts_with('.') {
+        return Ok(());
+    }
+    let entry = mapping.get("experiment").map(|entry| entry.value.at.clone());
+    let error = Diagnostic::new(format!("`{name}` cannot be an experiment's name"))
+        .expected("letters, digits and - _ . + (it names a directory)");
+    Err(match entry {
+        Some(at) => error.or_at(&at),
+        None => error,
+    })
+}
+
+/// The JSON Schema of an experiment file. Any value may also be `{sweep: …}`; that is said in words,
+/// not in the schema, because it would stand at every value.
+pub fn schema() -> serde_json::Value {
+    let mut generator = schemars::SchemaGenerator::default();
+    let mut data = generator.subschema_for::<DataSource>();
+    data.ensure_object();
+    let relevance = generator.subschema_for::<Relevance>();
+    let model = generator.subschema_for::<ModelSpec>();
+    let mut root = generator.into_root_schema_for::<Keys>().to_value();
+    root["title"] = "An assay experiment file".into();
+    root["description"] = "Any value may be `{sweep: [a, b]}`: one variant is run for each level. \
+        `use: FILE` in a mapping takes the keys of FILE over."
+        .into();
+    root["properties"]["data"] = serde_json::json!({
+        "description": "The data set, and which of its ratings count as liked and disliked.",
+        "allOf": [data.to_value()],
+        "properties": {"relevant": relevance.clone().to_value(), "disliked": relevance.to_value()},
+    });
+    root["properties"]["systems"] = serde_json::json!({
+        "description": "What is compared: one row of the tables each.",
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {
+            "anyOf": [model.to_value(), {"type": "object", "required": ["use"]}],
+        },
+    });
+    root["properties"]["include"] = serde_json::json!({
+        "description": "Files whose keys are taken over; keys given here win.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    });
+    root
+}

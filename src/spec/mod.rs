@@ -1,0 +1,11 @@
+//! Experiment files: YAML with places, includes, sweeps, and the validated [`Experiment`].
+
+pub mod de;
+pub mod diagnostic;
+mod experiment;
+mod include;
+pub mod node;
+mod sweep;
+
+pub use diagnostic::{Diagnostic, nearest};
+pub use experiment::{DataSpec, Experiment, Setting, System, schema};

@@ -1,0 +1,342 @@
+//! YAML as a tree in which every key and value knows its place.
+//!
+//! serde_yaml decides what a scalar is (so `no`, `1e3` and `"4"` mean what they mean there);
+//! the parser below it is used for the places alone.
+
+use std::{fs, path::Path, sync::Arc};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::diagnostic::{Diagnostic, Position, SourceFile};
+
+/// A YAML value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub at: Position,
+    pub value: Value,
+}
+
+/// What a node holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Sequence(Vec<Node>),
+    Mapping(Mapping),
+}
+
+/// Keys in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapping(Vec<Entry>);
+
+/// One key of a mapping with its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub key: String,
+    pub key_at: Position,
+    pub value: Node,
+}
+
+impl Mapping {
+    /// The entries in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    /// The entry of `key`.
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.key == key)
+    }
+
+    /// Takes the entry of `key` out.
+    pub fn take(&mut self, key: &str) -> Option<Entry> {
+        let at = self.0.iter().position(|entry| entry.key == key)?;
+        Some(self.0.remove(at))
+    }
+
+    /// Puts `entry` in place of the one with its key, or at the end.
+    pub fn set(&mut self, entry: Entry) {
+        match self.0.iter_mut().find(|present| present.key == entry.key) {
+            Some(present) => *present = entry,
+            None => self.0.push(entry),
+        }
+    }
+
+    /// Entries whose values may be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        self.0.iter_mut().map(|entry| (entry.key.as_str(), &mut entry.value))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|entry| entry.key.as_str())
+    }
+}
+
+impl Node {
+    /// Reads and parses a file.
+    pub fn read(path: &Path) -> Result<(Self, Arc<SourceFile>), Diagnostic> {
+        let bytes = fs::read(path).map_err(|error| {
+            Diagnostic::new(format!("{}: cannot read it: {error}", path.display()))
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Diagnostic::new(format!(
+                "{}: not UTF-8 text (byte {} of the file)",
+                path.display(),
+                error.utf8_error().valid_up_to()
+            ))
+        })?;
+        let file = Arc::new(SourceFile { path: path.to_owned(), text });
+        Ok((Self::parse(&file)?, file))
+    }
+
+    /// Parses one YAML document.
+    pub fn parse(file: &Arc<SourceFile>) -> Result<Self, Diagnostic> {
+        let mut builder = Builder {
+            file,
+            parser: Parser::new_from_str(&file.text),
+            anchors: Vec::new(),
+        };
+        loop {
+            let (event, span) = builder.next()?;
+            match event {
+                Event::StreamEnd => {
+                    return Ok(Self { at: builder.position(span), value: Value::Null });
+                }
+                Event::DocumentStart(_) => break,
+                _ => {}
+            }
+        }
+        let (event, span) = builder.next()?;
+        let root = builder.node(event, span)?;
+        builder.next()?;
+        let (event, span) = builder.next()?;
+        if !matches!(event, Event::StreamEnd) {
+            let at = builder.position(span);
+            return Err(Diagnostic::at(&at, "a second YAML document starts here")
+                .expected("one document a file"));
+        }
+        Ok(root)
+    }
+
+    /// The value in words, for messages.
+    pub fn found(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".into(),
+            Value::Bool(value) => format!("the truth value `{value}`"),
+            Value::Integer(value) => format!("the number `{value}`"),
+            Value::Float(value) => format!("the number `{value}`"),
+            Value::Text(value) => format!("the text `{value}`"),
+            Value::Sequence(_) => "a list".into(),
+            Value::Mapping(_) => "a mapping".into(),
+        }
+    }
+
+    /// The mapping this node is, or an error that says so.
+    pub fn mapping(&self, what: &str) -> Result<&Mapping, Diagnostic> {
+        match &self.value {
+            Value::Mapping(mapping) => Ok(mapping),
+            _ => Err(Diagnostic::at(&self.at, format!("{what}: found {}", self.found()))
+                .expected("a mapping (`key: value` lines)")),
+        }
+    }
+
+    /// The text this node is, or an error that says so.
+    pub fn text(&self, what: &str) -> Result<&str, Diagnostic> {
+        match &self.value {
+            Value::Text(text) => Ok(text),
+            _ => Err(Diagnostic::at(&self.at, format!("{what}: found {}", self.found()))
+                .expected("text")),
+        }
+    }
+
+    /// The same value without places, for hashing and for writing out.
+    pub fn to_yaml(&self) -> serde_yaml::Value {
+        match &self.value {
+            Value::Null => serde_yaml::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Integer(value) => (*value).into(),
+            Value::Float(value) => (*value).into(),
+            Value::Text(value) => value.clone().into(),
+            Value::Sequence(items) => items.iter().map(Self::to_yaml).collect::<Vec<_>>().into(),
+            Value::Mapping(mapping) => {
+                let pairs = mapping
+                    .entries()
+                    .iter()
+                    .map(|entry| (entry.key.clone().into(), entry.value.to_yaml()));
+                serde_yaml::Value::Mapping(pairs.collect())
+            }
+        }
+    }
+}
+
+struct Builder<'a> {
+    file: &'a Arc<SourceFile>,
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    anchors: Vec<(usize, Node)>,
+}
+
+impl<'a> Builder<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Diagnostic> {
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                let at = self.position(Span::empty(*error.marker()));
+                Err(Diagnostic::at(&at, format!("not valid YAML: {}", error.info())))
+            }
+            None => Err(Diagnostic::new(format!(
+                "{}: the YAML ends too early",
+                self.file.path.display()
+            ))),
+        }
+    }
+
+    fn position(&self, span: Span) -> Position {
+        let one_line = span.start.line() == span.end.line();
+        Position {
+            file: self.file.clone(),
+            line: span.start.line().max(1),
+            column: span.start.col() + 1,
+            width: if one_line { span.len().max(1) } else { 1 },
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Diagnostic> {
+        let at = self.position(span);
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, _) => (scalar(&text, style), anchor),
+            Event::Alias(anchor) => {
+                let known = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
+                return match known {
+                    Some((_, node)) => Ok(node.clone()),
+                    None => Err(Diagnostic::at(&at, "this alias stands inside its own anchor")),
+                };
+            }
+            Event::SequenceStart(anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    let (event, span) = self.next()?;
+                    if matches!(event, Event::SequenceEnd) {
+                        break (Value::Sequence(items), anchor);
+                    }
+                    items.push(self.node(event, span)?);
+                }
+            }
+            Event::MappingStart(anchor, _) => (Value::Mapping(self.mapping()?), anchor),
+            _ => return Err(Diagnostic::at(&at, "not valid YAML here")),
+        };
+        let node = Node { at, value };
+        if anchor > 0 {
+            self.anchors.push((anchor, node.clone()));
+        }
+        Ok(node)
+    }
+
+    fn mapping(&mut self) -> Result<Mapping, Diagnostic> {
+        let mut mapping = Mapping::default();
+        loop {
+            let (event, span) = self.next()?;
+            let key_at = self.position(span);
+            let key = match event {
+                Event::MappingEnd => return Ok(mapping),
+                Event::Scalar(text, ..) => text.into_owned(),
+                _ => {
+                    return Err(
+                        Diagnostic::at(&key_at, "this key is not text").expected("a plain key")
+                    );
+                }
+            };
+            if let Some(first) = mapping.get(&key) {
+                let line = first.key_at.line;
+                return Err(Diagnostic::at(&key_at, format!("the key `{key}` stands here twice"))
+                    .help(format!("it was first given on line {line}; keep one of the two")));
+            }
+            let (event, span) = self.next()?;
+            let value = self.node(event, span)?;
+            mapping.0.push(Entry { key, key_at, value });
+        }
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle) -> Value {
+    if style != ScalarStyle::Plain {
+        return Value::Text(text.to_owned());
+    }
+    match serde_yaml::from_str(text) {
+        Ok(serde_yaml::Value::Null) => Value::Null,
+        Ok(serde_yaml::Value::Bool(value)) => Value::Bool(value),
+        Ok(serde_yaml::Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+            (Some(value), _) => Value::Integer(value),
+            (None, Some(value)) => Value::Float(value),
+            (None, None) => Value::Text(text.to_owned()),
+        },
+        _ => Value::Text(text.to_owned()),
+    }
+}
+
+/// Keys of `mapping` that are not in `known`, as an error on the first of them.
+pub fn refuse_unknown_keys(
+    mapping: &Mapping,
+    known: &[&str],
+    what: &str,
+) -> Result<(), Diagnostic> {
+    match mapping.keys().find(|key| !known.contains(key)) {
+        None => Ok(()),
+        Some(key) => {
+            // invariant: `key` was just found in it
+            let entry = mapping.get(key).expect("the key is there");
+            Err(unknown_key(key, known.iter().copied(), Some(what)).or_at(&entry.key_at))
+        }
+    }
+}
+
+/// The error for a key nobody knows.
+pub fn unknown_key<'a>(
+    key: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    what: Option<&str>,
+) -> Diagnostic {
+    let known: Vec<&str> = known.into_iter().collect();
+    let place = what.map(|what| format!(" in {what}")).unwrap_or_default();
+    Diagnostic::new(format!("unknown key `{key}`{place}"))
+        .expected(format!("one of {}", known.join(", ")))
+        .suggest(key, known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Node, Diagnostic> {
+        Node::parse(&Arc::new(SourceFile { path: "x.yaml".into(), text: text.into() }))
+    }
+
+    #[test]
+    fn scalars_mean_what_serde_yaml_says() {
+        let text = "[1, 2.5, true, no, '4', null, .inf, 1e-3, text, 2024-01-01]";
+        let expected: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
+        assert_eq!(parse(text).unwrap().to_yaml(), expected);
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused_at_its_second_place() {
+        let error = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
+        assert_eq!(error.position.as_ref().map(|p| (p.line, p.column)), Some((3, 1)));
+        assert!(error.to_string().contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn anchors_are_copied() {
+        let node = parse("a: &x {k: 1}\nb: *x\n").unwrap();
+        let root = node.mapping("").unwrap();
+        assert_eq!(root.get("a").unwrap().value.to_yaml(), root.get("b").unwrap().value.to_yaml());
+    }
+
+    #[test]
+    fn broken_yaml_says_where() {
+        let error = parse("a: [1, 2\nb: 3\n").unwrap_err();
+        assert!(error.position.is_some(), "{error}");
+    }
+}

@@ -1,0 +1,261 @@
+//! Directories, locks and checksums.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{FileRecord, Record};
+use crate::hash::Digest;
+
+const RECORD: &str = "record.json";
+
+/// What can go wrong with the workspace.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{}: {source}{}", path.display(), hint(source))]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {problem}", path.display())]
+    Damaged { path: PathBuf, problem: String },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "\n  = help: free some space, or put the workspace elsewhere with `--workspace DIR`; what \
+             is finished is kept"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "\n  = help: choose a workspace you may write to with `--workspace DIR`"
+        }
+        _ => "",
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { path, source }
+}
+
+/// A workspace on disk.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+/// What is there of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepState {
+    Absent,
+    Done,
+    /// It is there, but a file is not what the record says; it will be made anew.
+    Damaged(String),
+}
+
+/// A step in the making; removed when it is dropped without [`Workspace::commit`].
+pub struct Staging {
+    dir: tempfile::TempDir,
+}
+
+impl Staging {
+    /// Where the step writes its files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Held while a step is worked on.
+pub struct Lock {
+    _file: File,
+}
+
+impl Workspace {
+    /// The workspace at `root`; nothing is written.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Makes the directories, which also tells whether it can be written to.
+    pub fn create(root: &Path) -> Result<Self, StoreError> {
+        let workspace = Self::at(root);
+        for dir in ["steps", "locks", "tmp", "runs", "experiments"] {
+            let path = root.join(dir);
+            fs::create_dir_all(&path).map_err(io_error(&path))?;
+        }
+        let probe = root.join("tmp");
+        tempfile::tempfile_in(&probe).map_err(io_error(&probe))?;
+        let ignore = root.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").map_err(io_error(&ignore))?;
+        }
+        Ok(workspace)
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of a step, whether it is there or not.
+    pub fn step_dir(&self, kind: &str, key: &Digest) -> PathBuf {
+        self.root.join("steps").join(kind).join(key.to_string())
+    }
+
+    /// Whether a step is there, without looking into its files.
+    pub fn exists(&self, kind: &str, key: &Digest) -> bool {
+        self.step_dir(kind, key).join(RECORD).is_file()
+    }
+
+    /// Whether a step is there and every file is as its record says.
+    pub fn verify(&self, kind: &str, key: &Digest) -> StepState {
+        let dir = self.step_dir(kind, key);
+        if !dir.exists() {
+            return StepState::Absent;
+        }
+        let record = match self.record(kind, key) {
+            Ok(record) => record,
+            Err(error) => return StepState::Damaged(error.to_string()),
+        };
+        for file in &record.files {
+            match Digest::of_file(&dir.join(&file.name)) {
+                Ok(found) if found == file.blake3 => {}
+                Ok(_) => {
+                    return StepState::Damaged(format!(
+                        "{}: its checksum is not the one recorded",
+                        dir.join(&file.name).display()
+                    ));
+                }
+                Err(error) => {
+                    return StepState::Damaged(format!("{}: {error}", dir.join(&file.name).display()));
+                }
+            }
+        }
+        StepState::Done
+    }
+
+    /// The record of a finished step.
+    pub fn record(&self, kind: &str, key: &Digest) -> Result<Record, StoreError> {
+        let record: Record = read_json(&self.step_dir(kind, key).join(RECORD))?;
+        if record.key != *key {
+            return Err(StoreError::Damaged {
+                path: self.step_dir(kind, key).join(RECORD),
+                problem: format!("it is the record of another step, {}", record.key.short()),
+            });
+        }
+        Ok(record)
+    }
+
+    /// All records of finished steps, as far as they can be read.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        let dirs = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+        for kind in dirs(&self.root.join("steps")) {
+            for step in dirs(&kind.path()) {
+                records.extend(read_json::<Record>(&step.path().join(RECORD)));
+            }
+        }
+        records.sort_by(|a, b| (&a.kind, &a.label, a.key).cmp(&(&b.kind, &b.label, b.key)));
+        records
+    }
+
+    /// Takes the lock of a step; none where another process holds it.
+    pub fn try_lock(&self, key: &Digest) -> Result<Option<Lock>, StoreError> {
+        let path = self.root.join("locks").join(format!("{key}.lock"));
+        let file = File::create(&path).map_err(io_error(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(io_error(&path)(error)),
+        }
+    }
+
+    /// Starts a step. Only its lock's holder may; what a dead process left of it is removed.
+    pub fn begin(&self, key: &Digest) -> Result<Staging, StoreError> {
+        let tmp = self.root.join("tmp");
+        let prefix = format!("{}-", key.short());
+        for entry in fs::read_dir(&tmp).map_err(io_error(&tmp))?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(&tmp).map_err(io_error(&tmp))?;
+        Ok(Staging { dir })
+    }
+
+    /// Puts a finished step in its place. Fills in the checksums of `record`.
+    pub fn commit(&self, staging: Staging, mut record: Record) -> Result<(), StoreError> {
+        let dir = staging.dir().to_owned();
+        let mut names: Vec<String> = fs::read_dir(&dir)
+            .map_err(io_error(&dir))?
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        for name in names {
+            let path = dir.join(&name);
+            let blake3 = Digest::of_file(&path).map_err(io_error(&path))?;
+            let file = File::open(&path).map_err(io_error(&path))?;
+            // What a record vouches for must be on disk before the record is.
+            file.sync_all().map_err(io_error(&path))?;
+            let bytes = file.metadata().map_err(io_error(&path))?.len();
+            record.files.push(FileRecord { name, bytes, blake3 });
+        }
+        write_json(&dir.join(RECORD), &record)?;
+        let target = self.step_dir(&record.kind, &record.key);
+        self.discard(&record.kind, &record.key)?;
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(io_error(parent))?;
+        }
+        fs::rename(&dir, &target).map_err(io_error(&target))?;
+        let _ = staging.dir.keep();
+        Ok(())
+    }
+
+    /// Removes a step, e.g. a damaged one.
+    pub fn discard(&self, kind: &str, key: &Digest) -> Result<(), StoreError> {
+        let dir = self.step_dir(kind, key);
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&dir)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A file below the workspace.
+    pub fn path(&self, parts: &[&str]) -> PathBuf {
+        parts.iter().fold(self.root.clone(), |path, part| path.join(part))
+    }
+}
+
+/// Reads a JSON file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
+    let text = fs::read(path).map_err(io_error(path))?;
+    serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {
+        path: path.to_owned(),
+        problem: format!("not readable: {error}"),
+    })
+}
+
+/// Writes a JSON file in one go: the file is there whole or not at all.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| io_error(path)(error.into()))?;
+    write_whole(path, &text)
+}
+
+/// Writes a file in one go.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        // Readable by others, as files that are not temporary are.
+        #[cfg(unix)]
+        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(io_error(path))
+}
