@@ -61,7 +61,8 @@ impl TryFrom<String> for Digest {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let parsed = blake3::Hash::from_hex(&text).map_err(|error| format!("not a BLAKE3 hash: {text:?} ({error})"))?;
+        let parsed = blake3::Hash::from_hex(&text)
+            .map_err(|error| format!("not a BLAKE3 hash: {text:?} ({error})"))?;
         Ok(Self::from_blake3(parsed))
     }
 }

@@ -63,10 +63,9 @@ impl Reporter for Lines {
 
 fn line(event: &Event) -> Option<(bool, String)> {
     Some(match event {
-        Event::RunStarted { experiment, steps, to_do, trials, .. } => (
-            false,
-            format!("{experiment}: {trials} trials, {to_do} of {steps} steps to do"),
-        ),
+        Event::RunStarted { experiment, steps, to_do, trials, .. } => {
+            (false, format!("{experiment}: {trials} trials, {to_do} of {steps} steps to do"))
+        }
         Event::StepDamaged { kind, step, problem, .. } => {
             (true, format!("warning: {kind} {step} is damaged and is made anew: {problem}"))
         }
@@ -79,8 +78,12 @@ fn line(event: &Event) -> Option<(bool, String)> {
         Event::StepElsewhere { kind, step, .. } => {
             (false, format!("{kind} {step}: another process works on it"))
         }
-        Event::StepFailed { kind, step, cause, .. } => (true, format!("failed: {kind} {step}: {cause}")),
-        Event::StepStarted { .. } | Event::Progress { .. } | Event::RunFinished { .. } => return None,
+        Event::StepFailed { kind, step, cause, .. } => {
+            (true, format!("failed: {kind} {step}: {cause}"))
+        }
+        Event::StepStarted { .. } | Event::Progress { .. } | Event::RunFinished { .. } => {
+            return None;
+        }
     })
 }
 
@@ -102,9 +105,9 @@ impl Reporter for Bars {
         match event {
             Event::RunStarted { experiment, to_do, .. } => {
                 let bar = self.all.add(ProgressBar::new(*to_do as u64));
-                if let Ok(style) =
-                    ProgressStyle::with_template("{prefix} {bar:32} {pos}/{len} steps, {elapsed} (ETA {eta})")
-                {
+                if let Ok(style) = ProgressStyle::with_template(
+                    "{prefix} {bar:32} {pos}/{len} steps, {elapsed} (ETA {eta})",
+                ) {
                     bar.set_style(style);
                 }
                 bar.set_prefix(experiment.clone());
@@ -113,7 +116,9 @@ impl Reporter for Bars {
             }
             Event::StepStarted { kind, step, key, .. } => {
                 let bar = self.all.add(ProgressBar::no_length());
-                if let Ok(style) = ProgressStyle::with_template("  {spinner} {prefix:40} {bar:24} {percent}%") {
+                if let Ok(style) =
+                    ProgressStyle::with_template("  {spinner} {prefix:40} {bar:24} {percent}%")
+                {
                     bar.set_style(style);
                 }
                 bar.set_prefix(format!("{kind} {step}"));
@@ -126,7 +131,8 @@ impl Reporter for Bars {
                     bar.set_position(*done);
                 }
             }
-            Event::StepFinished { key, done, to_do, .. } | Event::StepTakenOver { key, done, to_do, .. } => {
+            Event::StepFinished { key, done, to_do, .. }
+            | Event::StepTakenOver { key, done, to_do, .. } => {
                 if let Some(bar) = state.steps.remove(key) {
                     bar.finish_and_clear();
                 }

@@ -20,7 +20,10 @@ pub fn write(path: &Path, frame: &mut DataFrame) -> io::Result<()> {
 
 /// Reads the file at `path`.
 pub fn read(path: &Path) -> io::Result<DataFrame> {
-    ParquetReader::new(File::open(path)?).read_parallel(ParallelStrategy::None).finish().map_err(to_io)
+    ParquetReader::new(File::open(path)?)
+        .read_parallel(ParallelStrategy::None)
+        .finish()
+        .map_err(to_io)
 }
 
 /// A polars error as an input or output error.

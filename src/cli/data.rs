@@ -152,7 +152,8 @@ fn stats(dirs: &DataDirs, name: String, json: bool) -> Result<Exit, CliError> {
     let five = |values: [usize; 5]| values.map(|value| value.to_string()).join(" · ");
     let ratings: Vec<String> =
         stats.ratings.iter().map(|(rating, count)| format!("{rating}: {count}")).collect();
-    let times = stats.time_range.map(|(first, last)| format!("{first} to {last} (seconds since 1970)"));
+    let times =
+        stats.time_range.map(|(first, last)| format!("{first} to {last} (seconds since 1970)"));
     print(&format!(
         "{}\nusers        {}\nitems        {} ({} without interactions)\ninteractions {}\ndensity      \
          {:.4} %\nper user     {} (minimum, quartiles, maximum)\nper item     {}\nratings      {}\n\

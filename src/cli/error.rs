@@ -1,6 +1,8 @@
 //! Every error a command can end with, and its exit code.
 
-use crate::{data::DataError, exit::Exit, report::ReportError, spec::Diagnostic, store::StoreError};
+use crate::{
+    data::DataError, exit::Exit, report::ReportError, spec::Diagnostic, store::StoreError,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +31,9 @@ impl CliError {
         match self {
             Self::Data(DataError::Interrupted(_)) => Exit::Interrupted,
             Self::NoResults(_) => Exit::Inconclusive,
-            Self::Report(ReportError::Template(_) | ReportError::Json(_)) | Self::Json(_) => Exit::Bug,
+            Self::Report(ReportError::Template(_) | ReportError::Json(_)) | Self::Json(_) => {
+                Exit::Bug
+            }
             _ => Exit::Usage,
         }
     }

@@ -20,7 +20,8 @@ pub struct Ls {
 impl Ls {
     pub fn run(self) -> Result<Exit, CliError> {
         let workspace = self.workspace.open();
-        let entries = fs::read_dir(workspace.path(&["experiments"])).into_iter().flatten().flatten();
+        let entries =
+            fs::read_dir(workspace.path(&["experiments"])).into_iter().flatten().flatten();
         let mut runs: Vec<RunRecord> =
             entries.filter_map(|entry| read_json(&entry.path().join("run.json")).ok()).collect();
         runs.sort_by(|a, b| a.experiment.cmp(&b.experiment));
@@ -44,7 +45,14 @@ impl Ls {
         } else {
             let mut table = comfy_table::Table::new();
             table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-            table.set_header(["experiment", "last run", "steps done", "taken over", "seconds", "state"]);
+            table.set_header([
+                "experiment",
+                "last run",
+                "steps done",
+                "taken over",
+                "seconds",
+                "state",
+            ]);
             for run in runs {
                 let state = match (run.finished, run.failures.len()) {
                     (false, _) => "interrupted".to_owned(),

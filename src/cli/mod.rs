@@ -18,13 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
 
-use crate::{
-    data::DataDirs,
-    exit::Exit,
-    plan::Plan,
-    spec::Experiment,
-    store::Workspace,
-};
+use crate::{data::DataDirs, exit::Exit, plan::Plan, spec::Experiment, store::Workspace};
 
 /// Makes recommender-system papers checkable.
 ///
@@ -90,7 +84,9 @@ pub fn main() -> Exit {
     };
     match result {
         Ok(exit) => exit,
-        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Pass,
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Exit::Pass
+        }
         Err(error) => {
             eprintln!("error: {error}");
             error.exit()

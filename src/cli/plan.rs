@@ -14,9 +14,12 @@ use crate::{
 
 /// Print what is done, what would run and why, without running anything
 #[derive(clap::Args)]
-#[command(name = "plan", after_help = "Examples:
+#[command(
+    name = "plan",
+    after_help = "Examples:
   assay plan experiments/quickstart.yaml
-  assay plan experiments/quickstart.yaml --json")]
+  assay plan experiments/quickstart.yaml --json"
+)]
 pub struct PlanArgs {
     /// The experiment file
     file: PathBuf,
@@ -47,7 +50,11 @@ impl PlanArgs {
         if self.json {
             let steps: Vec<Value> =
                 plan.steps.iter().zip(&verdicts).map(|(step, v)| step_json(step, v)).collect();
-            print(&(serde_json::to_string_pretty(&json!({"experiment": experiment.name, "steps": steps}))? + "\n"))?;
+            print(
+                &(serde_json::to_string_pretty(
+                    &json!({"experiment": experiment.name, "steps": steps}),
+                )? + "\n"),
+            )?;
         } else {
             print(&tree(&experiment, &plan, &verdicts))?;
         }
@@ -59,14 +66,12 @@ fn verdict(workspace: &Workspace, step: &Step, before: &BTreeMap<String, Value>)
     match workspace.verify(step.kind.name(), &step.key) {
         StepState::Done => Verdict::Done,
         StepState::Damaged(problem) => Verdict::Damaged(problem),
-        StepState::Absent => {
-            match before.get(&format!("{} {}", step.kind.name(), step.label)) {
-                Some(material) if *material != step.material => {
-                    Verdict::Stale(why_stale(material, &step.material))
-                }
-                _ => Verdict::New,
+        StepState::Absent => match before.get(&format!("{} {}", step.kind.name(), step.label)) {
+            Some(material) if *material != step.material => {
+                Verdict::Stale(why_stale(material, &step.material))
             }
-        }
+            _ => Verdict::New,
+        },
     }
 }
 
@@ -127,7 +132,10 @@ fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
         let idle = setting.systems.iter().filter(|system| !system.model.is_seeded());
         let names: Vec<&str> = idle.map(|system| system.name.as_str()).collect();
         if setting.seeds.len() > 1 && !names.is_empty() {
-            text.push_str(&format!("not seeded, so run once for all seeds: {}\n", names.join(", ")));
+            text.push_str(&format!(
+                "not seeded, so run once for all seeds: {}\n",
+                names.join(", ")
+            ));
         }
         for convention in &setting.evaluate.conventions {
             let skipped: Vec<&str> = setting

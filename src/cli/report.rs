@@ -12,8 +12,11 @@ use crate::{
 
 /// Write the HTML report again from what is in the workspace, without running anything
 #[derive(clap::Args)]
-#[command(name = "report", after_help = "Example:
-  assay report experiments/quickstart.yaml --out site")]
+#[command(
+    name = "report",
+    after_help = "Example:
+  assay report experiments/quickstart.yaml --out site"
+)]
 pub struct ReportArgs {
     /// The experiment file
     file: PathBuf,

@@ -53,7 +53,9 @@ impl Run {
             memory_bytes: match self.memory {
                 Some(gib) if gib > 0.0 && gib.is_finite() => (gib * f64::from(1 << 30)) as u64,
                 Some(gib) => {
-                    return Err(CliError::Usage(format!("--memory {gib}: expected a number over 0")));
+                    return Err(CliError::Usage(format!(
+                        "--memory {gib}: expected a number over 0"
+                    )));
                 }
                 None => total_memory() / 5 * 4,
             },
@@ -61,10 +63,11 @@ impl Run {
         let interrupt = Interrupt::default();
         stop_on_ctrl_c(&interrupt);
         let reporter = reporter(self.json, self.quiet);
-        let outcome =
-            run(&experiment, &plan, &dirs, &workspace, &options, &interrupt, &*reporter)?;
+        let outcome = run(&experiment, &plan, &dirs, &workspace, &options, &interrupt, &*reporter)?;
         if outcome.interrupted {
-            eprintln!("interrupted; what is finished is kept, and the same command goes on from there");
+            eprintln!(
+                "interrupted; what is finished is kept, and the same command goes on from there"
+            );
             return Ok(Exit::Interrupted);
         }
         let collected = collect(&experiment, &plan, &workspace);

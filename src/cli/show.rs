@@ -114,7 +114,12 @@ fn record_text(record: &Record) -> String {
         record.material
     );
     for file in &record.files {
-        text.push_str(&format!("  file     {} {} bytes {}\n", file.name, file.bytes, file.blake3.short()));
+        text.push_str(&format!(
+            "  file     {} {} bytes {}\n",
+            file.name,
+            file.bytes,
+            file.blake3.short()
+        ));
     }
     text
 }

@@ -13,10 +13,13 @@ use crate::{
 
 /// Print a table of systems against metrics, for a terminal, Markdown, LaTeX or CSV
 #[derive(clap::Args)]
-#[command(name = "table", after_help = "Examples:
+#[command(
+    name = "table",
+    after_help = "Examples:
   assay table experiments/ml-100k-baselines.yaml
   assay table experiments/ml-100k-baselines.yaml --fold u1 --slice 'cold<10' -k 5
-  assay table experiments/ml-100k-baselines.yaml --format latex > table1.tex")]
+  assay table experiments/ml-100k-baselines.yaml --format latex > table1.tex"
+)]
 pub struct TableArgs {
     /// The experiment file
     file: PathBuf,

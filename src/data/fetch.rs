@@ -112,7 +112,9 @@ fn download(
         progress(done, total.or(archive.bytes).unwrap_or(0));
     }
     match total {
-        Some(total) if done < total => Err(failed(format!("broken off after {done} of {total} bytes"))),
+        Some(total) if done < total => {
+            Err(failed(format!("broken off after {done} of {total} bytes")))
+        }
         _ => Ok(()),
     }
 }
@@ -128,9 +130,9 @@ fn unpack(zip: &Path, archive: &Archive, files: &[String], into: &Path) -> Resul
     for name in files {
         let inside = Path::new(&archive.inside).join(name);
         let inside = inside.to_string_lossy();
-        let mut from = contents
-            .by_name(&inside)
-            .map_err(|error| damaged(format!("the archive holds no readable `{inside}`: {error}")))?;
+        let mut from = contents.by_name(&inside).map_err(|error| {
+            damaged(format!("the archive holds no readable `{inside}`: {error}"))
+        })?;
         let path = into.join(name);
         let mut to = File::create(&path).map_err(|error| DataError::io(&path, error))?;
         io::copy(&mut from, &mut to).map_err(|error| damaged(format!("`{inside}`: {error}")))?;

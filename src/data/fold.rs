@@ -37,7 +37,8 @@ pub struct Fold {
 impl Fold {
     /// Refuses a fold that has one (user, item) in two parts.
     pub(super) fn new(name: &str, data: &Dataset, parts: Parts) -> Result<Self, DataError> {
-        let matrix = |rows: &[Interaction]| Interactions::new(data.users.len(), data.items.len(), rows);
+        let matrix =
+            |rows: &[Interaction]| Interactions::new(data.users.len(), data.items.len(), rows);
         let train = matrix(&parts.train);
         let validation = matrix(&parts.validation);
         for (part, rows) in [("validation", &parts.validation), ("test", &parts.test)] {
@@ -101,7 +102,10 @@ impl Fold {
                     column("user", rows.iter().map(|row| row.user.0).collect()),
                     column("item", rows.iter().map(|row| row.item.0).collect()),
                     Column::new("rating".into(), part.ratings()),
-                    Column::new("timestamp".into(), rows.iter().map(|r| r.timestamp).collect::<Vec<_>>()),
+                    Column::new(
+                        "timestamp".into(),
+                        rows.iter().map(|r| r.timestamp).collect::<Vec<_>>(),
+                    ),
                 ],
             );
             write(&dir.join(file), frame)?;
@@ -210,7 +214,6 @@ fn read_part(path: &Path, n_users: usize, n_items: usize) -> Result<Interactions
     }
     Ok(Interactions::new(n_users, n_items, &rows))
 }
-
 
 #[cfg(test)]
 pub(super) mod tests {

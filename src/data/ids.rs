@@ -40,7 +40,7 @@ impl Ids {
         let mut names: Vec<String> = names.into_iter().collect();
         let numbers: Option<Vec<u64>> = names.iter().map(|n| whole_number(n)).collect();
         if numbers.is_some() {
-            names.sort_by_key(|n| whole_number(n));
+            names.sort_by_cached_key(|n| whole_number(n));
         } else {
             names.sort();
         }

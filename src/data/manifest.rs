@@ -114,7 +114,8 @@ impl Manifests {
             paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
             paths.sort();
             for path in paths {
-                let text = fs::read_to_string(&path).map_err(|error| DataError::io(&path, error))?;
+                let text =
+                    fs::read_to_string(&path).map_err(|error| DataError::io(&path, error))?;
                 files.push(Arc::new(SourceFile { path, text }));
             }
         }
@@ -193,7 +194,9 @@ impl Manifest {
             None => (
                 dirs.roots()
                     .iter()
-                    .flat_map(|root| self.about.folders.iter().map(|f| root.join(f).display().to_string()))
+                    .flat_map(|root| {
+                        self.about.folders.iter().map(|f| root.join(f).display().to_string())
+                    })
                     .collect(),
                 files.first().cloned().unwrap_or_default(),
             ),

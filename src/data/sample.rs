@@ -27,19 +27,32 @@ const FOLDS: u32 = 5;
 const GENRES: [&str; 8] =
     ["Adventure", "Comedy", "Crime", "Drama", "Fantasy", "Horror", "Romance", "Science"];
 const HEROES: [&str; 8] = [
-    "a lighthouse keeper", "a retired smuggler", "a young cartographer", "a choir of ghosts",
-    "a stubborn botanist", "a failed magician", "a night nurse", "a runaway clerk",
+    "a lighthouse keeper",
+    "a retired smuggler",
+    "a young cartographer",
+    "a choir of ghosts",
+    "a stubborn botanist",
+    "a failed magician",
+    "a night nurse",
+    "a runaway clerk",
 ];
 const DEEDS: [&str; 8] = [
-    "finds a map that redraws itself", "must hide a stolen bell", "falls for a rival",
-    "wakes something under the ice", "is accused of a perfect theft", "builds a machine to sleep in",
-    "inherits an island", "loses a bet with the sea",
+    "finds a map that redraws itself",
+    "must hide a stolen bell",
+    "falls for a rival",
+    "wakes something under the ice",
+    "is accused of a perfect theft",
+    "builds a machine to sleep in",
+    "inherits an island",
+    "loses a bet with the sea",
 ];
-const ADJECTIVES: [&str; 10] =
-    ["Silent", "Crimson", "Last", "Hollow", "Golden", "Restless", "Borrowed", "Northern", "Paper", "Secret"];
+const ADJECTIVES: [&str; 10] = [
+    "Silent", "Crimson", "Last", "Hollow", "Golden", "Restless", "Borrowed", "Northern", "Paper",
+    "Secret",
+];
 const NOUNS: [&str; 12] = [
-    "Harbour", "Orchard", "Clock", "River", "Letter", "Garden", "Engine", "Winter", "Mirror", "Parade",
-    "Signal", "Kingdom",
+    "Harbour", "Orchard", "Clock", "River", "Letter", "Garden", "Engine", "Winter", "Mirror",
+    "Parade", "Signal", "Kingdom",
 ];
 
 struct Film {
@@ -60,10 +73,15 @@ pub fn generate(seed: u64) -> SampleFiles {
     let films: Vec<Film> = (0..ITEMS)
         .map(|rank| {
             let n = 1 + random.random_range(0..3usize);
-            let mut genres: Vec<usize> = (0..n).map(|_| random.random_range(0..GENRES.len())).collect();
+            let mut genres: Vec<usize> =
+                (0..n).map(|_| random.random_range(0..GENRES.len())).collect();
             genres.sort_unstable();
             genres.dedup();
-            Film { genres, quality: 0.35 * normal(&mut random), popularity: (rank as f64 + 12.0).powf(-0.7) }
+            Film {
+                genres,
+                quality: 0.35 * normal(&mut random),
+                popularity: (rank as f64 + 12.0).powf(-0.7),
+            }
         })
         .collect();
     let items = items_csv(&films, &mut random);
@@ -76,7 +94,8 @@ pub fn generate(seed: u64) -> SampleFiles {
             ((3.9 + 0.6 * normal(&mut random)).exp() as usize).clamp(20, 200)
         };
         let likes = |film: &Film| {
-            film.genres.iter().map(|genre| taste[*genre]).sum::<f64>() / (film.genres.len() as f64).sqrt()
+            film.genres.iter().map(|genre| taste[*genre]).sum::<f64>()
+                / (film.genres.len() as f64).sqrt()
         };
         // Efraimidis and Spirakis: the largest keys u^(1/w) are a weighted sample without replacement.
         let mut keys: Vec<(f64, usize)> = films
@@ -106,7 +125,8 @@ fn items_csv(films: &[Film], random: &mut ChaCha8Rng) -> String {
     for (at, film) in films.iter().enumerate() {
         // invariant: the word lists are not empty
         let mut word = |words: &[&'static str]| *words.choose(random).expect("words");
-        let (adjective, noun, hero, deed) = (word(&ADJECTIVES), word(&NOUNS), word(&HEROES), word(&DEEDS));
+        let (adjective, noun, hero, deed) =
+            (word(&ADJECTIVES), word(&NOUNS), word(&HEROES), word(&DEEDS));
         let genres: Vec<&str> = film.genres.iter().map(|genre| GENRES[*genre]).collect();
         let year = 1950 + (at * 37) % 75;
         items.push_str(&format!(

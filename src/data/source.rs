@@ -56,11 +56,16 @@ impl DataDirs {
     /// `ASSAY_DATA`, or `datasets/` where it is not set; then `datasets/` in the working directory
     /// and in those above it, so that a committed sample is found whatever `ASSAY_DATA` says.
     pub fn from_env() -> Self {
-        let mut roots: Vec<PathBuf> =
-            env::var_os("ASSAY_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from).into_iter().collect();
+        let mut roots: Vec<PathBuf> = env::var_os("ASSAY_DATA")
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+            .into_iter()
+            .collect();
         roots.push("datasets".into());
         if let Ok(here) = env::current_dir() {
-            roots.extend(here.ancestors().skip(1).map(|dir| dir.join("datasets")).filter(|dir| dir.is_dir()));
+            roots.extend(
+                here.ancestors().skip(1).map(|dir| dir.join("datasets")).filter(|dir| dir.is_dir()),
+            );
         }
         Self { roots }
     }
@@ -112,7 +117,8 @@ impl DataSource {
             None => directory.to_owned(),
         };
         let name = reader.value.text("reader")?;
-        let settings = crate::spec::node::Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
+        let settings =
+            crate::spec::node::Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
         let reader = ReaderSpec::deserialize_named(name, &reader.value.at, &settings)?;
         Ok(Self::Inline { folder, duplicates, reader })
     }

@@ -141,7 +141,9 @@ pub fn fold_names(
             }
             names
         }
-        Scheme::Kfold => (1..=spec.folds.unwrap_or_default()).map(|fold| format!("f{fold}")).collect(),
+        Scheme::Kfold => {
+            (1..=spec.folds.unwrap_or_default()).map(|fold| format!("f{fold}")).collect()
+        }
         Scheme::Holdout => vec!["holdout".into()],
         Scheme::LeaveOneOut => vec!["last".into()],
         Scheme::Temporal => vec!["later".into()],
@@ -178,7 +180,8 @@ pub fn split_fold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Fold, 
         let chosen: BTreeSet<usize> = order.into_iter().take(n).collect();
         let (validation, train) =
             parts.train.iter().enumerate().partition::<Vec<_>, _>(|(at, _)| chosen.contains(at));
-        let rows = |rows: Vec<(usize, &Interaction)>| rows.into_iter().map(|(_, row)| *row).collect();
+        let rows =
+            |rows: Vec<(usize, &Interaction)>| rows.into_iter().map(|(_, row)| *row).collect();
         parts = Parts { train: rows(train), validation: rows(validation), test: parts.test };
         if n == 0 || parts.train.is_empty() {
             return Err(DataError::Split(format!(
@@ -314,8 +317,8 @@ fn needs_times(data: &Dataset) -> Result<(), DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Catalogue, Ids, Interactions, ItemIx};
     use crate::data::fold::tests::test_part;
+    use crate::data::{Catalogue, Ids, Interactions, ItemIx};
 
     fn data() -> Dataset {
         let rows: Vec<Interaction> = (0..20)

@@ -35,7 +35,8 @@ impl DatasetStats {
         let matrix = &data.interactions;
         let per_user: Vec<usize> =
             (0..data.users.len()).map(|user| matrix.items_of(UserIx(user as u32)).len()).collect();
-        let per_item: Vec<usize> = matrix.item_counts().iter().map(|count| *count as usize).collect();
+        let per_item: Vec<usize> =
+            matrix.item_counts().iter().map(|count| *count as usize).collect();
         let mut ratings: Vec<(f32, usize)> = Vec::new();
         if data.has_ratings {
             let mut sorted = matrix.ratings().to_vec();

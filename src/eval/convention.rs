@@ -1,9 +1,6 @@
 //! Conventions: what a metric is divided by and which users its mean is over.
 
-use super::{
-    Metric, Protocol,
-    metric::Tally,
-};
+use super::{Metric, Protocol, metric::Tally};
 
 /// A way of computing metrics from the same lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -34,7 +34,8 @@ pub fn sample_negatives(
     seed: u64,
     user: u32,
 ) -> Vec<u32> {
-    let known = |item: u32| seen.binary_search(&item).is_ok() || judged.binary_search(&item).is_ok();
+    let known =
+        |item: u32| seen.binary_search(&item).is_ok() || judged.binary_search(&item).is_ok();
     let unknown = n_items.saturating_sub(seen.len() + judged.len());
     // Where most of what is left is wanted, drawing would repeat itself: take from the list.
     if unknown <= 2 * n {

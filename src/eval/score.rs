@@ -15,8 +15,8 @@ use crate::{
     model::Recommender,
 };
 
-/// Scores of so many bytes are held at once.
-const BATCH_BYTES: usize = 64 << 20;
+/// Scores of so many bytes are held at once: what fits a processor's cache.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// What is scored.
 pub enum Source<'a> {
@@ -59,7 +59,7 @@ pub fn score(
     let mut rows = Vec::with_capacity(users.len());
     match source {
         Source::Model(model) => {
-            let batch = (BATCH_BYTES / 4 / n_items.max(1)).clamp(1, 1024);
+            let batch = (BATCH_BYTES / 4 / n_items.max(1)).clamp(64, 1024);
             let mut scores = vec![0f32; batch.min(users.len()) * n_items];
             for users_of_batch in users.chunks(batch) {
                 interrupt.check()?;
@@ -75,13 +75,17 @@ pub fn score(
             }
         }
         Source::Lists(lists) => {
-            if let Some(protocol) = spec.protocols.iter().find(|protocol| {
-                !matches!(protocol, Protocol::Full | Protocol::JudgedAfterCut)
-            }) {
+            if let Some(protocol) = spec
+                .protocols
+                .iter()
+                .find(|protocol| !matches!(protocol, Protocol::Full | Protocol::JudgedAfterCut))
+            {
                 return Err(EvalError::ListsOnly { protocol: *protocol });
             }
             rows.par_extend(
-                users.par_iter().map(|user| job.user(*user, Given::List(lists[user.at()].as_deref()))),
+                users
+                    .par_iter()
+                    .map(|user| job.user(*user, Given::List(lists[user.at()].as_deref()))),
             );
         }
     }
@@ -254,8 +258,10 @@ impl<'a> Job<'a> {
                             let (value, n_users) = if metric.is_of_all_lists() {
                                 self.of_all_lists(*metric, &users, protocol_at, k_at)
                             } else {
-                                let values =
-                                    users.iter().map(|row| row.values[place]).filter(|v| !v.is_nan());
+                                let values = users
+                                    .iter()
+                                    .map(|row| row.values[place])
+                                    .filter(|v| !v.is_nan());
                                 let (mut total, mut n) = (0.0, 0);
                                 values.for_each(|value| (total, n) = (total + value, n + 1));
                                 ((n > 0).then(|| total / f64::from(n)), n as usize)

@@ -1,6 +1,9 @@
 //! Results of scoring, in memory and as files.
 
-use std::{fs, io, path::{Path, PathBuf}};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -163,7 +166,8 @@ impl Scores {
         }
         let path = dir.join(SUMMARY);
         // One line a value: differences between two files read well.
-        let lines: Result<Vec<String>, _> = self.summary.iter().map(serde_json::to_string).collect();
+        let lines: Result<Vec<String>, _> =
+            self.summary.iter().map(serde_json::to_string).collect();
         lines
             .map_err(io::Error::from)
             .and_then(|lines| fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))))
@@ -174,8 +178,8 @@ impl Scores {
 /// Reads the means that [`Scores::write`] wrote into `dir`.
 pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
     let path = dir.join(SUMMARY);
-    let text = fs::read_to_string(&path)
-        .map_err(|source| EvalError::Io { path: path.clone(), source })?;
+    let text =
+        fs::read_to_string(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
     serde_json::from_str(&text)
         .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
 }

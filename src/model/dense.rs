@@ -13,7 +13,8 @@ pub fn inverse_of_positive_definite(matrix: Vec<f64>, n: usize) -> Option<Vec<f6
     let tensor = Tensor::from_slice(&matrix).reshape([size, size]);
     drop(matrix);
     let factor = tensor.f_linalg_cholesky(false).ok()?;
-    let inverse = factor.f_cholesky_inverse(false).ok()?.to_kind(Kind::Double).contiguous().view(-1);
+    let inverse =
+        factor.f_cholesky_inverse(false).ok()?.to_kind(Kind::Double).contiguous().view(-1);
     let values: Vec<f64> = inverse.try_into().ok()?;
     values.iter().all(|value| value.is_finite()).then_some(values)
 }

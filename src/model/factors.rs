@@ -2,13 +2,15 @@
 
 use rayon::prelude::*;
 
-use super::simd::{dispatch, mul_add};
+use super::simd::{Lanes, WIDTH, block, block_mut, dispatch};
 use crate::data::UserIx;
 
-/// Items looked at together; the transposed factors are padded to a multiple of it.
-const TILE: usize = 32;
-/// Users looked at together.
-const ROWS: usize = 4;
+/// Items looked at together: one tile of the factors, small enough to stay in the first cache.
+const TILE: usize = 2 * WIDTH;
+/// Users looked at together, their sums kept in registers.
+const ROWS: usize = 8;
+/// Users of one task: each tile is used for all of them.
+const GROUP: usize = 4 * ROWS;
 
 /// User and item factors, ready to score.
 pub struct Factors {
@@ -18,23 +20,22 @@ pub struct Factors {
     pub users: Vec<f32>,
     /// `[n_items, dim]`
     pub items: Vec<f32>,
-    /// `[dim, padded n_items]`
-    transposed: Vec<f32>,
-    padded: usize,
+    /// `[tiles, dim, TILE]`: the factors of each tile's items, transposed; padded with zeros.
+    tiles: Vec<f32>,
 }
 
 impl Factors {
     /// Takes row-major factors.
     pub fn new(dim: usize, users: Vec<f32>, items: Vec<f32>) -> Self {
         let n_items = items.len() / dim;
-        let padded = n_items.next_multiple_of(TILE);
-        let mut transposed = vec![0.0; dim * padded];
+        let mut tiles = vec![0.0; dim * n_items.next_multiple_of(TILE)];
         for (item, row) in items.chunks(dim).enumerate() {
+            let tile = &mut tiles[item / TILE * TILE * dim..];
             for (at, &value) in row.iter().enumerate() {
-                transposed[at * padded + item] = value;
+                tile[at * TILE + item % TILE] = value;
             }
         }
-        Self { dim, n_items, users, items, transposed, padded }
+        Self { dim, n_items, users, items, tiles }
     }
 
     /// Number of items.
@@ -45,15 +46,13 @@ impl Factors {
     /// Scores of all items for each of `users`: `[users.len(), n_items]`.
     /// Every score is summed over the factors in order, however users are batched.
     pub fn score(&self, users: &[UserIx], scores: &mut [f32]) {
-        scores.par_chunks_mut(ROWS * self.n_items).zip(users.par_chunks(ROWS)).for_each(
+        scores.par_chunks_mut(GROUP * self.n_items).zip(users.par_chunks(GROUP)).for_each(
             |(scores, users)| {
-                let mut rows = [&self.users[..0]; ROWS];
-                for (at, row) in rows.iter_mut().enumerate() {
-                    // Missing users of the last group: the last one again, its result not kept.
-                    let user = users[at.min(users.len() - 1)].at();
-                    *row = &self.users[user * self.dim..][..self.dim];
+                let mut rows = vec![0.0; users.len().next_multiple_of(ROWS) * self.dim];
+                for (row, user) in rows.chunks_mut(self.dim).zip(users) {
+                    row.copy_from_slice(&self.users[user.at() * self.dim..][..self.dim]);
                 }
-                score_rows(&rows, users.len(), &self.transposed, self.padded, scores, self.n_items);
+                score_rows(&rows, users.len(), &self.tiles, self.dim, scores);
             },
         );
     }
@@ -61,39 +60,45 @@ impl Factors {
 
 dispatch! {
     fn score_rows = score_rows_kernel(
-        users: &[&[f32]; ROWS], kept: usize, transposed: &[f32], padded: usize,
-        scores: &mut [f32], n_items: usize,
+        users: &[f32], n_users: usize, tiles: &[f32], dim: usize, scores: &mut [f32],
     )
 }
 
 #[inline(always)]
-fn score_rows_kernel<const FMA: bool>(
-    users: &[&[f32]; ROWS],
-    kept: usize,
-    transposed: &[f32],
-    padded: usize,
+fn score_rows_kernel<L: Lanes>(
+    users: &[f32],
+    n_users: usize,
+    tiles: &[f32],
+    dim: usize,
     scores: &mut [f32],
-    n_items: usize,
 ) {
-    let dim = users[0].len();
-    for first in (0..n_items).step_by(TILE) {
-        let mut sums = [[0f32; TILE]; ROWS];
-        for at in 0..dim {
-            let column: &[f32; TILE] = match transposed[at * padded + first..].first_chunk() {
-                Some(column) => column,
-                None => return,
-            };
-            for (sum, user) in sums.iter_mut().zip(users) {
-                let factor = user[at];
-                for (sum, value) in sum.iter_mut().zip(column) {
-                    *sum = mul_add::<FMA>(factor, *value, *sum);
+    let n_items = scores.len() / n_users;
+    let mut first = 0;
+    while first < n_items {
+        let tile = &tiles[first * dim..(first + TILE) * dim];
+        let width = TILE.min(n_items - first);
+        let mut user = 0;
+        while user < n_users {
+            let rows = &users[user * dim..(user + ROWS) * dim];
+            let mut sums = [[L::splat(0.0); TILE / WIDTH]; ROWS];
+            for at in 0..dim {
+                let left = L::load(block(tile, at * TILE));
+                let right = L::load(block(tile, at * TILE + WIDTH));
+                for row in 0..ROWS {
+                    let factor = L::splat(rows[row * dim + at]);
+                    sums[row][0] = factor.mul_add(left, sums[row][0]);
+                    sums[row][1] = factor.mul_add(right, sums[row][1]);
                 }
             }
+            for row in 0..ROWS.min(n_users - user) {
+                let mut out = [0f32; TILE];
+                sums[row][0].store(block_mut(&mut out, 0));
+                sums[row][1].store(block_mut(&mut out, WIDTH));
+                scores[(user + row) * n_items + first..][..width].copy_from_slice(&out[..width]);
+            }
+            user += ROWS;
         }
-        let width = TILE.min(n_items - first);
-        for (row, sum) in scores.chunks_mut(n_items).zip(&sums).take(kept) {
-            row[first..first + width].copy_from_slice(&sum[..width]);
-        }
+        first += TILE;
     }
 }
 

@@ -106,8 +106,8 @@ impl Saved {
         dtype: Dtype,
         read: impl Fn(&TensorView) -> Option<T>,
     ) -> Result<T, ModelError> {
-        let tensors =
-            SafeTensors::deserialize(&self.bytes).map_err(|error| self.malformed(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&self.bytes)
+            .map_err(|error| self.malformed(error.to_string()))?;
         let tensor = tensors.tensor(name).map_err(|error| self.malformed(error.to_string()))?;
         let value = if tensor.dtype() == dtype { read(&tensor) } else { None };
         value.ok_or_else(|| {

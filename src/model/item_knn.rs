@@ -175,7 +175,12 @@ impl ItemKnnParams {
         if !fits {
             return Err(saved.malformed("the neighbours do not fit the data"));
         }
-        Ok(Box::new(ItemKnn { indptr, neighbours, similarities, positives: data.positives.clone() }))
+        Ok(Box::new(ItemKnn {
+            indptr,
+            neighbours,
+            similarities,
+            positives: data.positives.clone(),
+        }))
     }
 }
 

@@ -78,7 +78,9 @@ impl Trial {
     /// `als-u1-seed1`, fit for a file name.
     pub fn file_name(&self) -> String {
         let name = format!("{}--{}--seed{}", self.name, self.fold, self.seed);
-        name.chars().map(|c| if c.is_alphanumeric() || "-_.+=".contains(c) { c } else { '_' }).collect()
+        name.chars()
+            .map(|c| if c.is_alphanumeric() || "-_.+=".contains(c) { c } else { '_' })
+            .collect()
     }
 }
 
@@ -112,7 +114,11 @@ impl Plan {
                         let split = plan.step(Step {
                             kind: StepKind::Split,
                             key: Digest::of(""),
-                            label: format!("{}{} {fold}", setting.data.source.name(), setting.label),
+                            label: format!(
+                                "{}{} {fold}",
+                                setting.data.source.name(),
+                                setting.label
+                            ),
                             inputs: vec![],
                             material: json!({
                                 "revision": SPLIT_REVISION,
@@ -209,7 +215,10 @@ impl Plan {
         folds.dedup();
         let sampled = match pair.0 {
             crate::eval::Protocol::Sampled => {
-                format!("{} negatives, seed {}", of.evaluate.sampled.negatives, of.evaluate.sampled.seed)
+                format!(
+                    "{} negatives, seed {}",
+                    of.evaluate.sampled.negatives, of.evaluate.sampled.seed
+                )
             }
             _ => String::new(),
         };

@@ -17,7 +17,8 @@ fn compare(path: &str, before: &Value, now: &Value, changes: &mut Vec<String>) {
     if let (Value::Object(before), Value::Object(now)) = (before, now) {
         for key in before.keys().chain(now.keys().filter(|key| !before.contains_key(*key))) {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let of = |side: &serde_json::Map<String, Value>| side.get(key).cloned().unwrap_or_default();
+            let of =
+                |side: &serde_json::Map<String, Value>| side.get(key).cloned().unwrap_or_default();
             compare(&path, &of(before), &of(now), changes);
         }
         return;

@@ -41,9 +41,9 @@ pub fn collect(experiment: &Experiment, plan: &Plan, workspace: &Workspace) -> C
             _ => None,
         };
         match summary {
-            Some(summary) => rows.extend(
-                summary.into_iter().map(|mean| row(experiment, plan, trial, mean)),
-            ),
+            Some(summary) => {
+                rows.extend(summary.into_iter().map(|mean| row(experiment, plan, trial, mean)))
+            }
             None => missing.push(format!("{} {} seed {}", trial.name, trial.fold, trial.seed)),
         }
     }

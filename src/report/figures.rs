@@ -83,7 +83,10 @@ fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str)
             .filter_map(|row| Some((row.k as f64, row.value?, row.sd.unwrap_or(0.0))))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        chart.draw_series(LineSeries::new(points.iter().map(|p| (p.0, p.1)), colour.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(
+            points.iter().map(|p| (p.0, p.1)),
+            colour.stroke_width(2),
+        ))?;
         for (k, value, sd) in &points {
             if *sd > 0.0 {
                 let bar = vec![(*k, value - sd), (*k, value + sd)];
@@ -91,8 +94,16 @@ fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str)
             }
             match at % 3 {
                 0 => drop(chart.draw_series([Circle::new((*k, *value), 4, colour.filled())])?),
-                1 => drop(chart.draw_series([TriangleMarker::new((*k, *value), 5, colour.filled())])?),
-                _ => drop(chart.draw_series([Cross::new((*k, *value), 4, colour.stroke_width(2))])?),
+                1 => drop(chart.draw_series([TriangleMarker::new(
+                    (*k, *value),
+                    5,
+                    colour.filled(),
+                )])?),
+                _ => drop(chart.draw_series([Cross::new(
+                    (*k, *value),
+                    4,
+                    colour.stroke_width(2),
+                )])?),
             }
         }
         let y = 24 + 22 * at as i32;

@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tera::{Context, Tera};
 
-use super::{
-    Collected, Format, Selection, Table, metric_against_k,
-    table::distinct,
-    tidy,
-};
+use super::{Collected, Format, Selection, Table, metric_against_k, table::distinct, tidy};
 use crate::{
     plan::Plan,
     run::RunRecord,
@@ -106,7 +102,11 @@ pub fn render(
         }
     }
     let main_k = super::table::distinct(rows.iter().map(|row| row.k.to_string()));
-    let main_k = if main_k.iter().any(|k| k == "10") { "10".into() } else { main_k.last().cloned().unwrap_or_default() };
+    let main_k = if main_k.iter().any(|k| k == "10") {
+        "10".into()
+    } else {
+        main_k.last().cloned().unwrap_or_default()
+    };
     let mut context = Context::new();
     context.insert("experiment", &experiment.name);
     context.insert("describe", &experiment.describe);

@@ -1,6 +1,6 @@
 //! Tables of systems against metrics, for terminals, Markdown, LaTeX and CSV.
 
-use comfy_table::{CellAlignment, ContentArrangement, presets};
+use comfy_table::{CellAlignment, ContentArrangement, TableComponent, presets};
 
 use super::ResultRow;
 
@@ -87,7 +87,8 @@ impl Table {
                 cells[at].best = cells[at].value == Some(best);
             }
         }
-        let counts = distinct(chosen.iter().map(|row| row.n_users.to_string()));
+        let of_users = |row: &&&ResultRow| !UNRANKED.contains(&row.metric.as_str());
+        let counts = distinct(chosen.iter().filter(of_users).map(|row| row.n_users.to_string()));
         let n_by_cell = counts.len() > 1;
         let fingerprints = distinct(chosen.iter().map(|row| row.fingerprint.as_str()));
         let mut notes = vec![notes_of(selection, &chosen, rows)];
@@ -99,6 +100,11 @@ impl Table {
         } else if let Some(n) = counts.first() {
             let over = if selection.fold == "mean" { ", all folds together" } else { "" };
             notes.push(format!("n = {n} users{over}."));
+        }
+        let lists =
+            distinct(chosen.iter().filter(|row| !of_users(row)).map(|row| row.n_users.to_string()));
+        if lists.len() == 1 && lists != counts && !n_by_cell {
+            notes.push(format!("novelty, gini and item-coverage: over {} lists.", lists[0]));
         }
         if fingerprints.len() > 1 {
             notes.push(format!(
@@ -157,6 +163,10 @@ impl Table {
     fn terminal(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        table.remove_style(TableComponent::HorizontalLines);
+        table.remove_style(TableComponent::MiddleIntersections);
+        table.remove_style(TableComponent::LeftBorderIntersections);
+        table.remove_style(TableComponent::RightBorderIntersections);
         table.set_content_arrangement(ContentArrangement::Disabled);
         let header = std::iter::once("system").chain(self.metrics.iter().map(String::as_str));
         table.set_header(header);
@@ -185,7 +195,11 @@ impl Table {
             text.push_str(&format!("| {} |", system.replace('|', "\\|")));
             for cell in cells {
                 let value = self.text(cell, "±");
-                text.push_str(&if cell.best { format!(" **{value}** |") } else { format!(" {value} |") });
+                text.push_str(&if cell.best {
+                    format!(" **{value}** |")
+                } else {
+                    format!(" {value} |")
+                });
             }
             text.push('\n');
         }
@@ -226,7 +240,12 @@ impl Table {
             text.push_str(&format!("\n\"{quoted}\""));
             for cell in cells {
                 let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
-                text.push_str(&format!(",{},{},{}", number(cell.value), number(cell.sd), cell.n_users));
+                text.push_str(&format!(
+                    ",{},{},{}",
+                    number(cell.value),
+                    number(cell.sd),
+                    cell.n_users
+                ));
             }
         }
         text + "\n"

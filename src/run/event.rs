@@ -6,18 +6,68 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    RunStarted { experiment: String, run: String, steps: usize, to_do: usize, trials: usize },
+    RunStarted {
+        experiment: String,
+        run: String,
+        steps: usize,
+        to_do: usize,
+        trials: usize,
+    },
     /// A step of an earlier run is damaged and will be made anew.
-    StepDamaged { kind: &'static str, step: String, key: String, problem: String },
-    StepStarted { kind: &'static str, step: String, key: String, threads: usize },
+    StepDamaged {
+        kind: &'static str,
+        step: String,
+        key: String,
+        problem: String,
+    },
+    StepStarted {
+        kind: &'static str,
+        step: String,
+        key: String,
+        threads: usize,
+    },
     /// Another process works on the step.
-    StepElsewhere { kind: &'static str, step: String, key: String },
-    Progress { kind: &'static str, step: String, key: String, done: u64, of: u64 },
-    StepFinished { kind: &'static str, step: String, key: String, seconds: f64, done: usize, to_do: usize },
+    StepElsewhere {
+        kind: &'static str,
+        step: String,
+        key: String,
+    },
+    Progress {
+        kind: &'static str,
+        step: String,
+        key: String,
+        done: u64,
+        of: u64,
+    },
+    StepFinished {
+        kind: &'static str,
+        step: String,
+        key: String,
+        seconds: f64,
+        done: usize,
+        to_do: usize,
+    },
     /// Another process finished the step.
-    StepTakenOver { kind: &'static str, step: String, key: String, done: usize, to_do: usize },
-    StepFailed { kind: &'static str, step: String, key: String, cause: String, trials: Vec<String> },
-    RunFinished { run: String, seconds: f64, failed_trials: usize, interrupted: bool },
+    StepTakenOver {
+        kind: &'static str,
+        step: String,
+        key: String,
+        done: usize,
+        to_do: usize,
+    },
+    StepFailed {
+        kind: &'static str,
+        step: String,
+        key: String,
+        cause: String,
+        trials: Vec<String>,
+    },
+    RunFinished {
+        run: String,
+        seconds: f64,
+        failed_trials: usize,
+        interrupted: bool,
+    },
 }
 
 /// Shows or stores events. Called from several threads.

@@ -137,9 +137,10 @@ pub fn run(
 
 /// Key material of every step under a name that stays, to say later what made a step stale.
 fn materials(plan: &Plan) -> serde_json::Value {
-    let pairs = plan.steps.iter().map(|step| {
-        (format!("{} {}", step.kind.name(), step.label), step.material.clone())
-    });
+    let pairs = plan
+        .steps
+        .iter()
+        .map(|step| (format!("{} {}", step.kind.name(), step.label), step.material.clone()));
     serde_json::Value::Object(pairs.collect())
 }
 
@@ -364,8 +365,7 @@ impl Coordinator<'_> {
     /// A model is kept in memory until every score that uses it is made.
     fn forget_if_unused(&self, fit: usize) {
         let pending = self.plan().steps.iter().enumerate().any(|(at, step)| {
-            step.inputs.contains(&fit)
-                && matches!(self.states[at], State::Waiting | State::Running)
+            step.inputs.contains(&fit) && matches!(self.states[at], State::Waiting | State::Running)
         });
         if !pending {
             self.shared.forget(&self.plan().steps[fit].key);
@@ -395,7 +395,8 @@ impl Coordinator<'_> {
             // While the lock is held nothing is looked at; once it is free, either the step is done
             // or it is ours to do.
             if let Ok(Some(lock)) = self.shared.workspace.try_lock(&step.key) {
-                let done = self.shared.workspace.verify(step.kind.name(), &step.key) == StepState::Done;
+                let done =
+                    self.shared.workspace.verify(step.kind.name(), &step.key) == StepState::Done;
                 drop(lock);
                 if done {
                     self.take_over(at);

@@ -33,14 +33,16 @@ pub fn machine(directory: &Path) -> Machine {
             .filter_map(|name| Some(((*name).to_owned(), locked_version(name)?)))
             .collect(),
         revision: git(&["rev-parse", "HEAD"]),
-        dirty: git(&["status", "--porcelain", "--untracked-files=no"]).map(|changes| !changes.is_empty()),
+        dirty: git(&["status", "--porcelain", "--untracked-files=no"])
+            .map(|changes| !changes.is_empty()),
     }
 }
 
 /// The version of a dependency in the Cargo.lock this program was built from.
 fn locked_version(name: &str) -> Option<String> {
     let lock = include_str!("../../Cargo.lock");
-    let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+    // Of several versions the last is the highest, which is ours.
+    let (_, rest) = lock.rsplit_once(&format!("name = \"{name}\"\nversion = \""))?;
     Some(rest.split('"').next()?.to_owned())
 }
 

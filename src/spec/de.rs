@@ -98,14 +98,15 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Diagnostic> {
-        let result = match &self.0.value {
-            Value::Text(_) => visitor.visit_enum(Variant { name: self.0, content: None }),
-            Value::Mapping(mapping) if mapping.entries().len() == 1 => {
-                visitor.visit_enum(KeyedVariant(&mapping.entries()[0]))
-            }
-            _ => Err(Diagnostic::new(format!("wrong type: found {}", self.0.found()))
-                .expected("a name")),
-        };
+        let result =
+            match &self.0.value {
+                Value::Text(_) => visitor.visit_enum(Variant { name: self.0, content: None }),
+                Value::Mapping(mapping) if mapping.entries().len() == 1 => {
+                    visitor.visit_enum(KeyedVariant(&mapping.entries()[0]))
+                }
+                _ => Err(Diagnostic::new(format!("wrong type: found {}", self.0.found()))
+                    .expected("a name")),
+            };
         result.map_err(|error| error.or_at(&self.0.at))
     }
 
@@ -228,11 +229,7 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
         }
     }
 
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Diagnostic> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Diagnostic> {
         self.struct_variant(&[], visitor)
     }
 

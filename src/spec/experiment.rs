@@ -86,8 +86,7 @@ struct Keys {
     evaluate: ScoreSpec,
 }
 
-const KEYS: [&str; 7] =
-    ["experiment", "describe", "data", "split", "seeds", "systems", "evaluate"];
+const KEYS: [&str; 7] = ["experiment", "describe", "data", "split", "seeds", "systems", "evaluate"];
 
 impl Experiment {
     /// Reads an experiment file with everything it includes.
@@ -121,9 +120,7 @@ impl Setting {
         let mapping = root.mapping("an experiment file")?;
         let split_entry = required(mapping, "split", root)?;
         let split: SplitSpec = from_node(&split_entry.value)?;
-        split
-            .validate()
-            .map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
+        split.validate().map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
         let evaluate = match mapping.get("evaluate") {
             Some(entry) => {
                 let spec: ScoreSpec = from_node(&entry.value)?;

@@ -94,11 +94,8 @@ impl Node {
 
     /// Parses one YAML document.
     pub fn parse(file: &Arc<SourceFile>) -> Result<Self, Diagnostic> {
-        let mut builder = Builder {
-            file,
-            parser: Parser::new_from_str(&file.text),
-            anchors: Vec::new(),
-        };
+        let mut builder =
+            Builder { file, parser: Parser::new_from_str(&file.text), anchors: Vec::new() };
         loop {
             let (event, span) = builder.next()?;
             match event {

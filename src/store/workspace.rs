@@ -129,7 +129,10 @@ impl Workspace {
                     ));
                 }
                 Err(error) => {
-                    return StepState::Damaged(format!("{}: {error}", dir.join(&file.name).display()));
+                    return StepState::Damaged(format!(
+                        "{}: {error}",
+                        dir.join(&file.name).display()
+                    ));
                 }
             }
         }
@@ -181,7 +184,8 @@ impl Workspace {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(&tmp).map_err(io_error(&tmp))?;
+        let dir =
+            tempfile::Builder::new().prefix(&prefix).tempdir_in(&tmp).map_err(io_error(&tmp))?;
         Ok(Staging { dir })
     }
 

@@ -1,6 +1,10 @@
 //! Tables of text, read by polars as text, so that every error can name its line and field.
 
-use std::{fs, io::Cursor, path::{Path, PathBuf}};
+use std::{
+    fs,
+    io::Cursor,
+    path::{Path, PathBuf},
+};
 
 use polars::prelude::*;
 
@@ -41,7 +45,8 @@ impl TextTable {
         if layout.latin1 {
             text = text.iter().map(|byte| *byte as char).collect::<String>().into_bytes();
         } else if let Err(error) = std::str::from_utf8(&text) {
-            let line = 1 + text[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            let line =
+                1 + text[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             return Err(DataError::Line {
                 path: path.to_owned(),
                 line,
@@ -72,7 +77,14 @@ impl TextTable {
             Err(error) => return Err(ragged(path, &text, separator, &error)),
         };
         let names = frame.get_column_names().iter().map(|name| name.to_string()).collect();
-        Ok(Self { path: path.to_owned(), frame, names, has_lines: true, header: layout.header, text })
+        Ok(Self {
+            path: path.to_owned(),
+            frame,
+            names,
+            has_lines: true,
+            header: layout.header,
+            text,
+        })
     }
 
     /// Reads a Parquet file, its columns turned into text.
@@ -84,9 +96,11 @@ impl TextTable {
             help: "write it again; whole numbers, floats and text are read".into(),
         };
         let mut frame = ParquetReader::new(file).finish().map_err(broken)?;
-        let names: Vec<String> = frame.get_column_names().iter().map(|name| name.to_string()).collect();
+        let names: Vec<String> =
+            frame.get_column_names().iter().map(|name| name.to_string()).collect();
         for name in &names {
-            let column = frame.column(name).map_err(broken)?.cast(&DataType::String).map_err(broken)?;
+            let column =
+                frame.column(name).map_err(broken)?.cast(&DataType::String).map_err(broken)?;
             frame.with_column(column).map_err(broken)?;
         }
         Ok(Self {

@@ -6,7 +6,10 @@ mod recbole;
 mod table;
 mod user_items;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,9 +18,7 @@ use super::{
     DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, UserIx, dataset::Catalogue,
     ids::ItemIx, source::Located,
 };
-use crate::spec::{
-    Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node,
-};
+use crate::spec::{Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node};
 
 /// Raised when a reader gives something else than before for the same files.
 pub const REVISION: u32 = 1;
@@ -171,12 +172,11 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
             });
         }
     }
-    let ids = |listed: &Option<(PathBuf, Vec<String>)>, of: fn(&Rows) -> &Vec<String>| match listed {
+    let ids = |listed: &Option<(PathBuf, Vec<String>)>, of: fn(&Rows) -> &Vec<String>| match listed
+    {
         Some((_, names)) => Ids::new(names.iter().cloned()),
         None => {
-            let mut names: Vec<&String> = parts().flat_map(|part| of(part).iter()).collect();
-            names.sort_unstable();
-            names.dedup();
+            let names: HashSet<&String> = parts().flat_map(|part| of(part).iter()).collect();
             Ids::new(names.into_iter().cloned())
         }
     };
@@ -256,7 +256,12 @@ fn fold_column(rows: &Rows, index: &Index) -> Result<Vec<OfficialFold>, DataErro
             let rows = all.iter().zip(of_row).filter(|(_, fold)| (*fold == name) == test);
             rows.map(|(row, _)| *row).collect()
         };
-        OfficialFold { name: name.clone(), train: part(false), validation: vec![], test: part(true) }
+        OfficialFold {
+            name: name.clone(),
+            train: part(false),
+            validation: vec![],
+            test: part(true),
+        }
     });
     Ok(folds.collect())
 }

@@ -17,9 +17,25 @@ const COLONS: Layout<'_> = Layout { separator: "::", header: false, latin1: true
 
 /// Genres of MovieLens-100K in the order of the columns of `u.item` (the file `u.genre`).
 const GENRES: [&str; 19] = [
-    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
-    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
-    "Thriller", "War", "Western",
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
 ];
 
 pub(super) fn fold_names_100k() -> Vec<String> {
@@ -41,7 +57,8 @@ pub(super) fn read_100k(folder: &Path) -> Result<Raw, DataError> {
     let mut genres = vec![String::new(); items.len()];
     for (at, genre) in GENRES.iter().enumerate() {
         let flags =
-            table.numbers::<u8>(&format!("column_{}", at + 6), "a genre flag, 0 or 1", |f| f < 2)?;
+            table
+                .numbers::<u8>(&format!("column_{}", at + 6), "a genre flag, 0 or 1", |f| f < 2)?;
         for (joined, flag) in genres.iter_mut().zip(flags) {
             if flag == 1 {
                 if !joined.is_empty() {
@@ -126,7 +143,8 @@ fn ratings(path: &Path, layout: &Layout) -> Result<Rows, DataError> {
     Ok(Rows {
         users: table.texts("column_1")?,
         items: table.texts("column_2")?,
-        ratings: table.numbers("column_3", "a rating from 1 to 5", |r: f32| (1.0..=5.0).contains(&r))?,
+        ratings: table
+            .numbers("column_3", "a rating from 1 to 5", |r: f32| (1.0..=5.0).contains(&r))?,
         timestamps: table.numbers("column_4", "seconds since 1970", |_: i64| true)?,
         folds: None,
         lines: table.lines(),

@@ -160,7 +160,10 @@ impl Table {
         }
         let usual = if extension == Some("tsv") { "\t" } else { "," };
         let separator = self.separator.as_deref().unwrap_or(usual);
-        TextTable::read(path, &Layout { separator, header: self.header, latin1: false, quotes: true })
+        TextTable::read(
+            path,
+            &Layout { separator, header: self.header, latin1: false, quotes: true },
+        )
     }
 
     fn rows(&self, path: &Path, fold: Option<&ColumnRef>) -> Result<Rows, DataError> {
@@ -170,9 +173,11 @@ impl Table {
             users: table.texts(name_of(&table, &columns.user)?)?,
             items: table.texts(name_of(&table, &columns.item)?)?,
             ratings: match &columns.rating {
-                Some(column) => {
-                    table.numbers(name_of(&table, column)?, "a rating (a number)", f32::is_finite)?
-                }
+                Some(column) => table.numbers(
+                    name_of(&table, column)?,
+                    "a rating (a number)",
+                    f32::is_finite,
+                )?,
                 None => vec![1.0; table.len()],
             },
             timestamps: match &columns.timestamp {
@@ -204,7 +209,9 @@ fn name_of<'a>(table: &'a TextTable, column: &'a ColumnRef) -> Result<&'a str, D
 /// All interactions of a data set that comes only as a fold: its parts one after the other.
 pub(super) fn joined(fold: &FoldRows) -> Rows {
     let mut all = Rows { path: fold.train.path.clone(), ..Rows::default() };
-    for part in [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten() {
+    for part in
+        [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten()
+    {
         all.users.extend_from_slice(&part.users);
         all.items.extend_from_slice(&part.items);
         all.ratings.extend_from_slice(&part.ratings);

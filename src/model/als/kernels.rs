@@ -1,89 +1,81 @@
-//! The arithmetic of ALS on rows of `dim` floats. `dim` is the number of factors.
+//! The arithmetic of ALS. Vectors are padded with zeros to `dim`, a multiple of [`WIDTH`].
 
 use super::solve::Scratch;
-use crate::model::simd::{dispatch, mul_add};
+use crate::model::simd::{Lanes, WIDTH, block, block_mut, dispatch};
 
 /// Rows of the matrix updated together.
 const ROWS: usize = 4;
-/// Columns of the matrix updated together.
-const COLUMNS: usize = 32;
 
 dispatch! {
     /// Adds Σ_n w_n y_n y_nᵀ to the upper triangle of `matrix` `[dim, dim]` for the rows y of
-    /// `rows` `[n, dim]`; without weights w is 1. Entries below the diagonal are left undefined.
+    /// `rows` `[n, dim]`, where w = c − 1 or, without confidences, 1. Entries below the diagonal
+    /// are left undefined.
     pub fn add_outer_products = add_outer_products_kernel(
-        matrix: &mut [f32], rows: &[f32], weights: Option<&[f32]>, dim: usize,
+        matrix: &mut [f32], rows: &[f32], confidence: Option<&[f32]>, dim: usize,
     )
 }
 
 #[inline(always)]
-fn add_outer_products_kernel<const FMA: bool>(
+fn add_outer_products_kernel<L: Lanes>(
     matrix: &mut [f32],
     rows: &[f32],
-    weights: Option<&[f32]>,
+    confidence: Option<&[f32]>,
     dim: usize,
 ) {
-    for first_row in (0..dim).step_by(ROWS) {
-        // Tiles wholly below the diagonal are not needed.
-        for first_column in (first_row / COLUMNS * COLUMNS..dim).step_by(COLUMNS) {
-            if first_row + ROWS <= dim && first_column + COLUMNS <= dim {
-                tile::<FMA>(matrix, rows, weights, dim, first_row, first_column);
+    let mut row = 0;
+    while row < dim {
+        // Blocks wholly below the diagonal are not needed.
+        let mut column = row / WIDTH * WIDTH;
+        while column < dim {
+            let left = (dim - column) / WIDTH;
+            if left >= 4 {
+                tile::<L, 4>(matrix, rows, confidence, dim, row, column);
+                column += 4 * WIDTH;
+            } else if left >= 2 {
+                tile::<L, 2>(matrix, rows, confidence, dim, row, column);
+                column += 2 * WIDTH;
             } else {
-                edge::<FMA>(matrix, rows, weights, dim, first_row, first_column);
+                tile::<L, 1>(matrix, rows, confidence, dim, row, column);
+                column += WIDTH;
             }
         }
+        row += ROWS;
     }
 }
 
-/// A whole tile, kept in registers over all rows.
+/// `ROWS` rows by `N` blocks, kept in registers over all of `rows`.
 #[inline(always)]
-fn tile<const FMA: bool>(
+fn tile<L: Lanes, const N: usize>(
     matrix: &mut [f32],
     rows: &[f32],
-    weights: Option<&[f32]>,
+    confidence: Option<&[f32]>,
     dim: usize,
-    first_row: usize,
-    first_column: usize,
+    row: usize,
+    column: usize,
 ) {
-    let mut sums = [[0f32; COLUMNS]; ROWS];
-    for (at, row) in rows.chunks_exact(dim).enumerate() {
-        let weight = weights.map_or(1.0, |weights| weights[at]);
-        let (Some(left), Some(right)) =
-            (row[first_row..].first_chunk::<ROWS>(), row[first_column..].first_chunk::<COLUMNS>())
-        else {
-            return;
+    let mut sums = [[L::splat(0.0); N]; ROWS];
+    let n = rows.len() / dim;
+    for at in 0..n {
+        let weight = match confidence {
+            Some(confidence) => confidence[at] - 1.0,
+            None => 1.0,
         };
-        for (sum, left) in sums.iter_mut().zip(left) {
-            let left = left * weight;
-            for (sum, right) in sum.iter_mut().zip(right) {
-                *sum = mul_add::<FMA>(left, *right, *sum);
+        let vector = &rows[at * dim..(at + 1) * dim];
+        let mut right = [L::splat(0.0); N];
+        for j in 0..N {
+            right[j] = L::load(block(vector, column + j * WIDTH));
+        }
+        for i in 0..ROWS {
+            let left = L::splat(vector[row + i] * weight);
+            for j in 0..N {
+                sums[i][j] = left.mul_add(right[j], sums[i][j]);
             }
         }
     }
-    for (at, sum) in sums.iter().enumerate() {
-        let target = &mut matrix[(first_row + at) * dim + first_column..][..COLUMNS];
-        target.iter_mut().zip(sum).for_each(|(target, sum)| *target += sum);
-    }
-}
-
-/// A tile cut off by the edge of the matrix.
-#[inline(always)]
-fn edge<const FMA: bool>(
-    matrix: &mut [f32],
-    rows: &[f32],
-    weights: Option<&[f32]>,
-    dim: usize,
-    first_row: usize,
-    first_column: usize,
-) {
-    let columns = first_column..(first_column + COLUMNS).min(dim);
-    for i in first_row..(first_row + ROWS).min(dim) {
-        let target = &mut matrix[i * dim..][columns.clone()];
-        for (at, row) in rows.chunks_exact(dim).enumerate() {
-            let left = row[i] * weights.map_or(1.0, |weights| weights[at]);
-            for (target, right) in target.iter_mut().zip(&row[columns.clone()]) {
-                *target = mul_add::<FMA>(left, *right, *target);
-            }
+    for i in 0..ROWS {
+        for j in 0..N {
+            let target = block_mut(matrix, (row + i) * dim + column + j * WIDTH);
+            L::splat(1.0).mul_add(sums[i][j], L::load(target)).store(target);
         }
     }
 }
@@ -97,7 +89,7 @@ dispatch! {
 }
 
 #[inline(always)]
-fn cholesky_kernel<const FMA: bool>(
+fn cholesky_kernel<L: Lanes>(
     scratch: &mut Scratch,
     gram: &[f32],
     confidence: &[f32],
@@ -105,46 +97,54 @@ fn cholesky_kernel<const FMA: bool>(
     solution: &mut [f32],
 ) {
     let dim = solution.len();
-    let Scratch { gathered, matrix, residual, .. } = scratch;
+    let Scratch { gathered, matrix, residual, direction, padding } = scratch;
     matrix.copy_from_slice(gram);
     for i in 0..dim {
-        matrix[i * dim + i] += lambda;
+        // The padding solves to zero, whatever λ is.
+        matrix[i * dim + i] += if i < dim - *padding { lambda } else { 1.0 };
     }
-    // Confidences below 1 give negative weights, which are fine: the sum stays positive.
-    let mut weights = [0f32; 256];
-    for (rows, confidence) in gathered.chunks(256 * dim).zip(confidence.chunks(256)) {
-        for (weight, confidence) in weights.iter_mut().zip(confidence) {
-            *weight = confidence - 1.0;
-        }
-        add_outer_products_kernel::<FMA>(matrix, rows, Some(&weights), dim);
-    }
+    add_outer_products_kernel::<L>(matrix, gathered, Some(confidence), dim);
     residual.fill(0.0);
-    for (row, confidence) in gathered.chunks_exact(dim).zip(confidence) {
-        add_scaled::<FMA>(residual, *confidence, row);
+    for at in 0..confidence.len() {
+        add_scaled::<L>(residual, confidence[at], &gathered[at * dim..(at + 1) * dim], 0);
     }
-    // A = UᵀU by rows of U, so that every inner loop runs along a row.
+    // A = UᵀU by rows of U, so that every inner loop runs along a row. Whole blocks are worked on:
+    // what that does below the diagonal is never read.
     for j in 0..dim {
         let (above, below) = matrix.split_at_mut((j + 1) * dim);
-        let pivot_row = &mut above[j * dim..];
-        let inverse = 1.0 / pivot_row[j].sqrt();
-        pivot_row[j..].iter_mut().for_each(|value| *value *= inverse);
+        let pivot = &mut above[j * dim..];
+        let inverse = 1.0 / pivot[j].sqrt();
+        let first = j / WIDTH * WIDTH;
+        let mut at = first;
+        while at < dim {
+            let values = block_mut(pivot, at);
+            L::load(values).mul_add(L::splat(inverse), L::splat(0.0)).store(values);
+            at += WIDTH;
+        }
         for i in j + 1..dim {
-            let factor = -pivot_row[i];
             let start = (i - j - 1) * dim;
-            add_scaled::<FMA>(&mut below[start + i..start + dim], factor, &pivot_row[i..]);
+            add_scaled::<L>(&mut below[start..start + dim], -pivot[i], pivot, i / WIDTH * WIDTH);
         }
     }
-    // Uᵀ z = b, then U x = z; `residual` goes from b to z.
+    // Uᵀ z = b: `direction` becomes z while `residual` is used up. Then U x = z.
     for i in 0..dim {
-        let value = residual[i] / matrix[i * dim + i];
-        residual[i] = value;
-        let row = &matrix[i * dim + i + 1..(i + 1) * dim];
-        add_scaled::<FMA>(&mut residual[i + 1..], -value, row);
+        let row = &matrix[i * dim..(i + 1) * dim];
+        let value = residual[i] / row[i];
+        direction[i] = value;
+        add_scaled::<L>(residual, -value, row, i / WIDTH * WIDTH);
     }
+    solution.fill(0.0);
     for i in (0..dim).rev() {
-        let row = &matrix[i * dim + i + 1..(i + 1) * dim];
-        let known = dot::<FMA>(row, &solution[i + 1..]);
-        solution[i] = (residual[i] - known) / matrix[i * dim + i];
+        let row = &matrix[i * dim..(i + 1) * dim];
+        let first = (i + 1) / WIDTH * WIDTH;
+        let mut known = 0.0;
+        for j in i + 1..(first + WIDTH).min(dim) {
+            known += row[j] * solution[j];
+        }
+        if first + WIDTH < dim {
+            known += dot::<L>(row, solution, first + WIDTH);
+        }
+        solution[i] = (direction[i] - known) / row[i];
     }
 }
 
@@ -158,7 +158,7 @@ dispatch! {
 }
 
 #[inline(always)]
-fn cg_kernel<const FMA: bool>(
+fn cg_kernel<L: Lanes>(
     scratch: &mut Scratch,
     gram: &[f32],
     confidence: &[f32],
@@ -166,18 +166,135 @@ fn cg_kernel<const FMA: bool>(
     steps: usize,
     solution: &mut [f32],
 ) {
-    // The usual sizes get loops of known length.
-    match solution.len() {
-        32 => cg_of::<FMA, 32>(scratch, gram, confidence, lambda, steps, solution),
-        64 => cg_of::<FMA, 64>(scratch, gram, confidence, lambda, steps, solution),
-        128 => cg_of::<FMA, 128>(scratch, gram, confidence, lambda, steps, solution),
-        _ => cg_of::<FMA, 0>(scratch, gram, confidence, lambda, steps, solution),
+    // The usual sizes are kept in registers.
+    match solution.len() / WIDTH {
+        2 => cg_fixed::<L, 2>(&scratch.gathered, gram, confidence, lambda, steps, solution),
+        4 => cg_fixed::<L, 4>(&scratch.gathered, gram, confidence, lambda, steps, solution),
+        _ => cg_any::<L>(scratch, gram, confidence, lambda, steps, solution),
     }
 }
 
-/// `DIM` is the number of factors, or 0 where only the slices know it.
+/// `N` blocks of factors.
 #[inline(always)]
-fn cg_of<const FMA: bool, const DIM: usize>(
+fn cg_fixed<L: Lanes, const N: usize>(
+    gathered: &[f32],
+    gram: &[f32],
+    confidence: &[f32],
+    lambda: f32,
+    steps: usize,
+    solution: &mut [f32],
+) {
+    let mut x = [L::splat(0.0); N];
+    for j in 0..N {
+        x[j] = L::load(block(solution, j * WIDTH));
+    }
+    // r = b − A x = Σ (c − (c−1) y·x) y − G x − λ x: `apply` with the other sign and c added.
+    let mut residual = apply::<L, N, true>(gathered, gram, confidence, lambda, x);
+    let mut direction = residual;
+    let mut norm = inner::<L, N>(&residual, &residual);
+    for _ in 0..steps {
+        if norm < 1e-20 {
+            break;
+        }
+        let product = apply::<L, N, false>(gathered, gram, confidence, lambda, direction);
+        let step = norm / inner::<L, N>(&direction, &product);
+        for j in 0..N {
+            x[j] = L::splat(step).mul_add(direction[j], x[j]);
+            residual[j] = L::splat(-step).mul_add(product[j], residual[j]);
+        }
+        let next = inner::<L, N>(&residual, &residual);
+        for j in 0..N {
+            direction[j] = L::splat(next / norm).mul_add(direction[j], residual[j]);
+        }
+        norm = next;
+    }
+    for j in 0..N {
+        x[j].store(block_mut(solution, j * WIDTH));
+    }
+}
+
+/// (G + Σ (c−1) y yᵀ + λI) v, or with `RESIDUAL` Σ c y minus that.
+#[inline(always)]
+fn apply<L: Lanes, const N: usize, const RESIDUAL: bool>(
+    gathered: &[f32],
+    gram: &[f32],
+    confidence: &[f32],
+    lambda: f32,
+    v: [L; N],
+) -> [L; N] {
+    let sign = if RESIDUAL { -1.0 } else { 1.0 };
+    let zero = L::splat(0.0);
+    let mut values = [[0f32; WIDTH]; N];
+    let mut even = [zero; N];
+    let mut odd = [zero; N];
+    for j in 0..N {
+        v[j].store(&mut values[j]);
+        even[j] = L::splat(sign * lambda).mul_add(v[j], zero);
+    }
+    // G is symmetric: its rows serve as columns. Two sums, so that additions do not wait.
+    for j in 0..N {
+        for lane in (0..WIDTH).step_by(2) {
+            let row = (j * WIDTH + lane) * N * WIDTH;
+            let (a, b) = (L::splat(sign * values[j][lane]), L::splat(sign * values[j][lane + 1]));
+            for i in 0..N {
+                even[i] = a.mul_add(L::load(block(gram, row + i * WIDTH)), even[i]);
+                odd[i] = b.mul_add(L::load(block(gram, row + (N + i) * WIDTH)), odd[i]);
+            }
+        }
+    }
+    let weight = |c: f32, product: f32| {
+        if RESIDUAL { c - (c - 1.0) * product } else { (c - 1.0) * product }
+    };
+    let n = confidence.len();
+    let mut at = 0;
+    while at + 2 <= n {
+        let rows = &gathered[at * N * WIDTH..(at + 2) * N * WIDTH];
+        let mut first = [zero; N];
+        let mut second = [zero; N];
+        let (mut dot_first, mut dot_second) = (zero, zero);
+        for j in 0..N {
+            first[j] = L::load(block(rows, j * WIDTH));
+            second[j] = L::load(block(rows, (N + j) * WIDTH));
+            dot_first = first[j].mul_add(v[j], dot_first);
+            dot_second = second[j].mul_add(v[j], dot_second);
+        }
+        let a = L::splat(weight(confidence[at], dot_first.sum()));
+        let b = L::splat(weight(confidence[at + 1], dot_second.sum()));
+        for j in 0..N {
+            even[j] = a.mul_add(first[j], even[j]);
+            odd[j] = b.mul_add(second[j], odd[j]);
+        }
+        at += 2;
+    }
+    if at < n {
+        let row = &gathered[at * N * WIDTH..(at + 1) * N * WIDTH];
+        let mut product = zero;
+        for j in 0..N {
+            product = L::load(block(row, j * WIDTH)).mul_add(v[j], product);
+        }
+        let a = L::splat(weight(confidence[at], product.sum()));
+        for j in 0..N {
+            even[j] = a.mul_add(L::load(block(row, j * WIDTH)), even[j]);
+        }
+    }
+    for j in 0..N {
+        even[j] = L::splat(1.0).mul_add(odd[j], even[j]);
+    }
+    even
+}
+
+#[inline(always)]
+fn inner<L: Lanes, const N: usize>(a: &[L; N], b: &[L; N]) -> f32 {
+    let mut sum = L::splat(0.0);
+    for j in 0..N {
+        sum = a[j].mul_add(b[j], sum);
+    }
+    sum.sum()
+}
+
+/// The same for any number of blocks.
+#[inline(always)]
+fn cg_any<L: Lanes>(
     scratch: &mut Scratch,
     gram: &[f32],
     confidence: &[f32],
@@ -185,140 +302,76 @@ fn cg_of<const FMA: bool, const DIM: usize>(
     steps: usize,
     solution: &mut [f32],
 ) {
-    let Scratch { gathered, residual, direction, product, .. } = scratch;
-    // r = b − A x = Σ (c − (c−1) y·x) y − G x − λ x
-    apply::<FMA, DIM>(gram, gathered, confidence, lambda, solution, product);
+    let dim = solution.len();
+    let Scratch { gathered, matrix, residual, direction, .. } = scratch;
+    let product = &mut matrix[..dim];
+    apply_any::<L>(gathered, gram, confidence, lambda, solution, product);
     residual.fill(0.0);
-    for (row, confidence) in gathered.chunks_exact(solution.len()).zip(confidence) {
-        add_scaled::<FMA>(residual, *confidence, row);
+    for at in 0..confidence.len() {
+        add_scaled::<L>(residual, confidence[at], &gathered[at * dim..(at + 1) * dim], 0);
     }
-    residual.iter_mut().zip(product.iter()).for_each(|(r, product)| *r -= product);
+    add_scaled::<L>(residual, -1.0, product, 0);
     direction.copy_from_slice(residual);
-    let mut norm = dot::<FMA>(residual, residual);
+    let mut norm = dot::<L>(residual, residual, 0);
     for _ in 0..steps {
         if norm < 1e-20 {
             return;
         }
-        apply::<FMA, DIM>(gram, gathered, confidence, lambda, direction, product);
-        let step = norm / dot::<FMA>(direction, product);
-        add_scaled::<FMA>(solution, step, direction);
-        add_scaled::<FMA>(residual, -step, product);
-        let next = dot::<FMA>(residual, residual);
-        let ratio = next / norm;
-        for (direction, residual) in direction.iter_mut().zip(residual.iter()) {
-            *direction = mul_add::<FMA>(ratio, *direction, *residual);
+        apply_any::<L>(gathered, gram, confidence, lambda, direction, product);
+        let step = norm / dot::<L>(direction, product, 0);
+        add_scaled::<L>(solution, step, direction, 0);
+        add_scaled::<L>(residual, -step, product, 0);
+        let next = dot::<L>(residual, residual, 0);
+        for at in 0..dim {
+            direction[at] = residual[at] + next / norm * direction[at];
         }
         norm = next;
     }
 }
 
-/// out = (G + Σ (c−1) y yᵀ + λI) v
 #[inline(always)]
-fn apply<const FMA: bool, const DIM: usize>(
-    gram: &[f32],
+fn apply_any<L: Lanes>(
     gathered: &[f32],
+    gram: &[f32],
     confidence: &[f32],
     lambda: f32,
     v: &[f32],
     out: &mut [f32],
 ) {
-    if let (Some(v), Some(out)) = (v.first_chunk::<DIM>(), out.first_chunk_mut::<DIM>())
-        && DIM > 0
-    {
-        return apply_fixed::<FMA, DIM>(gram, gathered, confidence, lambda, v, out);
-    }
     let dim = v.len();
-    for (out, v) in out.iter_mut().zip(v) {
-        *out = lambda * v;
+    out.fill(0.0);
+    add_scaled::<L>(out, lambda, v, 0);
+    for at in 0..dim {
+        add_scaled::<L>(out, v[at], &gram[at * dim..(at + 1) * dim], 0);
     }
-    // G is symmetric: its rows serve as columns.
-    for (row, v) in gram.chunks_exact(dim).zip(v) {
-        add_scaled::<FMA>(out, *v, row);
-    }
-    for (row, confidence) in gathered.chunks_exact(dim).zip(confidence) {
-        let weight = (confidence - 1.0) * dot::<FMA>(row, v);
-        add_scaled::<FMA>(out, weight, row);
-    }
-}
-
-/// The same with everything but the rows kept in registers; four rows at a time, so that their
-/// dot products do not wait for each other.
-#[inline(always)]
-fn apply_fixed<const FMA: bool, const DIM: usize>(
-    gram: &[f32],
-    gathered: &[f32],
-    confidence: &[f32],
-    lambda: f32,
-    v: &[f32; DIM],
-    out: &mut [f32; DIM],
-) {
-    let mut sums = [0f32; DIM];
-    for (sum, v) in sums.iter_mut().zip(v) {
-        *sum = lambda * v;
-    }
-    for (row, v) in gram.chunks_exact(DIM).zip(v) {
-        let Some(row) = row.first_chunk::<DIM>() else { return };
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum = mul_add::<FMA>(*v, *value, *sum);
-        }
-    }
-    let mut fours = gathered.chunks_exact(4 * DIM);
-    let mut weights = confidence.chunks_exact(4);
-    for (rows, confidence) in fours.by_ref().zip(weights.by_ref()) {
-        let mut scaled = [0f32; 4];
-        for ((scaled, row), confidence) in
-            scaled.iter_mut().zip(rows.chunks_exact(DIM)).zip(confidence)
-        {
-            *scaled = (confidence - 1.0) * dot_fixed::<FMA, DIM>(row, v);
-        }
-        for (row, scaled) in rows.chunks_exact(DIM).zip(scaled) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum = mul_add::<FMA>(scaled, *value, *sum);
-            }
-        }
-    }
-    for (row, confidence) in fours.remainder().chunks_exact(DIM).zip(weights.remainder()) {
-        let scaled = (confidence - 1.0) * dot_fixed::<FMA, DIM>(row, v);
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum = mul_add::<FMA>(scaled, *value, *sum);
-        }
-    }
-    *out = sums;
-}
-
-#[inline(always)]
-fn dot_fixed<const FMA: bool, const DIM: usize>(row: &[f32], v: &[f32; DIM]) -> f32 {
-    match row.first_chunk::<DIM>() {
-        Some(row) => dot::<FMA>(row, v),
-        None => 0.0,
+    for at in 0..confidence.len() {
+        let row = &gathered[at * dim..(at + 1) * dim];
+        let weight = (confidence[at] - 1.0) * dot::<L>(row, v, 0);
+        add_scaled::<L>(out, weight, row, 0);
     }
 }
 
-/// y += a x
+/// y += a x, from the block that starts at `from`.
 #[inline(always)]
-fn add_scaled<const FMA: bool>(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y = mul_add::<FMA>(a, *x, *y);
+fn add_scaled<L: Lanes>(y: &mut [f32], a: f32, x: &[f32], from: usize) {
+    let a = L::splat(a);
+    let mut at = from;
+    while at < y.len() {
+        let target = block_mut(y, at);
+        a.mul_add(L::load(block(x, at)), L::load(target)).store(target);
+        at += WIDTH;
     }
 }
 
-/// Sixteen partial sums, added up in a fixed order.
 #[inline(always)]
-fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 16];
-    let (a, a_rest) = a.as_chunks::<16>();
-    let (b, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = mul_add::<FMA>(*a, *b, *sum);
-        }
+fn dot<L: Lanes>(a: &[f32], b: &[f32], from: usize) -> f32 {
+    let mut sum = L::splat(0.0);
+    let mut at = from;
+    while at < a.len() {
+        sum = L::load(block(a, at)).mul_add(L::load(block(b, at)), sum);
+        at += WIDTH;
     }
-    for width in [8, 4, 2, 1] {
-        for at in 0..width {
-            sums[at] += sums[at + width];
-        }
-    }
-    a_rest.iter().zip(b_rest).fold(sums[0], |sum, (a, b)| mul_add::<FMA>(*a, *b, sum))
+    sum.sum()
 }
 
 #[cfg(test)]
@@ -327,15 +380,16 @@ mod tests {
 
     #[test]
     fn outer_products_equal_the_plain_sum_for_any_size() {
-        for dim in [1, 3, 8, 31, 33, 64, 70] {
+        for dim in [16, 32, 48, 64, 80, 112] {
             let rows: Vec<f32> = (0..5 * dim).map(|at| (at * 31 % 17) as f32 / 8.0 - 1.0).collect();
-            let weights = [0.5, -1.0, 2.0, 0.0, 3.0];
+            let confidence = [1.5, 0.0, 3.0, 1.0, 4.0];
             let mut matrix = vec![0.25; dim * dim];
-            add_outer_products(&mut matrix, &rows, Some(&weights), dim);
+            add_outer_products(&mut matrix, &rows, Some(&confidence), dim);
             for i in 0..dim {
                 for j in i..dim {
-                    let sum: f32 =
-                        (0..5).map(|n| weights[n] * rows[n * dim + i] * rows[n * dim + j]).sum();
+                    let sum: f32 = (0..5)
+                        .map(|n| (confidence[n] - 1.0) * rows[n * dim + i] * rows[n * dim + j])
+                        .sum();
                     let found = matrix[i * dim + j];
                     assert!((found - 0.25 - sum).abs() < 1e-4, "{dim} {i} {j}: {found} {sum}");
                 }

@@ -19,6 +19,7 @@ use super::{
     FitContext, ModelError, Recommender, TrainingData,
     factors::Factors,
     files::{Array, Saved, save},
+    simd::WIDTH,
 };
 use crate::data::{Interactions, UserIx};
 
@@ -154,12 +155,16 @@ impl AlsParams {
         positives: &Interactions,
         context: &FitContext,
     ) -> Result<Factors, ModelError> {
-        let (n_users, n_items, dim) = (positives.n_users(), positives.n_items(), self.factors);
+        let (n_users, n_items, dim) = (positives.n_users(), positives.n_items(), self.padded());
         let by_user = self.side(positives);
         let by_item = self.side(&positives.transpose());
         let mut random = ChaCha8Rng::seed_from_u64(context.seed);
         let mut start = |n: usize| -> Vec<f32> {
-            (0..n * dim).map(|_| random.random::<f32>() * self.init_scale).collect()
+            let mut values = vec![0.0; n * dim];
+            for row in values.chunks_mut(dim) {
+                row[..self.factors].fill_with(|| random.random::<f32>() * self.init_scale);
+            }
+            values
         };
         let (mut users, mut items) = (start(n_users), start(n_items));
         for iteration in 0..self.iterations {
@@ -168,7 +173,15 @@ impl AlsParams {
             half_step(self, &by_item, &users, &mut items)?;
             (context.progress)(iteration as u64 + 1, self.iterations as u64);
         }
-        Ok(Factors::new(dim, users, items))
+        let unpadded = |values: Vec<f32>| -> Vec<f32> {
+            values.chunks(dim).flat_map(|row| row[..self.factors].iter().copied()).collect()
+        };
+        Ok(Factors::new(self.factors, unpadded(users), unpadded(items)))
+    }
+
+    /// The number of factors, padded to whole lanes.
+    fn padded(&self) -> usize {
+        self.factors.next_multiple_of(WIDTH)
     }
 
     fn side(&self, rows: &Interactions) -> Side {
@@ -226,7 +239,10 @@ impl Recommender for Als {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{data::{Interaction, ItemIx}, interrupt::Interrupt};
+    use crate::{
+        data::{Interaction, ItemIx},
+        interrupt::Interrupt,
+    };
 
     fn positives() -> Interactions {
         let rows: Vec<Interaction> = (0..40u32)
@@ -297,8 +313,7 @@ mod tests {
         for values in [Values::Binary, Values::Rating] {
             let mut last = f64::INFINITY;
             for iterations in 1..8 {
-                let params =
-                    AlsParams { iterations, solver: Solver::Cholesky, values, ..params() };
+                let params = AlsParams { iterations, solver: Solver::Cholesky, values, ..params() };
                 let loss = loss(&params, &fit(&params));
                 assert!(loss <= last * (1.0 + 1e-5), "{iterations}: {loss} after {last}");
                 last = loss;

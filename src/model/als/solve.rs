@@ -21,20 +21,21 @@ pub struct Side {
     pub lambda: Vec<f32>,
 }
 
-/// Solves for all rows of `side`: `fixed` is `[n_columns, dim]`, `solved` is `[n_rows, dim]`.
+/// Solves for all rows of `side`: `fixed` is `[n_columns, dim]`, `solved` is `[n_rows, dim]`, where
+/// `dim` is the number of factors padded with zeros to whole lanes.
 pub fn half_step(
     params: &AlsParams,
     side: &Side,
     fixed: &[f32],
     solved: &mut [f32],
 ) -> Result<(), ModelError> {
-    let dim = params.factors;
+    let dim = params.padded();
     let gram = gram(fixed, dim);
     let fine = solved
         .par_chunks_mut(CHUNK * dim)
         .enumerate()
         .map_init(
-            || Scratch::new(dim),
+            || Scratch::new(dim, dim - params.factors),
             |scratch, (chunk, rows)| {
                 rows.chunks_mut(dim).enumerate().all(|(at, row)| {
                     let number = chunk * CHUNK + at;
@@ -79,23 +80,24 @@ pub struct Scratch {
     /// `[dim]` each
     pub residual: Vec<f32>,
     pub direction: Vec<f32>,
-    pub product: Vec<f32>,
+    /// How many of `dim` are padding.
+    pub padding: usize,
 }
 
 impl Scratch {
-    fn new(dim: usize) -> Self {
-        let vector = || vec![0.0; dim];
+    fn new(dim: usize, padding: usize) -> Self {
         Self {
             gathered: Vec::new(),
             matrix: vec![0.0; dim * dim],
-            residual: vector(),
-            direction: vector(),
-            product: vector(),
+            residual: vec![0.0; dim],
+            direction: vec![0.0; dim],
+            padding,
         }
     }
 
     fn gather(&mut self, fixed: &[f32], columns: &[u32], dim: usize) {
         self.gathered.clear();
+        self.gathered.reserve(columns.len() * dim);
         for &column in columns {
             self.gathered.extend_from_slice(&fixed[column as usize * dim..][..dim]);
         }

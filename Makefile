@@ -1,0 +1,44 @@
+# The whole developer interface. Each target does its own set-up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test bench check lint libtorch tools clean
+
+# Real data, where it lies beside the checkout.
+ifndef ASSAY_DATA
+ifneq ($(wildcard ../shared/data),)
+test bench check: export ASSAY_DATA := $(abspath ../shared/data)
+endif
+endif
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: libtorch ## Build, and run the quickstart experiment on the sample data
+	cargo build --release --locked
+	./target/release/assay run experiments/quickstart.yaml
+
+test: libtorch ## Run all tests; those on real data where ASSAY_DATA holds it
+	cargo test --release --locked
+
+bench: libtorch ## Measure speed beside the peers, in one session
+	cargo build --release --locked --benches
+	python3 tools/bench.py
+
+check: libtorch ## Compare metrics with ranx and ir-measures on real rankings
+	cargo build --release --locked
+	python3 tools/check_metrics.py
+
+lint: libtorch ## Check format and run clippy
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+
+libtorch: tools ## Provide PyTorch's C++ libraries in .libtorch
+	@python3 tools/libtorch.py
+
+tools:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
+	@command -v c++ >/dev/null || { echo "a C++ compiler is missing: install g++ or clang"; exit 1; }
+	@command -v python3 >/dev/null || { echo "python3 is missing: install it, with pip"; exit 1; }
+
+clean: ## Remove what was built (not .libtorch, not results)
+	cargo clean
