@@ -1,7 +1,7 @@
 //! Shows events: as bars in a terminal, as lines elsewhere, as JSON where asked.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, IsTerminal, Write},
     sync::Mutex,
     time::Duration,
@@ -16,11 +16,11 @@ pub fn reporter(json: bool, quiet: bool) -> Box<dyn Reporter> {
     if json {
         Box::new(JsonLines)
     } else if quiet {
-        Box::new(Lines { errors_only: true })
+        Box::new(Lines { errors_only: true, told: Mutex::default() })
     } else if io::stderr().is_terminal() {
         Box::new(Bars::default())
     } else {
-        Box::new(Lines { errors_only: false })
+        Box::new(Lines { errors_only: false, told: Mutex::default() })
     }
 }
 
@@ -49,12 +49,27 @@ impl Reporter for JsonLines {
 /// One line a finished step, for logs and CI.
 struct Lines {
     errors_only: bool,
+    told: Mutex<Told>,
+}
+
+/// Causes of failure that were shown: fifty folds of a file that cannot be read fail alike.
+#[derive(Default)]
+struct Told(HashSet<String>);
+
+impl Told {
+    fn is_news(&mut self, event: &Event) -> bool {
+        match event {
+            Event::StepFailed { cause, .. } => self.0.insert(cause.clone()),
+            _ => true,
+        }
+    }
 }
 
 impl Reporter for Lines {
     fn report(&self, event: &Event) {
         if let Some((important, line)) = line(event)
             && (important || !self.errors_only)
+            && self.told.lock().is_ok_and(|mut told| told.is_news(event))
         {
             eprintln!("{line}");
         }
@@ -97,6 +112,7 @@ struct Bars {
 struct BarState {
     overall: Option<ProgressBar>,
     steps: HashMap<String, ProgressBar>,
+    told: Told,
 }
 
 impl Reporter for Bars {
@@ -154,8 +170,11 @@ impl Reporter for Bars {
             }
             Event::StepDamaged { .. } | Event::StepElsewhere { .. } => {}
         }
+        let news = state.told.is_news(event);
         drop(state);
-        if let Some((true, line)) = line(event) {
+        if let Some((true, line)) = line(event)
+            && news
+        {
             self.all.suspend(|| eprintln!("{line}"));
         }
     }

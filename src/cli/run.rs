@@ -86,13 +86,23 @@ impl Run {
         if failures.is_empty() {
             return Ok(Exit::Pass);
         }
-        let (shown, more) = failures.split_at(failures.len().min(20));
         eprintln!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
-        for failure in shown {
-            eprintln!("  {}\n    {}", failure.trial, failure.cause.replace('\n', "\n    "));
+        let mut causes: Vec<&str> = Vec::new();
+        for failure in failures {
+            if !causes.contains(&failure.cause.as_str()) {
+                causes.push(&failure.cause);
+            }
         }
-        if !more.is_empty() {
-            eprintln!("  and {} more", more.len());
+        for cause in causes {
+            let trials: Vec<&str> = failures
+                .iter()
+                .filter(|failure| failure.cause == cause)
+                .map(|failure| failure.trial.as_str())
+                .collect();
+            let (shown, more) = trials.split_at(trials.len().min(6));
+            let more =
+                if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            eprintln!("  {}{more}\n    {}", shown.join(", "), cause.replace('\n', "\n    "));
         }
         eprintln!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
         Ok(Exit::TrialsFailed)

@@ -95,7 +95,10 @@ fn run_text(run: &RunRecord) -> String {
         run.data.join(", "),
     );
     for failure in &run.failures {
-        text.push_str(&format!("failed      {}: {}\n", failure.trial, failure.cause));
+        text.push_str(&format!(
+            "failed      {} in {}: {}\n",
+            failure.trial, failure.step, failure.cause
+        ));
     }
     let resolved = serde_yaml::to_string(&run.resolved).unwrap_or_default();
     text + "\n" + &resolved

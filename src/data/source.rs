@@ -150,7 +150,14 @@ impl DataSource {
             Self::Inline { folder, duplicates, reader } => {
                 for file in reader.files() {
                     let path = folder.join(&file);
-                    std::fs::metadata(&path).map_err(|error| DataError::io(path, error))?;
+                    if !path.is_file() {
+                        return Err(DataError::File {
+                            path,
+                            problem: "there is no such file".into(),
+                            help: "`folder` is relative to the experiment file, file names to `folder`"
+                                .into(),
+                        });
+                    }
                 }
                 Ok(Located {
                     name: self.name(),

@@ -417,14 +417,18 @@ impl Coordinator<'_> {
                 lost.push(later);
             }
         }
-        let cause = format!("{} {}: {error}", step.kind.name(), step.label);
+        let failed = format!("{} {}", step.kind.name(), step.label);
         let mut names = Vec::new();
         for trial in &step.trials {
             if self.failed.insert(*trial) {
                 let of = &self.shared.plan.trials[*trial];
                 let name = format!("{} {} seed {}", of.name, of.fold, of.seed);
                 names.push(name.clone());
-                self.failures.push(Failure { trial: name, cause: cause.clone() });
+                self.failures.push(Failure {
+                    trial: name,
+                    step: failed.clone(),
+                    cause: error.to_string(),
+                });
             }
         }
         self.reporter.report(&Event::StepFailed {

@@ -8,7 +8,8 @@ use crate::store::Machine;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub trial: String,
-    /// `fit als u1 seed 1: …`
+    /// The step that failed: `fit als u1 seed 1`
+    pub step: String,
     pub cause: String,
 }
 

@@ -22,11 +22,11 @@ impl de::Error for Diagnostic {
     }
 
     fn invalid_type(found: de::Unexpected, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("wrong type: found {}", in_words(found))).expected(expected.to_string())
+        Self::new(format!("wrong type: found {}", in_words(found))).expected(plainly(expected))
     }
 
     fn invalid_value(found: de::Unexpected, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("wrong value: found {}", in_words(found))).expected(expected.to_string())
+        Self::new(format!("wrong value: found {}", in_words(found))).expected(plainly(expected))
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
@@ -41,6 +41,22 @@ impl de::Error for Diagnostic {
 
     fn missing_field(field: &'static str) -> Self {
         Self::new(format!("the key `{field}` is missing"))
+    }
+}
+
+/// What serde expected, without Rust's names of types.
+fn plainly(expected: &dyn de::Expected) -> String {
+    let expected = expected.to_string();
+    match expected.as_str() {
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number, 0 or more".into(),
+        "i64" | "i32" => "a whole number".into(),
+        "f32" | "f64" => "a number".into(),
+        "a string" => "text".into(),
+        "a boolean" => "true or false".into(),
+        "a sequence" => "a list".into(),
+        "a map" => "a mapping".into(),
+        other if other.starts_with("struct ") => "a mapping (`key: value`)".into(),
+        _ => expected,
     }
 }
 

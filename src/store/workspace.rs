@@ -28,7 +28,9 @@ fn hint(error: &io::Error) -> &'static str {
             "\n  = help: free some space, or put the workspace elsewhere with `--workspace DIR`; what \
              is finished is kept"
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotADirectory => {
             "\n  = help: choose a workspace you may write to with `--workspace DIR`"
         }
         _ => "",

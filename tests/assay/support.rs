@@ -1,0 +1,104 @@
+//! A directory of one's own for each test, and the binary in it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A temporary directory with an experiment file in it.
+pub struct Place {
+    pub dir: tempfile::TempDir,
+}
+
+/// What a command printed and how it ended.
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// The command, in this directory, with the committed data sets only.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("assay"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("ASSAY_DATA", root().join("datasets"))
+            .env_remove("ASSAY_WORKSPACE");
+        command
+    }
+
+    pub fn assay(&self, args: &[&str]) -> Ended {
+        ended(self.command(args).output().unwrap(), self.dir.path())
+    }
+
+    /// Runs and expects success.
+    pub fn fine(&self, args: &[&str]) -> String {
+        let ended = self.assay(args);
+        assert_eq!(ended.code, 0, "{args:?}\n{}\n{}", ended.out, ended.err);
+        ended.out
+    }
+
+    /// Every file of every finished step below the workspace, but for records, which hold times.
+    pub fn artefacts(&self, workspace: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let steps = self.path(workspace).join("steps");
+        for kind in fs::read_dir(&steps).unwrap().flatten() {
+            for step in fs::read_dir(kind.path()).unwrap().flatten() {
+                for file in fs::read_dir(step.path()).unwrap().flatten() {
+                    let name = file.path().strip_prefix(&steps).unwrap().display().to_string();
+                    if !name.ends_with("record.json") {
+                        files.insert(name, fs::read(file.path()).unwrap());
+                    }
+                }
+            }
+        }
+        files
+    }
+}
+
+/// Paths of this run are replaced, so that messages can be compared.
+pub fn ended(output: Output, dir: &Path) -> Ended {
+    let text = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes)
+            .replace(&dir.display().to_string(), "DIR")
+            .replace(&root().display().to_string(), "ROOT")
+    };
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    }
+}
+
+/// Values of `metric` at `k` for the `mean` rows of the first protocol, by system.
+pub fn means(csv: &str, metric: &str, k: &str) -> BTreeMap<String, f64> {
+    csv.lines()
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .filter(|f| {
+            f[2] == "mean" && f[4] == "full" && f[6] == "all" && f[7] == metric && f[8] == k
+        })
+        .map(|f| (f[1].to_owned(), f[9].parse().unwrap()))
+        .collect()
+}
