@@ -49,7 +49,7 @@ fn matrices() -> Vec<(&'static str, Interactions)> {
 fn params(solver: Solver) -> AlsParams {
     AlsParams {
         factors: 64,
-        iterations: 15,
+        iterations: 5,
         regularization: 10.0,
         confidence: Confidence::AlphaR,
         alpha: 20.0,
@@ -79,23 +79,27 @@ fn main() {
         })
     });
     let seconds = env::args().any(|argument| argument == "--seconds");
-    let mut criterion = Criterion::default().sample_size(10).configure_from_args();
+    // Criterion reads the arguments too, and does not know ours.
+    let mut criterion =
+        (!seconds).then(|| Criterion::default().sample_size(10).configure_from_args());
     for (name, matrix, solver, threads) in cases {
         let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(threads).build() else {
             continue;
         };
-        if seconds {
+        let Some(criterion) = &mut criterion else {
             let started = Instant::now();
             pool.install(|| fit(matrix, solver));
             println!(
                 "{{\"case\": \"als/{name}\", \"seconds\": {}}}",
                 started.elapsed().as_secs_f64()
             );
-        } else {
-            criterion.bench_function(&format!("als/{name}"), |bencher| {
-                bencher.iter(|| pool.install(|| fit(matrix, solver)));
-            });
-        }
+            continue;
+        };
+        criterion.bench_function(&format!("als/{name}"), |bencher| {
+            bencher.iter(|| pool.install(|| fit(matrix, solver)));
+        });
     }
-    criterion.final_summary();
+    if let Some(criterion) = criterion {
+        criterion.final_summary();
+    }
 }

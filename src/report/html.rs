@@ -117,6 +117,11 @@ pub fn render(
     context.insert("missing", &collected.missing);
     context.insert("settings", &settings_value(experiment, plan, workspace));
     context.insert("run", &run);
+    let seconds = plan
+        .steps
+        .iter()
+        .filter_map(|step| Some(workspace.record(step.kind.name(), &step.key).ok()?.wall_seconds));
+    context.insert("step_seconds", &seconds.sum::<f64>());
     context.insert("version", env!("CARGO_PKG_VERSION"));
     let mut tera = Tera::default();
     tera.add_raw_template("report.html", TEMPLATE)?;
