@@ -162,10 +162,11 @@ fn the_published_table_follows_from_the_published_rankings() {
         for mean in &scores.summary {
             let printed = published["rows"][row][mean.metric.name()].as_f64().unwrap();
             let value = mean.value.unwrap();
-            assert_eq!(
-                (value * 1000.0 + 1e-9).floor() / 1000.0,
-                printed,
-                "{row} {}: {value}",
+            // A value that is a whole thousandth but for rounding errors may be cut either way.
+            let cut = |value: f64| (value * 1000.0).floor() / 1000.0;
+            assert!(
+                [cut(value), cut(value - 1e-12)].contains(&printed),
+                "{row} {}: {value}, printed {printed}",
                 mean.metric
             );
             if mean.metric == Metric::Recall {
