@@ -15,6 +15,16 @@ pub enum Relevance {
     Below(f32),
 }
 
+/// The longer ones first: `>` starts `>=`.
+const OPERATORS: [(&str, MakeRelevance); 4] = [
+    (">=", Relevance::AtLeast),
+    ("<=", Relevance::AtMost),
+    (">", Relevance::Above),
+    ("<", Relevance::Below),
+];
+
+type MakeRelevance = fn(f32) -> Relevance;
+
 impl Relevance {
     /// Whether `rating` meets the threshold.
     pub fn accepts(self, rating: f32) -> bool {
@@ -48,15 +58,12 @@ impl FromStr for Relevance {
         if text == "any" {
             return Ok(Self::Any);
         }
-        let operators: [(&str, fn(f32) -> Self); 4] =
-            [(">=", Self::AtLeast), ("<=", Self::AtMost), (">", Self::Above), ("<", Self::Below)];
-        for (operator, make) in operators {
-            if let Some(bound) = text.strip_prefix(operator) {
-                if let Ok(bound) = bound.trim().parse::<f32>() {
-                    if bound.is_finite() {
-                        return Ok(make(bound));
-                    }
-                }
+        for (operator, make) in OPERATORS {
+            if let Some(bound) = text.strip_prefix(operator)
+                && let Ok(bound) = bound.trim().parse::<f32>()
+                && bound.is_finite()
+            {
+                return Ok(make(bound));
             }
         }
         Err(format!("{text:?} is not a threshold on ratings; expected `any` or e.g. `\">= 4\"`"))

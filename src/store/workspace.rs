@@ -247,17 +247,23 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
 /// Writes a JSON file in one go: the file is there whole or not at all.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
     let text = serde_json::to_vec_pretty(value).map_err(|error| io_error(path)(error.into()))?;
-    write_whole(path, &text)
+    write_new(path, &text, true)
 }
 
-/// Writes a file in one go.
+/// Writes a file in one go; it is not forced to disk, since it can be made again.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    write_new(path, content, false)
+}
+
+fn write_new(path: &Path, content: &[u8], durable: bool) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || {
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(content)?;
-        file.as_file().sync_all()?;
+        if durable {
+            file.as_file().sync_all()?;
+        }
         // Readable by others, as files that are not temporary are.
         #[cfg(unix)]
         fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;

@@ -79,7 +79,8 @@ fn movielens_100k_gives_the_reference_figures() {
     let csv = String::from_utf8(csv).unwrap();
     let value = |system: &str, metric: &str| -> (f64, String) {
         let row = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
-        let row = row.filter(|f| f[1] == system && f[2] == "u1" && f[7] == metric).next().unwrap();
+        let mut row = row.filter(|f| f[1] == system && f[2] == "u1");
+        let row = row.find(|f| f[7] == metric).unwrap();
         (row[9].parse().unwrap(), row[10].to_owned())
     };
     for (metric, expected) in

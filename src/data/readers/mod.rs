@@ -34,7 +34,7 @@ pub enum ReaderSpec {
     /// RecBole's atomic files.
     Recbole(recbole::Recbole),
     /// CSV, TSV or Parquet with named columns.
-    Table(table::Table),
+    Table(Box<table::Table>),
     /// One line a user: `user item item …`.
     UserItems(user_items::UserItems),
 }

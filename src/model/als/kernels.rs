@@ -1,5 +1,8 @@
 //! The arithmetic of ALS. Vectors are padded with zeros to `dim`, a multiple of [`WIDTH`].
 
+// Several arrays of registers are walked in step; an index says that more plainly than a zip of four.
+#![allow(clippy::needless_range_loop)]
+
 use super::solve::Scratch;
 use crate::model::simd::{Lanes, WIDTH, block, block_mut, dispatch};
 
