@@ -28,8 +28,9 @@ check: libtorch ## Compare metrics with ranx and ir-measures on real rankings
 	cargo build --release --locked
 	python3 tools/check_metrics.py
 
-lint: libtorch ## Check format and run clippy
+lint: libtorch ## Check format, features and run clippy
 	cargo fmt --check
+	python3 tools/one_build.py
 	cargo clippy --release --locked --all-targets -- -D warnings
 
 libtorch: tools ## Provide PyTorch's C++ libraries in .libtorch

@@ -245,10 +245,9 @@ fn a_full_disk_fails_the_step_and_keeps_what_was_done() {
         "experiment: e\ndata: {set: sample, relevant: '>= 4'}\nsplit: {scheme: official, only: [f1]}\nsystems:\n  \
          popularity: {model: popularity}\n  als: {model: als, factors: 256, iterations: 1}\n",
     );
-    let binary = assert_cmd::cargo::cargo_bin!("assay");
+    let binary = env!("CARGO_BIN_EXE_assay");
     // 400 blocks of 1 KiB: room for everything but the factors of ALS.
-    let script =
-        format!("trap '' XFSZ; ulimit -f 400; exec {} run e.yaml --quiet", binary.display());
+    let script = format!("trap '' XFSZ; ulimit -f 400; exec {} run e.yaml --quiet", binary);
     let output = Command::new("bash")
         .args(["-c", &script])
         .current_dir(place.dir.path())

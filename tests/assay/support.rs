@@ -40,7 +40,7 @@ impl Place {
 
     /// The command, in this directory, with the committed data sets only.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("assay"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
         command
             .args(args)
             .current_dir(self.dir.path())
