@@ -2,27 +2,23 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::Write,
-    panic::{AssertUnwindSafe, catch_unwind},
+    fs,
     path::PathBuf,
-    sync::{Mutex, mpsc},
+    sync::mpsc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
-    Event, Failure, Outcome, Reporter, RunRecord, StepError,
-    machine::machine,
-    measure::{process_peak_and_cpu, thread_cpu_seconds},
-    steps::{Shared, Voice},
+    Event, Failure, Outcome, Reporter, RunRecord, StepError, machine::machine,
+    measure::process_peak_and_cpu, steps::Shared, task::Task,
 };
 use crate::{
     data::DataDirs,
     interrupt::{Interrupt, Interrupted},
     plan::{Plan, Step, StepKind},
     spec::Experiment,
-    store::{Lock, Machine, Record, StepState, StoreError, Workspace, write_json},
+    store::{Machine, StepState, StoreError, Workspace, write_json},
 };
 
 /// How often the coordinator looks at the interrupt flag and at steps of other processes.
@@ -438,89 +434,5 @@ impl Coordinator<'_> {
             cause: error.to_string(),
             trials: names,
         });
-    }
-}
-
-/// One step on its own thread.
-struct Task<'a> {
-    shared: &'a Shared<'a>,
-    step: &'a Step,
-    threads: usize,
-    reporter: &'a dyn Reporter,
-    machine: Machine,
-    log: Vec<PathBuf>,
-}
-
-impl Task<'_> {
-    fn run(&self, _lock: &Lock) -> Result<f64, StepError> {
-        let logs = Mutex::new(
-            self.log
-                .iter()
-                .filter_map(|path| File::options().create(true).append(true).open(path).ok())
-                .collect::<Vec<File>>(),
-        );
-        let started = Instant::now();
-        let (kind, label) = (self.step.kind.name(), &self.step.label);
-        let log = |line: &str| {
-            let line = format!("{:9.3}s {kind} {label}: {line}\n", started.elapsed().as_secs_f64());
-            if let Ok(mut logs) = logs.lock() {
-                logs.iter_mut().for_each(|file| drop(file.write_all(line.as_bytes())));
-            }
-        };
-        log(&format!("started with {} threads, key {}", self.threads, self.step.key));
-        let result = self.work(&log);
-        match &result {
-            Ok(seconds) => log(&format!("finished in {seconds:.3} s")),
-            Err(error) => log(&format!("failed: {error}")),
-        }
-        result
-    }
-
-    fn work(&self, log: &(dyn Fn(&str) + Sync)) -> Result<f64, StepError> {
-        let started = Instant::now();
-        let workspace = self.shared.workspace;
-        let staging = workspace.begin(&self.step.key)?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .build()
-            .map_err(|error| StepError::Panic(error.to_string()))?;
-        let cpu = || pool.broadcast(|_| thread_cpu_seconds()).iter().sum::<f64>();
-        let before = cpu();
-        let progress = |done, of| {
-            self.reporter.report(&Event::Progress {
-                kind: self.step.kind.name(),
-                step: self.step.label.clone(),
-                key: self.step.key.short(),
-                done,
-                of,
-            });
-        };
-        let voice = Voice { progress: &progress, log };
-        let worked = catch_unwind(AssertUnwindSafe(|| {
-            pool.install(|| self.shared.work(self.step, staging.dir(), &voice))
-        }));
-        let facts = worked.map_err(|panic| {
-            let message = panic.downcast_ref::<String>().cloned();
-            let message = message.or_else(|| panic.downcast_ref::<&str>().map(|m| (*m).to_owned()));
-            StepError::Panic(message.unwrap_or_else(|| "no message".into()))
-        })??;
-        let seconds = started.elapsed().as_secs_f64();
-        let finished = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let record = Record {
-            kind: self.step.kind.name().to_owned(),
-            key: self.step.key,
-            label: self.step.label.clone(),
-            material: self.step.material.clone(),
-            facts,
-            files: Vec::new(),
-            wall_seconds: seconds,
-            cpu_seconds: cpu() - before,
-            peak_memory_bytes: process_peak_and_cpu().0,
-            threads: self.threads,
-            finished: finished.as_secs(),
-            machine: self.machine.clone(),
-        };
-        workspace.commit(staging, record)?;
-        Ok(seconds)
     }
 }

@@ -6,6 +6,7 @@ mod machine;
 mod measure;
 mod outcome;
 mod steps;
+mod task;
 
 pub use event::{Event, Reporter};
 pub use executor::{Options, run};
