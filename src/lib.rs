@@ -2,6 +2,7 @@
 //!
 //! - [`spec`]: YAML → Experiment, with errors that point at a line
 //! - [`data`]: interactions and catalogue, readers, splits, manifests
+//! - [`rankings`]: files of rankings, in and out
 //! - [`model`]: the Recommender trait and the models
 //! - [`eval`]: protocols, metrics, conventions, slices
 //! - [`hash`], [`interrupt`], [`table`]: what the others share
@@ -15,6 +16,7 @@ pub mod interrupt;
 pub mod model;
 pub mod plan;
 pub mod progress;
+pub mod rankings;
 pub mod report;
 pub mod run;
 pub mod spec;

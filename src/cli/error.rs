@@ -1,7 +1,8 @@
 //! Every error a command can end with, and its exit code.
 
 use crate::{
-    data::DataError, exit::Exit, report::ReportError, spec::Diagnostic, store::StoreError,
+    data::DataError, eval::EvalError, exit::Exit, report::ReportError, spec::Diagnostic,
+    store::StoreError,
 };
 
 /// Why a command failed.
@@ -15,6 +16,8 @@ pub enum CliError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
     #[error("cannot write JSON: {0}")]

@@ -1,14 +1,18 @@
 //! The command line: one file a verb. A verb parses, calls the library and prints.
 
+mod compare;
 mod completions;
 mod data;
 mod error;
+mod export;
 mod ls;
 mod plan;
+mod published;
 mod report;
 mod results;
 mod run;
 mod schema;
+mod score;
 mod show;
 mod table;
 
@@ -30,6 +34,7 @@ use crate::{data::DataDirs, exit::Exit, plan::Plan, spec::Experiment, store::Wor
   assay run experiments/quickstart.yaml      run an experiment, print its table, write its report
   assay plan experiments/quickstart.yaml     what is done, what would run, and why
   assay results experiments/quickstart.yaml --csv > results.csv
+  assay score --data ml-100k --fold u1 rankings.csv     what are somebody's rankings worth?
   assay data list                            data sets and whether they are here
 
 Exit codes: 0 all went well; 1 a gate or check failed; 2 wrong usage, experiment file or data;
@@ -45,7 +50,11 @@ enum Verb {
     Plan(plan::PlanArgs),
     Results(results::Results),
     Table(table::TableArgs),
+    Compare(compare::Compare),
+    Published(published::Published),
     Report(report::ReportArgs),
+    Score(score::Score),
+    Export(export::Export),
     Ls(ls::Ls),
     Show(show::Show),
     Data(data::Data),
@@ -75,7 +84,11 @@ pub fn main() -> Exit {
         Verb::Plan(args) => args.run(),
         Verb::Results(args) => args.run(),
         Verb::Table(args) => args.run(),
+        Verb::Compare(args) => args.run(),
+        Verb::Published(args) => args.run(),
         Verb::Report(args) => args.run(),
+        Verb::Score(args) => args.run(),
+        Verb::Export(args) => args.run(),
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),
         Verb::Data(args) => args.run(),

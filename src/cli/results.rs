@@ -6,6 +6,7 @@ use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
     exit::Exit,
     report::{Collected, collect, csv, json},
+    stats::Bootstrap,
 };
 
 /// Print the results as a tidy long table: one row a value
@@ -27,20 +28,33 @@ pub struct Results {
     /// A JSON array
     #[arg(long)]
     json: bool,
+    /// Fill the columns `low` and `high` of the `mean` rows: 95 % bootstrap intervals over users
+    #[arg(long)]
+    intervals: bool,
 }
 
 impl Results {
     pub fn run(self) -> Result<Exit, CliError> {
-        let collected = results_of(&self.file, &self.workspace)?;
+        let intervals = self.intervals.then_some("mean");
+        let collected = results_of(&self.file, &self.workspace, intervals)?;
         print(&if self.json { json(&collected.rows)? } else { csv(&collected.rows) })?;
         Ok(warn_of_missing(&collected))
     }
 }
 
-/// The results of an experiment, of which there must be some.
-pub fn results_of(file: &std::path::Path, workspace: &WorkspaceArg) -> Result<Collected, CliError> {
+/// The results of an experiment, of which there must be some; with intervals for the rows of the
+/// fold `intervals`, or of `mean`.
+pub fn results_of(
+    file: &std::path::Path,
+    workspace: &WorkspaceArg,
+    intervals: Option<&str>,
+) -> Result<Collected, CliError> {
     let (experiment, plan, _) = planned(file)?;
-    let collected = collect(&experiment, &plan, &workspace.open());
+    let opened = workspace.open();
+    let mut collected = collect(&experiment, &plan, &opened);
+    if let Some(fold) = intervals {
+        collected.add_intervals(&experiment, &plan, &opened, fold, Bootstrap::default())?;
+    }
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
             "no result of this experiment is in the workspace {}\n  = help: run `assay run {}` first",

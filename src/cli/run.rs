@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, planned, print, table::main_table};
+use super::{CliError, WorkspaceArg, planned, print, published::reproductions, table::main_table};
 use crate::{
     exit::Exit,
     interrupt::Interrupt,
     progress::reporter,
-    report::{collect, render},
+    report::{Reproduction, collect, render},
     run::{Options, run},
     store::Workspace,
 };
@@ -70,15 +70,27 @@ impl Run {
             );
             return Ok(Exit::Interrupted);
         }
-        let collected = collect(&experiment, &plan, &workspace);
+        let mut collected = collect(&experiment, &plan, &workspace);
         let failures = &outcome.record.failures;
         if !collected.rows.is_empty() {
             let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
-            let rendered =
-                render(&experiment, &plan, &workspace, &collected, Some(&outcome.record), &dir)?;
+            let run = Some(&outcome.record);
+            let rendered = render(&experiment, &plan, &workspace, &mut collected, run, &dir)?;
+            for (trial, warning) in &collected.warnings {
+                eprintln!("warning: {trial}: {warning}");
+            }
             if !self.json {
-                if let Some(table) = main_table(&collected.rows) {
-                    print(&table)?;
+                // Printed tables are what such an experiment is about.
+                let reproductions = reproductions(&experiment, &plan, &workspace, &mut collected)?;
+                match (main_table(&collected.rows), &reproductions[..]) {
+                    (Some(table), []) => print(&table)?,
+                    _ => print(
+                        &reproductions
+                            .iter()
+                            .map(Reproduction::terminal)
+                            .collect::<Vec<_>>()
+                            .join("\n"),
+                    )?,
                 }
                 print(&format!("\nreport: {}\n", rendered.index.display()))?;
             }

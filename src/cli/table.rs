@@ -18,6 +18,7 @@ use crate::{
     after_help = "Examples:
   assay table experiments/ml-100k-baselines.yaml
   assay table experiments/ml-100k-baselines.yaml --fold u1 --slice 'cold<10' -k 5
+  assay table experiments/ml-100k-baselines.yaml --intervals --joint -k 10
   assay table experiments/ml-100k-baselines.yaml --format latex > table1.tex"
 )]
 pub struct TableArgs {
@@ -40,15 +41,38 @@ pub struct TableArgs {
     /// A fold's name, or `mean`
     #[arg(long, default_value = "mean")]
     fold: String,
+    /// Add 95 % bootstrap intervals over users
+    #[arg(long)]
+    intervals: bool,
+    /// One table of all protocols, conventions, slices and cutoffs that the options above leave open
+    #[arg(long)]
+    joint: bool,
     #[arg(long, value_enum, default_value = "terminal")]
     format: Format,
 }
 
 impl TableArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let collected = results_of(&self.file, &self.workspace)?;
+        let intervals = self.intervals.then_some(self.fold.as_str());
+        let collected = results_of(&self.file, &self.workspace, intervals)?;
         let rows = &collected.rows;
         let Some(usual) = main_selection(rows) else { return Ok(Exit::Inconclusive) };
+        if self.joint {
+            let is = |asked: &Option<String>, value: &String| {
+                asked.as_ref().is_none_or(|asked| asked == value)
+            };
+            let mut selections = Selection::all(rows, &self.fold);
+            selections.retain(|of| {
+                is(&self.protocol, &of.protocol)
+                    && is(&self.convention, &of.convention)
+                    && is(&self.slice, &of.slice)
+                    && self.k.is_none_or(|k| k == of.k)
+            });
+            if let Some(table) = Table::joint(rows, &selections) {
+                print(&table.write(self.format))?;
+                return Ok(warn_of_missing(&collected));
+            }
+        }
         let selection = Selection {
             protocol: self.protocol.unwrap_or(usual.protocol),
             convention: self.convention.unwrap_or(usual.convention),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    DataDirs, DataError,
+    DataDirs, DataError, Relevance,
     readers::{DuplicateRule, ReaderSpec},
 };
 use crate::spec::{
@@ -52,6 +52,9 @@ pub struct About {
     pub licence: String,
     #[serde(default)]
     pub citation: String,
+    /// Which ratings are usually taken as liked; what `assay score` goes by unless told.
+    #[serde(default)]
+    pub relevant: Option<Relevance>,
     /// Names of folders it is looked for in.
     pub folders: Vec<String>,
     /// The publisher's archive; none where the set cannot be fetched.

@@ -20,6 +20,7 @@ pub use fold::{Fold, TestPart, TrainingPart};
 pub use ids::{Ids, ItemIx, UserIx};
 pub use interactions::{Interaction, Interactions};
 pub use manifest::{FileCheck, FileState, Manifest, Manifests};
+pub(crate) use readers::delimited;
 pub use readers::{DuplicateRule, ReaderSpec};
 pub use relevance::Relevance;
 pub use source::{DataDirs, DataSource};

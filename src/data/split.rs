@@ -79,6 +79,20 @@ fn default_seed() -> u64 {
 }
 
 impl SplitSpec {
+    /// The publisher's folds.
+    pub fn official() -> Self {
+        Self {
+            scheme: Scheme::Official,
+            folds: None,
+            seed: None,
+            by: None,
+            test: None,
+            from: None,
+            validation: None,
+            only: None,
+        }
+    }
+
     /// Refuses settings that the scheme would ignore, and values out of range.
     pub fn validate(&self) -> Result<(), String> {
         use Scheme::*;

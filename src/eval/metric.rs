@@ -77,11 +77,50 @@ pub fn tallies(hits: &[usize], ends: &[usize], out: &mut Vec<Tally>) {
     }
 }
 
-/// DCG of ideal lists: at `n`, that of `n` hits in a row.
-pub fn ideal_dcg(up_to: usize) -> Vec<f64> {
+/// Sums that every user's metrics look up: at `n`, over the ranks 1 to n.
+pub struct Sums {
+    /// Σ 1/log2(rank + 1): the DCG of n hits in a row.
+    pub discount: Vec<f64>,
+    /// Σ 1/log2(max(rank, 2)).
+    pub clipped: Vec<f64>,
+    /// Σ 1/rank.
+    pub harmonic: Vec<f64>,
+}
+
+impl Sums {
+    /// For ranks up to `last`.
+    pub fn up_to(last: usize) -> Self {
+        let running = |term: fn(f64) -> f64| {
+            let mut sums = vec![0.0];
+            for rank in 1..=last {
+                sums.push(sums[rank - 1] + term(rank as f64));
+            }
+            sums
+        };
+        Self {
+            discount: running(|rank| 1.0 / (rank + 1.0).log2()),
+            clipped: running(|rank| 1.0 / rank.max(2.0).log2()),
+            harmonic: running(|rank| 1.0 / rank),
+        }
+    }
+
+    /// 1/log2(rank + 1), `rank` from 1.
+    pub fn discount_at(&self, rank: usize) -> f64 {
+        1.0 / ((rank + 1) as f64).log2()
+    }
+
+    /// 1/log2(max(rank, 2)), `rank` from 1.
+    pub fn clipped_discount(&self, rank: usize) -> f64 {
+        1.0 / (rank.max(2) as f64).log2()
+    }
+}
+
+/// DCG of `gains` from the highest down: at `n`, of the first `n`.
+pub fn ideal_gains(gains: &mut [f64]) -> Vec<f64> {
+    gains.sort_unstable_by(|a, b| b.total_cmp(a));
     let mut sums = vec![0.0];
-    for place in 0..up_to {
-        sums.push(sums[place] + 1.0 / ((place + 2) as f64).log2());
+    for (at, gain) in gains.iter().enumerate() {
+        sums.push(sums[at] + gain / ((at + 2) as f64).log2());
     }
     sums
 }

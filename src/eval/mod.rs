@@ -1,6 +1,7 @@
 //! Protocols, metrics, conventions and slices: from scores or rankings to a per-user table.
 
 pub mod convention;
+pub mod files;
 pub mod fingerprint;
 pub mod metric;
 pub mod open;
@@ -15,10 +16,10 @@ pub mod topk;
 pub use convention::Convention;
 pub use fingerprint::Fingerprint;
 pub use metric::Metric;
-pub use open::{Opening, score_fold};
+pub use open::{OpenFold, Opening, score_fold};
 pub use permit::ScoringPermit;
 pub use protocol::Protocol;
-pub use score::{Source, score};
+pub use score::{Labels, Source, score};
 pub use scores::{EvalError, Scores, Summary};
 pub use slice::Slice;
 pub use spec::ScoreSpec;

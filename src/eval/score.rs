@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::{
     EvalError, Protocol, ScoreSpec, Scores,
-    metric::{Metric, Tally, gini, ideal_dcg, tallies},
+    convention::Case,
+    metric::{Metric, Sums, gini, ideal_gains, tallies},
     protocol::sample_negatives,
     scores::{Summary, UserRow},
     topk::top_k,
@@ -13,6 +14,7 @@ use crate::{
     data::{Interactions, Relevance, UserIx},
     interrupt::Interrupt,
     model::Recommender,
+    rankings::{Rankings, UNKNOWN},
 };
 
 /// Scores of so many bytes are held at once: what fits a processor's cache.
@@ -22,9 +24,9 @@ const BATCH_BYTES: usize = 8 << 20;
 pub enum Source<'a> {
     /// A model that gives every item a score.
     Model(&'a dyn Recommender),
-    /// A ranked list of items for each user, best first; `None` for a user without one.
-    /// Only the protocols `full` (as given) and `judged-after-cut` can be computed.
-    Lists(&'a [Option<Vec<u32>>]),
+    /// A ranked list of items for each user. The protocol `sampled` cannot be computed; `full` takes
+    /// the lists as given, `judged` ranks what of the test part is on the list.
+    Lists(&'a Rankings),
 }
 
 /// The parts of a fold that scoring needs.
@@ -75,17 +77,11 @@ pub fn score(
             }
         }
         Source::Lists(lists) => {
-            if let Some(protocol) = spec
-                .protocols
-                .iter()
-                .find(|protocol| !matches!(protocol, Protocol::Full | Protocol::JudgedAfterCut))
-            {
-                return Err(EvalError::ListsOnly { protocol: *protocol });
+            if spec.protocols.contains(&Protocol::Sampled) {
+                return Err(EvalError::ListsOnly { protocol: Protocol::Sampled });
             }
             rows.par_extend(
-                users
-                    .par_iter()
-                    .map(|user| job.user(*user, Given::List(lists[user.at()].as_deref()))),
+                users.par_iter().map(|user| job.user(*user, Given::List(lists.of(*user)))),
             );
         }
     }
@@ -96,15 +92,25 @@ pub fn score(
 /// What is known of one user's ranking.
 enum Given<'a> {
     Scores(&'a mut [f32]),
-    List(Option<&'a [u32]>),
+    List(Option<&'a [(f32, u32)]>),
+}
+
+/// One user's whole ranking.
+enum Ranked<'a> {
+    Scores(&'a [f32]),
+    List(&'a [(f32, u32)]),
 }
 
 struct Job<'a> {
     spec: &'a ScoreSpec,
     labels: &'a Labels<'a>,
-    ideal: Vec<f64>,
+    sums: Sums,
+    /// Whether hits are weighed by their rating under some convention.
+    graded: bool,
     /// −log2 of each item's share of the training interactions.
     surprise: Vec<f64>,
+    /// The same of an item outside the catalogue.
+    surprise_of_unknown: f64,
 }
 
 /// One user's list under one protocol: items, and how many of them each cutoff keeps.
@@ -123,8 +129,9 @@ impl<'a> Job<'a> {
             .iter()
             .map(|count| -(f64::from((*count).max(1)) / total).log2())
             .collect();
-        let ideal = ideal_dcg(spec.k.last().copied().unwrap_or(0));
-        Self { spec, labels, ideal, surprise }
+        let sums = Sums::up_to(spec.k.last().copied().unwrap_or(0));
+        let graded = spec.conventions.iter().any(|convention| convention.is_graded());
+        Self { spec, labels, sums, graded, surprise, surprise_of_unknown: total.log2() }
     }
 
     fn user(&self, user: UserIx, given: Given) -> UserRow {
@@ -143,41 +150,51 @@ impl<'a> Job<'a> {
             ..UserRow::default()
         };
         let mut top = Vec::new();
-        let has_list = match &given {
+        row.has_list = match &given {
             Given::Scores(_) => true,
             Given::List(list) => list.is_some(),
         };
-        let scores: Option<&[f32]> = match given {
+        let ranked = match given {
             Given::Scores(scores) => {
                 for &item in self.labels.seen.items_of(user) {
                     scores[item as usize] = f32::NEG_INFINITY;
                 }
                 top_k(scores, self.spec.depth, &mut top);
-                Some(scores)
+                Ranked::Scores(scores)
             }
             Given::List(list) => {
-                let list = list.unwrap_or_default().iter().take(self.spec.depth);
-                top.extend(list.map(|item| (f32::NAN, *item)));
-                None
+                let list = list.unwrap_or_default();
+                top.extend(list.iter().take(self.spec.depth));
+                Ranked::List(list)
             }
         };
+        let ideal_gains = self.ideal_gains(ratings);
         let mut tally = Vec::new();
         for protocol in &self.spec.protocols {
-            let list = self.list(*protocol, user, &top, scores, test, &relevant);
+            let list = self.list(*protocol, user, &top, &ranked, test, &relevant);
             let hits: Vec<usize> = (0..list.items.len())
                 .filter(|at| relevant.binary_search(&list.items[*at]).is_ok())
                 .collect();
             tallies(&hits, &list.ends, &mut tally);
+            let gains = self.gains_at(&hits, &list.items, test, ratings);
             for convention in self.spec.conventions.iter().filter(|c| c.applies_to(*protocol)) {
                 for (at, k) in self.spec.k.iter().enumerate() {
                     for metric in &self.spec.metrics {
                         let value = match metric {
                             Metric::Novelty => self.novelty(&list.items[..list.ends[at]]),
-                            _ if convention.mixes_users() && !has_list => None,
-                            _ => {
-                                let tally: &Tally = &tally[at];
-                                convention.value(*metric, tally, *k, relevant.len(), &self.ideal)
-                            }
+                            _ if convention.needs_ranking() && !row.has_list => None,
+                            _ => convention.value(
+                                *metric,
+                                &Case {
+                                    tally: &tally[at],
+                                    k: *k,
+                                    relevant: relevant.len(),
+                                    hits: &hits,
+                                    gains: &gains,
+                                    ideal_gains: &ideal_gains,
+                                    sums: &self.sums,
+                                },
+                            ),
                         };
                         row.values.push(value.unwrap_or(f64::NAN));
                     }
@@ -190,12 +207,39 @@ impl<'a> Job<'a> {
         row
     }
 
+    /// 2^(rating − threshold + 1) − 1, as Elliot has it; 1 where the rule of relevance is no threshold
+    /// from below.
+    fn gain(&self, rating: f32) -> f64 {
+        match self.labels.relevant {
+            Relevance::AtLeast(bound) => (f64::from(rating) - f64::from(bound) + 1.0).exp2() - 1.0,
+            _ => 1.0,
+        }
+    }
+
+    /// Gains of the items at the places `hits`; none where no convention asks for them.
+    fn gains_at(&self, hits: &[usize], items: &[u32], test: &[u32], ratings: &[f32]) -> Vec<f64> {
+        if !self.graded {
+            return Vec::new();
+        }
+        // invariant: a hit is an item of the test part
+        let rating = |item: u32| test.binary_search(&item).map_or(0.0, |at| ratings[at]);
+        hits.iter().map(|place| self.gain(rating(items[*place]))).collect()
+    }
+
+    fn ideal_gains(&self, ratings: &[f32]) -> Vec<f64> {
+        if !self.graded {
+            return Vec::new();
+        }
+        let relevant = ratings.iter().filter(|rating| self.labels.relevant.accepts(**rating));
+        ideal_gains(&mut relevant.map(|rating| self.gain(*rating)).collect::<Vec<f64>>())
+    }
+
     fn list(
         &self,
         protocol: Protocol,
         user: UserIx,
         top: &[(f32, u32)],
-        scores: Option<&[f32]>,
+        given: &Ranked,
         test: &[u32],
         relevant: &[u32],
     ) -> List {
@@ -221,7 +265,15 @@ impl<'a> Job<'a> {
                     items: kept.iter().map(|(_, item)| *item).collect(),
                 }
             }
-            Protocol::Judged => prefix(ranked(test.to_vec(), scores, deepest)),
+            Protocol::Judged => prefix(match given {
+                Ranked::Scores(scores) => ranked(test.to_vec(), scores, deepest),
+                Ranked::List(list) => list
+                    .iter()
+                    .map(|(_, item)| *item)
+                    .filter(|item| test.binary_search(item).is_ok())
+                    .take(deepest)
+                    .collect(),
+            }),
             Protocol::Sampled => {
                 let settings = self.spec.sampled;
                 let mut candidates = sample_negatives(
@@ -233,13 +285,21 @@ impl<'a> Job<'a> {
                     user.0,
                 );
                 candidates.extend_from_slice(relevant);
-                prefix(ranked(candidates, scores, deepest))
+                // Lists were refused before: they give no scores for what is drawn.
+                prefix(match given {
+                    Ranked::Scores(scores) => ranked(candidates, scores, deepest),
+                    Ranked::List(_) => Vec::new(),
+                })
             }
         }
     }
 
     fn novelty(&self, list: &[u32]) -> Option<f64> {
-        let total: f64 = list.iter().map(|item| self.surprise[*item as usize]).sum();
+        let surprise = |item: &u32| match self.surprise.get(*item as usize) {
+            Some(surprise) => *surprise,
+            None => self.surprise_of_unknown,
+        };
+        let total: f64 = list.iter().map(surprise).sum();
         (!list.is_empty()).then(|| total / list.len() as f64)
     }
 
@@ -296,7 +356,9 @@ impl<'a> Job<'a> {
         for row in users {
             let list = &row.lists[protocol_at][..row.ends[protocol_at][k_at]];
             n += usize::from(!list.is_empty());
-            list.iter().for_each(|item| counts[*item as usize] += 1);
+            for item in list.iter().filter(|item| **item != UNKNOWN) {
+                counts[*item as usize] += 1;
+            }
         }
         let value = match metric {
             Metric::Gini => gini(&mut counts),
@@ -308,8 +370,7 @@ impl<'a> Job<'a> {
 }
 
 /// The first `k` of `candidates` by score, ties by lower item index.
-fn ranked(mut candidates: Vec<u32>, scores: Option<&[f32]>, k: usize) -> Vec<u32> {
-    let scores = scores.unwrap_or_default();
+fn ranked(mut candidates: Vec<u32>, scores: &[f32], k: usize) -> Vec<u32> {
     let of = |item: u32| scores.get(item as usize).copied().unwrap_or(f32::NEG_INFINITY);
     candidates.retain(|item| of(*item) > f32::NEG_INFINITY);
     // No NaN is left, so every pair can be compared; −0 and 0 are a tie.

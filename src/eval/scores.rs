@@ -12,6 +12,8 @@ use super::{Convention, Metric, Protocol, ScoreSpec, Slice};
 use crate::{
     data::{DataError, Ids, UserIx},
     interrupt::Interrupted,
+    rankings::UNKNOWN,
+    stats::UserValues,
     table,
 };
 
@@ -62,6 +64,8 @@ pub struct UserRow {
     pub train_count: usize,
     /// Relevant items in the test part.
     pub relevant: usize,
+    /// Whether there is a ranking for her at all.
+    pub has_list: bool,
     /// By pair of protocol and convention, then cutoff, then metric; NaN where the user is not in
     /// the mean.
     pub values: Vec<f64>,
@@ -78,11 +82,34 @@ impl Default for UserRow {
             user: UserIx(0),
             train_count: 0,
             relevant: 0,
+            has_list: false,
             values: Vec::new(),
             lists: Vec::new(),
             ends: Vec::new(),
             ranking: Vec::new(),
         }
+    }
+}
+
+/// One column of per-user values.
+pub type CellOf = (Protocol, Convention, usize, Metric);
+
+/// Every user's values, row-major `[users, cells]`; NaN where a user is not in a mean.
+#[derive(Clone, Debug)]
+pub struct UserCells {
+    pub cells: Vec<CellOf>,
+    /// Ratings in the training part, which slices go by.
+    pub train_counts: Vec<usize>,
+    pub values: Vec<f64>,
+}
+
+impl UserCells {
+    /// The values of the users of a slice.
+    pub fn of_slice(&self, slice: Slice) -> UserValues {
+        let n_cells = self.cells.len();
+        let rows = self.values.chunks_exact(n_cells.max(1)).zip(&self.train_counts);
+        let rows = rows.filter(|(_, train_count)| slice.holds(**train_count));
+        UserValues { n_cells, values: rows.flat_map(|(row, _)| row).copied().collect() }
     }
 }
 
@@ -95,6 +122,21 @@ pub struct Scores {
 }
 
 impl Scores {
+    /// Every user's values.
+    pub fn user_cells(&self) -> UserCells {
+        let cells = self.spec.pairs().flat_map(|(protocol, convention)| {
+            self.spec.k.iter().flat_map(move |k| {
+                let metrics = self.spec.metrics.iter();
+                metrics.map(move |metric| (protocol, convention, *k, *metric))
+            })
+        });
+        UserCells {
+            cells: cells.collect(),
+            train_counts: self.rows.iter().map(|row| row.train_count).collect(),
+            values: self.rows.iter().flat_map(|row| row.values.iter().copied()).collect(),
+        }
+    }
+
     /// One row for each user, protocol, convention and cutoff, with a column for each metric;
     /// null where the user is not in that metric's mean.
     pub fn users_frame(&self, users: &Ids) -> PolarsResult<DataFrame> {
@@ -135,7 +177,10 @@ impl Scores {
     pub fn rankings_frame(&self, users: &Ids, items: &Ids) -> PolarsResult<DataFrame> {
         let each = || {
             self.rows.iter().flat_map(|row| {
-                row.ranking.iter().enumerate().map(move |(at, place)| (row.user, at, *place))
+                let ranking = row.ranking.iter().enumerate();
+                // Places of items outside the catalogue stay open.
+                let known = ranking.filter(|(_, (_, item))| *item != UNKNOWN);
+                known.map(move |(at, place)| (row.user, at, *place))
             })
         };
         let user: Vec<&str> = each().map(|(user, ..)| users.name(user.0)).collect();
@@ -151,6 +196,39 @@ impl Scores {
                 Column::new("score".into(), score),
             ],
         )
+    }
+
+    /// Of lists made elsewhere: users who should have one and have none, lists shorter than a cutoff.
+    pub fn warnings(&self) -> Vec<String> {
+        let asked = self.rows.iter().filter(|row| row.relevant > 0).count();
+        let without = self.rows.iter().filter(|row| row.relevant > 0 && !row.has_list).count();
+        let mut warnings = Vec::new();
+        if without > 0 {
+            warnings.push(format!(
+                "{without} of {asked} users with a relevant item have no list: 0 under `standard`, `trec` \
+                 and `libreco`, left out under the other conventions"
+            ));
+        }
+        let lists = || self.rows.iter().filter(|row| row.has_list);
+        let short: Vec<String> = self
+            .spec
+            .k
+            .iter()
+            .map(|k| (k, lists().filter(|row| row.ranking.len() < *k).count()))
+            .filter(|(_, short)| *short > 0)
+            .map(|(k, short)| format!("{short} shorter than {k}"))
+            .collect();
+        if self.spec.protocols.contains(&Protocol::Judged) {
+            warnings.push(
+                "`judged` ranks only those test items that are on the lists: a model that scores every \
+                 item is asked for more"
+                    .into(),
+            );
+        }
+        if !short.is_empty() {
+            warnings.push(format!("of {} lists, {}", lists().count(), short.join(", ")));
+        }
+        warnings
     }
 
     /// Writes all files into the directory `dir`.
@@ -182,4 +260,47 @@ pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
         fs::read_to_string(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
     serde_json::from_str(&text)
         .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
+}
+
+/// Reads every user's values that [`Scores::write`] wrote into `dir`.
+pub fn read_user_cells(dir: &Path) -> Result<UserCells, EvalError> {
+    let path = dir.join(USERS);
+    let frame =
+        table::read(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
+    user_cells_of(&frame).map_err(|problem| EvalError::Malformed { path, problem })
+}
+
+fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
+    let column = |name: &str| frame.column(name).map_err(|error| error.to_string());
+    let text = |name: &str| -> Result<Vec<String>, String> {
+        let column = column(name)?.str().map_err(|error| error.to_string())?;
+        Ok(column.iter().flatten().map(str::to_owned).collect())
+    };
+    let count = |name: &str| -> Result<Vec<u32>, String> {
+        let column = column(name)?.u32().map_err(|error| error.to_string())?;
+        Ok(column.into_no_null_iter().collect())
+    };
+    let (users, protocols, conventions) = (text("user")?, text("protocol")?, text("convention")?);
+    let (cutoffs, train_counts) = (count("k")?, count("train_count")?);
+    // Every user has the same rows, one after the other.
+    let rows_each = users.iter().take_while(|user| **user == users[0]).count();
+    let mut metrics: Vec<(Metric, Vec<f64>)> = Vec::new();
+    for name in frame.get_column_names() {
+        let Ok(metric) = name.parse::<Metric>() else { continue };
+        let values = column(name)?.f64().map_err(|error| error.to_string())?;
+        metrics.push((metric, values.iter().map(|value| value.unwrap_or(f64::NAN)).collect()));
+    }
+    let mut cells = Vec::new();
+    for row in 0..rows_each {
+        for (metric, _) in &metrics {
+            let (protocol, convention) = (protocols[row].parse()?, conventions[row].parse()?);
+            cells.push((protocol, convention, cutoffs[row] as usize, *metric));
+        }
+    }
+    let by_row = |row: usize| metrics.iter().map(move |(_, values)| values[row]);
+    Ok(UserCells {
+        cells,
+        train_counts: train_counts.iter().step_by(rows_each.max(1)).map(|n| *n as usize).collect(),
+        values: (0..users.len()).flat_map(by_row).collect(),
+    })
 }

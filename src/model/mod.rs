@@ -3,6 +3,7 @@
 pub mod als;
 mod dense;
 mod ease;
+pub mod external;
 mod factors;
 mod files;
 mod item_knn;
@@ -14,11 +15,14 @@ mod spec;
 use std::path::Path;
 
 use crate::{
-    data::{Interactions, UserIx},
+    data::{DataDirs, DataError, Ids, Interactions, UserIx},
+    eval::Source,
     interrupt::{Interrupt, Interrupted},
+    rankings::{Findings, Rankings},
 };
 
 pub use als::AlsParams;
+pub use external::ExternalParams;
 pub use spec::ModelSpec;
 
 /// What a model may learn from. There is no way from here to the test part of a fold.
@@ -35,6 +39,14 @@ pub struct TrainingData {
 /// What accompanies a fit: the seed, how to say how far it is, and when to stop.
 pub struct FitContext<'a> {
     pub seed: u64,
+    /// The fold's name.
+    pub fold: &'a str,
+    /// Who the rows of the data are.
+    pub users: &'a Ids,
+    /// What the columns of the data are.
+    pub items: &'a Ids,
+    /// Where files of other people are looked for.
+    pub dirs: &'a DataDirs,
     pub interrupt: &'a Interrupt,
     /// Called with (done, of) units of work, e.g. iterations; may be called from any thread.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
@@ -47,6 +59,8 @@ pub struct FitContext<'a> {
 pub enum ModelError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The data cannot carry this model; says what to change.
     #[error("{0}")]
     Unsuitable(String),
@@ -73,4 +87,32 @@ pub trait Recommender: Send + Sync {
 
     /// Writes what [`ModelSpec::load`] needs into the directory `dir`.
     fn save(&self, dir: &Path) -> Result<(), ModelError>;
+}
+
+/// What fitting gives: something that scores every item, or ready-made lists.
+pub enum Fitted {
+    Scores(Box<dyn Recommender>),
+    Lists {
+        rankings: Rankings,
+        /// What was odd about the file they come from; not kept on disk beside the lists.
+        findings: Option<Findings>,
+    },
+}
+
+impl Fitted {
+    /// Writes what [`ModelSpec::load`] needs into the directory `dir`.
+    pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        match self {
+            Self::Scores(model) => model.save(dir),
+            Self::Lists { rankings, .. } => external::save(rankings, dir),
+        }
+    }
+
+    /// As what is scored.
+    pub fn source(&self) -> Source<'_> {
+        match self {
+            Self::Scores(model) => Source::Model(&**model),
+            Self::Lists { rankings, .. } => Source::Lists(rankings),
+        }
+    }
 }

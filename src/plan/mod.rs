@@ -11,6 +11,7 @@ use crate::{
     data::{DataDirs, DataError, fold_names},
     eval::Fingerprint,
     hash::Digest,
+    model::ModelSpec,
     spec::Experiment,
 };
 
@@ -19,7 +20,7 @@ pub use stale::why_stale;
 /// Raised when the code of a kind of step comes to mean something else.
 const SPLIT_REVISION: u32 = 1;
 const FIT_REVISION: u32 = 1;
-const SCORE_REVISION: u32 = 1;
+const SCORE_REVISION: u32 = 2;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +110,23 @@ impl Plan {
                     false => &setting.seeds[..1],
                 };
                 let name = format!("{}{}", system.name, setting.label);
+                let external = match &system.model {
+                    ModelSpec::External(external) => Some(external),
+                    _ => None,
+                };
+                let folds = match external {
+                    Some(external) => external.folds(&name, &folds)?,
+                    None => folds.clone(),
+                };
                 for fold in &folds {
+                    let rankings = match external {
+                        Some(external) => {
+                            let path = external.locate(fold, dirs)?;
+                            let digest = Digest::of_file(&path);
+                            Some(digest.map_err(|error| DataError::io(&path, error))?)
+                        }
+                        None => None,
+                    };
                     for &seed in seeds {
                         let split = plan.step(Step {
                             kind: StepKind::Split,
@@ -136,17 +153,21 @@ impl Plan {
                             true => format!("{name} {fold} seed {seed}"),
                             false => format!("{name} {fold}"),
                         };
+                        let mut material = json!({
+                            "revision": [FIT_REVISION, system.model.revision()],
+                            "model": system.model,
+                            "relevant": setting.data.relevant,
+                            "seed": system.model.is_seeded().then_some(seed),
+                            "split": plan.steps[split].key,
+                        });
+                        if let Some(rankings) = rankings {
+                            material["rankings"] = json!(rankings);
+                        }
                         let fit = plan.step(Step {
                             kind: StepKind::Fit,
                             label: label.clone(),
                             inputs: vec![split],
-                            material: json!({
-                                "revision": [FIT_REVISION, system.model.revision()],
-                                "model": system.model,
-                                "relevant": setting.data.relevant,
-                                "seed": system.model.is_seeded().then_some(seed),
-                                "split": plan.steps[split].key,
-                            }),
+                            material,
                             system: Some(system_at),
                             seed,
                             ..plan.steps[split].clone()

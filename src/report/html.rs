@@ -5,15 +5,32 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tera::{Context, Tera};
 
-use super::{Collected, Format, Selection, Table, metric_against_k, table::distinct, tidy};
+use super::{
+    Collected, Format, Orders, Reproduction, ResultRow, Selection, Table, metric_against_k,
+    published::Verdict,
+    table::{UNRANKED, distinct},
+    tidy,
+};
 use crate::{
+    eval::{EvalError, files::Split},
     plan::Plan,
     run::RunRecord,
     spec::Experiment,
+    stats::Bootstrap,
     store::{StoreError, Workspace, write_whole},
 };
 
-const TEMPLATE: &str = include_str!("../../reports/templates/report.html");
+/// The page's frame, the parts that several pages share, and the pages.
+const TEMPLATES: [(&str, &str); 5] = [
+    ("base.html", include_str!("../../reports/templates/base.html")),
+    ("published.html", include_str!("../../reports/templates/published.html")),
+    ("orders.html", include_str!("../../reports/templates/orders.html")),
+    ("report.html", include_str!("../../reports/templates/report.html")),
+    ("score.html", include_str!("../../reports/templates/score.html")),
+];
+
+/// How many comparisons of orders a report shows: one a metric, at the main cutoff.
+const ORDERS_OF: [&str; 4] = ["ndcg", "precision", "recall", "map"];
 
 /// What was written.
 #[derive(Clone, Debug)]
@@ -31,6 +48,8 @@ pub enum ReportError {
     Template(#[from] tera::Error),
     #[error("results as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
 }
 
 /// Writes `index.html`, `results.csv`, `results.json`, `tables/` and `figures/` into `dir`.
@@ -38,10 +57,17 @@ pub fn render(
     experiment: &Experiment,
     plan: &Plan,
     workspace: &Workspace,
-    collected: &Collected,
+    collected: &mut Collected,
     run: Option<&RunRecord>,
     dir: &Path,
 ) -> Result<Rendered, ReportError> {
+    // Numbers in a report always say how far chance among the users could have moved them.
+    let bootstrap = Bootstrap::default();
+    collected.add_intervals(experiment, plan, workspace, "mean", bootstrap)?;
+    for table in experiment.published.iter().filter(|table| table.about.fold != "mean") {
+        collected.add_intervals(experiment, plan, workspace, &table.about.fold, bootstrap)?;
+    }
+    let collected: &Collected = collected;
     let rows = &collected.rows;
     let mut files = Vec::new();
     let mut write = |name: &str, text: &str| -> Result<(), StoreError> {
@@ -74,7 +100,7 @@ pub fn render(
                 for (format, extension) in
                     [(Format::Markdown, "md"), (Format::Latex, "tex"), (Format::Csv, "csv")]
                 {
-                    let name = format!("tables/{}.{extension}", table.file_name());
+                    let name = format!("tables/{}.{extension}", table.file_name);
                     write(&name, &table.write(format))?;
                 }
                 tables.push(table_value(&table));
@@ -107,7 +133,23 @@ pub fn render(
     } else {
         main_k.last().cloned().unwrap_or_default()
     };
+    let published: Vec<Value> = experiment
+        .published
+        .iter()
+        .map(|table| published_value(&Reproduction::new(table, rows)))
+        .collect();
+    let k = main_k.parse().unwrap_or_default();
+    let slices = distinct(rows.iter().map(|row| row.slice.as_str()));
+    let mut orders = Vec::new();
+    for slice in &slices {
+        for metric in ORDERS_OF {
+            orders.extend(Orders::new(rows, metric, k, slice, "mean"));
+        }
+    }
     let mut context = Context::new();
+    context.insert("published", &published);
+    context.insert("orders", &orders.iter().map(orders_value).collect::<Vec<_>>());
+    context.insert("warnings", &collected.warnings);
     context.insert("experiment", &experiment.name);
     context.insert("describe", &experiment.describe);
     context.insert("file", &experiment.path.display().to_string());
@@ -123,31 +165,127 @@ pub fn render(
         .filter_map(|step| Some(workspace.record(step.kind.name(), &step.key).ok()?.wall_seconds));
     context.insert("step_seconds", &seconds.sum::<f64>());
     context.insert("version", env!("CARGO_PKG_VERSION"));
-    let mut tera = Tera::default();
-    tera.add_raw_template("report.html", TEMPLATE)?;
-    let html = tera.render("report.html", &context)?;
-    write("index.html", &html)?;
+    write("index.html", &page("report.html", &context)?)?;
     Ok(Rendered { index: dir.join("index.html"), files })
 }
 
-fn table_value(table: &Table) -> Value {
-    let rows: Vec<Value> = table
+fn page(name: &str, context: &Context) -> Result<String, tera::Error> {
+    let mut tera = Tera::default();
+    tera.add_raw_templates(TEMPLATES)?;
+    tera.render(name, context)
+}
+
+/// Writes what `assay score` found as one HTML file.
+pub fn render_scores(
+    path: &Path,
+    split: &Split,
+    rows: &[ResultRow],
+    warnings: &[(String, String)],
+    orders: &[Orders],
+    published: Option<&Reproduction>,
+) -> Result<(), ReportError> {
+    let tables: Vec<Value> = Selection::all(rows, &split.fold)
+        .iter()
+        .filter_map(|selection| Some(table_value(&Table::new(rows, selection)?)))
+        .collect();
+    let mut context = Context::new();
+    context.insert("data", &split.data);
+    context.insert("fold", &split.fold);
+    context.insert("relevant", &split.relevant);
+    context.insert("data_hash", &split.data_digest);
+    context.insert("split_hash", &split.split_digest);
+    context.insert("tables", &tables);
+    context.insert("warnings", warnings);
+    let shown = orders.iter().filter(|of| !UNRANKED.contains(&of.metric.as_str()));
+    context.insert("orders", &shown.map(orders_value).collect::<Vec<_>>());
+    context.insert("published", &published.map(published_value).into_iter().collect::<Vec<_>>());
+    context.insert("version", env!("CARGO_PKG_VERSION"));
+    write_whole(path, page("score.html", &context)?.as_bytes())?;
+    Ok(())
+}
+
+fn published_value(reproduction: &Reproduction) -> Value {
+    let rows: Vec<Value> = reproduction
         .rows
         .iter()
-        .map(|(system, cells)| {
-            let cells: Vec<Value> = cells
+        .map(|row| {
+            let cells: Vec<Value> = reproduction
+                .metrics
                 .iter()
-                .map(|cell| json!({"text": table.text(cell, "±"), "best": cell.best}))
+                .map(|metric| match row.cells.iter().find(|cell| cell.metric == *metric) {
+                    None => Value::Null,
+                    Some(cell) => json!({
+                        "printed": format!("{:.*}", reproduction.about.digits as usize, cell.printed),
+                        "value": cell.value.map(|value| format!("{value:.4}")),
+                        "interval": cell.interval.map(|(low, high)| format!("[{low:.3}, {high:.3}]")),
+                        "n": cell.n_users,
+                        "mark": match cell.verdict {
+                            Verdict::Reproduced { .. } => "=",
+                            Verdict::Off { .. } => "≠",
+                            Verdict::NotCheckable { .. } => "?",
+                        },
+                    }),
+                })
                 .collect();
-            json!({"system": system, "cells": cells})
+            json!({"row": row.row, "system": row.system, "cells": cells})
         })
         .collect();
     json!({
-        "k": table.selection.k.to_string(),
-        "metrics": table.metrics,
+        "title": reproduction.title(),
+        "describe": reproduction.about.describe,
+        "verdict": reproduction.verdict(),
+        "holds": reproduction.holds(),
+        "reasons": reproduction.reasons(),
+        "metrics": reproduction.metrics,
+        "rows": rows,
+    })
+}
+
+fn orders_value(orders: &Orders) -> Value {
+    let ways: Vec<Value> = (0..orders.ways.len())
+        .map(|way| {
+            json!({
+                "name": orders.way_name(way),
+                "n": orders.n_text(way),
+                "cells": (0..orders.systems.len()).map(|s| orders.text(way, s)).collect::<Vec<_>>(),
+                "tau": (0..orders.ways.len()).map(|b| orders.tau_text(way, b)).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "title": orders.title(),
+        "systems": orders.systems,
+        "ways": ways,
+        "verdict": orders.verdict(),
+        "swaps": orders.swaps.iter().map(|swap| orders.swap_text(swap)).collect::<Vec<_>>(),
+    })
+}
+
+/// A table as the template draws it: each cell with its interval and its number of users apart.
+pub(super) fn table_value(table: &Table) -> Value {
+    let rows: Vec<Value> = table
+        .rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<Value> = row
+                .cells
+                .iter()
+                .map(|cell| {
+                    let plain = super::Cell { interval: None, ..cell.clone() };
+                    let interval = cell.interval.map(|(low, high)| format!("[{low:.4}, {high:.4}]"));
+                    json!({"text": table.text(&plain, "±"), "interval": interval, "best": cell.best})
+                })
+                .collect();
+            json!({"head": table.row_head(row), "cells": cells})
+        })
+        .collect();
+    json!({
+        "k": table.k.map(|k| k.to_string()),
+        "title": table.title,
+        "header": table.header(),
         "rows": rows,
         "notes": table.notes,
-        "file": format!("tables/{}", table.file_name()),
+        "file": format!("tables/{}", table.file_name),
     })
 }
 

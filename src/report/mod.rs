@@ -3,13 +3,17 @@
 mod collect;
 mod figures;
 mod html;
+mod orders;
+pub mod published;
 pub mod row;
 mod table;
 mod tidy;
 
 pub use collect::{Collected, collect};
 pub use figures::metric_against_k;
-pub use html::{Rendered, ReportError, render};
+pub use html::{Rendered, ReportError, render, render_scores};
+pub use orders::Orders;
+pub use published::Reproduction;
 pub use row::ResultRow;
-pub use table::{Format, Selection, Table};
+pub use table::{Cell, Format, Selection, Table};
 pub use tidy::{csv, json};

@@ -23,4 +23,7 @@ pub struct ResultRow {
     pub n_users: usize,
     /// Short fingerprint of everything the number's meaning rests on.
     pub fingerprint: String,
+    /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
+    pub low: Option<f64>,
+    pub high: Option<f64>,
 }

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, TableComponent, presets};
 
 use super::ResultRow;
+use crate::stats::{Bootstrap, LEVEL};
 
 /// Which rows a table shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,13 +28,34 @@ pub enum Format {
 /// Systems against metrics.
 #[derive(Clone, Debug)]
 pub struct Table {
-    pub selection: Selection,
+    pub title: String,
+    /// A name for files: `full-standard-all-k10`.
+    pub file_name: String,
+    /// Cutoff, where all rows have the same.
+    pub k: Option<usize>,
+    /// What the rows before the systems differ in: some of protocol, convention, slice, k, fold.
+    pub leads: Vec<&'static str>,
     pub metrics: Vec<String>,
-    pub rows: Vec<(String, Vec<Cell>)>,
+    pub rows: Vec<Row>,
     /// What the numbers rest on, one sentence a line.
     pub notes: Vec<String>,
-    /// Whether cells say their own number of users.
-    n_by_cell: bool,
+    n_shown: NShown,
+}
+
+/// One system under one selection.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub leads: Vec<String>,
+    pub system: String,
+    pub cells: Vec<Cell>,
+}
+
+/// Where a table says how many users its numbers rest on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum NShown {
+    Note,
+    Column,
+    Cell,
 }
 
 /// One number with what it rests on.
@@ -42,104 +64,129 @@ pub struct Cell {
     pub value: Option<f64>,
     pub sd: Option<f64>,
     pub n_users: usize,
+    /// The 95 % bootstrap interval over users, where it was asked for.
+    pub interval: Option<(f64, f64)>,
     /// Whether no other system's value is higher.
     pub best: bool,
 }
 
 /// Metrics of which less is better, or neither: nothing is marked best there.
-const UNRANKED: [&str; 3] = ["gini", "novelty", "item-coverage"];
+pub(super) const UNRANKED: [&str; 3] = ["gini", "novelty", "item-coverage"];
+
+impl Selection {
+    /// What the selection is made of, by name.
+    fn parts(&self) -> [(&'static str, String); 5] {
+        [
+            ("protocol", self.protocol.clone()),
+            ("convention", self.convention.clone()),
+            ("slice", self.slice.clone()),
+            ("k", self.k.to_string()),
+            ("fold", self.fold.clone()),
+        ]
+    }
+
+    fn holds(&self, row: &ResultRow) -> bool {
+        row.protocol == self.protocol
+            && row.convention == self.convention
+            && row.slice == self.slice
+            && row.k == self.k
+            && row.fold == self.fold
+    }
+
+    /// Every selection that `rows` have, in their order, of the fold `fold`.
+    pub fn all(rows: &[ResultRow], fold: &str) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for row in rows.iter().filter(|row| row.fold == fold) {
+            if !all.iter().rev().any(|selection| selection.holds(row)) {
+                all.push(Self {
+                    protocol: row.protocol.clone(),
+                    convention: row.convention.clone(),
+                    slice: row.slice.clone(),
+                    k: row.k,
+                    fold: row.fold.clone(),
+                });
+            }
+        }
+        all.sort_by_key(|of| {
+            let place = |matches: &dyn Fn(&ResultRow) -> bool| rows.iter().position(matches);
+            (
+                place(&|row| row.protocol == of.protocol),
+                place(&|row| row.convention == of.convention),
+                place(&|row| row.slice == of.slice),
+                of.k,
+            )
+        });
+        all
+    }
+}
 
 impl Table {
     /// Picks the rows of `selection`; none where there is no such row.
     pub fn new(rows: &[ResultRow], selection: &Selection) -> Option<Self> {
-        let chosen: Vec<&ResultRow> = rows
+        Self::joint(rows, std::slice::from_ref(selection))
+    }
+
+    /// One table of several selections, below each other; what they differ in stands before the
+    /// systems.
+    pub fn joint(rows: &[ResultRow], selections: &[Selection]) -> Option<Self> {
+        let chosen: Vec<(usize, &ResultRow)> = rows
             .iter()
-            .filter(|row| {
-                row.protocol == selection.protocol
-                    && row.convention == selection.convention
-                    && row.slice == selection.slice
-                    && row.k == selection.k
-                    && row.fold == selection.fold
-            })
+            .filter_map(|row| Some((selections.iter().position(|of| of.holds(row))?, row)))
             .collect();
-        let metrics = distinct(chosen.iter().map(|row| row.metric.as_str()));
-        let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
-        let cell = |system: &str, metric: &str| {
-            let row = chosen.iter().find(|row| row.system == system && row.metric == metric);
-            row.map_or_else(Cell::default, |row| Cell {
-                value: row.value,
-                sd: row.sd,
-                n_users: row.n_users,
-                best: false,
-            })
+        let metrics = distinct(chosen.iter().map(|(_, row)| row.metric.as_str()));
+        let first = selections.first()?.parts();
+        let varies = |at: usize| selections.iter().any(|of| of.parts()[at] != first[at]);
+        let leads: Vec<usize> = (0..first.len()).filter(|at| varies(*at)).collect();
+        let mut table_rows = Vec::new();
+        for (at, selection) in selections.iter().enumerate() {
+            let of_selection: Vec<&ResultRow> =
+                chosen.iter().filter(|(of, _)| *of == at).map(|(_, row)| *row).collect();
+            let lead_cells = || leads.iter().map(|lead| selection.parts()[*lead].1.clone());
+            table_rows.extend(rows_of(&of_selection, &metrics, &|| lead_cells().collect()));
+        }
+        let users = |row: &Row| -> Vec<usize> {
+            let cells = metrics.iter().zip(&row.cells);
+            let of_users = cells.filter(|(metric, _)| !UNRANKED.contains(&metric.as_str()));
+            let mut counts: Vec<usize> = of_users.map(|(_, cell)| cell.n_users).collect();
+            counts.dedup();
+            counts
         };
-        let mut table_rows: Vec<(String, Vec<Cell>)> = systems
+        let counts: Vec<Vec<usize>> = table_rows.iter().map(users).collect();
+        let n_shown = if counts.iter().any(|counts| counts.len() > 1) {
+            NShown::Cell
+        } else if counts.windows(2).any(|pair| pair[0] != pair[1]) {
+            NShown::Column
+        } else {
+            NShown::Note
+        };
+        let of_leads = |name: &str| leads.iter().any(|lead| first[*lead].0 == name);
+        let title: Vec<String> = first
             .iter()
-            .map(|system| (system.clone(), metrics.iter().map(|m| cell(system, m)).collect()))
+            .filter(|(name, value)| !of_leads(name) && (*name != "fold" || value != "mean"))
+            .map(|(name, value)| match *name {
+                "k" => format!("k = {value}"),
+                _ => format!("{name} {value}"),
+            })
             .collect();
-        for (at, metric) in metrics.iter().enumerate() {
-            if UNRANKED.contains(&metric.as_str()) || table_rows.len() < 2 {
-                continue;
-            }
-            let values = table_rows.iter().filter_map(|(_, cells)| cells[at].value);
-            let best = values.fold(f64::NEG_INFINITY, f64::max);
-            for (_, cells) in &mut table_rows {
-                cells[at].best = cells[at].value == Some(best);
-            }
-        }
-        let of_users = |row: &&&ResultRow| !UNRANKED.contains(&row.metric.as_str());
-        let counts = distinct(chosen.iter().filter(of_users).map(|row| row.n_users.to_string()));
-        let n_by_cell = counts.len() > 1;
-        let fingerprints = distinct(chosen.iter().map(|row| row.fingerprint.as_str()));
-        let mut notes = vec![notes_of(selection, &chosen, rows)];
-        if n_by_cell {
-            notes.push(
-                "The numbers in a row are means over different users; in brackets: over how many."
-                    .to_owned(),
-            );
-        } else if let Some(n) = counts.first() {
-            let over = if selection.fold == "mean" { ", all folds together" } else { "" };
-            notes.push(format!("n = {n} users{over}."));
-        }
-        let lists =
-            distinct(chosen.iter().filter(|row| !of_users(row)).map(|row| row.n_users.to_string()));
-        if lists.len() == 1 && lists != counts && !n_by_cell {
-            notes.push(format!("novelty, gini and item-coverage: over {} lists.", lists[0]));
-        }
-        if fingerprints.len() > 1 {
-            notes.push(format!(
-                "These numbers do not compare: they rest on different data, splits or rules \
-                 (fingerprints {}).",
-                fingerprints.join(", ")
-            ));
-        } else if let Some(fingerprint) = fingerprints.first() {
-            notes.push(format!("Ties: lower item id first. Fingerprint {fingerprint}."));
-        }
-        (!chosen.is_empty()).then_some(Self {
-            selection: selection.clone(),
+        let file_name: Vec<String> = first
+            .iter()
+            .filter(|(name, value)| !of_leads(name) && (*name != "fold" || value != "mean"))
+            .map(|(name, value)| match *name {
+                "k" => format!("k{value}"),
+                _ => value.replace('<', "-under-"),
+            })
+            .collect();
+        let chosen: Vec<&ResultRow> = chosen.into_iter().map(|(_, row)| row).collect();
+        (!chosen.is_empty()).then(|| Self {
+            title: title.join(", "),
+            file_name: file_name.join("-"),
+            k: (!of_leads("k")).then_some(selections[0].k),
+            leads: leads.iter().map(|lead| first[*lead].0).collect(),
+            notes: notes(selections, &chosen, rows, n_shown, &counts),
             metrics,
             rows: table_rows,
-            notes,
-            n_by_cell,
+            n_shown,
         })
-    }
-
-    /// `protocol full, convention standard, slice all, k = 10`
-    pub fn title(&self) -> String {
-        let of = &self.selection;
-        let fold = if of.fold == "mean" { String::new() } else { format!(", fold {}", of.fold) };
-        format!(
-            "protocol {}, convention {}, slice {}, k = {}{fold}",
-            of.protocol, of.convention, of.slice, of.k
-        )
-    }
-
-    /// A name for files: `full-standard-all-k10`.
-    pub fn file_name(&self) -> String {
-        let of = &self.selection;
-        let fold = if of.fold == "mean" { String::new() } else { format!("-{}", of.fold) };
-        let name = format!("{}-{}-{}-k{}{fold}", of.protocol, of.convention, of.slice, of.k);
-        name.replace('<', "-under-")
     }
 
     /// The table as text.
@@ -152,48 +199,74 @@ impl Table {
         }
     }
 
-    /// A cell's text: `0.2606 ± 0.0031 (456)`.
+    /// The names of all columns.
+    pub fn header(&self) -> Vec<String> {
+        let mut header: Vec<String> = self.leads.iter().map(|lead| (*lead).to_owned()).collect();
+        header.push("system".into());
+        if self.n_shown == NShown::Column {
+            header.push("n".into());
+        }
+        header.extend(self.metrics.iter().cloned());
+        header
+    }
+
+    /// The cells before the metrics: what the row is about.
+    pub fn row_head(&self, row: &Row) -> Vec<String> {
+        let mut head = row.leads.clone();
+        head.push(row.system.clone());
+        if self.n_shown == NShown::Column {
+            let cells = self.metrics.iter().zip(&row.cells);
+            let n = cells.filter(|(metric, _)| !UNRANKED.contains(&metric.as_str()));
+            head.push(n.map(|(_, cell)| cell.n_users).next().unwrap_or_default().to_string());
+        }
+        head
+    }
+
+    /// A cell's text: `0.2606 ± 0.0031 (456)`, or `0.2606 [0.2411, 0.2790]`.
     pub fn text(&self, cell: &Cell, plus_minus: &str) -> String {
         let Some(value) = cell.value else { return "–".into() };
-        let sd = cell.sd.map(|sd| format!(" {plus_minus} {sd:.4}")).unwrap_or_default();
-        let n = if self.n_by_cell { format!(" ({})", cell.n_users) } else { String::new() };
-        format!("{value:.4}{sd}{n}")
+        let spread = match (cell.interval, cell.sd) {
+            (Some((low, high)), _) => format!(" [{low:.4}, {high:.4}]"),
+            (None, Some(sd)) => format!(" {plus_minus} {sd:.4}"),
+            (None, None) => String::new(),
+        };
+        let n = match self.n_shown {
+            NShown::Cell => format!(" ({})", cell.n_users),
+            _ => String::new(),
+        };
+        format!("{value:.4}{spread}{n}")
     }
 
     fn terminal(&self) -> String {
-        let mut table = comfy_table::Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-        table.remove_style(TableComponent::HorizontalLines);
-        table.remove_style(TableComponent::MiddleIntersections);
-        table.remove_style(TableComponent::LeftBorderIntersections);
-        table.remove_style(TableComponent::RightBorderIntersections);
-        table.set_content_arrangement(ContentArrangement::Disabled);
-        let header = std::iter::once("system").chain(self.metrics.iter().map(String::as_str));
-        table.set_header(header);
-        for (system, cells) in &self.rows {
-            let texts = cells.iter().map(|cell| {
+        let mut table = plain_table();
+        table.set_header(self.header());
+        for row in &self.rows {
+            let texts = row.cells.iter().map(|cell| {
                 let mark = if cell.best { "*" } else { " " };
                 format!("{}{mark}", self.text(cell, "±"))
             });
-            table.add_row(std::iter::once(system.clone()).chain(texts));
+            table.add_row(self.row_head(row).into_iter().chain(texts));
         }
-        for at in 1..=self.metrics.len() {
+        for at in self.leads.len() + 1..self.header().len() {
             if let Some(column) = table.column_mut(at) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        format!("{}\n{table}\n{}\n", self.title(), self.notes.join("\n"))
+        format!("{}\n{table}\n{}\n", self.title, self.notes.join("\n"))
     }
 
     fn markdown(&self) -> String {
-        let mut text = format!("**{}**\n\n| system |", self.title());
-        for metric in &self.metrics {
-            text.push_str(&format!(" {metric} |"));
-        }
-        text.push_str(&format!("\n| --- |{}\n", " ---: |".repeat(self.metrics.len())));
-        for (system, cells) in &self.rows {
-            text.push_str(&format!("| {} |", system.replace('|', "\\|")));
-            for cell in cells {
+        let header = self.header();
+        let left = self.leads.len() + 1;
+        let mut text = format!("**{}**\n\n| {} |\n", self.title, header.join(" | "));
+        text.push_str(&"| --- ".repeat(left));
+        text.push_str(&format!("|{}\n", " ---: |".repeat(header.len() - left)));
+        for row in &self.rows {
+            for head in self.row_head(row) {
+                text.push_str(&format!("| {} ", head.replace('|', "\\|")));
+            }
+            text.push('|');
+            for cell in &row.cells {
                 let value = self.text(cell, "±");
                 text.push_str(&if cell.best {
                     format!(" **{value}** |")
@@ -207,20 +280,28 @@ impl Table {
     }
 
     fn latex(&self) -> String {
+        let header = self.header();
+        let left = self.leads.len() + 1;
         let mut text = format!(
             "% needs \\usepackage{{booktabs}}\n\\begin{{table}}\n\\centering\n\\caption{{{} {}}}\n\
-             \\begin{{tabular}}{{l{}}}\n\\toprule\nsystem",
-            escaped(&upper_first(&self.title())),
+             \\begin{{tabular}}{{{}{}}}\n\\toprule\n",
+            escaped(&upper_first(&self.title)),
             escaped(&self.notes.join(" ")),
-            "r".repeat(self.metrics.len())
+            "l".repeat(left),
+            "r".repeat(header.len() - left)
         );
-        for metric in &self.metrics {
-            text.push_str(&format!(" & {}", escaped(metric)));
-        }
+        let header: Vec<String> = header.iter().map(|name| escaped(name)).collect();
+        text.push_str(&header.join(" & "));
         text.push_str(" \\\\\n\\midrule\n");
-        for (system, cells) in &self.rows {
-            text.push_str(&escaped(system));
-            for cell in cells {
+        let mut above: Option<&Row> = None;
+        for row in &self.rows {
+            if above.is_some_and(|above| above.leads != row.leads) {
+                text.push_str("\\midrule\n");
+            }
+            above = Some(row);
+            let head: Vec<String> = self.row_head(row).iter().map(|head| escaped(head)).collect();
+            text.push_str(&head.join(" & "));
+            for cell in &row.cells {
                 let value = self.text(cell, "$\\pm$").replace('–', "--");
                 let value = if cell.best { format!("\\textbf{{{value}}}") } else { value };
                 text.push_str(&format!(" & {value}"));
@@ -231,31 +312,177 @@ impl Table {
     }
 
     fn csv(&self) -> String {
-        let mut text = String::from("system");
+        let has_intervals =
+            self.rows.iter().flat_map(|row| &row.cells).any(|c| c.interval.is_some());
+        let mut header: Vec<String> = self.leads.iter().map(|lead| (*lead).to_owned()).collect();
+        header.push("system".into());
         for metric in &self.metrics {
-            text.push_str(&format!(",{metric},{metric}_sd,{metric}_n"));
+            header.extend([metric.clone(), format!("{metric}_sd"), format!("{metric}_n")]);
+            if has_intervals {
+                header.extend([format!("{metric}_low"), format!("{metric}_high")]);
+            }
         }
-        for (system, cells) in &self.rows {
-            let quoted = system.replace('"', "\"\"");
-            text.push_str(&format!("\n\"{quoted}\""));
-            for cell in cells {
+        let mut text = header.join(",");
+        for row in &self.rows {
+            text.push('\n');
+            for lead in &row.leads {
+                text.push_str(&format!("{lead},"));
+            }
+            text.push_str(&format!("\"{}\"", row.system.replace('"', "\"\"")));
+            for cell in &row.cells {
                 let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
-                text.push_str(&format!(
-                    ",{},{},{}",
-                    number(cell.value),
-                    number(cell.sd),
-                    cell.n_users
-                ));
+                let (low, high) = cell.interval.unzip();
+                let n = cell.n_users;
+                text.push_str(&format!(",{},{},{n}", number(cell.value), number(cell.sd)));
+                if has_intervals {
+                    text.push_str(&format!(",{},{}", number(low), number(high)));
+                }
             }
         }
         text + "\n"
     }
 }
 
+/// A table without lines but those under its header.
+pub(super) fn plain_table() -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.remove_style(TableComponent::HorizontalLines);
+    table.remove_style(TableComponent::MiddleIntersections);
+    table.remove_style(TableComponent::LeftBorderIntersections);
+    table.remove_style(TableComponent::RightBorderIntersections);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+/// One table row for each system, with the best of each metric marked.
+fn rows_of(chosen: &[&ResultRow], metrics: &[String], leads: &dyn Fn() -> Vec<String>) -> Vec<Row> {
+    let cell = |system: &str, metric: &str| {
+        let row = chosen.iter().find(|row| row.system == system && row.metric == metric);
+        row.map_or_else(Cell::default, |row| Cell {
+            value: row.value,
+            sd: row.sd,
+            n_users: row.n_users,
+            interval: row.low.zip(row.high),
+            best: false,
+        })
+    };
+    let mut rows: Vec<Row> = distinct(chosen.iter().map(|row| row.system.as_str()))
+        .into_iter()
+        .map(|system| Row {
+            leads: leads(),
+            cells: metrics.iter().map(|metric| cell(&system, metric)).collect(),
+            system,
+        })
+        .collect();
+    if rows.len() > 1 {
+        for (at, metric) in metrics.iter().enumerate() {
+            if UNRANKED.contains(&metric.as_str()) {
+                continue;
+            }
+            let values = rows.iter().filter_map(|row| row.cells[at].value);
+            let best = values.fold(f64::NEG_INFINITY, f64::max);
+            for row in &mut rows {
+                row.cells[at].best = row.cells[at].value == Some(best);
+            }
+        }
+    }
+    rows
+}
+
+/// What the numbers rest on.
+fn notes(
+    selections: &[Selection],
+    chosen: &[&ResultRow],
+    all: &[ResultRow],
+    n_shown: NShown,
+    counts: &[Vec<usize>],
+) -> Vec<String> {
+    let mut notes = vec![notes_of(&selections[0], chosen, all)];
+    let intervals = chosen.iter().any(|row| row.low.is_some());
+    if intervals {
+        let Bootstrap { resamples, seed } = Bootstrap::default();
+        notes.push(format!(
+            "[low, high]: {:.0} % interval of the mean, {resamples} bootstrap resamples of the users \
+             (seed {seed}); other folds and seeds would spread it more.",
+            100.0 * LEVEL
+        ));
+    }
+    if n_shown == NShown::Cell {
+        notes.push(
+            "The numbers in a row are means over different users; in brackets: over how many."
+                .to_owned(),
+        );
+    } else if let (NShown::Note, Some(&n)) = (n_shown, counts.iter().flatten().next()) {
+        let over = if selections[0].fold == "mean" { ", all folds together" } else { "" };
+        notes.push(format!("n = {n} users{over}."));
+    }
+    let unranked = |row: &&&ResultRow| UNRANKED.contains(&row.metric.as_str());
+    let lists = distinct(chosen.iter().filter(unranked).map(|row| row.n_users.to_string()));
+    if let [n] = &lists[..]
+        && n_shown == NShown::Note
+        && counts.iter().flatten().next().is_none_or(|users| users.to_string() != *n)
+    {
+        notes.push(format!("novelty, gini and item-coverage: over {n} lists."));
+    }
+    if selections[0].fold == "mean"
+        && let Some(note) = note_of_folds(chosen, all)
+    {
+        notes.push(note);
+    }
+    // Selections differ by what they are; within one, all must rest on the same.
+    let mixed = selections.iter().find_map(|selection| {
+        let rows = chosen.iter().filter(|row| selection.holds(row));
+        let fingerprints = distinct(rows.map(|row| row.fingerprint.as_str()));
+        (fingerprints.len() > 1).then_some(fingerprints)
+    });
+    let fingerprints = distinct(chosen.iter().map(|row| row.fingerprint.as_str()));
+    if let Some(mixed) = mixed {
+        notes.push(format!(
+            "These numbers do not compare: they rest on different data, splits or rules \
+             (fingerprints {}).",
+            mixed.join(", ")
+        ));
+    } else if let [fingerprint] = &fingerprints[..] {
+        notes.push(format!("Ties: lower item id first. Fingerprint {fingerprint}."));
+    } else {
+        notes.push("Ties: lower item id first.".into());
+    }
+    notes
+}
+
+/// Systems whose means are over other folds than those of most.
+fn note_of_folds(chosen: &[&ResultRow], all: &[ResultRow]) -> Option<String> {
+    let folds = |system: &str| {
+        let rows = all.iter().filter(|row| row.system == system && row.fold != "mean");
+        distinct(rows.map(|row| row.fold.as_str()))
+    };
+    let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
+    let of: Vec<Vec<String>> = systems.iter().map(|system| folds(system)).collect();
+    let most = of.iter().map(Vec::len).max()?;
+    let fewer: Vec<String> = systems
+        .iter()
+        .zip(&of)
+        .filter(|(_, folds)| folds.len() < most)
+        .map(|(system, folds)| format!("{system} ({})", folds.join(", ")))
+        .collect();
+    (!fewer.is_empty()).then(|| {
+        format!(
+            "Not all means are over the same folds, so rows do not compare: {} only. `--fold` shows \
+             one fold.",
+            fewer.join("; ")
+        )
+    })
+}
+
 fn notes_of(selection: &Selection, chosen: &[&ResultRow], all: &[ResultRow]) -> String {
     if selection.fold != "mean" {
-        let seeds = distinct(chosen.iter().map(|row| row.seed.as_str()));
-        return format!("One fold, seed {}.", seeds.join(", "));
+        let mut seeds = distinct(chosen.iter().map(|row| row.seed.as_str()));
+        seeds.retain(|seed| !seed.is_empty());
+        return match seeds.len() {
+            0 => "One fold; * best.".into(),
+            _ => format!("One fold, seed {}; * best.", seeds.join(", ")),
+        };
     }
     let single = || all.iter().filter(|row| row.fold != "mean");
     let folds = distinct(single().map(|row| row.fold.as_str()));
@@ -302,12 +529,12 @@ fn escaped(text: &str) -> String {
 }
 
 /// Values in the order in which they first come.
-pub(super) fn distinct(values: impl Iterator<Item = impl Into<String>>) -> Vec<String> {
+pub(super) fn distinct(values: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
     let mut seen: Vec<String> = Vec::new();
     for value in values {
-        let value = value.into();
-        if !seen.contains(&value) {
-            seen.push(value);
+        // Neighbours are often alike, so the last seen is looked at first.
+        if !seen.iter().rev().any(|known| known == value.as_ref()) {
+            seen.push(value.as_ref().to_owned());
         }
     }
     seen
@@ -337,6 +564,8 @@ mod tests {
                         sd: None,
                         n_users: n as usize,
                         fingerprint: "0123456789".into(),
+                        low: None,
+                        high: None,
                     });
                 }
             }
@@ -344,15 +573,18 @@ mod tests {
         with_means(rows)
     }
 
-    fn table(fold: &str) -> Table {
-        let selection = Selection {
+    fn selection(fold: &str) -> Selection {
+        Selection {
             protocol: "full".into(),
             convention: "standard".into(),
             slice: "cold<10".into(),
             k: 10,
             fold: fold.into(),
-        };
-        Table::new(&rows(), &selection).unwrap()
+        }
+    }
+
+    fn table(fold: &str) -> Table {
+        Table::new(&rows(), &selection(fold)).unwrap()
     }
 
     #[test]
@@ -374,7 +606,7 @@ mod tests {
     fn means_over_different_users_say_so_in_every_cell() {
         let mut rows = rows();
         rows.iter_mut().filter(|row| row.metric == "ndcg").for_each(|row| row.n_users = 3);
-        let table = Table::new(&rows, &table("mean").selection).unwrap();
+        let table = Table::new(&rows, &selection("mean")).unwrap();
         let text = table.write(Format::Terminal);
         assert!(text.contains("(3)") && text.contains("(916)"), "{text}");
         assert!(text.contains("means over different users"), "{text}");
@@ -384,8 +616,7 @@ mod tests {
     fn different_fingerprints_are_said_not_to_compare() {
         let mut rows = rows();
         rows[0].fingerprint = "other".into();
-        let selection = Selection { fold: "u1".into(), ..table("u1").selection };
-        let text = Table::new(&rows, &selection).unwrap().write(Format::Terminal);
+        let text = Table::new(&rows, &selection("u1")).unwrap().write(Format::Terminal);
         assert!(text.contains("do not compare"), "{text}");
     }
 }

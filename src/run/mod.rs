@@ -49,6 +49,7 @@ impl From<crate::model::ModelError> for StepError {
     fn from(error: crate::model::ModelError) -> Self {
         match error {
             crate::model::ModelError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            crate::model::ModelError::Data(error) => error.into(),
             error => Self::Model(error),
         }
     }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::StepError;
 use crate::{
     data::{DataDirs, Dataset, TrainingPart, split_fold},
-    eval::{Source, score_fold},
+    eval::score_fold,
     hash::Digest,
     interrupt::Interrupt,
-    model::{FitContext, Recommender},
+    model::{FitContext, Fitted, ModelSpec},
     plan::{Plan, Step, StepKind},
     spec::Experiment,
     store::Workspace,
@@ -28,7 +28,7 @@ pub struct Shared<'a> {
     pub interrupt: &'a Interrupt,
     data: Mutex<HashMap<Digest, Arc<OnceLock<Arc<Dataset>>>>>,
     /// Fitted models on their way to scoring, so that they need not be read back.
-    fitted: Mutex<HashMap<Digest, Arc<dyn Recommender>>>,
+    fitted: Mutex<HashMap<Digest, Arc<Fitted>>>,
 }
 
 /// How a step tells where it is.
@@ -122,7 +122,7 @@ impl<'a> Shared<'a> {
         let (training, model) = (self.training(step)?, self.model(step));
         let relevant = self.experiment.settings[step.setting].data.relevant;
         let data = training.training_data(relevant);
-        if data.positives.is_empty() {
+        if data.positives.is_empty() && !matches!(model, ModelSpec::External(_)) {
             return Err(crate::model::ModelError::Unsuitable(format!(
                 "no rating in the training part of the fold {} meets `relevant: \"{relevant}\"`",
                 step.fold
@@ -130,12 +130,17 @@ impl<'a> Shared<'a> {
             .into());
         }
         (voice.log)(&format!("{} with {}", model.name(), step.material["model"]));
-        let fitted = model.fit(&data, &self.context(step, voice))?;
+        let fitted = model.fit(&data, &self.context(step, &training, voice))?;
         fitted.save(dir)?;
-        if let Ok(mut models) = self.fitted.lock() {
-            models.insert(step.key, Arc::from(fitted));
+        let mut facts = json!({ "positives": data.positives.len() });
+        if let Fitted::Lists { findings: Some(findings), .. } = &fitted {
+            facts["findings"] = json!(findings);
+            facts["warnings"] = json!(findings.warnings());
         }
-        Ok(json!({ "positives": data.positives.len() }))
+        if let Ok(mut models) = self.fitted.lock() {
+            models.insert(step.key, Arc::new(fitted));
+        }
+        Ok(facts)
     }
 
     fn score(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {
@@ -149,7 +154,8 @@ impl<'a> Shared<'a> {
                 (voice.log)("loading the fitted model");
                 let data = training.training_data(setting.data.relevant);
                 let from = self.workspace.step_dir(fit.kind.name(), &fit.key);
-                Arc::from(self.model(step).load(&from, &data, &self.context(step, voice))?)
+                let context = self.context(step, &training, voice);
+                Arc::new(self.model(step).load(&from, &data, &context)?)
             }
         };
         let (scores, opening) = score_fold(
@@ -157,12 +163,16 @@ impl<'a> Shared<'a> {
             &self.workspace.step_dir(split.kind.name(), &split.key),
             &training,
             setting.data.relevant,
-            &Source::Model(&*fitted),
+            &fitted.source(),
             self.interrupt,
             voice.progress,
         )?;
         scores.write(dir, &training.users, &training.items)?;
-        Ok(json!({ "users": scores.rows.len(), "test_opened": opening }))
+        let mut facts = json!({ "users": scores.rows.len(), "test_opened": opening });
+        if let Fitted::Lists { .. } = &*fitted {
+            facts["warnings"] = json!(scores.warnings());
+        }
+        Ok(facts)
     }
 
     fn training(&self, step: &Step) -> Result<TrainingPart, StepError> {
@@ -170,15 +180,24 @@ impl<'a> Shared<'a> {
         Ok(TrainingPart::read(&self.workspace.step_dir(split.kind.name(), &split.key))?)
     }
 
-    fn model(&self, step: &Step) -> &crate::model::ModelSpec {
+    fn model(&self, step: &Step) -> &ModelSpec {
         // invariant: fit and score steps belong to a system
         let system = step.system.unwrap_or_default();
         &self.experiment.settings[step.setting].systems[system].model
     }
 
-    fn context<'b>(&'b self, step: &Step, voice: &'b Voice) -> FitContext<'b> {
+    fn context<'b>(
+        &'b self,
+        step: &'b Step,
+        training: &'b TrainingPart,
+        voice: &'b Voice,
+    ) -> FitContext<'b> {
         FitContext {
             seed: step.seed,
+            fold: &step.fold,
+            users: &training.users,
+            items: &training.items,
+            dirs: self.dirs,
             interrupt: self.interrupt,
             progress: voice.progress,
             log: voice.log,

@@ -13,11 +13,12 @@ use super::{
     diagnostic::{Diagnostic, SourceFile},
     include,
     node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
+    published::{About, PublishedTable},
     sweep,
 };
 use crate::{
     data::{DataSource, Relevance, SplitSpec},
-    eval::ScoreSpec,
+    eval::{Protocol, ScoreSpec},
     model::ModelSpec,
 };
 
@@ -30,6 +31,8 @@ pub struct Experiment {
     pub path: PathBuf,
     /// One for each combination of levels of the sweeps outside `systems`; mostly just one.
     pub settings: Vec<Setting>,
+    /// Printed tables that the results are held against.
+    pub published: Vec<PublishedTable>,
     /// All files it is made of, as they were read.
     pub sources: Vec<Arc<SourceFile>>,
     /// The whole experiment with everything included filled in.
@@ -84,9 +87,12 @@ struct Keys {
     systems: serde_json::Value,
     #[serde(default)]
     evaluate: ScoreSpec,
+    #[serde(default)]
+    published: serde_json::Value,
 }
 
-const KEYS: [&str; 7] = ["experiment", "describe", "data", "split", "seeds", "systems", "evaluate"];
+const KEYS: [&str; 8] =
+    ["experiment", "describe", "data", "split", "seeds", "systems", "evaluate", "published"];
 
 impl Experiment {
     /// Reads an experiment file with everything it includes.
@@ -100,15 +106,20 @@ impl Experiment {
             Some(entry) => entry.value.text("describe")?.trim().to_owned(),
             None => String::new(),
         };
-        let settings = sweep::expand(&root, &["systems", "experiment", "describe"])?
+        let settings = sweep::expand(&root, &["systems", "experiment", "describe", "published"])?
             .into_iter()
             .map(|(levels, node)| Setting::read(levels.label(), &node))
             .collect::<Result<Vec<_>, _>>()?;
+        let published = match mapping.get("published") {
+            Some(entry) => published(&entry.value)?,
+            None => Vec::new(),
+        };
         Ok(Self {
             name,
             describe,
             path: path.to_owned(),
             settings,
+            published,
             sources,
             resolved: root.to_yaml(),
         })
@@ -121,10 +132,23 @@ impl Setting {
         let split_entry = required(mapping, "split", root)?;
         let split: SplitSpec = from_node(&split_entry.value)?;
         split.validate().map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
+        let systems = systems(required(mapping, "systems", root)?)?;
         let evaluate = match mapping.get("evaluate") {
             Some(entry) => {
                 let spec: ScoreSpec = from_node(&entry.value)?;
                 spec.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
+                let list = systems.iter().find(|s| matches!(s.model, ModelSpec::External(_)));
+                if let Some(list) = list.filter(|_| spec.protocols.contains(&Protocol::Sampled)) {
+                    return Err(Diagnostic::at(
+                        &entry.value.at,
+                        format!(
+                            "the protocol `sampled` needs a score for every item, and the system `{}` \
+                             is a file of rankings",
+                            list.name
+                        ),
+                    )
+                    .expected("the protocols full, judged or judged-after-cut"));
+                }
                 spec
             }
             None => ScoreSpec::default(),
@@ -134,7 +158,7 @@ impl Setting {
             data: DataSpec::read(required(mapping, "data", root)?)?,
             split,
             seeds: seeds(mapping)?,
-            systems: systems(required(mapping, "systems", root)?)?,
+            systems,
             evaluate,
         })
     }
@@ -193,8 +217,13 @@ impl System {
                 .suggest(model_name, ModelSpec::NAMES.iter().copied()));
         }
         let parameters = Node { at: node.at.clone(), value: Value::Mapping(rest) };
-        let model = ModelSpec::deserialize_params(model_name, NodeDeserializer(&parameters))
+        let mut spec = ModelSpec::deserialize_params(model_name, NodeDeserializer(&parameters))
             .map_err(|error| error.or_at(&node.at))?;
+        if let ModelSpec::External(external) = &mut spec {
+            let file = &model.value.at.file.path;
+            external.directory = file.parent().unwrap_or(Path::new("")).to_owned();
+        }
+        let model = spec;
         model.validate().map_err(|(field, message)| {
             let place = match &parameters.value {
                 Value::Mapping(mapping) => mapping.get(field).map(|entry| &entry.value.at),
@@ -203,6 +232,14 @@ impl System {
             Diagnostic::at(place.unwrap_or(&node.at), format!("`{field}`: {message}"))
         })?;
         Ok(Self { name, describe, model })
+    }
+}
+
+/// One printed table, or a list of them.
+fn published(node: &Node) -> Result<Vec<PublishedTable>, Diagnostic> {
+    match &node.value {
+        Value::Sequence(tables) => tables.iter().map(PublishedTable::read).collect(),
+        _ => Ok(vec![PublishedTable::read(node)?]),
     }
 }
 
@@ -254,6 +291,7 @@ pub fn schema() -> serde_json::Value {
     data.ensure_object();
     let relevance = generator.subschema_for::<Relevance>();
     let model = generator.subschema_for::<ModelSpec>();
+    let about = generator.subschema_for::<About>();
     let mut root = generator.into_root_schema_for::<Keys>().to_value();
     root["title"] = "An assay experiment file".into();
     root["description"] = "Any value may be `{sweep: [a, b]}`: one variant is run for each level. \
@@ -271,6 +309,26 @@ pub fn schema() -> serde_json::Value {
         "additionalProperties": {
             "anyOf": [model.to_value(), {"type": "object", "required": ["use"]}],
         },
+    });
+    let table = serde_json::json!({
+        "allOf": [about.to_value()],
+        "properties": {
+            "rows": {
+                "description": "The printed rows: `ALS: {ndcg: 0.197}`; `not_checkable: WHY` beside \
+                                the metrics says that a row cannot be checked.",
+                "type": "object",
+            },
+            "systems": {
+                "description": "The system of each printed row; by default the one of its name.",
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+            },
+        },
+    });
+    let tables = serde_json::json!({"type": "object", "required": ["use"]});
+    root["properties"]["published"] = serde_json::json!({
+        "description": "Printed tables of papers that the results are held against, cell by cell.",
+        "anyOf": [table, tables, {"type": "array", "items": {"anyOf": [table, tables]}}],
     });
     root["properties"]["include"] = serde_json::json!({
         "description": "Files whose keys are taken over; keys given here win.",

@@ -5,7 +5,9 @@ pub mod diagnostic;
 mod experiment;
 mod include;
 pub mod node;
+pub mod published;
 mod sweep;
 
 pub use diagnostic::{Diagnostic, nearest};
 pub use experiment::{DataSpec, Experiment, Setting, System, schema};
+pub use published::{PublishedRow, PublishedTable};

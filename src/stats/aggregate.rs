@@ -41,6 +41,8 @@ fn mean_of(group: &[&ResultRow]) -> ResultRow {
         value: mean(&of_folds),
         sd: sd(&all),
         n_users: folds.iter().map(|(_, rows)| rows[0].n_users).sum(),
+        low: None,
+        high: None,
         ..group[0].clone()
     }
 }
@@ -75,6 +77,8 @@ mod tests {
             sd: None,
             n_users,
             fingerprint: "f".into(),
+            low: None,
+            high: None,
         }
     }
 

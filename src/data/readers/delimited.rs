@@ -12,7 +12,7 @@ use super::column_hint;
 use crate::data::DataError;
 
 /// How a text table is laid out.
-pub(super) struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     /// More than one byte (`::`) is replaced by a tab before reading.
     pub separator: &'a str,
     pub header: bool,
@@ -21,7 +21,7 @@ pub(super) struct Layout<'a> {
 }
 
 /// A table whose cells are text.
-pub(super) struct TextTable {
+pub(crate) struct TextTable {
     path: PathBuf,
     frame: DataFrame,
     names: Vec<String>,
@@ -34,7 +34,11 @@ pub(super) struct TextTable {
 impl TextTable {
     /// Reads a delimited text file.
     pub fn read(path: &Path, layout: &Layout) -> Result<Self, DataError> {
-        let mut text = fs::read(path).map_err(|error| DataError::io(path, error))?;
+        Self::parse(path, fs::read(path).map_err(|error| DataError::io(path, error))?, layout)
+    }
+
+    /// Reads the text of a delimited file; `path` is for errors.
+    pub fn parse(path: &Path, mut text: Vec<u8>, layout: &Layout) -> Result<Self, DataError> {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Err(DataError::File {
                 path: path.to_owned(),
@@ -178,6 +182,11 @@ impl TextTable {
         }
     }
 
+    /// The cells of a column as they are.
+    pub fn cells(&self, name: &str) -> Result<&StringChunked, DataError> {
+        self.column(name)
+    }
+
     /// The cells of a column that must not be empty.
     pub fn texts(&self, name: &str) -> Result<Vec<String>, DataError> {
         let column = self.column(name)?;
@@ -227,7 +236,8 @@ impl TextTable {
         })
     }
 
-    fn wrong(&self, row: usize, field: &str, found: &str, expected: &str) -> DataError {
+    /// An error about one cell.
+    pub fn wrong(&self, row: usize, field: &str, found: &str, expected: &str) -> DataError {
         let line = self.lines()[row] as usize;
         let text = self.text.split(|byte| *byte == b'\n').nth(line - 1).unwrap_or_default();
         let shown: String = String::from_utf8_lossy(text).chars().take(80).collect();

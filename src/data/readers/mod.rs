@@ -1,6 +1,6 @@
 //! Readers: from files to a [`Dataset`]. One file a format; this one joins what they read.
 
-mod delimited;
+pub(crate) mod delimited;
 mod movielens;
 mod recbole;
 mod table;

@@ -1,0 +1,169 @@
+//! `assay export`
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{CliError, WorkspaceArg, planned, print};
+use crate::{
+    eval::{EvalError, OpenFold, scores::RANKINGS},
+    exit::Exit,
+    hash::Digest,
+    rankings::export::{Place, Target, interactions, qrels, run},
+    store::{StepState, write_whole},
+    table,
+};
+
+/// Write rankings and splits in the formats of other tools, so that others can score them
+///
+/// For each trial its ranking, for each fold its parts (TREC: qrels of the test part), and
+/// `export.json`, which says what was written, with hashes, and that the test part was opened.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay export experiments/quickstart.yaml --format trec --out runs
+  ir_measures runs/f1.qrels runs/als--f1--seed1.run 'nDCG@10 AP@10'
+  assay export experiments/ml-100k-baselines.yaml --format recbole --fold u1 --system als --out rb")]
+pub struct Export {
+    /// The experiment file
+    file: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    #[arg(long, value_enum)]
+    format: Target,
+    /// Directory for the files
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Only this system (may be given several times)
+    #[arg(long, value_name = "NAME")]
+    system: Vec<String>,
+    /// Only this fold (may be given several times)
+    #[arg(long, value_name = "NAME")]
+    fold: Vec<String>,
+}
+
+impl Export {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let (experiment, plan, _) = planned(&self.file)?;
+        let workspace = self.workspace.open();
+        let wanted = |list: &[String], name: &String| list.is_empty() || list.contains(name);
+        let trials: Vec<_> = plan
+            .trials
+            .iter()
+            .filter(|trial| wanted(&self.system, &trial.name) && wanted(&self.fold, &trial.fold))
+            .collect();
+        if trials.is_empty() {
+            let mut systems: Vec<&str> = plan.trials.iter().map(|t| t.name.as_str()).collect();
+            systems.dedup();
+            let mut folds: Vec<&str> = Vec::new();
+            for trial in &plan.trials {
+                if !folds.contains(&trial.fold.as_str()) {
+                    folds.push(&trial.fold);
+                }
+            }
+            return Err(CliError::Usage(format!(
+                "no trial is of that system and fold\n  = systems: {}\n  = folds: {}",
+                systems.join(", "),
+                folds.join(", ")
+            )));
+        }
+        let extension = match self.format {
+            Target::Trec => "run",
+            _ => "tsv",
+        };
+        let mut files = Vec::new();
+        let mut write = |name: String, text: String| -> Result<(), CliError> {
+            write_whole(&self.out.join(&name), text.as_bytes())?;
+            files.push(json!({"file": name, "blake3": Digest::of(&text)}));
+            Ok(())
+        };
+        let mut folds: Vec<usize> = Vec::new();
+        let mut openings = Vec::new();
+        let mut missing = Vec::new();
+        for trial in &trials {
+            let step = &plan.steps[trial.score];
+            if workspace.verify(step.kind.name(), &step.key) != StepState::Done {
+                missing.push(format!("{} {} seed {}", trial.name, trial.fold, trial.seed));
+                continue;
+            }
+            let path = workspace.step_dir(step.kind.name(), &step.key).join(RANKINGS);
+            let broken = |problem: String| {
+                CliError::from(EvalError::Malformed { path: path.clone(), problem })
+            };
+            let frame = table::read(&path)
+                .map_err(|source| EvalError::Io { path: path.clone(), source })?;
+            let column = |name: &str| frame.column(name).map_err(|error| broken(error.to_string()));
+            let texts = |name: &str| {
+                Ok::<_, CliError>(column(name)?.str().map_err(|e| broken(e.to_string()))?.clone())
+            };
+            let (users, items) = (texts("user")?, texts("item")?);
+            let ranks = column("rank")?.u32().map_err(|e| broken(e.to_string()))?.clone();
+            let scores = column("score")?.f32().map_err(|e| broken(e.to_string()))?.clone();
+            let rows = users.iter().flatten().zip(items.iter().flatten());
+            let rest = ranks.into_no_null_iter().zip(scores.into_no_null_iter());
+            let places: Vec<Place> = rows
+                .zip(rest)
+                .map(|((user, item), (rank, score))| Place { user, item, rank, score })
+                .collect();
+            let tag: String =
+                trial.name.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect();
+            let text = run(self.format, &places, &tag).map_err(CliError::Usage)?;
+            write(format!("{}.{extension}", trial.file_name()), text)?;
+            if folds.contains(&trial.split) {
+                continue;
+            }
+            folds.push(trial.split);
+            let split = &plan.steps[trial.split];
+            let open = OpenFold::read(&workspace.step_dir(split.kind.name(), &split.key))
+                .map_err(CliError::from)?;
+            let setting = &experiment.settings[trial.setting];
+            let name = format!("{}{}", trial.fold, setting.label);
+            let (users, items) = (&open.training.users, &open.training.items);
+            let data = setting.data.source.name();
+            let file = |part: &str| match self.format {
+                Target::Recbole => format!("{name}/{data}.{part}.inter"),
+                _ => format!("{name}/{}.tsv", if part == "valid" { "val" } else { part }),
+            };
+            let (test, opening) = open.hand_out("export", |test| match self.format {
+                Target::Trec => qrels(test, setting.data.relevant, users, items),
+                _ => Ok(interactions(self.format, test, users, items)),
+            });
+            let test = test.map_err(CliError::Usage)?;
+            openings.push(json!({"fold": name, "test_opened": opening, "split": split.key}));
+            if self.format == Target::Trec {
+                write(format!("{name}.qrels"), test)?;
+                continue;
+            }
+            write(file("train"), interactions(self.format, &open.training.train, users, items))?;
+            if !open.training.validation.is_empty() {
+                let text = interactions(self.format, &open.training.validation, users, items);
+                write(file("valid"), text)?;
+            }
+            write(file("test"), test)?;
+        }
+        if files.is_empty() {
+            return Err(CliError::NoResults(format!(
+                "nothing of this is in the workspace yet\n  = help: run `assay run {}` first",
+                self.file.display()
+            )));
+        }
+        let n_files = files.len();
+        let manifest = json!({
+            "experiment": experiment.name,
+            "relevant": experiment.settings.iter().map(|s| s.data.relevant).collect::<Vec<_>>(),
+            "folds": openings,
+            "files": files,
+        });
+        let path = self.out.join("export.json");
+        write_whole(&path, (serde_json::to_string_pretty(&manifest)? + "\n").as_bytes())?;
+        print(&format!(
+            "{n_files} files in {}, listed in {}\n",
+            self.out.display(),
+            path.display()
+        ))?;
+        if !missing.is_empty() {
+            eprintln!("warning: not run yet, and left out: {}", missing.join(", "));
+            return Ok(Exit::Inconclusive);
+        }
+        Ok(Exit::Pass)
+    }
+}

@@ -1,0 +1,440 @@
+//! `assay score`
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{CliError, print};
+use crate::{
+    data::{
+        DataDirs, DataSource, Manifests, Relevance, SplitSpec, TrainingPart, fold_names, split_fold,
+    },
+    eval::{
+        Convention, Metric, OpenFold, Protocol, ScoreSpec, Slice,
+        files::{ScoredFile, Split},
+    },
+    exit::Exit,
+    rankings::{Columns, JudgementFiles, Order, ReadOptions, Seen},
+    report::{Format, Orders, Reproduction, ResultRow, Selection, Table, csv, render_scores},
+    spec::PublishedTable,
+    stats::Bootstrap,
+};
+
+/// Score files of rankings that anybody made, against a split, under any protocol and convention
+///
+/// Files may be CSV, TSV or Parquet with a column for the user, the item and the rank or the score
+/// (found by their names; `--columns` overrides), TREC runs, or RecBole's token lists. What is odd
+/// about a file is counted and said, not silently mended.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay score --data ml-100k --fold u1 als.csv gat=recs/gat_final.csv
+  assay score --data ml-100k --fold u1 --protocol judged-after-cut --convention ebrat2025 \\
+      --slice 'cold<10' -k 1,5,10 recommendations/*.csv
+  assay score --data ml-100k --fold u1 --protocol all --convention all --compare runs/*.csv
+  assay score --train train.tsv --test test.tsv --relevant '>= 4' run.trec --intervals
+  assay score --qrels u1.qrels --csv bm25.run
+  assay score --data ml-100k --fold u1 --against baselines/published/ebrat2025-table1.yaml \\
+      'ALS=als_result_100k.csv'
+
+Exit codes: 0 scored; 1 with --against: a checkable cell is not reproduced; 2 a file or option is wrong.")]
+pub struct Score {
+    /// Files of rankings; the row is named after the file, or NAME=FILE
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+
+    /// Data set whose split is scored against (see `assay data list`)
+    #[arg(long, value_name = "SET", conflicts_with_all = ["test", "qrels"], help_heading = "Split")]
+    data: Option<String>,
+    /// Fold of the data set
+    #[arg(long, requires = "data", help_heading = "Split")]
+    fold: Option<String>,
+    /// Test part: a table of user, item and maybe rating
+    #[arg(long, value_name = "FILE", conflicts_with = "qrels", help_heading = "Split")]
+    test: Option<PathBuf>,
+    /// Test part as TREC qrels (relevant: 1 or more, unless --relevant says otherwise)
+    #[arg(long, value_name = "FILE", help_heading = "Split")]
+    qrels: Option<PathBuf>,
+    /// Training part of a split given by --test or --qrels; without it nothing counts as seen
+    #[arg(long, value_name = "FILE", conflicts_with = "data", help_heading = "Split")]
+    train: Option<PathBuf>,
+    /// Which test ratings are relevant: '>= 4', '> 0', any (default: the data set's own rule, or any)
+    #[arg(long, value_name = "RULE", help_heading = "Split")]
+    relevant: Option<Relevance>,
+
+    /// Candidate protocols: full, judged, judged-after-cut, or all
+    #[arg(
+        long,
+        value_name = "P,…",
+        value_delimiter = ',',
+        default_value = "full",
+        help_heading = "Scoring"
+    )]
+    protocol: Vec<String>,
+    /// Conventions: standard, trec, libreco, elliot, lenskit, ebrat2025, or all
+    #[arg(
+        long,
+        value_name = "C,…",
+        value_delimiter = ',',
+        default_value = "standard",
+        help_heading = "Scoring"
+    )]
+    convention: Vec<String>,
+    /// Users: all, 'cold<10'
+    #[arg(
+        long,
+        value_name = "S,…",
+        value_delimiter = ',',
+        default_value = "all",
+        help_heading = "Scoring"
+    )]
+    slice: Vec<Slice>,
+    /// Cutoffs
+    #[arg(
+        short,
+        value_name = "K,…",
+        value_delimiter = ',',
+        default_value = "10",
+        help_heading = "Scoring"
+    )]
+    k: Vec<usize>,
+    /// Metrics
+    #[arg(
+        long,
+        value_name = "M,…",
+        value_delimiter = ',',
+        help_heading = "Scoring",
+        default_value = "precision,recall,ndcg,map,mrr,hit-rate"
+    )]
+    metric: Vec<Metric>,
+
+    /// Which column holds what: user=uid,item=movie,rank=3,score=pred (a number is a place)
+    #[arg(long, value_name = "ROLE=COLUMN,…", help_heading = "Reading")]
+    columns: Option<Columns>,
+    /// What decides the order (default: ranks; in TREC runs, and without ranks, scores)
+    #[arg(long, value_enum, help_heading = "Reading")]
+    order: Option<Order>,
+    /// What becomes of recommended items that the user has in training
+    #[arg(long, value_enum, default_value = "keep", help_heading = "Reading")]
+    seen: Seen,
+
+    /// Add 95 % bootstrap intervals over users
+    #[arg(long, help_heading = "Output")]
+    intervals: bool,
+    /// Show each metric under every protocol and convention side by side, with Kendall's τ
+    #[arg(long, help_heading = "Output")]
+    compare: bool,
+    /// Hold the results against a printed table (NAME=FILE names the printed row)
+    #[arg(long, value_name = "TABLE", help_heading = "Output")]
+    against: Option<PathBuf>,
+    /// The tidy long table: one row a value, the columns of `assay results`
+    #[arg(long, conflicts_with_all = ["json", "format"], help_heading = "Output")]
+    csv: bool,
+    /// JSON: rows, findings, comparisons
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    json: bool,
+    #[arg(long, value_enum, default_value = "terminal", help_heading = "Output")]
+    format: Format,
+    /// Also write an HTML report, with intervals
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    html: Option<PathBuf>,
+    /// Threads (default: one for each core)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Output")]
+    threads: Option<u16>,
+}
+
+impl Score {
+    pub fn run(self) -> Result<Exit, CliError> {
+        if let Some(threads) = self.threads {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+            pool.map_err(|error| CliError::Usage(error.to_string()))?;
+        }
+        let published = match &self.against {
+            Some(path) => Some(PublishedTable::read_file(path)?),
+            None => None,
+        };
+        let spec = self.spec(published.as_ref())?;
+        let (split, notes) = self.split()?;
+        let options = ReadOptions {
+            columns: self.columns.clone().unwrap_or_default(),
+            order: self.order,
+            seen: self.seen,
+        };
+        let mut scored: Vec<ScoredFile> = Vec::new();
+        for (name, path) in self.named_files()? {
+            scored.push(split.score_file(&name, &path, &options, &spec)?);
+        }
+        for note in &notes {
+            eprintln!("warning: {note}");
+        }
+        for file in &scored {
+            for warning in file.warnings() {
+                eprintln!("warning: {}: {warning}", file.path.display());
+            }
+        }
+        let with_intervals = self.intervals || self.html.is_some() || published.is_some();
+        let rows: Vec<ResultRow> = scored
+            .iter()
+            .flat_map(|file| result_rows(&split, file, &spec, with_intervals))
+            .collect();
+        let orders = orders(&rows, &spec, &split.fold);
+        let mut reproduction = published.map(|mut table| {
+            table.about.fold = split.fold.clone();
+            Reproduction::new(&table, &rows)
+        });
+        if let Some(path) = &self.html {
+            let warnings: Vec<(String, String)> = scored
+                .iter()
+                .flat_map(|file| {
+                    file.warnings().into_iter().map(|warning| (file.system.clone(), warning))
+                })
+                .collect();
+            render_scores(path, &split, &rows, &warnings, &orders, reproduction.as_ref())?;
+            eprintln!("report: {}", path.display());
+        }
+        let tables = || Table::joint(&rows, &Selection::all(&rows, &split.fold));
+        if self.json {
+            let findings = scored.iter().map(|file| {
+                let mut value = json!(file.findings);
+                value["file"] = json!(file.path);
+                value["warnings"] = json!(file.warnings());
+                (file.system.clone(), value)
+            });
+            let findings: serde_json::Map<String, serde_json::Value> = findings.collect();
+            let all = json!({
+                "data": split.data, "fold": split.fold, "relevant": split.relevant,
+                "rows": rows, "files": findings, "orders": orders, "published": reproduction,
+            });
+            print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+        } else if self.csv {
+            print(&csv(&rows))?;
+        } else if self.compare {
+            if orders.is_empty() {
+                return Err(CliError::Usage(
+                    "there is one way of scoring, and nothing to compare\n  = help: name several, e.g. \
+                     `--convention all` or `--protocol all`"
+                        .into(),
+                ));
+            }
+            let texts: Vec<String> = orders.iter().map(Orders::terminal).collect();
+            print(&texts.join("\n"))?;
+        } else if reproduction.is_none() || self.format != Format::Terminal {
+            let header = format!(
+                "{}, fold {}, relevant: rating {}\n",
+                split.data, split.fold, split.relevant
+            );
+            let text = tables().map(|table| table.write(self.format)).unwrap_or_default();
+            print(&if self.format == Format::Terminal { header + &text } else { text })?;
+        }
+        if let (Some(reproduction), false) = (&reproduction, self.json || self.csv) {
+            print(&reproduction.terminal())?;
+        }
+        Ok(match reproduction.take() {
+            Some(reproduction) if !reproduction.holds() => Exit::GateFailed,
+            _ => Exit::Pass,
+        })
+    }
+
+    /// What is computed; what a published table needs is added.
+    fn spec(&self, published: Option<&PublishedTable>) -> Result<ScoreSpec, CliError> {
+        let usage = |message: String| CliError::Usage(message);
+        let mut protocols: Vec<Protocol> = Vec::new();
+        for name in &self.protocol {
+            match name.as_str() {
+                // Lists give no scores for sampled items.
+                "all" => {
+                    protocols.extend([Protocol::Full, Protocol::Judged, Protocol::JudgedAfterCut])
+                }
+                name => protocols.push(name.parse().map_err(usage)?),
+            }
+        }
+        let mut conventions: Vec<Convention> = Vec::new();
+        for name in &self.convention {
+            match name.as_str() {
+                "all" => {
+                    let all = Convention::ALL.iter().copied();
+                    conventions.extend(all.filter(|c| protocols.iter().any(|p| c.applies_to(*p))));
+                }
+                name => conventions.push(name.parse().map_err(usage)?),
+            }
+        }
+        let mut spec = ScoreSpec {
+            protocols,
+            conventions,
+            k: self.k.clone(),
+            slices: self.slice.clone(),
+            metrics: self.metric.clone(),
+            depth: 0,
+            ..ScoreSpec::default()
+        };
+        if let Some(PublishedTable { about, rows }) = published {
+            spec.protocols.push(about.protocol);
+            spec.conventions.push(about.convention);
+            spec.k.push(about.k);
+            spec.slices.push(about.slice);
+            spec.metrics.extend(rows.iter().flat_map(|row| row.values.iter().map(|(m, _)| *m)));
+        }
+        spec.validate().map_err(|message| usage(message.replace("evaluate.", "")))?;
+        Ok(spec.normalised())
+    }
+
+    fn named_files(&self) -> Result<Vec<(String, PathBuf)>, CliError> {
+        let mut files: Vec<(String, PathBuf)> = Vec::new();
+        for text in &self.files {
+            let whole = Path::new(text);
+            let (name, path) = match text.split_once('=') {
+                Some((name, path)) if !whole.exists() => (name.to_owned(), PathBuf::from(path)),
+                _ => {
+                    let stem = whole.file_stem().unwrap_or_default();
+                    (stem.to_string_lossy().into_owned(), whole.to_owned())
+                }
+            };
+            if let Some((_, other)) = files.iter().find(|(known, _)| *known == name) {
+                return Err(CliError::Usage(format!(
+                    "{} and {} are both called `{name}`\n  = help: name one with NAME={}",
+                    other.display(),
+                    path.display(),
+                    path.display()
+                )));
+            }
+            files.push((name, path));
+        }
+        Ok(files)
+    }
+
+    /// The split with what is odd about it.
+    fn split(&self) -> Result<(Split, Vec<String>), CliError> {
+        if let Some(set) = &self.data {
+            return Ok((self.split_of_set(set)?, Vec::new()));
+        }
+        let Some(test) = self.test.as_ref().or(self.qrels.as_ref()) else {
+            return Err(CliError::Usage(
+                "what are the rankings to be scored against?\n  = help: give --data SET --fold FOLD, \
+                 --test FILE (with --train FILE), or --qrels FILE"
+                    .into(),
+            ));
+        };
+        let files = JudgementFiles {
+            train: self.train.clone(),
+            test: test.clone(),
+            columns: self.columns.clone().unwrap_or_default().of_judgements(),
+        };
+        let mut judgements = files.read()?;
+        let relevant = self.relevant.unwrap_or(match (&self.qrels, judgements.has_ratings) {
+            (Some(_), _) => Relevance::AtLeast(1.0),
+            (None, true) => {
+                judgements.notes.push(format!(
+                    "{}: every rating counts as relevant; --relevant '>= 4' would say otherwise",
+                    test.display()
+                ));
+                Relevance::Any
+            }
+            (None, false) => Relevance::Any,
+        });
+        let stem = test.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let validation = judgements.train.filter(|_| false);
+        let training = TrainingPart {
+            users: judgements.users,
+            items: judgements.items,
+            train: judgements.train,
+            validation,
+        };
+        let split = Split {
+            data: test.display().to_string(),
+            fold: stem,
+            relevant,
+            open: OpenFold::new(training, judgements.test),
+            data_digest: judgements.digest,
+            split_digest: judgements.digest,
+        };
+        Ok((split, judgements.notes))
+    }
+
+    fn split_of_set(&self, set: &str) -> Result<Split, CliError> {
+        let dirs = DataDirs::from_env();
+        let source = DataSource::Set { set: set.to_owned(), duplicates: None };
+        let spec = SplitSpec::official();
+        let folds = fold_names(&spec, &source, &dirs)?;
+        let fold = match (&self.fold, &folds[..]) {
+            (Some(fold), _) if folds.contains(fold) => fold.clone(),
+            (None, [only]) => only.clone(),
+            (fold, _) => {
+                let asked = fold.as_ref().map(|fold| format!("there is no fold `{fold}`"));
+                return Err(CliError::Usage(format!(
+                    "{}; the folds of {set} are {}",
+                    asked.unwrap_or_else(|| "which fold? (--fold)".into()),
+                    folds.join(", ")
+                )));
+            }
+        };
+        let manifests = Manifests::read(&dirs)?;
+        let of_set = manifests.get(set)?.about.relevant;
+        let data = source.load(&dirs)?;
+        let made = split_fold(&data, &spec, &fold)?;
+        Ok(Split {
+            data: set.to_owned(),
+            fold,
+            relevant: self.relevant.or(of_set).unwrap_or(Relevance::Any),
+            data_digest: source.digest(&dirs)?,
+            split_digest: made.digest(),
+            open: OpenFold::of(made),
+        })
+    }
+}
+
+/// One row for each mean of a scored file.
+fn result_rows(
+    split: &Split,
+    file: &ScoredFile,
+    spec: &ScoreSpec,
+    with_intervals: bool,
+) -> Vec<ResultRow> {
+    let mut intervals = Vec::new();
+    if with_intervals {
+        let cells = file.scores.user_cells();
+        for slice in &spec.slices {
+            let of_slice = cells.of_slice(*slice);
+            let found = Bootstrap::default().intervals(&[vec![&of_slice]]);
+            intervals.extend(
+                cells.cells.iter().zip(found).map(|(cell, interval)| ((*slice, *cell), interval)),
+            );
+        }
+    }
+    let interval = |of: &crate::eval::Summary| {
+        let key = (of.slice, (of.protocol, of.convention, of.k, of.metric));
+        intervals.iter().find(|(known, _)| *known == key).and_then(|(_, interval)| *interval)
+    };
+    let row = |mean: &crate::eval::Summary| {
+        let (low, high) = interval(mean).unzip();
+        ResultRow {
+            experiment: "score".into(),
+            system: file.system.clone(),
+            fold: split.fold.clone(),
+            seed: String::new(),
+            protocol: mean.protocol.to_string(),
+            convention: mean.convention.to_string(),
+            slice: mean.slice.to_string(),
+            metric: mean.metric.to_string(),
+            k: mean.k,
+            value: mean.value,
+            sd: None,
+            n_users: mean.n_users,
+            fingerprint: split.fingerprint(mean.protocol, mean.convention, mean.k).short(),
+            low,
+            high,
+        }
+    };
+    file.scores.summary.iter().map(row).collect()
+}
+
+/// Every metric, slice and cutoff under all ways of scoring.
+fn orders(rows: &[ResultRow], spec: &ScoreSpec, fold: &str) -> Vec<Orders> {
+    let mut orders = Vec::new();
+    for slice in &spec.slices {
+        for k in &spec.k {
+            for metric in &spec.metrics {
+                orders.extend(Orders::new(rows, metric.name(), *k, &slice.to_string(), fold));
+            }
+        }
+    }
+    orders
+}

@@ -1,0 +1,118 @@
+//! Printed tables of papers, as data: what our numbers are held against.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    de::from_node,
+    diagnostic::Diagnostic,
+    include,
+    node::{Entry, Node, Value},
+};
+use crate::eval::{Convention, Metric, Protocol, Slice};
+
+/// One printed table: the numbers, and how they are said (or were found) to have been computed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PublishedTable {
+    pub about: About,
+    /// In the order of the paper.
+    pub rows: Vec<PublishedRow>,
+}
+
+/// What holds for all of a printed table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// Paper and table.
+    pub source: String,
+    /// What is known about how the numbers came about, and where that is said.
+    #[serde(default)]
+    pub describe: String,
+    /// The data set, for people.
+    #[serde(default)]
+    pub dataset: String,
+    /// The fold the numbers are of, or `mean` for the mean over folds.
+    #[serde(default = "mean")]
+    pub fold: String,
+    pub protocol: Protocol,
+    pub convention: Convention,
+    pub slice: Slice,
+    pub k: usize,
+    /// Decimals that were printed.
+    pub digits: u32,
+}
+
+fn mean() -> String {
+    "mean".into()
+}
+
+/// One printed row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PublishedRow {
+    pub name: String,
+    /// The system of the experiment it is held against.
+    pub system: String,
+    pub values: Vec<(Metric, f64)>,
+    /// Why it cannot be checked, where it cannot.
+    pub not_checkable: Option<String>,
+}
+
+const NOT_CHECKABLE: &str = "not_checkable";
+
+impl PublishedTable {
+    /// Reads a file that holds one table.
+    pub fn read_file(path: &std::path::Path) -> Result<Self, Diagnostic> {
+        Self::read(&include::read(path)?.0)
+    }
+
+    /// Reads a mapping: `rows`, `systems` (printed row: system), and the keys of [`About`].
+    pub fn read(node: &Node) -> Result<Self, Diagnostic> {
+        let mut rest = node.mapping("a published table")?.clone();
+        let rows = rest.take("rows").ok_or_else(|| {
+            Diagnostic::at(&node.at, "the published table has no `rows`")
+                .expected("`rows:` with a mapping for each printed row: `ALS: {ndcg: 0.197}`")
+        })?;
+        let systems = rest.take("systems");
+        let about: About = from_node(&Node { at: node.at.clone(), value: Value::Mapping(rest) })?;
+        let rows = rows.value.mapping("rows")?.entries().iter().map(PublishedRow::read);
+        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+        if let Some(systems) = systems {
+            for entry in systems.value.mapping("systems")?.entries() {
+                let Some(row) = rows.iter_mut().find(|row| row.name == entry.key) else {
+                    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+                    return Err(Diagnostic::at(
+                        &entry.key_at,
+                        format!("the published table has no row `{}`", entry.key),
+                    )
+                    .expected(format!("one of {}", names.join(", ")))
+                    .suggest(&entry.key, names));
+                };
+                row.system = entry.value.text("the system of a printed row")?.to_owned();
+            }
+        }
+        Ok(Self { about, rows })
+    }
+}
+
+impl PublishedRow {
+    fn read(entry: &Entry) -> Result<Self, Diagnostic> {
+        let mut row = Self {
+            name: entry.key.clone(),
+            system: entry.key.clone(),
+            values: Vec::new(),
+            not_checkable: None,
+        };
+        for cell in entry.value.mapping(&format!("the printed row `{}`", entry.key))?.entries() {
+            if cell.key == NOT_CHECKABLE {
+                row.not_checkable = Some(cell.value.text(NOT_CHECKABLE)?.to_owned());
+                continue;
+            }
+            let metric = cell.key.parse().map_err(|message: String| {
+                Diagnostic::at(&cell.key_at, message)
+                    .help("beside metrics, a row may say `not_checkable: WHY`")
+            })?;
+            row.values.push((metric, from_node(&cell.value)?));
+        }
+        Ok(row)
+    }
+}
