@@ -61,7 +61,7 @@ fn params(solver: Solver) -> AlsParams {
 
 fn fit(matrix: &Interactions, solver: Solver) {
     let interrupt = Interrupt::default();
-    let context = FitContext { seed: 1, interrupt: &interrupt, progress: &|_, _| {}, log: &|_| {} };
+    let context = FitContext::silent(1, &interrupt);
     if let Err(error) = params(solver).factorise(black_box(matrix), &context) {
         eprintln!("{error}");
     }

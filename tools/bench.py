@@ -3,12 +3,15 @@
 
 ALS against `implicit` at equal factors, iterations, solver and threads; scoring against ranx and
 ir-measures, which are given the rankings ready-made while assay also selects them from a matrix of
-scores. `make bench` builds the programs first. Turns: the first argument (default 5).
+scores; and a file of 1.2 million ranked items (6,040 users × 200) read and scored at five cutoffs by
+`assay score`, start of the program included, against ranx with its start left out.
+`make bench` builds the programs first. Turns: the first argument (default 5).
 """
 
 import json
 import os
 import pathlib
+import random
 import statistics
 import subprocess
 import sys
@@ -76,6 +79,44 @@ def scoring(times, run, qrels, measures, names):
     timed(times, "ranx, its own form ready", "scoring", lambda: ranx.evaluate(ranx_qrels, ranx_run, names))
 
 
+def ranking_files(folder):
+    """A TREC run of 6,040 users × 200 items with its qrels, and the same run as CSV."""
+    rng = random.Random(3)
+    with open(folder / "big.run", "w") as run, open(folder / "big.csv", "w") as csv, open(folder / "big.qrels", "w") as qrels:
+        csv.write("user,item,rank,score\n")
+        for user in range(1, 6041):
+            items = rng.sample(range(1, 3707), 220)
+            ranked = items[:200]
+            qrels.writelines(f"{user} 0 {item} 1\n" for item in items[190:])
+            rng.shuffle(ranked)
+            for rank, item in enumerate(ranked, 1):
+                run.write(f"{user} Q0 {item} {rank} {201 - rank} x\n")
+                csv.write(f"{user},{item},{rank},{201 - rank}\n")
+
+
+def rankings(times, folder, names):
+    program = peers.ROOT / "target/release/assay"
+    means = {}
+    for kind in ("csv", "run"):
+        command = [program, "score", "--qrels", folder / "big.qrels", "-k", "1,5,10,15,20", "--convention", "trec",
+                   "--csv", folder / f"big.{kind}"]
+        started = time.perf_counter()
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        times.setdefault(("assay", f"file/{kind}"), []).append(time.perf_counter() - started)
+        for line in out.splitlines()[1:]:
+            fields = line.split(",")
+            means[fields[7], int(fields[8])] = float(fields[9])
+    started = time.perf_counter()
+    qrels = ranx.Qrels.from_file(str(folder / "big.qrels"), kind="trec")
+    run = ranx.Run.from_file(str(folder / "big.run"), kind="trec")
+    theirs = ranx.evaluate(qrels, run, names)
+    times.setdefault(("ranx", "file/run"), []).append(time.perf_counter() - started)
+    ours = {"precision": "precision", "recall": "recall", "ndcg": "ndcg", "map": "map", "mrr": "mrr", "hit_rate": "hit-rate"}
+    for name, value in theirs.items():
+        metric, k = name.split("@")
+        assert abs(means[ours[metric], int(k)] - value) < 1e-9, (name, value, means[ours[metric], int(k)])
+
+
 def main():
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     files = {"100k": ("ml-100k/u1.base", True), "1m": ("ml-1m-partial/ml-1m.seq.tsv", False)}
@@ -85,17 +126,18 @@ def main():
             matrices[name] = matrix(file, rated)
         else:
             print(f"not run: als/{name} (no {DATA / file})")
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([program("scoring"), "--write", folder], check=True)
-        folder = pathlib.Path(folder)
-        run, qrels = {}, {}
-        for line in (folder / "run.txt").read_text().splitlines():
-            user, _, item, _, score, _ = line.split()
-            run.setdefault(user, {})[item] = float(score)
-        for line in (folder / "qrels.txt").read_text().splitlines():
-            user, _, item, _ = line.split()
-            qrels.setdefault(user, {})[item] = 1
-        means = {tuple(line.split()[:2]): float(line.split()[2]) for line in (folder / "means.txt").read_text().splitlines()}
+    kept = tempfile.TemporaryDirectory()
+    folder = pathlib.Path(kept.name)
+    ranking_files(folder)
+    subprocess.run([program("scoring"), "--write", folder], check=True)
+    run, qrels = {}, {}
+    for line in (folder / "run.txt").read_text().splitlines():
+        user, _, item, _, score, _ = line.split()
+        run.setdefault(user, {})[item] = float(score)
+    for line in (folder / "qrels.txt").read_text().splitlines():
+        user, _, item, _ = line.split()
+        qrels.setdefault(user, {})[item] = 1
+    means = {tuple(line.split()[:2]): float(line.split()[2]) for line in (folder / "means.txt").read_text().splitlines()}
     cutoffs = (1, 5, 10, 15, 20)
     measures = [ir_measures.parse_measure(f"{name}@{k}") for name in ("P", "R", "nDCG", "AP", "RR", "Success") for k in cutoffs]
     names = [f"{name}@{k}" for name in ("precision", "recall", "ndcg", "map", "mrr", "hit_rate") for k in cutoffs]
@@ -111,13 +153,15 @@ def main():
         print(f"turn {turn + 1} of {turns}", file=sys.stderr, flush=True)
         als(times, matrices)
         scoring(times, run, qrels, measures, names)
+        rankings(times, folder, names)
+    kept.cleanup()
     median = {key: statistics.median(values) for key, values in times.items()}
     print(f"{'case':<26} {'assay s':>9} {'peer s':>9}  ratio (medians of {turns})")
     for (who, case), seconds in sorted(median.items()):
         if who != "assay":
             continue
         for (peer, peer_case), other in sorted(median.items()):
-            if peer != "assay" and (peer_case == case or (case.startswith("scoring") and peer_case == "scoring")):
+            if peer != "assay" and (peer_case == case or case.split("/")[0] == "scoring" == peer_case or (case, peer_case) == ("file/csv", "file/run")):
                 print(f"{case:<26} {seconds:9.4f} {other:9.4f}  {other / seconds:6.1f} × {peer}")
 
 

@@ -53,7 +53,7 @@ enum Verb {
     Compare(compare::Compare),
     Published(published::Published),
     Report(report::ReportArgs),
-    Score(score::Score),
+    Score(Box<score::Score>),
     Export(export::Export),
     Ls(ls::Ls),
     Show(show::Show),

@@ -14,7 +14,7 @@ use crate::{
         files::{ScoredFile, Split},
     },
     exit::Exit,
-    rankings::{Columns, JudgementFiles, Order, ReadOptions, Seen},
+    rankings::{Columns, JudgementFiles, Order, ReadOptions, Seen, open},
     report::{Format, Orders, Reproduction, ResultRow, Selection, Table, csv, render_scores},
     spec::PublishedTable,
     stats::Bootstrap,
@@ -153,15 +153,23 @@ impl Score {
             None => None,
         };
         let spec = self.spec(published.as_ref())?;
-        let (split, notes) = self.split()?;
+        let files = self.named_files()?;
+        // The split and the first file are read side by side, files after it one by one: they may be
+        // large.
+        let (split, first) = rayon::join(|| self.split(), || open(&files[0].1));
+        let ((split, notes), mut first) = (split?, Some(first?));
         let options = ReadOptions {
             columns: self.columns.clone().unwrap_or_default(),
             order: self.order,
             seen: self.seen,
         };
         let mut scored: Vec<ScoredFile> = Vec::new();
-        for (name, path) in self.named_files()? {
-            scored.push(split.score_file(&name, &path, &options, &spec)?);
+        for (name, path) in &files {
+            let opened = match first.take() {
+                Some(first) => first,
+                None => open(path)?,
+            };
+            scored.push(split.score_file(name, path, &opened, &options, &spec)?);
         }
         for note in &notes {
             eprintln!("warning: {note}");
@@ -319,17 +327,18 @@ impl Score {
             columns: self.columns.clone().unwrap_or_default().of_judgements(),
         };
         let mut judgements = files.read()?;
-        let relevant = self.relevant.unwrap_or(match (&self.qrels, judgements.has_ratings) {
-            (Some(_), _) => Relevance::AtLeast(1.0),
-            (None, true) => {
+        let relevant = match (self.relevant, &self.qrels, judgements.has_ratings) {
+            (Some(told), ..) => told,
+            (None, Some(_), _) => Relevance::AtLeast(1.0),
+            (None, None, true) => {
                 judgements.notes.push(format!(
                     "{}: every rating counts as relevant; --relevant '>= 4' would say otherwise",
                     test.display()
                 ));
                 Relevance::Any
             }
-            (None, false) => Relevance::Any,
-        });
+            (None, None, false) => Relevance::Any,
+        };
         let stem = test.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let validation = judgements.train.filter(|_| false);
         let training = TrainingPart {

@@ -31,8 +31,25 @@ impl ItemIx {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ids {
     names: Vec<String>,
-    index: HashMap<String, u32>,
+    index: Index,
 }
+
+/// From names to indices.
+#[derive(Clone, Debug, PartialEq)]
+enum Index {
+    /// Whole numbers that lie close together: the index stands at the number's place.
+    Numbers(Vec<u32>),
+    Names(HashMap<String, u32>),
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::Numbers(Vec::new())
+    }
+}
+
+/// Stands at numbers that are no identifier.
+const NONE: u32 = u32::MAX;
 
 impl Ids {
     /// Sorts and deduplicates `names`.
@@ -45,7 +62,19 @@ impl Ids {
             names.sort();
         }
         names.dedup();
-        let index = names.iter().enumerate().map(|(ix, n)| (n.clone(), ix as u32)).collect();
+        let highest = names.last().and_then(|name| whole_number(name)).unwrap_or(0);
+        let index = if numbers.is_some() && highest <= 16 * names.len() as u64 + 1024 {
+            let mut places = vec![NONE; highest as usize + 1];
+            for (ix, name) in names.iter().enumerate() {
+                if let Some(number) = whole_number(name) {
+                    places[number as usize] = ix as u32;
+                }
+            }
+            Index::Numbers(places)
+        } else {
+            let pairs = names.iter().enumerate().map(|(ix, name)| (name.clone(), ix as u32));
+            Index::Names(pairs.collect())
+        };
         Self { names, index }
     }
 
@@ -61,7 +90,13 @@ impl Ids {
 
     /// The index of `name`, if it is known.
     pub fn index_of(&self, name: &str) -> Option<u32> {
-        self.index.get(name).copied()
+        match &self.index {
+            Index::Numbers(places) => {
+                let place = places.get(usize::try_from(whole_number(name)?).ok()?)?;
+                Some(*place).filter(|place| *place != NONE)
+            }
+            Index::Names(index) => index.get(name).copied(),
+        }
     }
 
     /// The identifier at `index`. Panics when it is out of range: indices only come from this table.
@@ -77,8 +112,13 @@ impl Ids {
 
 /// `"007"` and `"+7"` are text: they would not come back as they were.
 fn whole_number(text: &str) -> Option<u64> {
-    let number: u64 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
+    let digits = text.as_bytes();
+    if digits.is_empty() || digits.len() > 18 || (digits[0] == b'0' && digits.len() > 1) {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
+    })
 }
 
 #[cfg(test)]
@@ -90,6 +130,12 @@ mod tests {
         let ids = Ids::new(["10", "9", "2", "9"].map(String::from));
         assert_eq!(ids.names(), ["2", "9", "10"]);
         assert_eq!(ids.index_of("10"), Some(2));
+        for other in ["", "3", "02", "+2", "2.0", "x", "11", "99999999999999999999"] {
+            assert_eq!(ids.index_of(other), None, "{other}");
+        }
+        let wide = Ids::new(["7", "90000000000"].map(String::from));
+        assert_eq!((wide.index_of("7"), wide.index_of("90000000000")), (Some(0), Some(1)));
+        assert_eq!(Ids::default().index_of("0"), None);
     }
 
     #[test]

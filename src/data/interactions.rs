@@ -27,8 +27,19 @@ impl Interactions {
     /// Of several with one (user, item) the last in `rows` is kept: readers have refused or
     /// resolved duplicates before.
     pub fn new(n_users: usize, n_items: usize, rows: &[Interaction]) -> Self {
-        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-        order.sort_by_key(|&at| (rows[at as usize].user, rows[at as usize].item, at));
+        // By user in the order of the rows, then each user's by item; of equals the later comes later.
+        let mut starts = vec![0usize; n_users + 1];
+        rows.iter().for_each(|row| starts[row.user.at() + 1] += 1);
+        (0..n_users).for_each(|user| starts[user + 1] += starts[user]);
+        let mut order = vec![0u32; rows.len()];
+        let mut place = starts.clone();
+        for (at, row) in rows.iter().enumerate() {
+            order[place[row.user.at()]] = at as u32;
+            place[row.user.at()] += 1;
+        }
+        for ends in starts.windows(2) {
+            order[ends[0]..ends[1]].sort_by_key(|&at| rows[at as usize].item);
+        }
         let mut matrix = Self {
             n_items,
             indptr: Vec::with_capacity(n_users + 1),

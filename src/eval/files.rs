@@ -10,7 +10,7 @@ use crate::{
     eval::EvalError,
     hash::Digest,
     interrupt::Interrupt,
-    rankings::{Findings, ReadOptions, read},
+    rankings::{Findings, Opened, ReadOptions},
 };
 
 /// What rankings are scored against.
@@ -42,17 +42,18 @@ impl ScoredFile {
 }
 
 impl Split {
-    /// Reads and scores one file.
+    /// Scores one file, `opened` from `path`.
     pub fn score_file(
         &self,
         system: &str,
         path: &std::path::Path,
+        opened: &Opened,
         options: &ReadOptions,
         spec: &ScoreSpec,
     ) -> Result<ScoredFile, EvalError> {
         let training = &self.open.training;
         let (rankings, findings) =
-            read(path, options, &training.users, &training.items, &self.open.seen)?;
+            opened.read(options, &training.users, &training.items, &self.open.seen)?;
         let source = Source::Lists(&rankings);
         let interrupt = Interrupt::default();
         let scores = self.open.score(spec, self.relevant, &source, &interrupt, &|_, _| {})?;

@@ -32,8 +32,8 @@ pub enum EvalError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(
-        "the protocol `{protocol}` needs a score for every candidate, and lists give none; use `full` \
-         or `judged-after-cut`"
+        "the protocol `{protocol}` needs a score for every candidate, and lists give none; use `full`, \
+         `judged` or `judged-after-cut`"
     )]
     ListsOnly { protocol: Protocol },
     #[error("{}: {source}", path.display())]

@@ -12,7 +12,7 @@ mod random;
 mod simd;
 mod spec;
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
 use crate::{
     data::{DataDirs, DataError, Ids, Interactions, UserIx},
@@ -52,6 +52,24 @@ pub struct FitContext<'a> {
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     /// One line for the trial's log file.
     pub log: &'a (dyn Fn(&str) + Sync),
+}
+
+impl<'a> FitContext<'a> {
+    /// For benchmarks and tests: nobody listens, users and items have no names.
+    pub fn silent(seed: u64, interrupt: &'a Interrupt) -> Self {
+        static NOBODY: LazyLock<Ids> = LazyLock::new(Ids::default);
+        static NOWHERE: LazyLock<DataDirs> = LazyLock::new(|| DataDirs::new(Vec::new()));
+        Self {
+            seed,
+            fold: "",
+            users: &NOBODY,
+            items: &NOBODY,
+            dirs: &NOWHERE,
+            interrupt,
+            progress: &|_, _| {},
+            log: &|_| {},
+        }
+    }
 }
 
 /// Why a model could not be fitted, saved or loaded.

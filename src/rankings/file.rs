@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Findings, Rankings, UNKNOWN,
+    Findings, List, Rankings, UNKNOWN,
     columns::{ColumnRef, Columns, Role, is_header},
 };
 use crate::data::{
@@ -53,17 +53,17 @@ pub struct ReadOptions {
 }
 
 /// A table of text with what its columns hold.
-pub(super) struct Opened {
-    pub table: TextTable,
+pub struct Opened {
+    pub(super) table: TextTable,
     /// A TREC run or qrels: six or four fields, no header.
-    pub trec: bool,
-    pub header: bool,
+    pub(super) trec: bool,
+    pub(super) header: bool,
 }
 
 const SNIFFED: usize = 1 << 16;
 
 /// Opens a table of any format by its content.
-pub(super) fn open(path: &Path) -> Result<Opened, DataError> {
+pub fn open(path: &Path) -> Result<Opened, DataError> {
     let text = fs::read(path).map_err(|error| DataError::io(path, error))?;
     if text.starts_with(b"PAR1") {
         return Ok(Opened { table: TextTable::parquet(path)?, trec: false, header: true });
@@ -129,7 +129,7 @@ fn single_tabs(text: &[u8]) -> Vec<u8> {
 impl Opened {
     /// The column of a role: as told, else by place in TREC files and tables without a header, else
     /// by its name.
-    pub fn column(
+    pub(super) fn column(
         &self,
         role: Role,
         told: Option<&ColumnRef>,
@@ -162,7 +162,7 @@ impl Opened {
     }
 
     /// The column of a role that must be there.
-    pub fn required(
+    pub(super) fn required(
         &self,
         role: Role,
         told: Option<&ColumnRef>,
@@ -202,9 +202,39 @@ pub fn read(
     items: &Ids,
     train: &Interactions,
 ) -> Result<(Rankings, Findings), DataError> {
-    let opened = open(path)?;
+    open(path)?.read(options, users, items, train)
+}
+
+impl Opened {
+    /// As [`read`].
+    pub fn read(
+        &self,
+        options: &ReadOptions,
+        users: &Ids,
+        items: &Ids,
+        train: &Interactions,
+    ) -> Result<(Rankings, Findings), DataError> {
+        lists(self, options, users, items, train)
+    }
+}
+
+fn lists(
+    opened: &Opened,
+    options: &ReadOptions,
+    users: &Ids,
+    items: &Ids,
+    train: &Interactions,
+) -> Result<(Rankings, Findings), DataError> {
+    let path = opened.table.path();
+    if opened.table.len() == 0 {
+        return Err(DataError::File {
+            path: path.to_owned(),
+            problem: "it has a header and no rows".into(),
+            help: "export it again".into(),
+        });
+    }
     let mut findings = Findings::default();
-    let (rows, n_known_and_unknown) = rows(&opened, options, users, items, &mut findings)?;
+    let (rows, n_known_and_unknown) = rows(opened, options, users, items, &mut findings)?;
     let order = options.order.unwrap_or(match (&rows.ranks, &rows.scores) {
         (Some(_), Some(_)) if opened.trec => Order::Score,
         (None, Some(_)) => Order::Score,
@@ -248,7 +278,7 @@ pub fn read(
         }
     }
     let drop_seen = options.seen == Seen::Drop;
-    let lists: Vec<(Option<Vec<(f32, u32)>>, Findings)> = (0..users.len())
+    let lists: Vec<(Option<List>, Findings)> = (0..users.len())
         .into_par_iter()
         .map_init(
             || vec![u32::MAX; n_known_and_unknown],
@@ -276,8 +306,8 @@ pub fn read(
 /// Indices of names that often come several times in a row.
 struct Lookup<'a> {
     ids: &'a Ids,
-    last: Option<(String, u32)>,
-    unknown: HashMap<String, u32>,
+    last: Option<(&'a str, u32)>,
+    unknown: HashMap<&'a str, u32>,
     unknown_rows: usize,
 }
 
@@ -287,30 +317,31 @@ impl<'a> Lookup<'a> {
     }
 
     /// The index of `name`; unknown names are numbered from the number of identifiers up.
-    fn index(&mut self, name: &str) -> u32 {
-        if let Some((last, index)) = &self.last
+    fn index(&mut self, name: &'a str) -> u32 {
+        if let Some((last, index)) = self.last
             && last == name
         {
-            self.unknown_rows += usize::from(*index as usize >= self.ids.len());
-            return *index;
+            self.unknown_rows += usize::from(index as usize >= self.ids.len());
+            return index;
         }
         let index = match self.ids.index_of(name).or_else(|| self.ids.index_of(whole(name))) {
             Some(index) => index,
             None => {
                 self.unknown_rows += 1;
                 let next = (self.ids.len() + self.unknown.len()) as u32;
-                *self.unknown.entry(name.to_owned()).or_insert(next)
+                *self.unknown.entry(name).or_insert(next)
             }
         };
-        self.last = Some((name.to_owned(), index));
+        self.last = Some((name, index));
         index
     }
 
     /// Some of the unknown names, the same each time.
     fn examples(&self) -> Vec<String> {
-        let mut names: Vec<(&u32, &String)> = self.unknown.iter().map(|(n, at)| (at, n)).collect();
-        names.sort();
-        names.into_iter().take(3).map(|(_, name)| name.clone()).collect()
+        let mut names: Vec<(u32, &str)> =
+            self.unknown.iter().map(|(name, at)| (*at, *name)).collect();
+        names.sort_unstable();
+        names.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
     }
 }
 
@@ -384,7 +415,8 @@ fn rows(
     Ok((rows, all_items))
 }
 
-fn each<'a>(
+/// The cells of a column, none of which may be empty.
+pub(super) fn each<'a>(
     table: &'a TextTable,
     name: &'a str,
     cells: &'a StringChunked,
@@ -406,7 +438,7 @@ fn list(
     drop_seen: bool,
     met: &mut [u32],
     user: u32,
-) -> (Vec<(f32, u32)>, Findings) {
+) -> (List, Findings) {
     let mut findings = Findings::default();
     let rank = |row: u32| rows.ranks.as_ref().map(|ranks| ranks[row as usize]);
     let score = |row: u32| rows.scores.as_ref().map(|scores| scores[row as usize]);
@@ -430,11 +462,12 @@ fn list(
     let any_pair =
         |found: &dyn Fn(u32, u32) -> bool| order_of.windows(2).any(|w| found(w[0], w[1]));
     if rows.ranks.is_some() {
-        let ranks = || order_of.iter().filter_map(|row| rank(*row));
-        findings.lists_from_rank_zero = one(ranks().any(|rank| rank < 1.0));
-        let mut sorted: Vec<f64> = ranks().collect();
-        sorted.sort_by(f64::total_cmp);
-        findings.lists_with_equal_ranks = one(sorted.windows(2).any(|w| w[0] == w[1]));
+        let mut ranks: Vec<f64> = order_of.iter().filter_map(|row| rank(*row)).collect();
+        if !ranks.is_sorted() {
+            ranks.sort_unstable_by(f64::total_cmp);
+        }
+        findings.lists_from_rank_zero = one(ranks.first().is_some_and(|rank| *rank < 1.0));
+        findings.lists_with_equal_ranks = one(ranks.windows(2).any(|w| w[0] == w[1]));
         if rows.scores.is_some() {
             let disagree = match order {
                 Order::Rank => any_pair(&|a, b| rank(a) < rank(b) && score(a) < score(b)),

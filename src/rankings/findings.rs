@@ -67,8 +67,8 @@ impl Findings {
         warn(
             self.seen_items > 0,
             format!(
-                "{} in {} are already in the user's training part: {}",
-                count(self.seen_items, "recommended item"),
+                "{} already in the user's training part, in {}: {}",
+                count_are(self.seen_items, "recommended item"),
                 count(self.lists_with_seen_items, "list"),
                 if self.seen_dropped {
                     "left out"

@@ -1,11 +1,14 @@
 //! A split as plain files: what was seen in training, what is judged in the test part.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Columns,
     columns::Role,
-    file::{Opened, open},
+    file::{Opened, each, open},
 };
 use crate::{
     data::{DataError, Ids, Interaction, Interactions, ItemIx, UserIx},
@@ -35,35 +38,74 @@ pub struct Judgements {
     pub notes: Vec<String>,
 }
 
+/// One file: names once each, rows as places among them.
 struct Rows {
-    users: Vec<String>,
-    items: Vec<String>,
+    users: Names,
+    items: Names,
     ratings: Option<Vec<f32>>,
+}
+
+/// A column of names.
+#[derive(Default)]
+struct Names {
+    distinct: Vec<String>,
+    /// By row, the place of its name in `distinct`.
+    rows: Vec<u32>,
+}
+
+impl Names {
+    fn of<'a>(cells: impl Iterator<Item = Result<&'a str, DataError>>) -> Result<Self, DataError> {
+        let mut known: HashMap<&str, u32> = HashMap::new();
+        let mut names = Self::default();
+        let mut last = ("", u32::MAX);
+        for cell in cells {
+            let cell = cell?;
+            if cell != last.0 {
+                let next = names.distinct.len() as u32;
+                let at = *known.entry(cell).or_insert(next);
+                if at == next {
+                    names.distinct.push(cell.to_owned());
+                }
+                last = (cell, at);
+            }
+            names.rows.push(last.1);
+        }
+        Ok(names)
+    }
+
+    /// By row, the index of its name in `ids`, which hold all of them.
+    fn indices(&self, ids: &Ids) -> Vec<u32> {
+        let of: Vec<u32> =
+            self.distinct.iter().map(|name| ids.index_of(name).unwrap_or_default()).collect();
+        self.rows.iter().map(|at| of[*at as usize]).collect()
+    }
 }
 
 impl JudgementFiles {
     /// Reads both files.
     pub fn read(&self) -> Result<Judgements, DataError> {
-        let test = rows(&self.test, &self.columns)?;
-        let train = match &self.train {
-            Some(path) => Some(rows(path, &self.columns)?),
-            None => None,
-        };
+        let (test, train) = rayon::join(
+            || rows(&self.test, &self.columns),
+            || self.train.as_ref().map(|path| rows(path, &self.columns)).transpose(),
+        );
+        let (test, train) = (test?, train?);
         let both = || std::iter::once(&test).chain(&train);
-        let users = Ids::new(both().flat_map(|rows| rows.users.iter().cloned()));
-        let items = Ids::new(both().flat_map(|rows| rows.items.iter().cloned()));
+        let users = Ids::new(both().flat_map(|rows| rows.users.distinct.iter().cloned()));
+        let items = Ids::new(both().flat_map(|rows| rows.items.distinct.iter().cloned()));
         let mut digests = vec![hash(&self.test)?];
         let mut notes = Vec::new();
-        let empty = Rows { users: vec![], items: vec![], ratings: None };
+        let empty = Rows { users: Names::default(), items: Names::default(), ratings: None };
         let matrix = |rows: &Rows, path: &Path| {
-            let interactions: Vec<Interaction> = (0..rows.users.len())
-                .filter_map(|at| {
-                    Some(Interaction {
-                        user: UserIx(users.index_of(&rows.users[at])?),
-                        item: ItemIx(items.index_of(&rows.items[at])?),
-                        rating: rows.ratings.as_ref().map_or(1.0, |ratings| ratings[at]),
-                        timestamp: 0,
-                    })
+            let (of_users, of_items) = (rows.users.indices(&users), rows.items.indices(&items));
+            let interactions: Vec<Interaction> = of_users
+                .into_iter()
+                .zip(of_items)
+                .enumerate()
+                .map(|(at, (user, item))| Interaction {
+                    user: UserIx(user),
+                    item: ItemIx(item),
+                    rating: rows.ratings.as_ref().map_or(1.0, |ratings| ratings[at]),
+                    timestamp: 0,
                 })
                 .collect();
             let matrix = Interactions::new(users.len(), items.len(), &interactions);
@@ -119,8 +161,8 @@ fn rows(path: &Path, columns: &Columns) -> Result<Rows, DataError> {
     let rating = opened.column(Role::Rating, columns.rating.as_ref(), Some(item_place + 1))?;
     let Opened { table, .. } = &opened;
     Ok(Rows {
-        users: table.texts(&user)?,
-        items: table.texts(&item)?,
+        users: Names::of(each(table, &user, table.cells(&user)?))?,
+        items: Names::of(each(table, &item, table.cells(&item)?))?,
         ratings: match rating {
             Some(rating) => Some(table.numbers(&rating, "a rating: a number", f32::is_finite)?),
             None => None,

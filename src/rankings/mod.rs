@@ -8,19 +8,21 @@ mod findings;
 mod judgements;
 
 pub use columns::{ColumnRef, Columns};
-pub use file::{Order, ReadOptions, Seen, read};
+pub use file::{Opened, Order, ReadOptions, Seen, open, read};
 pub use findings::Findings;
 pub use judgements::{JudgementFiles, Judgements};
 
 /// Stands in lists for an item that is not in the catalogue. It takes a place, and is never a hit.
 pub const UNKNOWN: u32 = u32::MAX;
 
-/// One ranked list for each user of a fold: (score, item) pairs, best first, no item twice.
-/// A score is NaN where the file had none.
+/// (score, item) pairs, best first, no item twice. A score is NaN where the file had none.
+pub type List = Vec<(f32, u32)>;
+
+/// One ranked list for each user of a fold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rankings {
     /// By user; `None` for a user without a list.
-    pub lists: Vec<Option<Vec<(f32, u32)>>>,
+    pub lists: Vec<Option<List>>,
 }
 
 impl Rankings {

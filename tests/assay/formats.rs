@@ -29,7 +29,7 @@ fn results(place: &Place, data: &str) -> Vec<String> {
     );
     place.fine(&["run", "e.yaml", "--quiet"]);
     let csv = place.fine(&["results", "e.yaml"]);
-    csv.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect()
+    csv.lines().skip(1).map(|line| line.rsplitn(4, ',').last().unwrap().to_owned()).collect()
 }
 
 fn joined(separator: &str, header: &str) -> String {

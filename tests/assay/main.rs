@@ -1,8 +1,10 @@
 //! Drives the binary as a user does. One test program, so that it is linked once.
 
 mod bad_input;
+mod conventions;
 mod formats;
 mod quickstart;
 mod real_data;
 mod resume;
+mod score;
 mod support;

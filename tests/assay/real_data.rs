@@ -1,17 +1,11 @@
 //! On real data, where ASSAY_DATA holds it. Each test says whether it ran.
 
 use std::{
-    collections::BTreeMap,
-    fs,
     io::Write,
     path::{Path, PathBuf},
 };
 
-use rec_assay::{
-    data::{DataDirs, DataSource, DatasetStats, Relevance, SplitSpec, TrainingPart, split_fold},
-    eval::{Convention, Metric, Protocol, ScoreSpec, Slice, Source, score_fold},
-    interrupt::Interrupt,
-};
+use rec_assay::data::{DataDirs, DataSource, DatasetStats};
 
 use crate::support::Place;
 
@@ -99,90 +93,55 @@ fn movielens_100k_gives_the_reference_figures() {
     assert!((ndcg - 0.462).abs() < 0.01, "ALS: {ndcg}");
 }
 
-/// Rankings by user from a CSV file with `user_id`, `movie_id` and `recommendation_rank`.
-fn lists(path: &Path, training: &TrainingPart) -> Vec<Option<Vec<u32>>> {
-    let text = fs::read_to_string(path).unwrap();
-    let mut lines = text.lines();
-    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
-    let column = |name: &str| header.iter().position(|field| *field == name).unwrap();
-    let (user, item, rank) = (column("user_id"), column("movie_id"), column("recommendation_rank"));
-    let mut ranked: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
-    for line in lines {
-        let fields: Vec<&str> = line.split(',').collect();
-        let user = training.users.index_of(fields[user]).unwrap();
-        let item = training.items.index_of(fields[item]).unwrap();
-        ranked.entry(user).or_default().push((fields[rank].parse().unwrap(), item));
-    }
-    let mut lists = vec![None; training.users.len()];
-    for (user, mut ranked) in ranked {
-        ranked.sort_by_key(|(rank, _)| *rank);
-        lists[user as usize] = Some(ranked.into_iter().map(|(_, item)| item).collect());
-    }
-    lists
-}
-
-/// Table 1 of Ebrat et al. 2025, as printed: cut to three decimals.
+/// The experiment file that a user would run.
 #[test]
 fn the_published_table_follows_from_the_published_rankings() {
-    let needed = ["ml-100k/u1.base", "ebrat2025/published.yaml"];
+    let needed = ["ml-100k/u1.base", "ebrat2025/recommendations/als_result_100k.csv"];
     let Some(root) = data("Table 1 of Ebrat et al. 2025", &needed) else { return };
-    let files = [
-        ("ALS", "als_result_100k"),
-        ("NGCF", "ngcf_result_100k"),
-        ("LightGCN", "lightgcn_result_100k"),
-        ("GAT", "gat_recommendations_100k"),
-        ("Integrated text", "vgcf_recommendations_100k"),
-        ("Unified structure", "vgcf_new_recommendations_100k"),
-        ("Pairwise BST", "vgcf_new_recommendations_LLM_BST_100k_k20"),
-        ("Batchwise", "vgcf_new_recommendations_localLLM_k20_batch_100k"),
-        ("Relevancy score", "vgcf_new_recommendations_relevancy_score_k20_4o_100k"),
-    ];
-    let published = fs::read_to_string(root.join("ebrat2025/published.yaml")).unwrap();
-    let published: serde_yaml::Value = serde_yaml::from_str(&published).unwrap();
-    let dirs = DataDirs::new(vec![root.clone()]);
-    let data = DataSource::Set { set: "ml-100k".into(), duplicates: None }.load(&dirs).unwrap();
-    let split: SplitSpec = serde_yaml::from_str("scheme: official").unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    split_fold(&data, &split, "u1").unwrap().write(dir.path()).unwrap();
-    let training = TrainingPart::read(dir.path()).unwrap();
-    let spec = ScoreSpec {
-        protocols: vec![Protocol::JudgedAfterCut],
-        conventions: vec![Convention::Ebrat2025],
-        slices: vec![Slice::Cold(10)],
-        metrics: vec![Metric::Precision, Metric::Recall, Metric::Ndcg, Metric::Map],
-        ..ScoreSpec::default()
+    let place = Place::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/ebrat2025-table1.yaml");
+    let file = file.to_str().unwrap();
+    let assay = |args: &[&str]| {
+        let output = place.command(args).env("ASSAY_DATA", &root).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     };
+    let out = assay(&["run", file, "--quiet"]);
+    assert!(out.contains("36 of 36 checkable cells reproduced at 3 decimals"), "{out}");
+    assert!(out.contains("the table is cut, not rounded; 4 not checkable"), "{out}");
+    assert!(out.contains("Prompt-level: the authors did not publish these rankings"), "{out}");
+    let json: serde_json::Value =
+        serde_json::from_str(&assay(&["published", file, "--json"])).unwrap();
+    let table = &json[0];
+    assert_eq!(table["slice_users"], 6);
     let mut cells = 0;
-    for (row, file) in files {
-        let path = root.join("ebrat2025/recommendations").join(format!("{file}.csv"));
-        let lists = lists(&path, &training);
-        let (scores, _) = score_fold(
-            &spec,
-            dir.path(),
-            &training,
-            Relevance::AtLeast(4.0),
-            &Source::Lists(&lists),
-            &Interrupt::default(),
-            &|_, _| {},
-        )
-        .unwrap();
-        for mean in &scores.summary {
-            let printed = published["rows"][row][mean.metric.name()].as_f64().unwrap();
-            let value = mean.value.unwrap();
-            // A value that is a whole thousandth but for rounding errors may be cut either way.
-            let cut = |value: f64| (value * 1000.0).floor() / 1000.0;
-            assert!(
-                [cut(value), cut(value - 1e-12)].contains(&printed),
-                "{row} {}: {value}, printed {printed}",
-                mean.metric
-            );
-            if mean.metric == Metric::Recall {
-                assert_eq!(mean.n_users, 6, "{row}");
+    for row in table["rows"].as_array().unwrap() {
+        for cell in row["cells"].as_array().unwrap() {
+            if cell["verdict"] != "reproduced" {
+                assert_eq!(row["row"], "Prompt-level", "{cell}");
+                continue;
             }
             cells += 1;
+            let n = cell["n_users"].as_u64().unwrap();
+            assert!((3..=6).contains(&n) && cell["interval"].is_array(), "{cell}");
+            if cell["metric"] == "recall" {
+                assert_eq!(n, 6);
+            }
         }
     }
     assert_eq!(cells, 36);
+    // Ours, scored the same way, beside the paper's best system: on all users it is ahead.
+    let csv = assay(&["results", file]);
+    let value = |system: &str, metric: &str| -> f64 {
+        let start =
+            format!("ebrat2025-table1,{system},u1,1,judged-after-cut,ebrat2025,all,{metric},10,");
+        let line = csv.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+        line.split(',').next().unwrap().parse().unwrap()
+    };
+    for metric in ["precision", "recall", "ndcg", "map"] {
+        let (ours, theirs) = (value("als-tuned", metric), value("Unified structure", metric));
+        assert!(ours > theirs, "{metric}: {ours} against {theirs}");
+    }
 }
 
 #[test]

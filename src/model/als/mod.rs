@@ -260,9 +260,7 @@ mod tests {
 
     fn fit(params: &AlsParams) -> Factors {
         let interrupt = Interrupt::default();
-        let context =
-            FitContext { seed: 7, interrupt: &interrupt, progress: &|_, _| {}, log: &|_| {} };
-        params.factorise(&positives(), &context).unwrap()
+        params.factorise(&positives(), &FitContext::silent(7, &interrupt)).unwrap()
     }
 
     fn params() -> AlsParams {
