@@ -143,8 +143,10 @@ impl TrainingPart {
     }
 
     /// The training data of a model, with the liked ratings picked out.
-    pub fn training_data(&self, relevant: Relevance) -> TrainingData {
+    pub fn training_data(&self, relevant: Relevance, disliked: Option<Relevance>) -> TrainingData {
         TrainingData {
+            disliked: disliked.map(|rule| self.train.filter(|row| rule.accepts(row.rating))),
+            relevant,
             positives: self.train.filter(|row| relevant.accepts(row.rating)),
             ratings: self.train.clone(),
             validation: self.validation.clone(),

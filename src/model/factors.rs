@@ -1,8 +1,14 @@
 //! Scores of factor models: the product of user and item factors.
 
+use std::path::Path;
+
 use rayon::prelude::*;
 
-use super::simd::{Lanes, WIDTH, block, block_mut, dispatch};
+use super::{
+    ModelError, Recommender,
+    files::{Array, save},
+    simd::{Lanes, WIDTH, block, block_mut, dispatch},
+};
 use crate::data::UserIx;
 
 /// Items looked at together: one tile of the factors, small enough to stay in the first cache.
@@ -99,6 +105,22 @@ fn score_rows_kernel<L: Lanes>(
             user += ROWS;
         }
         first += TILE;
+    }
+}
+
+/// Factor models that are nothing but their factors.
+impl Recommender for Factors {
+    fn n_items(&self) -> usize {
+        self.n_items
+    }
+
+    fn score(&self, users: &[UserIx], scores: &mut [f32]) {
+        Self::score(self, users, scores);
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        let array = |values: &[f32]| Array::floats(&[values.len() / self.dim, self.dim], values);
+        save(dir, &[("users", array(&self.users)), ("items", array(&self.items))])
     }
 }
 

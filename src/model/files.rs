@@ -9,9 +9,9 @@ use super::ModelError;
 const FILE: &str = "model.safetensors";
 
 /// Writes named arrays with their shapes.
-pub fn save(dir: &Path, arrays: &[(&str, Array)]) -> Result<(), ModelError> {
+pub fn save<N: AsRef<str>>(dir: &Path, arrays: &[(N, Array)]) -> Result<(), ModelError> {
     let path = dir.join(FILE);
-    let views = arrays.iter().map(|(name, array)| (*name, array));
+    let views = arrays.iter().map(|(name, array)| (name.as_ref(), array));
     let bytes = safetensors::serialize(views, None);
     bytes
         .map_err(|error| io::Error::other(error.to_string()))

@@ -7,15 +7,17 @@ pub mod external;
 mod factors;
 mod files;
 mod item_knn;
+pub mod neural;
 mod popularity;
 mod random;
 mod simd;
 mod spec;
+mod validate;
 
 use std::{path::Path, sync::LazyLock};
 
 use crate::{
-    data::{DataDirs, DataError, Ids, Interactions, UserIx},
+    data::{DataDirs, DataError, Ids, Interactions, Relevance, UserIx},
     eval::Source,
     interrupt::{Interrupt, Interrupted},
     rankings::{Findings, Rankings},
@@ -24,6 +26,7 @@ use crate::{
 pub use als::AlsParams;
 pub use external::ExternalParams;
 pub use spec::ModelSpec;
+pub use validate::validation;
 
 /// What a model may learn from. There is no way from here to the test part of a fold.
 #[derive(Clone, Debug)]
@@ -32,8 +35,12 @@ pub struct TrainingData {
     pub ratings: Interactions,
     /// The liked ones among `ratings`.
     pub positives: Interactions,
+    /// The disliked ones among `ratings`, where the experiment says which those are.
+    pub disliked: Option<Interactions>,
     /// The validation part, cut from training; empty where the split has none.
     pub validation: Interactions,
+    /// Which ratings are liked.
+    pub relevant: Relevance,
 }
 
 /// What accompanies a fit: the seed, how to say how far it is, and when to stop.
@@ -52,6 +59,10 @@ pub struct FitContext<'a> {
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     /// One line for the trial's log file.
     pub log: &'a (dyn Fn(&str) + Sync),
+    /// Something worth recording beside the result, e.g. seconds an epoch.
+    pub fact: &'a (dyn Fn(&str, serde_json::Value) + Sync),
+    /// A directory that outlives a killed fit, for checkpoints; it may not exist yet.
+    pub scratch: Option<&'a Path>,
 }
 
 impl<'a> FitContext<'a> {
@@ -68,6 +79,8 @@ impl<'a> FitContext<'a> {
             interrupt,
             progress: &|_, _| {},
             log: &|_| {},
+            fact: &|_, _| {},
+            scratch: None,
         }
     }
 }

@@ -16,6 +16,12 @@ pub trait Lanes: Copy {
     fn store(self, to: &mut [f32; WIDTH]);
     /// `self · b + c`
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `self · b`
+    fn mul(self, b: Self) -> Self;
+    /// `self + b`
+    fn add(self, b: Self) -> Self;
+    /// Lane by lane, `then` where `self` is over 0, else `otherwise`.
+    fn if_positive(self, then: Self, otherwise: Self) -> Self;
     /// The sum, in an order fixed for each instruction set.
     fn sum(self) -> f32;
 }
@@ -44,6 +50,30 @@ impl Lanes for Portable {
     fn mul_add(mut self, b: Self, c: Self) -> Self {
         for at in 0..WIDTH {
             self.0[at] = self.0[at] * b.0[at] + c.0[at];
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn mul(mut self, b: Self) -> Self {
+        for at in 0..WIDTH {
+            self.0[at] *= b.0[at];
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn add(mut self, b: Self) -> Self {
+        for at in 0..WIDTH {
+            self.0[at] += b.0[at];
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn if_positive(mut self, then: Self, otherwise: Self) -> Self {
+        for at in 0..WIDTH {
+            self.0[at] = if self.0[at] > 0.0 { then.0[at] } else { otherwise.0[at] };
         }
         self
     }
@@ -87,6 +117,29 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        unsafe { Self(_mm256_mul_ps(self.0, b.0), _mm256_mul_ps(self.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        unsafe { Self(_mm256_add_ps(self.0, b.0), _mm256_add_ps(self.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn if_positive(self, then: Self, otherwise: Self) -> Self {
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let left = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, zero);
+            let right = _mm256_cmp_ps::<_CMP_GT_OQ>(self.1, zero);
+            Self(
+                _mm256_blendv_ps(otherwise.0, then.0, left),
+                _mm256_blendv_ps(otherwise.1, then.1, right),
+            )
+        }
+    }
+
+    #[inline(always)]
     fn sum(self) -> f32 {
         unsafe {
             let eight = _mm256_add_ps(self.0, self.1);
@@ -122,6 +175,24 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
         unsafe { Self(_mm512_fmadd_ps(self.0, b.0, c.0)) }
+    }
+
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        unsafe { Self(_mm512_mul_ps(self.0, b.0)) }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        unsafe { Self(_mm512_add_ps(self.0, b.0)) }
+    }
+
+    #[inline(always)]
+    fn if_positive(self, then: Self, otherwise: Self) -> Self {
+        unsafe {
+            let over = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+            Self(_mm512_mask_blend_ps(over, otherwise.0, then.0))
+        }
     }
 
     #[inline(always)]
@@ -184,6 +255,9 @@ mod tests {
         let mut out = [0.0; WIDTH];
         L::load(&a).mul_add(L::splat(2.0), L::splat(1.0)).store(&mut out);
         assert!(a.iter().zip(out).all(|(a, out)| out == 2.0 * a + 1.0));
+        let (lanes, two) = (L::load(&a), L::splat(2.0));
+        assert_eq!((lanes.mul(two).sum(), lanes.add(two).sum()), (128.0, 96.0));
+        assert_eq!(lanes.if_positive(two, L::splat(1.0)).sum(), 2.0 * 12.0 + 4.0);
         assert_eq!(L::load(&a).sum(), 64.0);
     }
 

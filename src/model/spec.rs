@@ -11,6 +11,7 @@ use super::{
     ease::EaseParams,
     external::{self, ExternalParams},
     item_knn::ItemKnnParams,
+    neural::{self, BprMfParams, Edges, Exclude, GatParams, LightGcnParams, NgcfParams, Training},
     popularity::PopularityParams,
     random::RandomParams,
 };
@@ -29,14 +30,32 @@ pub enum ModelSpec {
     Ease(EaseParams),
     /// Matrix factorisation of implicit feedback by alternating least squares.
     Als(AlsParams),
+    /// Matrix factorisation by pairwise ranking.
+    Bprmf(BprMfParams),
+    /// Linear propagation of vectors on the user-item graph.
+    Lightgcn(LightGcnParams),
+    /// Propagation with transformations and activations.
+    Ngcf(NgcfParams),
+    /// Attention on the user-item graph, ratings as edge features.
+    Gat(GatParams),
     /// Rankings made elsewhere, from files.
     External(ExternalParams),
 }
 
 impl ModelSpec {
     /// What `model:` may be.
-    pub const NAMES: &'static [&'static str] =
-        &["random", "popularity", "item-knn", "ease", "als", "external"];
+    pub const NAMES: &'static [&'static str] = &[
+        "random",
+        "popularity",
+        "item-knn",
+        "ease",
+        "als",
+        "bprmf",
+        "lightgcn",
+        "ngcf",
+        "gat",
+        "external",
+    ];
 
     /// Reads the settings of the model called `name`, one of [`NAMES`](Self::NAMES).
     pub fn deserialize_params<'de, D: Deserializer<'de>>(
@@ -49,6 +68,10 @@ impl ModelSpec {
             "item-knn" => Self::ItemKnn(ItemKnnParams::deserialize(deserializer)?),
             "ease" => Self::Ease(EaseParams::deserialize(deserializer)?),
             "als" => Self::Als(AlsParams::deserialize(deserializer)?),
+            "bprmf" => Self::Bprmf(BprMfParams::deserialize(deserializer)?),
+            "lightgcn" => Self::Lightgcn(LightGcnParams::deserialize(deserializer)?),
+            "ngcf" => Self::Ngcf(NgcfParams::deserialize(deserializer)?),
+            "gat" => Self::Gat(GatParams::deserialize(deserializer)?),
             "external" => Self::External(ExternalParams::deserialize(deserializer)?),
             _ => return Err(serde::de::Error::custom(format!("unknown model `{name}`"))),
         })
@@ -62,6 +85,10 @@ impl ModelSpec {
             Self::ItemKnn(_) => "item-knn",
             Self::Ease(_) => "ease",
             Self::Als(_) => "als",
+            Self::Bprmf(_) => "bprmf",
+            Self::Lightgcn(_) => "lightgcn",
+            Self::Ngcf(_) => "ngcf",
+            Self::Gat(_) => "gat",
             Self::External(_) => "external",
         }
     }
@@ -73,6 +100,10 @@ impl ModelSpec {
             Self::ItemKnn(params) => params.validate(),
             Self::Ease(params) => params.validate(),
             Self::Als(params) => params.validate(),
+            Self::Bprmf(params) => params.validate(),
+            Self::Lightgcn(params) => params.validate(),
+            Self::Ngcf(params) => params.validate(),
+            Self::Gat(params) => params.validate(),
         }
     }
 
@@ -83,7 +114,25 @@ impl ModelSpec {
 
     /// Whether the fitted model depends on the seed. Where not, one seed does for all.
     pub fn is_seeded(&self) -> bool {
-        matches!(self, Self::Random(_) | Self::Als(_))
+        matches!(self, Self::Random(_) | Self::Als(_)) || self.training().is_some()
+    }
+
+    /// How a network is trained; none for other models.
+    pub fn training(&self) -> Option<&Training> {
+        match self {
+            Self::Bprmf(params) => Some(&params.training),
+            Self::Lightgcn(params) => Some(&params.training),
+            Self::Ngcf(params) => Some(&params.training),
+            Self::Gat(params) => Some(&params.training),
+            _ => None,
+        }
+    }
+
+    /// Whether the model looks at what users dislike.
+    pub fn uses_dislikes(&self) -> bool {
+        let of_edges = matches!(self, Self::Gat(params) if params.edges == Edges::LikedAndDisliked);
+        let exclude = self.training().map(|training| training.negatives.exclude);
+        of_edges || exclude == Some(Exclude::LikedAndDisliked)
     }
 
     /// Learns from the training data.
@@ -94,6 +143,22 @@ impl ModelSpec {
             Self::ItemKnn(params) => params.fit(data, context)?,
             Self::Ease(params) => params.fit(data, context)?,
             Self::Als(params) => params.fit(data, context)?,
+            Self::Bprmf(params) => {
+                let plan = params.plan(data, context)?;
+                neural::fit(plan, &params.training, data, context)?
+            }
+            Self::Lightgcn(params) => {
+                let plan = params.plan(data, context)?;
+                neural::fit(plan, &params.training, data, context)?
+            }
+            Self::Ngcf(params) => {
+                let plan = params.plan(data, context)?;
+                neural::fit(plan, &params.training, data, context)?
+            }
+            Self::Gat(params) => {
+                let plan = params.plan(data, context)?;
+                neural::fit(plan, &params.training, data, context)?
+            }
             Self::External(params) => return params.fit(data, context),
         }))
     }
@@ -111,6 +176,9 @@ impl ModelSpec {
             Self::ItemKnn(params) => params.load(dir, data, context)?,
             Self::Ease(params) => params.load(dir, data)?,
             Self::Als(params) => params.load(dir, data)?,
+            Self::Bprmf(_) | Self::Lightgcn(_) | Self::Ngcf(_) | Self::Gat(_) => {
+                neural::load(dir, data)?
+            }
             Self::External(_) => {
                 let rankings = external::load(dir, data.ratings.n_users())?;
                 return Ok(Fitted::Lists { rankings, findings: None });
@@ -123,6 +191,16 @@ impl ModelSpec {
         let bytes = match self {
             Self::Random(_) | Self::Popularity(_) => 8 * n_items,
             Self::External(_) => 1 << 28,
+            // Vectors, gradients and two moments of each; what passes leave; the graph both ways.
+            Self::Bprmf(params) => 4 * 6 * params.dim * (n_users + n_items) + 32 * n,
+            Self::Lightgcn(params) => 4 * 8 * params.dim * (n_users + n_items) + 64 * n,
+            Self::Ngcf(params) => {
+                4 * 12 * params.dim * (params.layers + 1) * (n_users + n_items) + 64 * n
+            }
+            Self::Gat(params) => {
+                let heads: usize = params.heads.iter().sum();
+                4 * 14 * params.hidden * (heads + 1) * (n_users + n_items) + 8 * heads * 2 * n
+            }
             // A guess: how dense the similarities are is not known before.
             Self::ItemKnn(params) => params.memory_estimate(n_items),
             Self::Ease(_) => 3 * 8 * n_items * n_items,

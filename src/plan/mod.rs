@@ -160,6 +160,9 @@ impl Plan {
                             "seed": system.model.is_seeded().then_some(seed),
                             "split": plan.steps[split].key,
                         });
+                        if system.model.uses_dislikes() {
+                            material["disliked"] = json!(setting.data.disliked);
+                        }
                         if let Some(rankings) = rankings {
                             material["rankings"] = json!(rankings);
                         }

@@ -15,7 +15,7 @@ use crate::{
     interrupt::Interrupt,
     model::{FitContext, Fitted, ModelSpec},
     plan::{Plan, Step, StepKind},
-    spec::Experiment,
+    spec::{DataSpec, Experiment},
     store::Workspace,
 };
 
@@ -120,8 +120,8 @@ impl<'a> Shared<'a> {
 
     fn fit(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {
         let (training, model) = (self.training(step)?, self.model(step));
-        let relevant = self.experiment.settings[step.setting].data.relevant;
-        let data = training.training_data(relevant);
+        let DataSpec { relevant, disliked, .. } = self.experiment.settings[step.setting].data;
+        let data = training.training_data(relevant, disliked);
         if data.positives.is_empty() && !matches!(model, ModelSpec::External(_)) {
             return Err(crate::model::ModelError::Unsuitable(format!(
                 "no rating in the training part of the fold {} meets `relevant: \"{relevant}\"`",
@@ -130,9 +130,21 @@ impl<'a> Shared<'a> {
             .into());
         }
         (voice.log)(&format!("{} with {}", model.name(), step.material["model"]));
-        let fitted = model.fit(&data, &self.context(step, &training, voice))?;
+        let facts = Mutex::new(json!({ "positives": data.positives.len() }));
+        let fact = |name: &str, value: Value| {
+            if let Ok(mut facts) = facts.lock() {
+                facts[name] = value;
+            }
+        };
+        let scratch = self.workspace.scratch(&step.key);
+        let context = FitContext {
+            fact: &fact,
+            scratch: Some(&scratch),
+            ..self.context(step, &training, voice)
+        };
+        let fitted = model.fit(&data, &context)?;
         fitted.save(dir)?;
-        let mut facts = json!({ "positives": data.positives.len() });
+        let mut facts = facts.into_inner().unwrap_or_default();
         if let Fitted::Lists { findings: Some(findings), .. } = &fitted {
             facts["findings"] = json!(findings);
             facts["warnings"] = json!(findings.warnings());
@@ -152,7 +164,7 @@ impl<'a> Shared<'a> {
             Some(fitted) => fitted,
             None => {
                 (voice.log)("loading the fitted model");
-                let data = training.training_data(setting.data.relevant);
+                let data = training.training_data(setting.data.relevant, setting.data.disliked);
                 let from = self.workspace.step_dir(fit.kind.name(), &fit.key);
                 let context = self.context(step, &training, voice);
                 Arc::new(self.model(step).load(&from, &data, &context)?)
@@ -201,6 +213,8 @@ impl<'a> Shared<'a> {
             interrupt: self.interrupt,
             progress: voice.progress,
             log: voice.log,
+            fact: &|_, _| {},
+            scratch: None,
         }
     }
 }

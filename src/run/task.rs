@@ -101,6 +101,7 @@ impl Task<'_> {
             machine: self.machine.clone(),
         };
         workspace.commit(staging, record)?;
+        workspace.clear_scratch(&self.step.key);
         Ok(seconds)
     }
 }

@@ -106,6 +106,16 @@ impl Workspace {
         self.root.join("steps").join(kind).join(key.to_string())
     }
 
+    /// Where a step may keep what outlives its being killed, e.g. checkpoints; may not exist.
+    pub fn scratch(&self, key: &Digest) -> PathBuf {
+        self.root.join("scratch").join(key.to_string())
+    }
+
+    /// Removes it: the step is done.
+    pub fn clear_scratch(&self, key: &Digest) {
+        let _ = fs::remove_dir_all(self.scratch(key));
+    }
+
     /// Whether a step is there, without looking into its files.
     pub fn exists(&self, kind: &str, key: &Digest) -> bool {
         self.step_dir(kind, key).join(RECORD).is_file()

@@ -16,10 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::solve::{Side, half_step};
 use super::{
-    FitContext, ModelError, Recommender, TrainingData,
-    factors::Factors,
-    files::{Array, Saved, save},
-    simd::WIDTH,
+    FitContext, ModelError, Recommender, TrainingData, factors::Factors, files::Saved, simd::WIDTH,
 };
 use crate::data::{Interactions, UserIx};
 
@@ -111,11 +108,6 @@ impl Default for AlsParams {
     }
 }
 
-/// A fitted model.
-pub struct Als {
-    factors: Factors,
-}
-
 impl AlsParams {
     pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
         let at_least = |name, value: f32, low: f32| {
@@ -146,7 +138,7 @@ impl AlsParams {
         data: &TrainingData,
         context: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
-        Ok(Box::new(Als { factors: self.factorise(&data.positives, context)? }))
+        Ok(Box::new(self.factorise(&data.positives, context)?))
     }
 
     /// Factorises a users × items matrix of positives.
@@ -216,23 +208,7 @@ impl AlsParams {
         let saved = Saved::read(dir)?;
         let users = saved.floats("users", &[data.positives.n_users(), self.factors])?;
         let items = saved.floats("items", &[data.positives.n_items(), self.factors])?;
-        Ok(Box::new(Als { factors: Factors::new(self.factors, users, items) }))
-    }
-}
-
-impl Recommender for Als {
-    fn n_items(&self) -> usize {
-        self.factors.n_items()
-    }
-
-    fn score(&self, users: &[UserIx], scores: &mut [f32]) {
-        self.factors.score(users, scores);
-    }
-
-    fn save(&self, dir: &Path) -> Result<(), ModelError> {
-        let dim = self.factors.dim;
-        let array = |values: &[f32]| Array::floats(&[values.len() / dim, dim], values);
-        save(dir, &[("users", array(&self.factors.users)), ("items", array(&self.factors.items))])
+        Ok(Box::new(Factors::new(self.factors, users, items)))
     }
 }
 

@@ -1,0 +1,85 @@
+//! BPR-MF (Rendle et al. 2009): matrix factorisation by pairwise ranking.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::{
+    Objective, Plan, Training,
+    loss::Weights,
+    network::{Dropout, Network, Param},
+    settings::{not_negative, positive, width},
+    start,
+};
+use crate::model::{FitContext, ModelError, TrainingData};
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BprMfParams {
+    /// Length of the vectors.
+    pub dim: usize,
+    /// Standard deviation of the vectors at the start.
+    pub init: f64,
+    /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's vectors.
+    pub regularization: f64,
+    pub training: Training,
+}
+
+impl Default for BprMfParams {
+    fn default() -> Self {
+        Self { dim: 64, init: 0.1, regularization: 1e-4, training: Training::default() }
+    }
+}
+
+impl BprMfParams {
+    pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
+        width("dim", self.dim)?;
+        positive("init", self.init)?;
+        not_negative("regularization", self.regularization)?;
+        self.training.validate()
+    }
+
+    pub(crate) fn plan(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Plan, ModelError> {
+        let n_nodes = data.ratings.n_users() + data.ratings.n_items();
+        let nodes = start::normal(context.seed, 0, &[n_nodes, self.dim], self.init);
+        Ok(Plan {
+            network: Box::new(move |place| Box::new(BprMf::new(place(nodes)))),
+            objective: Objective {
+                weights: Weights { bpr: 1.0, cosine: 0.0 },
+                regularization: self.regularization,
+                dropout: 0.0,
+                batch: 2048,
+            },
+        })
+    }
+}
+
+/// The vectors themselves.
+pub struct BprMf {
+    params: Vec<Param>,
+}
+
+impl BprMf {
+    pub fn new(nodes: Tensor) -> Self {
+        Self { params: vec![Param::new("nodes", nodes)] }
+    }
+}
+
+impl Network for BprMf {
+    fn forward(&mut self, _: Option<Dropout>) -> Tensor {
+        self.params[0].value.shallow_clone()
+    }
+
+    fn backward(&mut self, grad: &Tensor) {
+        self.params[0].grad = grad.copy();
+    }
+
+    fn params(&mut self) -> &mut Vec<Param> {
+        &mut self.params
+    }
+}

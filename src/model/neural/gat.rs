@@ -1,0 +1,414 @@
+//! GATv2 (Brody et al. 2022) as Ebrat et al. 2025 use it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::{
+    Objective, Plan, Training,
+    attention::{self, Attend, Attended, Inputs},
+    composite,
+    graph::Graph,
+    loss::Weights,
+    network::{Dropout, Network, Param, drop_units, leaf},
+    settings::{not_negative, positive, share, width},
+    start,
+    tensors::slice,
+    wide::Real,
+};
+use crate::{
+    data::{Interaction, Interactions},
+    model::{FitContext, ModelError, TrainingData},
+};
+
+/// Which training ratings are edges; each carries its rating as a feature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Edges {
+    /// Liked ones.
+    Liked,
+    /// Liked and disliked ones, as the paper says (needs `data.disliked`).
+    #[default]
+    LikedAndDisliked,
+    /// All, neutral ones too, as the authors' code does.
+    All,
+}
+
+/// Settings. Left as they are, the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatParams {
+    /// Length of the nodes' own trainable vectors.
+    pub features: usize,
+    /// Standard deviation of the vectors at the start.
+    pub init: f64,
+    /// Channels of each head.
+    pub hidden: usize,
+    /// Heads of each layer.
+    pub heads: Vec<usize>,
+    pub edges: Edges,
+    /// Share of units switched off in each layer's input.
+    pub dropout: f64,
+    /// Weights of the loss: BPR, and 1 − mean cosine of positive pairs.
+    pub bpr: f64,
+    pub cosine: f64,
+    /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's own vectors.
+    pub regularization: f64,
+    pub training: Training,
+}
+
+impl Default for GatParams {
+    fn default() -> Self {
+        Self {
+            features: 64,
+            init: 0.1,
+            hidden: 64,
+            heads: vec![4, 4, 1],
+            edges: Edges::LikedAndDisliked,
+            dropout: 0.1,
+            bpr: 5.0,
+            cosine: 2.0,
+            regularization: 0.0,
+            training: Training::default(),
+        }
+    }
+}
+
+impl GatParams {
+    pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
+        width("features", self.features)?;
+        positive("init", self.init)?;
+        if !attention::fits(self.hidden) {
+            return Err(("hidden", format!("is {}; expected 16, 32, 64 or 128", self.hidden)));
+        }
+        if self.heads.is_empty() || self.heads.iter().any(|heads| !(1..=64).contains(heads)) {
+            return Err(("heads", "expected 1 or more for each layer, e.g. [4, 4, 1]".into()));
+        }
+        share("dropout", self.dropout)?;
+        for (name, weight) in [("bpr", self.bpr), ("cosine", self.cosine)] {
+            not_negative(name, weight)?;
+        }
+        not_negative("regularization", self.regularization)?;
+        self.training.validate()
+    }
+
+    pub(crate) fn plan(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Plan, ModelError> {
+        let graph = Graph::of_interactions(&edges(self.edges, data)?, true);
+        let seed = context.seed;
+        let nodes = start::normal(seed, 0, &[graph.n_nodes, self.features], self.init);
+        let (mut shapes, mut weights) = (Vec::new(), Vec::new());
+        let mut input = self.features;
+        for (layer, &heads) in self.heads.iter().enumerate() {
+            let output = heads * self.hidden;
+            let projects = input != output;
+            let stream = |at: u64| 1 + 16 * layer as u64 + at;
+            let zeros = || start::constant(&[output], 0.0);
+            let mut of_layer = vec![
+                start::glorot(seed, stream(0), output, input),
+                zeros(),
+                start::glorot(seed, stream(1), output, input),
+                zeros(),
+                start::glorot(seed, stream(2), heads, self.hidden),
+                start::glorot(seed, stream(3), output, 1),
+                zeros(),
+                start::constant(&[output], 1.0),
+                zeros(),
+            ];
+            if projects {
+                of_layer.push(start::glorot(seed, stream(4), output, input));
+                of_layer.push(zeros());
+            }
+            weights.push(of_layer);
+            shapes.push(GatShape { heads, channels: self.hidden, projects });
+            input = output;
+        }
+        Ok(Plan {
+            network: Box::new(move |place| {
+                let weights = weights.into_iter().map(|of| of.into_iter().map(place).collect());
+                Box::new(Gat::new(graph, shapes, place(nodes), weights.collect()))
+            }),
+            objective: Objective {
+                weights: Weights { bpr: self.bpr, cosine: self.cosine },
+                regularization: self.regularization,
+                dropout: self.dropout,
+                batch: 0,
+            },
+        })
+    }
+}
+
+fn edges(edges: Edges, data: &TrainingData) -> Result<Interactions, ModelError> {
+    match (edges, &data.disliked) {
+        (Edges::Liked, _) => Ok(data.positives.clone()),
+        (Edges::All, _) => Ok(data.ratings.clone()),
+        (Edges::LikedAndDisliked, Some(disliked)) => {
+            let rows: Vec<Interaction> = data.positives.iter().chain(disliked.iter()).collect();
+            Ok(Interactions::new(data.ratings.n_users(), data.ratings.n_items(), &rows))
+        }
+        (Edges::LikedAndDisliked, None) => Err(ModelError::Unsuitable(
+            "`edges: liked-and-disliked` needs to know what is disliked\n  = help: add `disliked: \"<= 2\"` \
+             to `data`, or use `edges: all` or `edges: liked`"
+                .into(),
+        )),
+    }
+}
+
+/// Layers of GATv2 (Brody et al. 2022) as Ebrat et al. 2025 use it:
+/// x' = LeakyReLU(LayerNorm(GATv2(x) + b)) + residual(x), with the rating as edge feature.
+pub struct Gat {
+    graph: Graph,
+    layers: Vec<GatShape>,
+    /// nodes, then for each layer those of [`GAT_PARAMS`]
+    params: Vec<Param>,
+    tape: Vec<GatLayer>,
+}
+
+/// Heads and channels of a layer, and whether its residual has weights.
+#[derive(Clone, Copy, Debug)]
+pub struct GatShape {
+    pub heads: usize,
+    pub channels: usize,
+    pub projects: bool,
+}
+
+/// Names of a layer's parameters; the last two only where the residual has weights.
+pub const GAT_PARAMS: [&str; 11] = [
+    "lin_l.weight",
+    "lin_l.bias",
+    "lin_r.weight",
+    "lin_r.bias",
+    "att",
+    "lin_edge.weight",
+    "bias",
+    "norm.weight",
+    "norm.bias",
+    "res.weight",
+    "res.bias",
+];
+
+struct GatLayer {
+    /// The layer's input, with left, right and residual made of it.
+    input: Tensor,
+    weights: Vec<Tensor>,
+    left: Tensor,
+    right: Tensor,
+    residual: Tensor,
+    /// Of a GPU: attention's own tape.
+    attended: Tensor,
+    attended_inputs: Vec<Tensor>,
+    attended_output: Option<Tensor>,
+    kernel: Option<Kernel>,
+    output: Tensor,
+}
+
+/// What our kernels left for the backward pass.
+enum Kernel {
+    Single(Attended<f32>),
+    Double(Attended<f64>),
+}
+
+impl Gat {
+    /// `graph` has self-loops; `weights` holds each layer's parameters in the order of [`GAT_PARAMS`].
+    pub fn new(
+        graph: Graph,
+        layers: Vec<GatShape>,
+        nodes: Tensor,
+        weights: Vec<Vec<Tensor>>,
+    ) -> Self {
+        let mut params = vec![Param::new("nodes", nodes)];
+        for (layer, weights) in weights.into_iter().enumerate() {
+            for (name, weight) in GAT_PARAMS.iter().zip(weights) {
+                params.push(Param::new(format!("{layer}.{name}"), weight));
+            }
+        }
+        Self { graph, layers, params, tape: Vec::new() }
+    }
+
+    fn first_param(&self, layer: usize) -> usize {
+        let of = |shape: &GatShape| if shape.projects { 11 } else { 9 };
+        1 + self.layers[..layer].iter().map(of).sum::<usize>()
+    }
+}
+
+impl Network for Gat {
+    fn forward(&mut self, dropout: Option<Dropout>) -> Tensor {
+        self.tape.clear();
+        let mut x = self.params[0].value.shallow_clone();
+        for layer in 0..self.layers.len() {
+            let shape = self.layers[layer];
+            let first = self.first_param(layer);
+            let count = if shape.projects { 11 } else { 9 };
+            let weights: Vec<Tensor> =
+                self.params[first..first + count].iter().map(|param| leaf(&param.value)).collect();
+            let input = leaf(&x);
+            let kept = drop_units(&input, dropout, layer as u64);
+            let left = kept.linear(&weights[0], Some(&weights[1]));
+            let right = kept.linear(&weights[2], Some(&weights[3]));
+            let residual = match shape.projects {
+                true => kept.linear(&weights[9], Some(&weights[10])),
+                false => kept.shallow_clone(),
+            };
+            let (attention, edge) = (weights[4].reshape(-1), weights[5].reshape(-1));
+            let parts = [&left, &right, &attention, &edge].map(leaf);
+            let (attended_output, kernel) = attend(&self.graph, shape, &parts);
+            let attended = leaf(&attended_output.1);
+            let width = [(shape.heads * shape.channels) as i64];
+            let normed = (&attended + &weights[6]).layer_norm(
+                &width[..],
+                Some(&weights[7]),
+                Some(&weights[8]),
+                1e-5,
+                true,
+            );
+            let residual_leaf = leaf(&residual);
+            let output = normed.leaky_relu() + &residual_leaf;
+            x = output.detach();
+            let [left_leaf, right_leaf, attention_leaf, edge_leaf] = parts;
+            self.tape.push(GatLayer {
+                input,
+                weights,
+                left,
+                right,
+                residual,
+                attended,
+                attended_inputs: vec![
+                    left_leaf,
+                    right_leaf,
+                    attention_leaf,
+                    edge_leaf,
+                    residual_leaf,
+                ],
+                attended_output: attended_output.0,
+                kernel,
+                output,
+            });
+        }
+        x
+    }
+
+    fn backward(&mut self, grad: &Tensor) {
+        let mut grad = grad.shallow_clone();
+        for (layer, tape) in std::mem::take(&mut self.tape).into_iter().enumerate().rev() {
+            let (shape, first) = (self.layers[layer], self.first_param(layer));
+            let sum = |value: &Tensor, grad: &Tensor| (value * grad).sum(None::<Kind>);
+            // From the layer's output to what attention gave, its bias, the norm and the residual.
+            let residual_leaf = &tape.attended_inputs[4];
+            let inputs = [
+                &tape.attended,
+                &tape.weights[6],
+                &tape.weights[7],
+                &tape.weights[8],
+                residual_leaf,
+            ];
+            let mut above =
+                Tensor::run_backward(&[sum(&tape.output, &grad)], &inputs, false, false);
+            for (at, grad) in [6, 7, 8].into_iter().zip(above.drain(1..4)) {
+                self.params[first + at].grad = grad.detach();
+            }
+            let (of_attended, of_residual) = (above[0].detach().contiguous(), above[1].detach());
+            // Through attention.
+            let inputs = &tape.attended_inputs[..4];
+            let within = match (&tape.kernel, &tape.attended_output) {
+                (Some(kernel), _) => {
+                    attend_backward(&self.graph, shape, inputs, kernel, &of_attended)
+                }
+                (None, Some(output)) => {
+                    Tensor::run_backward(&[sum(output, &of_attended)], inputs, false, false)
+                }
+                // invariant: attention went one way or the other
+                (None, None) => unreachable!("attention left no tape"),
+            };
+            for (at, grad) in [4, 5].into_iter().zip(&within[2..]) {
+                self.params[first + at].grad = grad.detach().reshape(tape.weights[at].size());
+            }
+            // From left, right and residual to the layer's input and their weights.
+            let surrogate = sum(&tape.left, &within[0].detach())
+                + sum(&tape.right, &within[1].detach())
+                + sum(&tape.residual, &of_residual);
+            let projections: &[usize] =
+                if shape.projects { &[0, 1, 2, 3, 9, 10] } else { &[0, 1, 2, 3] };
+            let inputs: Vec<&Tensor> = std::iter::once(&tape.input)
+                .chain(projections.iter().map(|at| &tape.weights[*at]))
+                .collect();
+            let mut below = Tensor::run_backward(&[surrogate], &inputs, false, false).into_iter();
+            grad = below.next().map(|grad| grad.detach()).unwrap_or(grad);
+            for (at, grad) in projections.iter().zip(below) {
+                self.params[first + at].grad = grad.detach();
+            }
+        }
+        self.params[0].grad = grad.contiguous();
+    }
+
+    fn params(&mut self) -> &mut Vec<Param> {
+        &mut self.params
+    }
+}
+
+/// Attention by our kernels in main memory, by libtorch elsewhere: (output with its tape, output).
+fn attend(
+    graph: &Graph,
+    shape: GatShape,
+    parts: &[Tensor; 4],
+) -> ((Option<Tensor>, Tensor), Option<Kernel>) {
+    let [left, right, attention, edge] = parts;
+    if left.device() != tch::Device::Cpu {
+        let output = composite::attend(graph, shape.heads as i64, left, right, attention, edge);
+        let value = output.detach();
+        return ((Some(output), value), None);
+    }
+    match left.kind() {
+        Kind::Double => {
+            let kernel = attention::forward(&inputs::<f64>(graph, shape, parts));
+            let out = Tensor::from_slice(&kernel.out).reshape(left.size());
+            ((None, out), Some(Kernel::Double(kernel)))
+        }
+        _ => {
+            let kernel = attention::forward(&inputs::<f32>(graph, shape, parts));
+            let out = Tensor::from_slice(&kernel.out).reshape(left.size());
+            ((None, out), Some(Kernel::Single(kernel)))
+        }
+    }
+}
+
+fn attend_backward(
+    graph: &Graph,
+    shape: GatShape,
+    parts: &[Tensor],
+    kernel: &Kernel,
+    grad: &Tensor,
+) -> Vec<Tensor> {
+    fn tensors<T: Attend + tch::kind::Element>(
+        grads: attention::Gradients<T>,
+        parts: &[Tensor],
+    ) -> Vec<Tensor> {
+        let grads = [grads.left, grads.right, grads.attention, grads.edge];
+        let pairs = grads.iter().zip(parts);
+        pairs.map(|(grad, part)| Tensor::from_slice(grad).reshape(part.size())).collect()
+    }
+    match kernel {
+        Kernel::Single(forward) => {
+            let inputs = inputs::<f32>(graph, shape, parts);
+            tensors(attention::backward(&inputs, forward, slice::<f32>(grad)), parts)
+        }
+        Kernel::Double(forward) => {
+            let inputs = inputs::<f64>(graph, shape, parts);
+            tensors(attention::backward(&inputs, forward, slice::<f64>(grad)), parts)
+        }
+    }
+}
+
+fn inputs<'a, T: Real>(graph: &'a Graph, shape: GatShape, parts: &'a [Tensor]) -> Inputs<'a, T> {
+    Inputs {
+        graph,
+        heads: shape.heads,
+        channels: shape.channels,
+        left: slice(&parts[0]),
+        right: slice(&parts[1]),
+        attention: slice(&parts[2]),
+        edge: slice(&parts[3]),
+    }
+}

@@ -1,0 +1,417 @@
+//! The training loop of every network: batches, steps, schedule, early stopping, checkpoints.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tch::{Device, Tensor};
+
+use super::{
+    loss::{Batch, Parts, Weights, loss, regularise},
+    network::{Dropout, Network, Regularised},
+    optimizer::{State, gradient_norm},
+    sampler::{Draw, Exclude, Sampler, mix},
+    settings::{Schedule, StopOn, Training},
+    tensors::{floats, tensor_of},
+};
+use crate::{
+    data::Interactions,
+    model::{FitContext, ModelError, TrainingData, factors::Factors, files::Array, validation},
+};
+
+/// What is minimised.
+#[derive(Clone, Copy, Debug)]
+pub struct Objective {
+    pub weights: Weights,
+    /// λ of λ/2 · Σ |row|² ÷ batch size.
+    pub regularization: f64,
+    pub dropout: f64,
+    /// Positives a step where the settings do not say; 0: all.
+    pub batch: usize,
+}
+
+/// One epoch, without seconds: the same run gives the same history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    pub epoch: usize,
+    pub bpr: f64,
+    /// 1 − mean cosine; 0 where it has no weight.
+    pub cosine: f64,
+    pub regularization: f64,
+    pub loss: f64,
+    pub learning_rate: f64,
+    /// The metric on the validation part, where it was measured.
+    pub validation: Option<f64>,
+}
+
+/// A trained network.
+pub struct Trained {
+    pub dim: usize,
+    /// Final embeddings, users then items.
+    pub users: Vec<f32>,
+    pub items: Vec<f32>,
+    /// Name, shape and numbers of every parameter.
+    pub params: Vec<(String, Vec<usize>, Vec<f32>)>,
+    pub history: Vec<Epoch>,
+}
+
+/// What a run has to remember beside the parameters.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Memory {
+    /// Epochs done.
+    epochs: usize,
+    steps: u64,
+    /// Factor on the learning rate.
+    factor: f64,
+    /// Best measurement so far, the epoch it was made after, and measurements since.
+    best: Option<f64>,
+    best_epoch: usize,
+    since_best: usize,
+    since_change: usize,
+    history: Vec<Epoch>,
+    seconds: f64,
+}
+
+/// Checkpoints are at least so far apart.
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(5);
+
+/// What a sampler must not draw.
+fn known(data: &TrainingData, exclude: Exclude) -> Result<Interactions, ModelError> {
+    match exclude {
+        Exclude::Liked => Ok(data.positives.clone()),
+        Exclude::Rated => Ok(data.ratings.clone()),
+        Exclude::LikedAndDisliked => match &data.disliked {
+            Some(disliked) => {
+                let rows: Vec<_> = data.positives.iter().chain(disliked.iter()).collect();
+                Ok(Interactions::new(data.ratings.n_users(), data.ratings.n_items(), &rows))
+            }
+            None => Err(ModelError::Unsuitable(
+                "`negatives.exclude: liked-and-disliked` needs to know what is disliked\n  = help: add \
+                 `disliked: \"<= 2\"` to `data`"
+                    .into(),
+            )),
+        },
+    }
+}
+
+/// Trains `network`, whose nodes are the users and then the items of `data`.
+pub fn train(
+    network: &mut dyn Network,
+    data: &TrainingData,
+    settings: &Training,
+    objective: &Objective,
+    device: Device,
+    context: &FitContext,
+) -> Result<Trained, ModelError> {
+    let n_users = data.ratings.n_users();
+    if settings.validate.is_some() && data.validation.is_empty() {
+        return Err(ModelError::Unsuitable(
+            "`training.validate` measures on the validation part, and the split has none\n  = help: add \
+             `validation: {fraction: 0.1}` to `split`, or remove `validate` and `stop`"
+                .into(),
+        ));
+    }
+    let pairs: Vec<(u32, u32)> =
+        data.positives.iter().map(|row| (row.user.0, row.item.0)).collect();
+    let sampler = Sampler::new(
+        settings.negatives,
+        context.seed,
+        known(data, settings.negatives.exclude)?,
+        &data.positives.item_counts(),
+    );
+    let mut state = State::new(settings.optimizer, settings.weight_decay, network.params());
+    let mut memory = Memory { factor: 1.0, ..Memory::default() };
+    let mut best: Option<Vec<Tensor>> = None;
+    let checkpoint = context.scratch.map(|dir| dir.join("checkpoint.safetensors"));
+    if let Some(path) = &checkpoint
+        && load(path, network, &mut state, &mut memory, &mut best, device)
+    {
+        (context.log)(&format!("goes on after epoch {}", memory.epochs));
+    }
+    let batch_size = match settings.batch.unwrap_or(objective.batch) {
+        0 => pairs.len(),
+        batch => batch,
+    };
+    let mut last_saved = Instant::now();
+    while memory.epochs < settings.epochs {
+        context.interrupt.check()?;
+        let started = Instant::now();
+        let epoch = memory.epochs;
+        let rate = memory.factor * scheduled(settings, epoch);
+        let mut order: Vec<u32> = (0..pairs.len() as u32).collect();
+        let mut random = ChaCha8Rng::seed_from_u64(context.seed);
+        random.set_stream(epoch as u64 + 1);
+        order.shuffle(&mut random);
+        let (mut parts, mut regularization) = (Parts::default(), 0.0);
+        for (at, chosen) in order.chunks(batch_size).enumerate() {
+            let stream = mix(context.seed ^ mix((epoch as u64) << 32 | at as u64));
+            let dropout = Dropout { share: objective.dropout, stream };
+            let embeddings = network.forward(Some(dropout));
+            let users: Vec<u32> = chosen.iter().map(|pair| pairs[*pair as usize].0).collect();
+            let first = (at * batch_size) as u64;
+            let drawn = draw(&sampler, &users, epoch as u64, first, &embeddings, n_users, settings);
+            let item = |item: u32| n_users as u32 + item;
+            let batch = Batch {
+                positives: chosen.iter().map(|pair| item(pairs[*pair as usize].1)).collect(),
+                negatives: drawn.into_iter().map(item).collect(),
+                users,
+            };
+            let (of_batch, mut grad) = loss(&embeddings, &batch, objective.weights);
+            let lambda = objective.regularization;
+            let share = batch.users.len() as f64 / pairs.len() as f64;
+            if lambda > 0.0 && network.regularised() == Regularised::Embeddings {
+                regularization += share * regularise(&embeddings, &mut grad, &batch, lambda);
+            }
+            network.backward(&grad);
+            if lambda > 0.0 && network.regularised() == Regularised::Nodes {
+                let nodes = &mut network.params()[0];
+                let mut grad = nodes.grad.contiguous();
+                regularization += share * regularise(&nodes.value, &mut grad, &batch, lambda);
+                nodes.grad = grad;
+            }
+            parts.bpr += share * of_batch.bpr;
+            parts.cosine += share * of_batch.cosine;
+            let scale = match settings.clip {
+                Some(clip) => (clip / (gradient_norm(network.params()) + 1e-6)).min(1.0),
+                None => 1.0,
+            };
+            state.step(network.params(), rate, scale);
+        }
+        let Weights { bpr, cosine } = objective.weights;
+        let regularization = objective.regularization * regularization;
+        let total = bpr * parts.bpr + cosine * parts.cosine + regularization;
+        if !total.is_finite() {
+            return Err(ModelError::Diverged(format!(
+                "the loss is {total} after epoch {}: training diverged\n  = help: lower \
+                 `training.learning_rate` (it is {rate}), or set `training.clip`",
+                epoch + 1
+            )));
+        }
+        memory.epochs += 1;
+        memory.steps = state.steps;
+        let mut entry = Epoch {
+            epoch: memory.epochs,
+            bpr: parts.bpr,
+            cosine: parts.cosine,
+            regularization,
+            loss: total,
+            learning_rate: rate,
+            validation: None,
+        };
+        let measured = match settings.validate {
+            Some(validate) if memory.epochs.is_multiple_of(validate.every) => {
+                let (dim, users, items) = embeddings(network, n_users);
+                let model = Factors::new(dim, users, items);
+                let value = validation(&model, data, validate.metric, validate.k, context)?;
+                entry.validation = Some(value);
+                Some(value)
+            }
+            Some(_) => None,
+            None => Some(-total),
+        };
+        memory.seconds += started.elapsed().as_secs_f64();
+        (context.log)(&format!(
+            "epoch {}: loss {total:.6}{} ({:.3} s)",
+            memory.epochs,
+            entry.validation.map(|value| format!(", validation {value:.4}")).unwrap_or_default(),
+            started.elapsed().as_secs_f64()
+        ));
+        memory.history.push(entry);
+        (context.progress)(memory.epochs as u64, settings.epochs as u64);
+        if let Some(value) = measured
+            && judge(value, settings, &mut memory, &mut best, network)
+        {
+            break;
+        }
+        if let Some(path) = &checkpoint
+            && last_saved.elapsed() > BETWEEN_CHECKPOINTS
+        {
+            save(path, network, &state, &memory, &best)?;
+            last_saved = Instant::now();
+        }
+    }
+    if let Some(best) = best {
+        for (param, value) in network.params().iter_mut().zip(best) {
+            param.value = value;
+        }
+    }
+    (context.fact)("epochs", json!(memory.epochs));
+    (context.fact)("seconds_an_epoch", json!(memory.seconds / memory.epochs.max(1) as f64));
+    (context.fact)("device", json!(format!("{device:?}")));
+    if settings.validate.is_some() {
+        (context.fact)("best_epoch", json!(memory.best_epoch));
+        (context.fact)("best_validation", json!(memory.best));
+    }
+    let (dim, users, items) = embeddings(network, n_users);
+    let params = network
+        .params()
+        .iter()
+        .map(|param| {
+            let shape = param.value.size().iter().map(|size| *size as usize).collect();
+            (param.name.clone(), shape, floats(&param.value))
+        })
+        .collect();
+    Ok(Trained { dim, users, items, params, history: memory.history })
+}
+
+fn draw(
+    sampler: &Sampler,
+    users: &[u32],
+    epoch: u64,
+    first: u64,
+    embeddings: &Tensor,
+    n_users: usize,
+    settings: &Training,
+) -> Vec<u32> {
+    if settings.negatives.draw != Draw::Hard {
+        return sampler.draw(users, epoch, first, &|_, _| 0.0);
+    }
+    let dim = embeddings.size()[1] as usize;
+    let rows = floats(embeddings);
+    let row = |node: usize| &rows[node * dim..(node + 1) * dim];
+    sampler.draw(users, epoch, first, &|user, item| {
+        let (user, item) = (row(user as usize), row(n_users + item as usize));
+        user.iter().zip(item).map(|(a, b)| a * b).sum()
+    })
+}
+
+/// The learning rate of an epoch, before any plateau.
+fn scheduled(settings: &Training, epoch: usize) -> f64 {
+    match settings.schedule {
+        Schedule::Cosine { lowest } => {
+            let done = epoch as f64 / settings.epochs as f64;
+            lowest
+                + (settings.learning_rate - lowest)
+                    * 0.5
+                    * (1.0 + (std::f64::consts::PI * done).cos())
+        }
+        _ => settings.learning_rate,
+    }
+}
+
+/// Takes note of a measurement (more is better): schedule, best model; whether to stop.
+fn judge(
+    value: f64,
+    settings: &Training,
+    memory: &mut Memory,
+    best: &mut Option<Vec<Tensor>>,
+    network: &mut dyn Network,
+) -> bool {
+    if memory.best.is_none_or(|highest| value > highest) {
+        memory.best = Some(value);
+        memory.best_epoch = memory.epochs;
+        (memory.since_best, memory.since_change) = (0, 0);
+        if settings.validate.is_some() {
+            *best = Some(network.params().iter().map(|param| param.value.copy()).collect());
+        }
+    } else {
+        memory.since_best += 1;
+        memory.since_change += 1;
+    }
+    if let Schedule::Plateau { factor, patience, lowest } = settings.schedule
+        && memory.since_change > patience
+    {
+        let rate = (settings.learning_rate * memory.factor * factor).max(lowest);
+        memory.factor = rate / settings.learning_rate;
+        memory.since_change = 0;
+    }
+    settings.stop.is_some_and(|stop| {
+        let looked_at = match stop.on {
+            StopOn::Validation => settings.validate.is_some(),
+            StopOn::TrainingLoss => true,
+        };
+        looked_at && memory.since_best >= stop.patience
+    })
+}
+
+/// Dimension, users' and items' final embeddings.
+fn embeddings(network: &mut dyn Network, n_users: usize) -> (usize, Vec<f32>, Vec<f32>) {
+    let all = network.forward(None);
+    let dim = all.size()[1] as usize;
+    let mut users = floats(&all);
+    let items = users.split_off(n_users * dim);
+    (dim, users, items)
+}
+
+/// Everything needed to go on, in one file that is there whole or not at all.
+fn save(
+    path: &Path,
+    network: &mut dyn Network,
+    state: &State,
+    memory: &Memory,
+    best: &Option<Vec<Tensor>>,
+) -> Result<(), ModelError> {
+    let shape =
+        |tensor: &Tensor| tensor.size().iter().map(|size| *size as usize).collect::<Vec<_>>();
+    let mut arrays: Vec<(String, Array)> = Vec::new();
+    for (at, param) in network.params().iter().enumerate() {
+        let mut add = |kind: &str, tensor: &Tensor| {
+            arrays.push((
+                format!("{kind}.{}", param.name),
+                Array::floats(&shape(tensor), &floats(tensor)),
+            ));
+        };
+        add("value", &param.value);
+        add("first", &state.first[at]);
+        add("second", &state.second[at]);
+        if let Some(best) = best {
+            add("best", &best[at]);
+        }
+    }
+    let memory = serde_json::to_string(memory).unwrap_or_default();
+    let metadata = Some([("memory".to_owned(), memory)].into_iter().collect());
+    let views = arrays.iter().map(|(name, array)| (name.as_str(), array));
+    let error = |source: std::io::Error| ModelError::Io { path: path.to_owned(), source };
+    let bytes = safetensors::serialize(views, metadata)
+        .map_err(|problem| error(std::io::Error::other(problem.to_string())))?;
+    let partial = PathBuf::from(format!("{}.partial", path.display()));
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(error)?;
+    }
+    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(error)
+}
+
+/// Goes on from a checkpoint; one that does not fit is no checkpoint.
+fn load(
+    path: &Path,
+    network: &mut dyn Network,
+    state: &mut State,
+    memory: &mut Memory,
+    best: &mut Option<Vec<Tensor>>,
+    device: Device,
+) -> bool {
+    let Ok(bytes) = fs::read(path) else { return false };
+    let mut found = || -> Option<_> {
+        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+        let text = header.metadata().as_ref()?.get("memory")?.clone();
+        let memory: Memory = serde_json::from_str(&text).ok()?;
+        let tensors = SafeTensors::deserialize(&bytes).ok()?;
+        let mut read = |kind: &str| -> Option<Vec<Tensor>> {
+            let read = |param: &super::network::Param| {
+                let view = tensors.tensor(&format!("{kind}.{}", param.name)).ok()?;
+                let words = view.data().chunks_exact(4);
+                let values: Vec<f32> = words
+                    .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+                    .collect();
+                let expected: Vec<usize> = param.value.size().iter().map(|s| *s as usize).collect();
+                (view.shape() == expected).then(|| tensor_of(&values, view.shape(), device))
+            };
+            network.params().iter().map(read).collect()
+        };
+        Some((memory, read("value")?, read("first")?, read("second")?, read("best")))
+    };
+    let Some((remembered, values, first, second, best_values)) = found() else { return false };
+    for (param, value) in network.params().iter_mut().zip(values) {
+        param.value = value;
+    }
+    (state.first, state.second, state.steps) = (first, second, remembered.steps);
+    (*memory, *best) = (remembered, best_values);
+    true
+}
