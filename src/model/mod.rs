@@ -10,6 +10,7 @@ mod item_knn;
 pub mod neural;
 mod popularity;
 mod random;
+pub mod search;
 mod simd;
 mod spec;
 mod validate;
@@ -25,6 +26,7 @@ use crate::{
 
 pub use als::AlsParams;
 pub use external::ExternalParams;
+pub use search::{Search, SearchSpec};
 pub use spec::ModelSpec;
 pub use validate::validation;
 

@@ -14,6 +14,7 @@ use super::{
     neural::{self, BprMfParams, Edges, Exclude, GatParams, LightGcnParams, NgcfParams, Training},
     popularity::PopularityParams,
     random::RandomParams,
+    search::Search,
 };
 
 /// A model and its settings.
@@ -38,6 +39,9 @@ pub enum ModelSpec {
     Ngcf(NgcfParams),
     /// Attention on the user-item graph, ratings as edge features.
     Gat(GatParams),
+    /// The best of several settings of a model; made by a system's `search:`.
+    #[schemars(skip)]
+    Search(Box<Search>),
     /// Rankings made elsewhere, from files.
     External(ExternalParams),
 }
@@ -89,6 +93,7 @@ impl ModelSpec {
             Self::Lightgcn(_) => "lightgcn",
             Self::Ngcf(_) => "ngcf",
             Self::Gat(_) => "gat",
+            Self::Search(search) => search.candidates[0].name(),
             Self::External(_) => "external",
         }
     }
@@ -96,7 +101,7 @@ impl ModelSpec {
     /// The first setting that is out of range: its name, and what is wrong.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         match self {
-            Self::Random(_) | Self::Popularity(_) | Self::External(_) => Ok(()),
+            Self::Random(_) | Self::Popularity(_) | Self::External(_) | Self::Search(_) => Ok(()),
             Self::ItemKnn(params) => params.validate(),
             Self::Ease(params) => params.validate(),
             Self::Als(params) => params.validate(),
@@ -114,7 +119,10 @@ impl ModelSpec {
 
     /// Whether the fitted model depends on the seed. Where not, one seed does for all.
     pub fn is_seeded(&self) -> bool {
-        matches!(self, Self::Random(_) | Self::Als(_)) || self.training().is_some()
+        match self {
+            Self::Search(search) => search.candidates[0].is_seeded(),
+            _ => matches!(self, Self::Random(_) | Self::Als(_)) || self.training().is_some(),
+        }
     }
 
     /// How a network is trained; none for other models.
@@ -128,8 +136,25 @@ impl ModelSpec {
         }
     }
 
+    /// The same, trained for so many epochs without looking at a validation part.
+    pub fn with_epochs(&self, epochs: usize) -> Self {
+        let mut spec = self.clone();
+        let training = match &mut spec {
+            Self::Bprmf(params) => &mut params.training,
+            Self::Lightgcn(params) => &mut params.training,
+            Self::Ngcf(params) => &mut params.training,
+            Self::Gat(params) => &mut params.training,
+            _ => return spec,
+        };
+        (training.epochs, training.validate, training.stop) = (epochs, None, None);
+        spec
+    }
+
     /// Whether the model looks at what users dislike.
     pub fn uses_dislikes(&self) -> bool {
+        if let Self::Search(search) = self {
+            return search.candidates.iter().any(Self::uses_dislikes);
+        }
         let of_edges = matches!(self, Self::Gat(params) if params.edges == Edges::LikedAndDisliked);
         let exclude = self.training().map(|training| training.negatives.exclude);
         of_edges || exclude == Some(Exclude::LikedAndDisliked)
@@ -159,6 +184,7 @@ impl ModelSpec {
                 let plan = params.plan(data, context)?;
                 neural::fit(plan, &params.training, data, context)?
             }
+            Self::Search(search) => return search.fit(data, context),
             Self::External(params) => return params.fit(data, context),
         }))
     }
@@ -179,6 +205,7 @@ impl ModelSpec {
             Self::Bprmf(_) | Self::Lightgcn(_) | Self::Ngcf(_) | Self::Gat(_) => {
                 neural::load(dir, data)?
             }
+            Self::Search(search) => return search.load(dir, data, context),
             Self::External(_) => {
                 let rankings = external::load(dir, data.ratings.n_users())?;
                 return Ok(Fitted::Lists { rankings, findings: None });
@@ -189,6 +216,11 @@ impl ModelSpec {
     /// A guess at the memory that fitting takes, in bytes, for `n` interactions.
     pub fn memory_estimate(&self, n_users: usize, n_items: usize, n: usize) -> u64 {
         let bytes = match self {
+            Self::Search(search) => {
+                let each = search.candidates.iter();
+                let most = each.map(|of| of.memory_estimate(n_users, n_items, n)).max();
+                return most.unwrap_or(0);
+            }
             Self::Random(_) | Self::Popularity(_) => 8 * n_items,
             Self::External(_) => 1 << 28,
             // Vectors, gradients and two moments of each; what passes leave; the graph both ways.

@@ -46,6 +46,63 @@ pub fn metric_against_k(
     Some(svg)
 }
 
+/// One line a system: name and points.
+pub type Series = (String, Vec<(f64, f64)>);
+
+/// Plain lines, e.g. a loss by epoch. None where there is nothing to draw.
+pub fn curves(series: &[Series], x: &str, y: &str) -> Option<String> {
+    let points = || series.iter().flat_map(|(_, points)| points);
+    let bound =
+        |of: fn(&(f64, f64)) -> f64, pick: fn(f64, f64) -> f64| points().map(of).reduce(pick);
+    let last = bound(|point| point.0, f64::max)?;
+    let (low, high) = (bound(|point| point.1, f64::min)?, bound(|point| point.1, f64::max)?);
+    if last <= 1.0 || !high.is_finite() || !low.is_finite() {
+        return None;
+    }
+    let room = (high - low).max(1e-9) * 0.05;
+    let mut svg = String::new();
+    draw_curves(&mut svg, series, (x, y), 0.0..last * 1.02, low - room..high + room).ok()?;
+    Some(svg)
+}
+
+fn draw_curves(
+    svg: &mut String,
+    series: &[Series],
+    (x, y): (&str, &str),
+    x_range: std::ops::Range<f64>,
+    y_range: std::ops::Range<f64>,
+) -> Drawn {
+    let root = SVGBackend::with_string(svg, (760, 380)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (plot, legend) = root.split_horizontally(560);
+    let mut chart = ChartBuilder::on(&plot)
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(58)
+        .build_cartesian_2d(x_range, y_range)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .x_desc(x)
+        .y_desc(y)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.2}"))
+        .axis_desc_style(("sans-serif", 15))
+        .label_style(("sans-serif", 13))
+        .draw()?;
+    for (at, (name, points)) in series.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
+        let place = 24 + 22 * at as i32;
+        legend.draw(&PathElement::new(vec![(4, place), (26, place)], colour.stroke_width(2)))?;
+        let name: String = name.chars().take(24).collect();
+        legend.draw(&Text::new(name, (34, place - 8), ("sans-serif", 14).into_font()))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str) -> Drawn {

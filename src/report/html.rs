@@ -6,13 +6,16 @@ use serde_json::{Value, json};
 use tera::{Context, Tera};
 
 use super::{
-    Collected, Format, Orders, Reproduction, ResultRow, Selection, Table, metric_against_k,
+    Collected, Format, Orders, Reproduction, ResultRow, Selection, Table,
+    figures::{Series, curves},
+    metric_against_k,
     published::Verdict,
     table::{UNRANKED, distinct},
     tidy,
 };
 use crate::{
     eval::{EvalError, files::Split},
+    model::neural::{Epoch, HISTORY},
     plan::Plan,
     run::RunRecord,
     spec::Experiment,
@@ -133,6 +136,12 @@ pub fn render(
     } else {
         main_k.last().cloned().unwrap_or_default()
     };
+    let mut learning = Vec::new();
+    for (name, title, svg) in learning_curves(plan, workspace) {
+        let file = format!("figures/{name}.svg");
+        write(&file, &svg)?;
+        learning.push(json!({"title": title, "svg": svg, "file": file}));
+    }
     let published: Vec<Value> = experiment
         .published
         .iter()
@@ -148,6 +157,7 @@ pub fn render(
     }
     let mut context = Context::new();
     context.insert("published", &published);
+    context.insert("learning", &learning);
     context.insert("orders", &orders.iter().map(orders_value).collect::<Vec<_>>());
     context.insert("warnings", &collected.warnings);
     context.insert("experiment", &experiment.name);
@@ -167,6 +177,38 @@ pub fn render(
     context.insert("version", env!("CARGO_PKG_VERSION"));
     write("index.html", &page("report.html", &context)?)?;
     Ok(Rendered { index: dir.join("index.html"), files })
+}
+
+/// Losses and validation metrics by epoch, of each network's first trial.
+fn learning_curves(
+    plan: &Plan,
+    workspace: &Workspace,
+) -> Vec<(&'static str, &'static str, String)> {
+    let (mut losses, mut validations) = (Vec::<Series>::new(), Vec::<Series>::new());
+    for trial in &plan.trials {
+        if losses.iter().any(|(name, _)| *name == trial.name) {
+            continue;
+        }
+        let step = &plan.steps[trial.fit];
+        let path = workspace.step_dir(step.kind.name(), &step.key).join(HISTORY);
+        let Ok(text) = std::fs::read_to_string(path) else { continue };
+        let Ok(history) = serde_json::from_str::<Vec<Epoch>>(&text) else { continue };
+        let first = history.first().map_or(1.0, |epoch| epoch.loss);
+        let loss = history.iter().map(|epoch| (epoch.epoch as f64, epoch.loss / first));
+        losses.push((trial.name.clone(), loss.collect()));
+        let measured =
+            history.iter().filter_map(|epoch| Some((epoch.epoch as f64, epoch.validation?)));
+        let measured: Vec<(f64, f64)> = measured.collect();
+        if !measured.is_empty() {
+            validations.push((trial.name.clone(), measured));
+        }
+    }
+    let loss = curves(&losses, "epoch", "loss ÷ loss of the first epoch");
+    let validation = curves(&validations, "epoch", "validation metric");
+    let loss = loss.map(|svg| ("learning-loss", "Training loss, first trial of each network", svg));
+    let validation = validation
+        .map(|svg| ("learning-validation", "Validation metric, first trial of each network", svg));
+    loss.into_iter().chain(validation).collect()
 }
 
 fn page(name: &str, context: &Context) -> Result<String, tera::Error> {

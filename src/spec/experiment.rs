@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     de::{NodeDeserializer, from_node},
-    diagnostic::{Diagnostic, SourceFile},
+    diagnostic::{Diagnostic, Position, SourceFile},
     include,
     node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
     published::{About, PublishedTable},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     data::{DataSource, Relevance, SplitSpec},
     eval::{Protocol, ScoreSpec},
-    model::ModelSpec,
+    model::{ModelSpec, Search, SearchSpec},
 };
 
 /// One experiment file, understood.
@@ -205,6 +205,7 @@ impl System {
             Some(entry) => entry.value.text("describe")?.trim().to_owned(),
             None => String::new(),
         };
+        let search = rest.take("search");
         let Some(model) = rest.take("model") else {
             return Err(Diagnostic::at(&node.at, format!("the system `{name}` names no model"))
                 .expected(format!("`model:` with one of {}", ModelSpec::NAMES.join(", ")))
@@ -217,20 +218,11 @@ impl System {
                 .suggest(model_name, ModelSpec::NAMES.iter().copied()));
         }
         let parameters = Node { at: node.at.clone(), value: Value::Mapping(rest) };
-        let mut spec = ModelSpec::deserialize_params(model_name, NodeDeserializer(&parameters))
-            .map_err(|error| error.or_at(&node.at))?;
-        if let ModelSpec::External(external) = &mut spec {
-            let file = &model.value.at.file.path;
-            external.directory = file.parent().unwrap_or(Path::new("")).to_owned();
-        }
+        let spec = match search {
+            Some(search) => searched(model_name, &model.value.at, &parameters, &search)?,
+            None => model_spec(model_name, &model.value.at, &parameters)?,
+        };
         let model = spec;
-        model.validate().map_err(|(field, message)| {
-            let place = match &parameters.value {
-                Value::Mapping(mapping) => mapping.get(field).map(|entry| &entry.value.at),
-                _ => None,
-            };
-            Diagnostic::at(place.unwrap_or(&node.at), format!("`{field}`: {message}"))
-        })?;
         Ok(Self { name, describe, model })
     }
 }
@@ -241,6 +233,51 @@ fn published(node: &Node) -> Result<Vec<PublishedTable>, Diagnostic> {
         Value::Sequence(tables) => tables.iter().map(PublishedTable::read).collect(),
         _ => Ok(vec![PublishedTable::read(node)?]),
     }
+}
+
+/// The settings of a model, validated.
+fn model_spec(name: &str, name_at: &Position, parameters: &Node) -> Result<ModelSpec, Diagnostic> {
+    let mut spec = ModelSpec::deserialize_params(name, NodeDeserializer(parameters))
+        .map_err(|error| error.or_at(&parameters.at))?;
+    if let ModelSpec::External(external) = &mut spec {
+        external.directory = name_at.file.path.parent().unwrap_or(Path::new("")).to_owned();
+    }
+    spec.validate().map_err(|(field, message)| {
+        let place = match &parameters.value {
+            Value::Mapping(mapping) => mapping.get(field).map(|entry| &entry.value.at),
+            _ => None,
+        };
+        Diagnostic::at(place.unwrap_or(&parameters.at), format!("`{field}`: {message}"))
+    })?;
+    Ok(spec)
+}
+
+/// A model for every trial of a `search:`.
+fn searched(
+    name: &str,
+    name_at: &Position,
+    parameters: &Node,
+    search: &Entry,
+) -> Result<ModelSpec, Diagnostic> {
+    let spec: SearchSpec = from_node(&search.value)?;
+    spec.validate().map_err(|message| Diagnostic::at(&search.value.at, message))?;
+    let (mut labels, mut candidates) = (Vec::new(), Vec::new());
+    for levels in spec.levels() {
+        let mut node = parameters.clone();
+        let mut label = Vec::new();
+        for (field, value) in levels {
+            let text = serde_yaml::to_string(&value).unwrap_or_default();
+            label.push(format!("{field}={}", text.trim()));
+            let path: Vec<&str> = field.split('.').collect();
+            node.put(&path, Node::of_yaml(&value, &search.value.at), &search.value.at)?;
+        }
+        let candidate = model_spec(name, name_at, &node).map_err(|error| {
+            error.or_at(&search.value.at).help(format!("in the trial {}", label.join(", ")))
+        })?;
+        labels.push(label.join(", "));
+        candidates.push(candidate);
+    }
+    Ok(ModelSpec::Search(Box::new(Search { spec, labels, candidates })))
 }
 
 fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {

@@ -76,6 +76,53 @@ impl Mapping {
 }
 
 impl Node {
+    /// A value that stands in no file, as if it stood at `at`.
+    pub fn of_yaml(value: &serde_yaml::Value, at: &Position) -> Self {
+        use serde_yaml::Value as Yaml;
+        let of = |value: &Yaml| Self::of_yaml(value, at);
+        let value = match value {
+            Yaml::Null => Value::Null,
+            Yaml::Bool(value) => Value::Bool(*value),
+            Yaml::Number(number) => match number.as_i64() {
+                Some(integer) => Value::Integer(integer),
+                None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Yaml::String(text) => Value::Text(text.clone()),
+            Yaml::Sequence(items) => Value::Sequence(items.iter().map(of).collect()),
+            Yaml::Mapping(mapping) => Value::Mapping(Mapping(
+                mapping
+                    .iter()
+                    .map(|(key, value)| Entry {
+                        key: key.as_str().unwrap_or_default().to_owned(),
+                        key_at: at.clone(),
+                        value: of(value),
+                    })
+                    .collect(),
+            )),
+            Yaml::Tagged(tagged) => return of(&tagged.value),
+        };
+        Self { at: at.clone(), value }
+    }
+
+    /// Puts `value` at a path of keys below this mapping; mappings on the way are made.
+    pub fn put(&mut self, path: &[&str], value: Self, at: &Position) -> Result<(), Diagnostic> {
+        let Some((first, rest)) = path.split_first() else {
+            *self = value;
+            return Ok(());
+        };
+        let found = self.found();
+        let Value::Mapping(mapping) = &mut self.value else {
+            return Err(Diagnostic::at(at, format!("`{first}` is to be set below {found}")));
+        };
+        let mut below = match mapping.get(first) {
+            Some(entry) => entry.value.clone(),
+            None => Self { at: at.clone(), value: Value::Mapping(Mapping::default()) },
+        };
+        below.put(rest, value, at)?;
+        mapping.set(Entry { key: (*first).to_owned(), key_at: at.clone(), value: below });
+        Ok(())
+    }
+
     /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<(Self, Arc<SourceFile>), Diagnostic> {
         let bytes = fs::read(path).map_err(|error| {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod conventions;
 mod formats;
+mod networks;
 mod quickstart;
 mod real_data;
 mod resume;

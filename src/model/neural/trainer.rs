@@ -79,8 +79,13 @@ struct Memory {
     seconds: f64,
 }
 
-/// Checkpoints are at least so far apart.
-const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(5);
+/// Checkpoints are at least so far apart; `ASSAY_CHECKPOINT_SECONDS` says otherwise.
+fn between_checkpoints() -> Duration {
+    let told = std::env::var("ASSAY_CHECKPOINT_SECONDS").ok();
+    let seconds: Option<f64> = told.and_then(|told| told.parse().ok());
+    let seconds = seconds.filter(|seconds| (0.0..1e6).contains(seconds));
+    Duration::from_secs_f64(seconds.unwrap_or(5.0))
+}
 
 /// What a sampler must not draw.
 fn known(data: &TrainingData, exclude: Exclude) -> Result<Interactions, ModelError> {
@@ -140,8 +145,14 @@ pub fn train(
         batch => batch,
     };
     let mut last_saved = Instant::now();
+    let between_checkpoints = between_checkpoints();
     while memory.epochs < settings.epochs {
-        context.interrupt.check()?;
+        if let Err(interrupted) = context.interrupt.check() {
+            if let Some(path) = &checkpoint {
+                save(path, network, &state, &memory, &best)?;
+            }
+            return Err(interrupted.into());
+        }
         let started = Instant::now();
         let epoch = memory.epochs;
         let rate = memory.factor * scheduled(settings, epoch);
@@ -231,7 +242,7 @@ pub fn train(
             break;
         }
         if let Some(path) = &checkpoint
-            && last_saved.elapsed() > BETWEEN_CHECKPOINTS
+            && last_saved.elapsed() >= between_checkpoints
         {
             save(path, network, &state, &memory, &best)?;
             last_saved = Instant::now();

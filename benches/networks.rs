@@ -1,0 +1,64 @@
+//! Seconds an epoch of LightGCN and GATv2 on MovieLens-100K, fold u1: `networks --seconds MODEL DATA`
+//! prints one line of JSON; tools/bench_networks.py runs it beside the peers.
+
+use std::{env, path::PathBuf, sync::Mutex};
+
+use rec_assay::{
+    data::{DataDirs, DataSource, Relevance, SplitSpec, TrainingPart, split_fold},
+    interrupt::Interrupt,
+    model::{FitContext, ModelSpec},
+};
+use serde_json::{Value, json};
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    // `cargo bench` passes arguments of its own: without ours there is nothing to do.
+    let Some(at) = arguments.iter().position(|argument| argument == "--seconds") else {
+        println!("run by tools/bench_networks.py");
+        return;
+    };
+    match run(&arguments[at + 1], PathBuf::from(&arguments[at + 2])) {
+        Ok(line) => println!("{line}"),
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+fn run(model: &str, data: PathBuf) -> Result<Value, Box<dyn std::error::Error>> {
+    let (epochs, settings) = match model {
+        "lightgcn" => {
+            (12, json!({"layers": 2, "training": {"epochs": 12, "learning_rate": 0.005}}))
+        }
+        _ => (6, json!({"training": {"epochs": 6, "learning_rate": 0.005, "optimizer": "adamw"}})),
+    };
+    let spec = ModelSpec::deserialize_params(model, settings)?;
+    let source = DataSource::Set { set: "ml-100k".into(), duplicates: None };
+    let dirs = DataDirs::new(vec![data]);
+    let dir = tempfile::tempdir()?;
+    split_fold(&source.load(&dirs)?, &SplitSpec::official(), "u1")?.write(dir.path())?;
+    let part = TrainingPart::read(dir.path())?;
+    let training = part.training_data(Relevance::AtLeast(4.0), Some(Relevance::AtMost(2.0)));
+    let seconds = Mutex::new(Value::Null);
+    let fact = |name: &str, value: Value| {
+        if let ("seconds_an_epoch", Ok(mut seconds)) = (name, seconds.lock()) {
+            *seconds = value;
+        }
+    };
+    let interrupt = Interrupt::default();
+    let context = FitContext { fact: &fact, ..FitContext::silent(1, &interrupt) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let memory_before = peak();
+    pool.install(|| spec.fit(&training, &context).map(drop))?;
+    let seconds = seconds.into_inner()?;
+    Ok(json!({"seconds": seconds, "memory": peak(), "before": memory_before, "epochs": epochs}))
+}
+
+/// Largest resident memory of this process so far, in bytes.
+fn peak() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,385 @@
+//! Search of settings on a validation part cut from the training part; the test part is out of reach.
+
+use std::{fs, path::Path, sync::Mutex};
+
+use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{FitContext, Fitted, ModelError, ModelSpec, Recommender, TrainingData, validation};
+use crate::{
+    data::{Interaction, Interactions, UserIx},
+    eval::Metric,
+};
+
+/// How settings are searched: the `search:` of a system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SearchSpec {
+    /// Random settings to try; without it every combination of the lists in `over` (a grid).
+    #[serde(default)]
+    pub trials: Option<usize>,
+    /// Of the random settings and of the validation part.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// What is searched: a field of the model (`layers`, `training.learning_rate`) and its values.
+    pub over: std::collections::BTreeMap<String, Over>,
+    #[serde(default = "ndcg")]
+    pub metric: Metric,
+    #[serde(default = "ten")]
+    pub k: usize,
+    /// Share of the training ratings that settings are judged on.
+    #[serde(default = "tenth")]
+    pub validation: f64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn ndcg() -> Metric {
+    Metric::Ndcg
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+/// The values of one field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Over {
+    /// One of these.
+    Choice(#[schemars(with = "Vec<serde_json::Value>")] Vec<serde_yaml::Value>),
+    Range(Range),
+}
+
+/// A range that random settings are drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Range {
+    /// Between two numbers, all alike.
+    Uniform([f64; 2]),
+    /// Between two numbers over 0, their logarithms all alike.
+    Log([f64; 2]),
+}
+
+/// Settings of one trial: field and value.
+pub type Levels = Vec<(String, serde_yaml::Value)>;
+
+impl SearchSpec {
+    /// What is wrong with it, if anything.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.over.is_empty() {
+            return Err("`search.over` is empty".into());
+        }
+        if self.trials == Some(0) || self.k == 0 {
+            return Err("`search.trials` and `search.k` must be 1 or more".into());
+        }
+        if !(self.validation > 0.0 && self.validation < 1.0) {
+            return Err("`search.validation` must be over 0 and under 1".into());
+        }
+        if self.metric.is_of_all_lists() || self.metric == Metric::Novelty {
+            return Err(format!(
+                "`search.metric` cannot be `{}`: it says nothing of relevance",
+                self.metric
+            ));
+        }
+        for (field, over) in &self.over {
+            match over {
+                Over::Choice(values) if values.is_empty() => {
+                    return Err(format!("`search.over.{field}` is empty"));
+                }
+                Over::Range(_) if self.trials.is_none() => {
+                    return Err(format!(
+                        "`search.over.{field}` is a range, and a grid needs lists; give `trials` for a random \
+                         search"
+                    ));
+                }
+                Over::Range(Range::Uniform([low, high]) | Range::Log([low, high]))
+                    if low >= high =>
+                {
+                    return Err(format!("`search.over.{field}`: {low} is not under {high}"));
+                }
+                Over::Range(Range::Log([low, _])) if *low <= 0.0 => {
+                    return Err(format!("`search.over.{field}`: a logarithm needs numbers over 0"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings of all trials.
+    pub fn levels(&self) -> Vec<Levels> {
+        let Some(trials) = self.trials else {
+            let mut grid: Vec<Levels> = vec![Vec::new()];
+            for (field, over) in &self.over {
+                let Over::Choice(values) = over else { continue };
+                grid = grid
+                    .iter()
+                    .flat_map(|levels| {
+                        values.iter().map(|value| {
+                            let mut levels = levels.clone();
+                            levels.push((field.clone(), value.clone()));
+                            levels
+                        })
+                    })
+                    .collect();
+            }
+            return grid;
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draw = |over: &Over| match over {
+            Over::Choice(values) => values[random.random_range(0..values.len())].clone(),
+            Over::Range(Range::Uniform([low, high])) => short(random.random_range(*low..*high)),
+            Over::Range(Range::Log([low, high])) => {
+                short(random.random_range(low.ln()..high.ln()).exp())
+            }
+        };
+        (0..trials)
+            .map(|_| self.over.iter().map(|(field, over)| (field.clone(), draw(over))).collect())
+            .collect()
+    }
+}
+
+/// Three digits are as good as sixteen, and can be read.
+fn short(value: f64) -> serde_yaml::Value {
+    format!("{value:.2e}").parse::<f64>().unwrap_or(value).into()
+}
+
+/// A search with the model of every trial.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Search {
+    pub spec: SearchSpec,
+    /// What was asked for in each trial, as text.
+    pub labels: Vec<String>,
+    pub candidates: Vec<ModelSpec>,
+}
+
+/// How one trial went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchTrial {
+    pub settings: String,
+    /// The metric on the validation part; none where the model could not be fitted.
+    pub value: Option<f64>,
+    /// Why it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Epochs after which the model was best, where it was stopped early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    pub chosen: bool,
+}
+
+/// The file of trials beside the model that was chosen.
+pub const TRIALS: &str = "search.json";
+
+struct Searched {
+    model: Box<dyn Recommender>,
+    trials: Vec<SearchTrial>,
+}
+
+impl Search {
+    pub(super) fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Fitted, ModelError> {
+        let part = self.cut(data)?;
+        let kept = context.scratch.map(|dir| dir.join(TRIALS));
+        let mut trials: Vec<SearchTrial> = kept
+            .as_ref()
+            .and_then(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok())
+            .unwrap_or_default();
+        for at in trials.len()..self.candidates.len() {
+            context.interrupt.check()?;
+            (context.progress)(at as u64, self.candidates.len() as u64 + 1);
+            let trial = self.trial(at, &part, context)?;
+            (context.log)(&format!("trial {}: {} gives {:?}", at + 1, trial.settings, trial.value));
+            trials.push(trial);
+            if let Some(path) = &kept {
+                write(path, &trials)?;
+            }
+        }
+        let best = trials
+            .iter()
+            .enumerate()
+            .filter_map(|(at, trial)| Some((at, trial.value?)))
+            .fold(None, |best: Option<(usize, f64)>, (at, value)| match best {
+                Some((_, highest)) if highest >= value => best,
+                _ => Some((at, value)),
+            });
+        let Some((best, value)) = best else {
+            let why = trials.iter().find_map(|trial| trial.failed.clone()).unwrap_or_default();
+            return Err(ModelError::Unsuitable(format!(
+                "no trial of the search could be fitted: {why}"
+            )));
+        };
+        trials[best].chosen = true;
+        (context.fact)("search_trials", json!(trials.len()));
+        (context.fact)(
+            "search_best",
+            json!({"settings": trials[best].settings, "validation": value}),
+        );
+        // On all of the training part, for as many epochs as were best.
+        let chosen = self.chosen(best, &trials);
+        (context.log)(&format!("fits {} on the whole training part", trials[best].settings));
+        let again = context.scratch.map(|dir| dir.join("chosen"));
+        let context = FitContext { scratch: again.as_deref(), ..*context };
+        match chosen.fit(data, &context)? {
+            Fitted::Scores(model) => Ok(Fitted::Scores(Box::new(Searched { model, trials }))),
+            lists => Ok(lists),
+        }
+    }
+
+    pub(super) fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Fitted, ModelError> {
+        let path = dir.join(TRIALS);
+        let text = fs::read_to_string(&path)
+            .map_err(|source| ModelError::Io { path: path.clone(), source })?;
+        let trials: Vec<SearchTrial> = serde_json::from_str(&text)
+            .map_err(|error| ModelError::Malformed { path, problem: error.to_string() })?;
+        let best = trials.iter().position(|trial| trial.chosen).unwrap_or(0);
+        self.chosen(best, &trials).load(dir, data, context)
+    }
+
+    fn chosen(&self, best: usize, trials: &[SearchTrial]) -> ModelSpec {
+        let spec = &self.candidates[best];
+        trials[best].epochs.map_or_else(|| spec.clone(), |epochs| spec.with_epochs(epochs))
+    }
+
+    /// The training part without a seeded share, which becomes the validation part.
+    fn cut(&self, data: &TrainingData) -> Result<TrainingData, ModelError> {
+        let mut rows: Vec<Interaction> = data.ratings.iter().collect();
+        rows.shuffle(&mut ChaCha8Rng::seed_from_u64(self.spec.seed));
+        let n = (rows.len() as f64 * self.spec.validation).round() as usize;
+        let (held, kept) = rows.split_at(n);
+        let matrix = |rows: &[Interaction]| {
+            Interactions::new(data.ratings.n_users(), data.ratings.n_items(), rows)
+        };
+        let ratings = matrix(kept);
+        let positives = ratings.filter(|row| data.relevant.accepts(row.rating));
+        if n == 0 || positives.is_empty() {
+            return Err(ModelError::Unsuitable(
+                "the training part is too small for a validation part".into(),
+            ));
+        }
+        let disliked =
+            data.disliked.as_ref().map(|of| ratings.filter(|row| of.contains(row.user, row.item)));
+        Ok(TrainingData {
+            ratings,
+            positives,
+            disliked,
+            validation: matrix(held),
+            relevant: data.relevant,
+        })
+    }
+
+    fn trial(
+        &self,
+        at: usize,
+        part: &TrainingData,
+        context: &FitContext,
+    ) -> Result<SearchTrial, ModelError> {
+        let epochs = Mutex::new(None);
+        let fact = |name: &str, value: Value| {
+            if name == "best_epoch"
+                && let Ok(mut epochs) = epochs.lock()
+            {
+                *epochs = value.as_u64().map(|epoch| epoch as usize);
+            }
+        };
+        let scratch = context.scratch.map(|dir| dir.join(format!("trial-{at}")));
+        let of_trial = FitContext {
+            fact: &fact,
+            scratch: scratch.as_deref(),
+            progress: &|_, _| {},
+            ..*context
+        };
+        let mut trial = SearchTrial {
+            settings: self.labels[at].clone(),
+            value: None,
+            failed: None,
+            epochs: None,
+            chosen: false,
+        };
+        match self.candidates[at].fit(part, &of_trial) {
+            Ok(Fitted::Scores(model)) => {
+                let (metric, k) = (self.spec.metric, self.spec.k);
+                trial.value = Some(validation(&*model, part, metric, k, context)?);
+            }
+            Ok(Fitted::Lists { .. }) => trial.failed = Some("rankings cannot be searched".into()),
+            // A trial that diverges is a result of the search.
+            Err(ModelError::Diverged(why)) => trial.failed = Some(why),
+            Err(error) => return Err(error),
+        }
+        trial.epochs = epochs.into_inner().ok().flatten().filter(|epochs| *epochs > 0);
+        if let Some(scratch) = scratch {
+            let _ = fs::remove_dir_all(scratch);
+        }
+        Ok(trial)
+    }
+}
+
+fn write(path: &Path, trials: &[SearchTrial]) -> Result<(), ModelError> {
+    let error = |source| ModelError::Io { path: path.to_owned(), source };
+    let lines: Result<Vec<String>, _> = trials.iter().map(serde_json::to_string).collect();
+    let text = format!("[\n{}\n]\n", lines.map_err(|e| error(e.into()))?.join(",\n"));
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(error)?;
+    }
+    let partial = path.with_extension("partial");
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(error)
+}
+
+impl Recommender for Searched {
+    fn n_items(&self) -> usize {
+        self.model.n_items()
+    }
+
+    fn score(&self, users: &[UserIx], scores: &mut [f32]) {
+        self.model.score(users, scores);
+    }
+
+    /// The chosen model's files, and how every trial went.
+    fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        self.model.save(dir)?;
+        write(&dir.join(TRIALS), &self.trials)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(yaml: &str) -> SearchSpec {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn a_grid_is_every_combination_and_random_settings_are_reproducible() {
+        let grid = spec("over: {layers: [1, 2], dim: [16, 32, 64]}");
+        assert!(grid.validate().is_ok());
+        assert_eq!(grid.levels().len(), 6);
+        let random = spec("{trials: 20, over: {rate: {log: [0.001, 0.1]}, layers: [1, 2, 3]}}");
+        assert!(random.validate().is_ok());
+        let levels = random.levels();
+        assert_eq!(levels, random.levels());
+        let rates: Vec<f64> = levels.iter().map(|levels| levels[1].1.as_f64().unwrap()).collect();
+        assert!(rates.iter().all(|rate| (0.001..0.1).contains(rate)), "{rates:?}");
+        assert!(rates.iter().any(|rate| *rate < 0.01) && rates.iter().any(|rate| *rate > 0.01));
+        assert!(spec("over: {rate: {log: [0.001, 0.1]}}").validate().is_err());
+        assert!(spec("{trials: 3, over: {rate: {log: [0.1, 0.001]}}}").validate().is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! Networks: training, checkpoints, search, and what is said when it cannot be done.
+
+use std::{fs, process::Stdio, thread, time::Duration};
+
+use serde_json::Value;
+
+use crate::support::{Place, ended, means};
+
+const NETWORKS: &str = "experiment: networks
+data: {set: sample, relevant: \">= 4\", disliked: \"<= 2\"}
+split: {scheme: official, only: [f1], validation: {fraction: 0.1}}
+systems:
+  popularity: {model: popularity}
+  bprmf: {model: bprmf, dim: 32, training: {epochs: 40, learning_rate: 0.01, batch: 256}}
+  lightgcn: {model: lightgcn, dim: 32, layers: 2, training: {epochs: 30, learning_rate: 0.01, batch: 256}}
+  ngcf: {model: ngcf, dim: 32, layers: 1, training: {epochs: 12, learning_rate: 0.005, batch: 256}}
+  gat:
+    model: gat
+    features: 32
+    hidden: 16
+    heads: [2, 1]
+    training:
+      epochs: 60
+      learning_rate: 0.01
+      optimizer: adamw
+      weight_decay: 0.01
+      clip: 5
+      schedule: {plateau: {factor: 0.5, patience: 2, lowest: 0.0001}}
+      negatives: {exclude: liked-and-disliked, draw: hard, candidates: 3}
+      validate: {every: 5}
+      stop: {on: validation, patience: 4}
+evaluate: {k: [10]}
+";
+
+#[test]
+fn networks_learn_the_same_whatever_the_thread_count() {
+    let place = Place::new();
+    place.write("e.yaml", NETWORKS);
+    place.fine(&["run", "e.yaml", "--threads", "1", "--workspace", "one"]);
+    place.fine(&["run", "e.yaml", "--threads", "3", "--workspace", "three"]);
+    assert_eq!(place.artefacts("one"), place.artefacts("three"));
+    let csv = place.fine(&["results", "e.yaml", "--workspace", "one"]);
+    let ndcg = means(&csv, "ndcg", "10");
+    assert!(ndcg["bprmf"] > ndcg["popularity"], "{ndcg:?}");
+    for system in ["lightgcn", "ngcf", "gat"] {
+        assert!(ndcg[system] > 1.1 * ndcg["popularity"], "{ndcg:?}");
+    }
+    let artefacts = place.artefacts("one");
+    let history = artefacts.iter().find_map(|(name, bytes)| {
+        let text = name.ends_with("history.json").then(|| String::from_utf8_lossy(bytes))?;
+        text.contains("\"validation\":0.").then(|| text.into_owned())
+    });
+    let history: Value = serde_json::from_str(&history.unwrap()).unwrap();
+    let (first, last) = (&history[0], &history[history.as_array().unwrap().len() - 1]);
+    assert!(last["bpr"].as_f64() < first["bpr"].as_f64());
+    assert!(last["cosine"].as_f64() < first["cosine"].as_f64());
+}
+
+const LONG: &str = "experiment: long
+data: {set: sample, relevant: \">= 4\"}
+split: {scheme: official, only: [f1], validation: {fraction: 0.1}}
+systems:
+  lightgcn:
+    model: lightgcn
+    dim: 32
+    training: {epochs: 150, learning_rate: 0.01, batch: 64, validate: {every: 7}}
+evaluate: {k: [10]}
+";
+
+/// Killed at once, or asked to stop: what comes out in the end is the same.
+#[test]
+fn a_killed_training_goes_on_from_its_checkpoint() {
+    let place = Place::new();
+    place.write("e.yaml", LONG);
+    place.fine(&["run", "e.yaml", "--workspace", "whole"]);
+    for signal in ["-KILL", "-INT"] {
+        let workspace = format!("cut{signal}");
+        let mut resumed = 0;
+        for _ in 0..4 {
+            let child = place
+                .command(&["run", "e.yaml", "--workspace", &workspace])
+                .env("ASSAY_CHECKPOINT_SECONDS", "0.05")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            thread::sleep(Duration::from_millis(1100));
+            let pid = child.id().to_string();
+            let _ = std::process::Command::new("kill").args([signal, &pid]).status();
+            let _ = child.wait_with_output();
+            let logs =
+                fs::read_dir(place.path(&workspace).join("runs")).into_iter().flatten().flatten();
+            resumed = logs
+                .filter_map(|run| {
+                    fs::read_to_string(run.path().join("logs/lightgcn--f1--seed1.log")).ok()
+                })
+                .filter(|log| log.contains("goes on after epoch"))
+                .count();
+        }
+        let last = place.assay(&["run", "e.yaml", "--workspace", &workspace]);
+        assert_eq!(last.code, 0, "{}", last.err);
+        assert!(resumed > 0, "no run went on from a checkpoint");
+        assert_eq!(place.artefacts("whole"), place.artefacts(&workspace), "{signal}");
+        assert!(
+            !place
+                .path(&workspace)
+                .join("scratch")
+                .read_dir()
+                .is_ok_and(|mut d| d.next().is_some())
+        );
+    }
+}
+
+#[test]
+fn a_search_tries_all_settings_and_trains_the_best() {
+    let place = Place::new();
+    let experiment = "experiment: search
+data: {set: sample, relevant: \">= 4\"}
+split: {scheme: official, only: [f1]}
+systems:
+  als: {model: als, factors: 8, iterations: 5, search: {over: {regularization: [0.1, 5, 500], alpha: [1, 2]}}}
+  bprmf:
+    model: bprmf
+    dim: 32
+    training: {epochs: 30, batch: 256, validate: {every: 5}, stop: {on: validation, patience: 2}}
+    search: {trials: 3, over: {training.learning_rate: {log: [0.001, 0.05]}}}
+evaluate: {k: [10]}
+";
+    place.write("e.yaml", experiment);
+    place.fine(&["run", "e.yaml"]);
+    let searches: Vec<Value> = place
+        .artefacts(".assay")
+        .iter()
+        .filter(|(name, _)| name.ends_with("search.json"))
+        .map(|(_, bytes)| serde_json::from_slice(bytes).unwrap())
+        .collect();
+    assert_eq!(searches.len(), 2);
+    for trials in &searches {
+        let trials = trials.as_array().unwrap();
+        assert!([3, 6].contains(&trials.len()));
+        let best = trials.iter().filter_map(|trial| trial["value"].as_f64()).fold(0.0, f64::max);
+        let chosen: Vec<&Value> = trials.iter().filter(|trial| trial["chosen"] == true).collect();
+        assert_eq!(chosen.len(), 1);
+        assert_eq!(chosen[0]["value"].as_f64(), Some(best));
+    }
+    // A model that was searched for is loaded as it was fitted.
+    let before = place.fine(&["results", "e.yaml"]);
+    for step in fs::read_dir(place.path(".assay/steps/score")).unwrap().flatten() {
+        fs::remove_dir_all(step.path()).unwrap();
+    }
+    place.fine(&["run", "e.yaml"]);
+    assert_eq!(before, place.fine(&["results", "e.yaml"]));
+}
+
+#[test]
+fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
+    let place = Place::new();
+    let with = |system: &str| {
+        format!(
+            "experiment: wrong\ndata: {{set: sample, relevant: \">= 4\"}}\nsplit: {{scheme: official, only: \
+             [f1]}}\nsystems:\n  it: {system}\n"
+        )
+    };
+    let mut text = String::new();
+    for system in [
+        "{model: lightgcn, dim: 20}",
+        "{model: gat, hidden: 24}",
+        "{model: gat, heads: []}",
+        "{model: ngcf, dropout: 1}",
+        "{model: bprmf, training: {epochs: 0}}",
+        "{model: bprmf, training: {epoch: 3}}",
+        "{model: bprmf, training: {device: gpu}}",
+        "{model: bprmf, training: {stop: {on: validation, patience: 3}}}",
+        "{model: bprmf, training: {stop: {on: test, patience: 3}}}",
+        "{model: bprmf, training: {validate: {every: 2}, stop: {on: validation, patience: 3}}}",
+        "{model: gat, training: {epochs: 1}}",
+        "{model: bprmf, training: {epochs: 1, negatives: {exclude: liked-and-disliked}}}",
+        "{model: bprmf, training: {epochs: 3, learning_rate: 1e30}}",
+        "{model: als, search: {over: {factors: {log: [1, 2]}}}}",
+        "{model: als, search: {over: {factorz: [8, 16]}}}",
+        "{model: als, search: {over: {factors: [8, -1]}}}",
+    ] {
+        place.write("e.yaml", with(system));
+        let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+        let err: Vec<&str> = ended.err.lines().filter(|line| !line.starts_with("logs: ")).collect();
+        text.push_str(&format!("# {system}: exit {}\n{}\n\n", ended.code, err.join("\n")));
+        assert!(!ended.err.contains("a bug in assay"), "{system}: {}", ended.err);
+    }
+    insta::assert_snapshot!(text);
+    // Whether this machine has a GPU is not known here; either it trains or it says what is missing.
+    place.write("e.yaml", with("{model: bprmf, training: {epochs: 1, device: cuda}}"));
+    let output = place.command(&["run", "e.yaml", "--quiet"]).output().unwrap();
+    let cuda = ended(output, place.dir.path());
+    let says =
+        cuda.err.contains("there is no CUDA in this libtorch") || cuda.err.contains("finds no GPU");
+    assert!(cuda.code == 0 || (cuda.code == 4 && says), "{}", cuda.err);
+}
