@@ -4,6 +4,8 @@
 //! e_ij = a_h · LeakyReLU(x_r[i] + x_l[j] + f_ij w_h), α_i· = softmax over the edges into i,
 //! out_i = Σ_j α_ij x_l[j]. Nothing of size edges × heads × channels is ever made.
 
+#![expect(clippy::needless_range_loop, reason = "counted loops keep the vectors in registers")]
+
 use std::ops::Range;
 
 use rayon::prelude::*;

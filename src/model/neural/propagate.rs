@@ -1,5 +1,7 @@
 //! Products of the graph's sparse matrix with dense rows: `y = base + s · A x`.
 
+#![expect(clippy::needless_range_loop, reason = "counted loops keep the vectors in registers")]
+
 use rayon::prelude::*;
 use tch::Tensor;
 
@@ -139,11 +141,11 @@ pub fn propagate_tensor(graph: &Graph, x: &Tensor, base: Option<&Tensor>) -> Ten
     let dim = x.size()[1] as usize;
     match x.kind() {
         tch::Kind::Double => {
-            let base = base.map(|base| slice::<f64>(base)).unwrap_or_default();
+            let base = base.map(slice::<f64>).unwrap_or_default();
             propagate(graph, dim, slice::<f64>(&x), base, slice_mut::<f64>(&mut out));
         }
         _ => {
-            let base = base.map(|base| slice::<f32>(base)).unwrap_or_default();
+            let base = base.map(slice::<f32>).unwrap_or_default();
             propagate(graph, dim, slice::<f32>(&x), base, slice_mut::<f32>(&mut out));
         }
     }
