@@ -63,7 +63,7 @@ systems:
   lightgcn:
     model: lightgcn
     dim: 32
-    training: {epochs: 150, learning_rate: 0.01, batch: 64, validate: {every: 7}}
+    training: {epochs: 60, learning_rate: 0.01, batch: 64, validate: {every: 7}}
 evaluate: {k: [10]}
 ";
 
@@ -75,40 +75,50 @@ fn a_killed_training_goes_on_from_its_checkpoint() {
     place.fine(&["run", "e.yaml", "--workspace", "whole"]);
     for signal in ["-KILL", "-INT"] {
         let workspace = format!("cut{signal}");
-        let mut resumed = 0;
-        for _ in 0..4 {
-            let child = place
+        for round in 0..3 {
+            let mut child = place
                 .command(&["run", "e.yaml", "--workspace", &workspace])
-                .env("ASSAY_CHECKPOINT_SECONDS", "0.05")
+                .env("ASSAY_CHECKPOINT_SECONDS", "0.02")
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            thread::sleep(Duration::from_millis(1100));
+            // Until it has learnt something that it would have to learn again.
+            let before = epochs_logged(&place, &workspace);
+            while epochs_logged(&place, &workspace) < before + 4
+                && child.try_wait().unwrap().is_none()
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
             let pid = child.id().to_string();
             let _ = std::process::Command::new("kill").args([signal, &pid]).status();
-            let _ = child.wait_with_output();
-            let logs =
-                fs::read_dir(place.path(&workspace).join("runs")).into_iter().flatten().flatten();
-            resumed = logs
-                .filter_map(|run| {
-                    fs::read_to_string(run.path().join("logs/lightgcn--f1--seed1.log")).ok()
-                })
-                .filter(|log| log.contains("goes on after epoch"))
+            child.wait().unwrap();
+            let goes_on = logs(&place, &workspace)
+                .iter()
+                .filter(|l| l.contains("goes on after epoch"))
                 .count();
+            assert_eq!(
+                goes_on, round,
+                "{signal}: each run but the first goes on from a checkpoint"
+            );
         }
         let last = place.assay(&["run", "e.yaml", "--workspace", &workspace]);
         assert_eq!(last.code, 0, "{}", last.err);
-        assert!(resumed > 0, "no run went on from a checkpoint");
         assert_eq!(place.artefacts("whole"), place.artefacts(&workspace), "{signal}");
-        assert!(
-            !place
-                .path(&workspace)
-                .join("scratch")
-                .read_dir()
-                .is_ok_and(|mut d| d.next().is_some())
-        );
+        let scratch = place.path(&workspace).join("scratch");
+        assert!(!scratch.read_dir().is_ok_and(|mut dir| dir.next().is_some()));
     }
+}
+
+/// The training's log of every run in a workspace.
+fn logs(place: &Place, workspace: &str) -> Vec<String> {
+    let runs = fs::read_dir(place.path(workspace).join("runs")).into_iter().flatten().flatten();
+    runs.filter_map(|run| fs::read_to_string(run.path().join("logs/lightgcn--f1--seed1.log")).ok())
+        .collect()
+}
+
+fn epochs_logged(place: &Place, workspace: &str) -> usize {
+    logs(place, workspace).iter().map(|log| log.matches(": epoch ").count()).sum()
 }
 
 #[test]
