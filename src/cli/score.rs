@@ -414,23 +414,10 @@ fn result_rows(
     };
     let row = |mean: &crate::eval::Summary| {
         let (low, high) = interval(mean).unzip();
-        ResultRow {
-            experiment: "score".into(),
-            system: file.system.clone(),
-            fold: split.fold.clone(),
-            seed: String::new(),
-            protocol: mean.protocol.to_string(),
-            convention: mean.convention.to_string(),
-            slice: mean.slice.to_string(),
-            metric: mean.metric.to_string(),
-            k: mean.k,
-            value: mean.value,
-            sd: None,
-            n_users: mean.n_users,
-            fingerprint: split.fingerprint(mean.protocol, mean.convention, mean.k).short(),
-            low,
-            high,
-        }
+        let fingerprint = split.fingerprint(mean.protocol, mean.convention, mean.k).short();
+        let place = (split.fold.as_str(), String::new());
+        let row = ResultRow::of_mean("score", &file.system, place, mean, fingerprint);
+        ResultRow { low, high, ..row }
     };
     file.scores.summary.iter().map(row).collect()
 }

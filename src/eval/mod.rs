@@ -22,7 +22,7 @@ pub use protocol::Protocol;
 pub use score::{Labels, Source, score};
 pub use scores::{EvalError, Scores, Summary};
 pub use slice::Slice;
-pub use spec::ScoreSpec;
+pub use spec::{LAST_CUTOFF, ScoreSpec};
 
 /// Implements Display, FromStr (with the nearest name in its error), serde and JSON Schema for an
 /// enum of names.

@@ -63,6 +63,9 @@ impl Default for ScoreSpec {
     }
 }
 
+/// The largest cutoff: no catalogue is longer, and sums are held for every rank up to it.
+pub const LAST_CUTOFF: usize = 1_000_000;
+
 impl ScoreSpec {
     /// Refuses empty and contradictory settings.
     pub fn validate(&self) -> Result<(), String> {
@@ -79,6 +82,9 @@ impl ScoreSpec {
         }
         if self.k.contains(&0) {
             return Err("`evaluate.k` holds 0; a cutoff is 1 or more".into());
+        }
+        if let Some(k) = self.k.iter().find(|k| **k > LAST_CUTOFF) {
+            return Err(format!("`evaluate.k` holds {k}; the largest cutoff is {LAST_CUTOFF}"));
         }
         let idle = self
             .conventions

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{FitContext, Fitted, ModelError, TrainingData};
 use crate::{
     data::{DataDirs, DataError, UserIx},
-    rankings::{Columns, Order, Rankings, ReadOptions, Seen, read},
+    rankings::{Columns, Order, Rankings, ReadOptions, Seen, open},
     table,
 };
 
@@ -40,7 +40,10 @@ pub struct ExternalParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a file (`runs/{fold}.csv`), or one for each fold (`{u1: FILE}`)"
+)]
 enum RankingFiles {
     Pattern(String),
     ByFold(BTreeMap<String, String>),
@@ -107,7 +110,7 @@ impl ExternalParams {
         let options =
             ReadOptions { columns: self.columns.clone(), order: self.order, seen: self.seen };
         let (rankings, findings) =
-            read(&path, &options, context.users, context.items, &data.ratings)?;
+            open(&path)?.read(&options, context.users, context.items, &data.ratings)?;
         for warning in findings.warnings() {
             (context.log)(&format!("warning: {}: {warning}", path.display()));
         }

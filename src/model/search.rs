@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{FitContext, Fitted, ModelError, ModelSpec, Recommender, TrainingData, validation};
 use crate::{
     data::{Interaction, Interactions, UserIx},
-    eval::Metric,
+    eval::{LAST_CUTOFF, Metric},
 };
 
 /// How settings are searched: the `search:` of a system.
@@ -53,7 +53,10 @@ fn tenth() -> f64 {
 
 /// The values of one field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a list of values, {log: [low, high]} or {uniform: [low, high]}"
+)]
 pub enum Over {
     /// One of these.
     Choice(#[schemars(with = "Vec<serde_json::Value>")] Vec<serde_yaml::Value>),
@@ -70,6 +73,9 @@ pub enum Range {
     Log([f64; 2]),
 }
 
+/// More than this is a mistake.
+const MOST_TRIALS: usize = 10_000;
+
 /// Settings of one trial: field and value.
 pub type Levels = Vec<(String, serde_yaml::Value)>;
 
@@ -79,8 +85,16 @@ impl SearchSpec {
         if self.over.is_empty() {
             return Err("`search.over` is empty".into());
         }
-        if self.trials == Some(0) || self.k == 0 {
-            return Err("`search.trials` and `search.k` must be 1 or more".into());
+        if !(1..=LAST_CUTOFF).contains(&self.k) {
+            return Err(format!("`search.k` must be 1 to {LAST_CUTOFF}"));
+        }
+        let in_grid = self.over.values().map(|over| match over {
+            Over::Choice(values) => values.len(),
+            Over::Range(_) => 1,
+        });
+        let trials = self.trials.unwrap_or_else(|| in_grid.fold(1, usize::saturating_mul));
+        if trials > MOST_TRIALS || self.trials == Some(0) {
+            return Err(format!("the search has {trials} trials; expected 1 to {MOST_TRIALS}"));
         }
         if !(self.validation > 0.0 && self.validation < 1.0) {
             return Err("`search.validation` must be over 0 and under 1".into());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A column by name, or by place (starting at 1) where the table has no such name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a column's name or its place, starting at 1")]
 pub enum ColumnRef {
     Place(usize),
     Name(String),

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Columns,
     columns::Role,
-    file::{Opened, each, open},
+    open::{Opened, each, open},
 };
 use crate::{
     data::{DataError, Ids, Interaction, Interactions, ItemIx, UserIx},

@@ -3,14 +3,16 @@
 
 mod columns;
 pub mod export;
-mod file;
 mod findings;
 mod judgements;
+mod lists;
+mod open;
 
 pub use columns::{ColumnRef, Columns};
-pub use file::{Opened, Order, ReadOptions, Seen, open, read};
 pub use findings::Findings;
 pub use judgements::{JudgementFiles, Judgements};
+pub use lists::{Order, ReadOptions, Seen};
+pub use open::{Opened, open};
 
 /// Stands in lists for an item that is not in the catalogue. It takes a place, and is never a hit.
 pub const UNKNOWN: u32 = u32::MAX;

@@ -148,23 +148,9 @@ fn row(
     mean: crate::eval::Summary,
 ) -> ResultRow {
     let pair = (mean.protocol, mean.convention);
-    ResultRow {
-        experiment: experiment.name.clone(),
-        system: trial.name.clone(),
-        fold: trial.fold.clone(),
-        seed: trial.seed.to_string(),
-        protocol: mean.protocol.to_string(),
-        convention: mean.convention.to_string(),
-        slice: mean.slice.to_string(),
-        metric: mean.metric.to_string(),
-        k: mean.k,
-        value: mean.value,
-        sd: None,
-        n_users: mean.n_users,
-        fingerprint: plan.fingerprint(experiment, trial.setting, pair, mean.k).short(),
-        low: None,
-        high: None,
-    }
+    let fingerprint = plan.fingerprint(experiment, trial.setting, pair, mean.k).short();
+    let place = (trial.fold.as_str(), trial.seed.to_string());
+    ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint)
 }
 
 /// Recall is a mean over the users with a relevant item under every convention.

@@ -1,6 +1,6 @@
 //! Figures as SVG.
 
-use plotters::prelude::*;
+use plotters::{coord::types::RangedCoordf64, prelude::*};
 
 use super::{ResultRow, table::distinct};
 
@@ -80,6 +80,23 @@ fn draw_curves(
         .x_label_area_size(44)
         .y_label_area_size(58)
         .build_cartesian_2d(x_range, y_range)?;
+    mesh(&mut chart, x, y)?;
+    for (at, (name, points)) in series.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
+        let place = 24 + 22 * at as i32;
+        legend.draw(&PathElement::new(vec![(4, place), (26, place)], colour.stroke_width(2)))?;
+        let name: String = name.chars().take(24).collect();
+        legend.draw(&Text::new(name, (34, place - 8), ("sans-serif", 14).into_font()))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+type Plane = Cartesian2d<RangedCoordf64, RangedCoordf64>;
+
+/// Grid, labels and names of the axes, alike in every figure.
+fn mesh(chart: &mut ChartContext<'_, SVGBackend<'_>, Plane>, x: &str, y: &str) -> Drawn {
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -91,15 +108,6 @@ fn draw_curves(
         .axis_desc_style(("sans-serif", 15))
         .label_style(("sans-serif", 13))
         .draw()?;
-    for (at, (name, points)) in series.iter().enumerate() {
-        let colour = COLOURS[at % COLOURS.len()];
-        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        let place = 24 + 22 * at as i32;
-        legend.draw(&PathElement::new(vec![(4, place), (26, place)], colour.stroke_width(2)))?;
-        let name: String = name.chars().take(24).collect();
-        legend.draw(&Text::new(name, (34, place - 8), ("sans-serif", 14).into_font()))?;
-    }
-    root.present()?;
     Ok(())
 }
 
@@ -121,17 +129,7 @@ fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str)
         .x_label_area_size(44)
         .y_label_area_size(58)
         .build_cartesian_2d(0.0..last_k * 1.04, 0.0..top * 1.08)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(RGBColor(225, 225, 225))
-        .x_desc("cutoff k")
-        .y_desc(metric)
-        .x_label_formatter(&|k| format!("{k:.0}"))
-        .y_label_formatter(&|value| format!("{value:.2}"))
-        .axis_desc_style(("sans-serif", 15))
-        .label_style(("sans-serif", 13))
-        .draw()?;
+    mesh(&mut chart, "cutoff k", metric)?;
     for (at, system) in systems.iter().enumerate() {
         let colour = COLOURS[at % COLOURS.len()];
         let mut points: Vec<(f64, f64, f64)> = rows

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::eval::Summary;
+
 /// One value of one metric. `fold` is a fold's name or `mean`; `n_users` is how many users
 /// the value is a mean over (for `mean` rows: the sum over folds).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,4 +28,33 @@ pub struct ResultRow {
     /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
     pub low: Option<f64>,
     pub high: Option<f64>,
+}
+
+impl ResultRow {
+    /// The row of a mean over the users of one fold.
+    pub fn of_mean(
+        experiment: &str,
+        system: &str,
+        (fold, seed): (&str, String),
+        mean: &Summary,
+        fingerprint: String,
+    ) -> Self {
+        Self {
+            experiment: experiment.to_owned(),
+            system: system.to_owned(),
+            fold: fold.to_owned(),
+            seed,
+            protocol: mean.protocol.to_string(),
+            convention: mean.convention.to_string(),
+            slice: mean.slice.to_string(),
+            metric: mean.metric.to_string(),
+            k: mean.k,
+            value: mean.value,
+            sd: None,
+            n_users: mean.n_users,
+            fingerprint,
+            low: None,
+            high: None,
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Tables of systems against metrics, for terminals, Markdown, LaTeX and CSV.
 
-use comfy_table::{CellAlignment, ContentArrangement, TableComponent, presets};
+mod write;
+
+use comfy_table::{ContentArrangement, TableComponent, presets};
 
 use super::ResultRow;
 use crate::stats::{Bootstrap, LEVEL};
@@ -236,111 +238,6 @@ impl Table {
         };
         format!("{value:.4}{spread}{n}")
     }
-
-    fn terminal(&self) -> String {
-        let mut table = plain_table();
-        table.set_header(self.header());
-        for row in &self.rows {
-            let texts = row.cells.iter().map(|cell| {
-                let mark = if cell.best { "*" } else { " " };
-                format!("{}{mark}", self.text(cell, "±"))
-            });
-            table.add_row(self.row_head(row).into_iter().chain(texts));
-        }
-        for at in self.leads.len() + 1..self.header().len() {
-            if let Some(column) = table.column_mut(at) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        format!("{}\n{table}\n{}\n", self.title, self.notes.join("\n"))
-    }
-
-    fn markdown(&self) -> String {
-        let header = self.header();
-        let left = self.leads.len() + 1;
-        let mut text = format!("**{}**\n\n| {} |\n", self.title, header.join(" | "));
-        text.push_str(&"| --- ".repeat(left));
-        text.push_str(&format!("|{}\n", " ---: |".repeat(header.len() - left)));
-        for row in &self.rows {
-            for head in self.row_head(row) {
-                text.push_str(&format!("| {} ", head.replace('|', "\\|")));
-            }
-            text.push('|');
-            for cell in &row.cells {
-                let value = self.text(cell, "±");
-                text.push_str(&if cell.best {
-                    format!(" **{value}** |")
-                } else {
-                    format!(" {value} |")
-                });
-            }
-            text.push('\n');
-        }
-        format!("{text}\n{}\n", self.notes.join("\n"))
-    }
-
-    fn latex(&self) -> String {
-        let header = self.header();
-        let left = self.leads.len() + 1;
-        let mut text = format!(
-            "% needs \\usepackage{{booktabs}}\n\\begin{{table}}\n\\centering\n\\caption{{{} {}}}\n\
-             \\begin{{tabular}}{{{}{}}}\n\\toprule\n",
-            escaped(&upper_first(&self.title)),
-            escaped(&self.notes.join(" ")),
-            "l".repeat(left),
-            "r".repeat(header.len() - left)
-        );
-        let header: Vec<String> = header.iter().map(|name| escaped(name)).collect();
-        text.push_str(&header.join(" & "));
-        text.push_str(" \\\\\n\\midrule\n");
-        let mut above: Option<&Row> = None;
-        for row in &self.rows {
-            if above.is_some_and(|above| above.leads != row.leads) {
-                text.push_str("\\midrule\n");
-            }
-            above = Some(row);
-            let head: Vec<String> = self.row_head(row).iter().map(|head| escaped(head)).collect();
-            text.push_str(&head.join(" & "));
-            for cell in &row.cells {
-                let value = self.text(cell, "$\\pm$").replace('–', "--");
-                let value = if cell.best { format!("\\textbf{{{value}}}") } else { value };
-                text.push_str(&format!(" & {value}"));
-            }
-            text.push_str(" \\\\\n");
-        }
-        text + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
-    }
-
-    fn csv(&self) -> String {
-        let has_intervals =
-            self.rows.iter().flat_map(|row| &row.cells).any(|c| c.interval.is_some());
-        let mut header: Vec<String> = self.leads.iter().map(|lead| (*lead).to_owned()).collect();
-        header.push("system".into());
-        for metric in &self.metrics {
-            header.extend([metric.clone(), format!("{metric}_sd"), format!("{metric}_n")]);
-            if has_intervals {
-                header.extend([format!("{metric}_low"), format!("{metric}_high")]);
-            }
-        }
-        let mut text = header.join(",");
-        for row in &self.rows {
-            text.push('\n');
-            for lead in &row.leads {
-                text.push_str(&format!("{lead},"));
-            }
-            text.push_str(&format!("\"{}\"", row.system.replace('"', "\"\"")));
-            for cell in &row.cells {
-                let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
-                let (low, high) = cell.interval.unzip();
-                let n = cell.n_users;
-                text.push_str(&format!(",{},{},{n}", number(cell.value), number(cell.sd)));
-                if has_intervals {
-                    text.push_str(&format!(",{},{}", number(low), number(high)));
-                }
-            }
-        }
-        text + "\n"
-    }
 }
 
 /// A table without lines but those under its header.
@@ -499,33 +396,6 @@ fn notes_of(selection: &Selection, chosen: &[&ResultRow], all: &[ResultRow]) -> 
 
 fn plural(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
-fn upper_first(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
-                escaped.push('\\');
-                escaped.push(letter);
-            }
-            '<' => escaped.push_str("\\textless{}"),
-            '>' => escaped.push_str("\\textgreater{}"),
-            '±' => escaped.push_str("$\\pm$"),
-            '\\' => escaped.push_str("\\textbackslash{}"),
-            '~' => escaped.push_str("\\textasciitilde{}"),
-            '^' => escaped.push_str("\\textasciicircum{}"),
-            '*' => escaped.push_str("bold:"),
-            _ => escaped.push(letter),
-        }
-    }
-    escaped
 }
 
 /// Values in the order in which they first come.

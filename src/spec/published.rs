@@ -57,6 +57,9 @@ pub struct PublishedRow {
     pub not_checkable: Option<String>,
 }
 
+/// As many decimals as a number has.
+const MOST_DIGITS: u32 = 15;
+
 const NOT_CHECKABLE: &str = "not_checkable";
 
 impl PublishedTable {
@@ -74,6 +77,10 @@ impl PublishedTable {
         })?;
         let systems = rest.take("systems");
         let about: About = from_node(&Node { at: node.at.clone(), value: Value::Mapping(rest) })?;
+        if about.digits > MOST_DIGITS {
+            return Err(Diagnostic::at(&node.at, format!("`digits` is {}", about.digits))
+                .expected(format!("the decimals that were printed, at most {MOST_DIGITS}")));
+        }
         let rows = rows.value.mapping("rows")?.entries().iter().map(PublishedRow::read);
         let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
         if let Some(systems) = systems {

@@ -187,7 +187,10 @@ fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
         "{model: bprmf, training: {epochs: 1, negatives: {exclude: liked-and-disliked}}}",
         "{model: bprmf, training: {epochs: 3, learning_rate: 1e30}}",
         "{model: als, search: {over: {factors: {log: [1, 2]}}}}",
+        "{model: lightgcn, layers: 100000000}",
         "{model: als, search: {over: {factorz: [8, 16]}}}",
+        "{model: als, search: {trials: 100000000000, over: {factors: [8]}}}",
+        "{model: als, search: {over: {factors: 8}}}",
         "{model: als, search: {over: {factors: [8, -1]}}}",
     ] {
         place.write("e.yaml", with(system));

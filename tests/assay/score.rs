@@ -175,6 +175,7 @@ fn files_that_cannot_be_understood_are_one_clear_error() {
         ("a user missing", "r.csv", b"user,item,rank\n1,b,1\n,c,2\n"),
         ("too many fields", "r.csv", b"user,item,rank\n1,b,1\n1,c,2,9\n"),
         ("header only", "r.csv", b"user,item,rank\n"),
+        ("cut off", "r.csv", b"user,item,rank\n1,b,1\n1,c"),
         ("cut Parquet", "r.parquet", b"PAR1 and no more"),
         ("gone", "other.csv", b""),
     ] {
@@ -210,6 +211,7 @@ fn wrong_options_say_what_is_right() {
         &["--test", "test.csv", "--columns", "user=nobody", "r.csv"],
         &["--test", "test.csv", "--columns", "who=user", "r.csv"],
         &["--test", "test.csv", "--order", "score", "r.csv"],
+        &["--test", "test.csv", "-k", "1000000000000", "r.csv"],
         &["--test", "test.csv", "--compare", "r.csv"],
         &["--test", "test.csv", "r.csv", "sub/r.csv"],
     ] {
@@ -394,6 +396,8 @@ published:
         ("{Theirs: theirs}", "{Thiers: theirs}"),
         ("ndcg: NDCG", "ndgc: 0.1"),
         ("digits: 2", "digitz: 2"),
+        ("digits: 2", "digits: 70000"),
+        ("{f1: lists/ease--f1--seed1.tsv}", "7"),
     ] {
         place.write("e.yaml", experiment.replace(from, to).replace("NDCG", "0.1"));
         let ended = place.assay(&["run", "e.yaml"]);

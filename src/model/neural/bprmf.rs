@@ -6,7 +6,6 @@ use tch::Tensor;
 
 use super::{
     Objective, Plan, Training,
-    loss::Weights,
     network::{Dropout, Network, Param},
     settings::{not_negative, positive, width},
     start,
@@ -49,12 +48,7 @@ impl BprMfParams {
         let nodes = start::normal(context.seed, 0, &[n_nodes, self.dim], self.init);
         Ok(Plan {
             network: Box::new(move |place| Box::new(BprMf::new(place(nodes)))),
-            objective: Objective {
-                weights: Weights { bpr: 1.0, cosine: 0.0 },
-                regularization: self.regularization,
-                dropout: 0.0,
-                batch: 2048,
-            },
+            objective: Objective::of_bpr(self.regularization, 0.0),
         })
     }
 }

@@ -7,10 +7,9 @@ use tch::Tensor;
 use super::{
     Objective, Plan, Training,
     graph::Graph,
-    loss::Weights,
     network::{Dropout, Network, Param},
     propagate::propagate_tensor,
-    settings::{not_negative, positive, width},
+    settings::{layers, not_negative, positive, width},
     start,
 };
 use crate::model::{FitContext, ModelError, TrainingData};
@@ -40,6 +39,7 @@ impl Default for LightGcnParams {
 impl LightGcnParams {
     pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
         width("dim", self.dim)?;
+        layers(self.layers)?;
         positive("init", self.init)?;
         not_negative("regularization", self.regularization)?;
         self.training.validate()
@@ -55,12 +55,7 @@ impl LightGcnParams {
         let layers = self.layers;
         Ok(Plan {
             network: Box::new(move |place| Box::new(LightGcn::new(graph, layers, place(nodes)))),
-            objective: Objective {
-                weights: Weights { bpr: 1.0, cosine: 0.0 },
-                regularization: self.regularization,
-                dropout: 0.0,
-                batch: 2048,
-            },
+            objective: Objective::of_bpr(self.regularization, 0.0),
         })
     }
 }

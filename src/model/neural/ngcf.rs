@@ -7,10 +7,9 @@ use tch::{Kind, Tensor};
 use super::{
     Objective, Plan, Training,
     graph::Graph,
-    loss::Weights,
     network::{Dropout, Network, Param, Regularised, drop_units, leaf},
     propagate::propagate_tensor,
-    settings::{not_negative, share, width},
+    settings::{layers, not_negative, share, width},
     start,
 };
 use crate::model::{FitContext, ModelError, TrainingData};
@@ -47,6 +46,7 @@ impl Default for NgcfParams {
 impl NgcfParams {
     pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
         width("dim", self.dim)?;
+        layers(self.layers)?;
         not_negative("regularization", self.regularization)?;
         share("dropout", self.dropout)?;
         self.training.validate()
@@ -71,12 +71,7 @@ impl NgcfParams {
                 let weights = weights.into_iter().map(place).collect();
                 Box::new(Ngcf::new(graph, place(nodes), weights))
             }),
-            objective: Objective {
-                weights: Weights { bpr: 1.0, cosine: 0.0 },
-                regularization: self.regularization,
-                dropout: self.dropout,
-                batch: 2048,
-            },
+            objective: Objective::of_bpr(self.regularization, self.dropout),
         })
     }
 }

@@ -8,7 +8,7 @@ use super::{
     optimizer::Optimizer,
     sampler::{Draw, Negatives},
 };
-use crate::eval::Metric;
+use crate::eval::{LAST_CUTOFF, Metric};
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +102,20 @@ impl Default for Training {
     }
 }
 
+/// More draws a negative would look at a whole catalogue.
+const MOST_CANDIDATES: usize = 10_000;
+
+/// More propagations make all embeddings alike.
+const MOST_LAYERS: usize = 32;
+
+/// Refuses more layers than make sense.
+pub fn layers(value: usize) -> Result<(), Wrong> {
+    match value <= MOST_LAYERS {
+        true => Ok(()),
+        false => Err(("layers", format!("is {value}; expected at most {MOST_LAYERS}"))),
+    }
+}
+
 type Wrong = (&'static str, String);
 
 /// Refuses a number that is not over 0.
@@ -159,11 +173,17 @@ impl Training {
             _ => {}
         }
         let Negatives { draw, candidates, exponent, .. } = self.negatives;
-        if draw == Draw::Hard && candidates == 0 || exponent < 0.0 {
-            return wrong("`negatives`: candidates must be 1 or more, exponent 0 or more".into());
+        let few = (1..=MOST_CANDIDATES).contains(&candidates);
+        if draw == Draw::Hard && !few || !(exponent >= 0.0 && exponent.is_finite()) {
+            return wrong(format!(
+                "`negatives`: candidates must be 1 to {MOST_CANDIDATES}, exponent 0 or more"
+            ));
         }
         if let Some(Validate { every, metric, k }) = self.validate
-            && (every == 0 || k == 0 || metric.is_of_all_lists() || metric == Metric::Novelty)
+            && (every == 0
+                || !(1..=LAST_CUTOFF).contains(&k)
+                || metric.is_of_all_lists()
+                || metric == Metric::Novelty)
         {
             return wrong("`validate` needs every ≥ 1, k ≥ 1 and a metric of relevance".into());
         }

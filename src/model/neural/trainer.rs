@@ -37,6 +37,14 @@ pub struct Objective {
     pub batch: usize,
 }
 
+impl Objective {
+    /// BPR alone, in batches of 2048.
+    pub fn of_bpr(regularization: f64, dropout: f64) -> Self {
+        let weights = Weights { bpr: 1.0, cosine: 0.0 };
+        Self { weights, regularization, dropout, batch: 2048 }
+    }
+}
+
 /// One epoch, without seconds: the same run gives the same history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
