@@ -1,7 +1,7 @@
 # The whole developer interface. Each target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check lint libtorch tools clean
+.PHONY: help run test bench check lint libtorch encoder tools clean
 
 # Real data, where it lies beside the checkout.
 ifndef ASSAY_DATA
@@ -17,7 +17,7 @@ run: libtorch ## Build, and run the quickstart experiment on the sample data
 	cargo build --release --locked
 	./target/release/assay run experiments/quickstart.yaml
 
-test: libtorch ## Run all tests; those on real data where ASSAY_DATA holds it
+test: libtorch encoder ## Run all tests; those on real data where ASSAY_DATA holds it
 	cargo test --release --locked
 
 bench: libtorch ## Measure speed beside the peers, in one session
@@ -35,6 +35,11 @@ lint: libtorch ## Check format, features and run clippy
 
 libtorch: tools ## Provide PyTorch's C++ libraries in .libtorch
 	@python3 tools/libtorch.py
+
+encoder: libtorch ## Fetch the weights of the text encoder into datasets/
+	cargo build --release --locked
+	@ASSAY_DATA=datasets ./target/release/assay data verify all-minilm-l6-v2 >/dev/null 2>&1 \
+		|| ASSAY_DATA=datasets ./target/release/assay data fetch all-minilm-l6-v2
 
 tools:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }

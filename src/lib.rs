@@ -3,6 +3,8 @@
 //! - [`spec`]: YAML → Experiment, with errors that point at a line
 //! - [`data`]: interactions and catalogue, readers, splits, manifests
 //! - [`rankings`]: files of rankings, in and out
+//! - [`llm`]: language models: asked, answers kept, never paid for twice
+//! - [`text`]: profiles of items and users, their embeddings
 //! - [`model`]: the Recommender trait and the models
 //! - [`eval`]: protocols, metrics, conventions, slices
 //! - [`hash`], [`interrupt`], [`table`]: what the others share
@@ -13,6 +15,7 @@ pub mod eval;
 pub mod exit;
 pub mod hash;
 pub mod interrupt;
+pub mod llm;
 pub mod model;
 pub mod plan;
 pub mod progress;
@@ -23,3 +26,4 @@ pub mod spec;
 pub mod stats;
 pub mod store;
 pub mod table;
+pub mod text;

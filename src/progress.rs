@@ -96,9 +96,11 @@ fn line(event: &Event) -> Option<(bool, String)> {
         Event::StepFailed { kind, step, cause, .. } => {
             (true, format!("failed: {kind} {step}: {cause}"))
         }
-        Event::StepStarted { .. } | Event::Progress { .. } | Event::RunFinished { .. } => {
-            return None;
-        }
+        Event::Warning { text } => (true, format!("warning: {text}")),
+        Event::StepStarted { .. }
+        | Event::Progress { .. }
+        | Event::Spent { .. }
+        | Event::RunFinished { .. } => return None,
     })
 }
 
@@ -122,7 +124,7 @@ impl Reporter for Bars {
             Event::RunStarted { experiment, to_do, .. } => {
                 let bar = self.all.add(ProgressBar::new(*to_do as u64));
                 if let Ok(style) = ProgressStyle::with_template(
-                    "{prefix} {bar:32} {pos}/{len} steps, {elapsed} (ETA {eta})",
+                    "{prefix} {bar:32} {pos}/{len} steps, {elapsed} (ETA {eta}){msg}",
                 ) {
                     bar.set_style(style);
                 }
@@ -168,7 +170,14 @@ impl Reporter for Bars {
                     bar.finish_and_clear();
                 }
             }
-            Event::StepDamaged { .. } | Event::StepElsewhere { .. } => {}
+            Event::Spent { spent } => {
+                if spent.found + spent.asked > 0
+                    && let Some(bar) = &state.overall
+                {
+                    bar.set_message(format!(" · {spent}"));
+                }
+            }
+            Event::StepDamaged { .. } | Event::StepElsewhere { .. } | Event::Warning { .. } => {}
         }
         let news = state.told.is_news(event);
         drop(state);

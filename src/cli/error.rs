@@ -1,8 +1,8 @@
 //! Every error a command can end with, and its exit code.
 
 use crate::{
-    data::DataError, eval::EvalError, exit::Exit, report::ReportError, spec::Diagnostic,
-    store::StoreError,
+    data::DataError, eval::EvalError, exit::Exit, llm::LlmError, report::ReportError,
+    spec::Diagnostic, store::StoreError,
 };
 
 /// Why a command failed.
@@ -18,6 +18,8 @@ pub enum CliError {
     Report(#[from] ReportError),
     #[error(transparent)]
     Eval(#[from] EvalError),
+    #[error(transparent)]
+    Llm(#[from] LlmError),
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
     #[error("cannot write JSON: {0}")]

@@ -1,5 +1,6 @@
 //! The command line: one file a verb. A verb parses, calls the library and prints.
 
+mod cache;
 mod compare;
 mod completions;
 mod data;
@@ -38,7 +39,7 @@ use crate::{data::DataDirs, exit::Exit, plan::Plan, spec::Experiment, store::Wor
   assay data list                            data sets and whether they are here
 
 Exit codes: 0 all went well; 1 a gate or check failed; 2 wrong usage, experiment file or data;
-3 results are missing; 4 some trials failed; 75 interrupted, run again to go on; 70 a bug of ours.")]
+3 results are missing; 4 some trials failed; 5 a recorded answer is missing or a budget is spent; 75 interrupted, run again to go on; 70 a bug of ours.")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -58,6 +59,7 @@ enum Verb {
     Ls(ls::Ls),
     Show(show::Show),
     Data(data::Data),
+    Cache(cache::Cache),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -92,6 +94,7 @@ pub fn main() -> Exit {
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),
         Verb::Data(args) => args.run(),
+        Verb::Cache(args) => args.run(),
         Verb::Schema(args) => args.run(),
         Verb::Completions(args) => args.run(),
     };

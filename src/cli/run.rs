@@ -6,9 +6,12 @@ use super::{CliError, WorkspaceArg, planned, print, published::reproductions, ta
 use crate::{
     exit::Exit,
     interrupt::Interrupt,
+    llm::{AnswersSpec, Mode},
+    plan::StepKind,
     progress::reporter,
     report::{Reproduction, collect, render},
     run::{Options, run},
+    spec::Experiment,
     store::Workspace,
 };
 
@@ -20,6 +23,8 @@ use crate::{
 #[command(after_help = "Examples:
   assay run experiments/quickstart.yaml
   ASSAY_DATA=~/data assay run experiments/ml-100k-baselines.yaml --threads 8
+  assay run experiment.yaml --until profiles --budget-money 5
+  assay run experiment.yaml --answers replay
   assay run experiment.yaml --json | jq 'select(.event == \"step-finished\")'")]
 pub struct Run {
     /// The experiment file
@@ -32,6 +37,18 @@ pub struct Run {
     /// Memory that fitting may take, in GiB (default: four fifths of what the machine has)
     #[arg(long, value_name = "GIB")]
     memory: Option<f64>,
+    /// Where answers of language models are taken from (default: what the experiment says, or record)
+    #[arg(long, value_name = "MODE", value_enum)]
+    answers: Option<Mode>,
+    /// Most money to spend on language models in this run, in the currency of the judges' prices
+    #[arg(long, value_name = "MONEY")]
+    budget_money: Option<f64>,
+    /// Most tokens to spend on language models in this run
+    #[arg(long, value_name = "N")]
+    budget_tokens: Option<u64>,
+    /// Do steps up to this kind only, e.g. write profiles and train nothing yet
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = StepKind::Score)]
+    until: StepKind,
     /// Where the report goes (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -49,6 +66,8 @@ impl Run {
         let workspace = Workspace::create(&self.workspace.workspace)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options {
+            answers: self.answers(&experiment)?,
+            until: self.until,
             threads: self.threads.map_or(cores, usize::from),
             memory_bytes: match self.memory {
                 Some(gib) if gib > 0.0 && gib.is_finite() => (gib * f64::from(1 << 30)) as u64,
@@ -95,6 +114,11 @@ impl Run {
                 print(&format!("\nreport: {}\n", rendered.index.display()))?;
             }
         }
+        if let Some(spent) = outcome.record.spent
+            && !self.json
+        {
+            eprintln!("language models: {spent}");
+        }
         if failures.is_empty() {
             return Ok(Exit::Pass);
         }
@@ -117,7 +141,23 @@ impl Run {
             eprintln!("  {}{more}\n    {}", shown.join(", "), cause.replace('\n', "\n    "));
         }
         eprintln!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
-        Ok(Exit::TrialsFailed)
+        Ok(if outcome.unanswered { Exit::ReplayMiss } else { Exit::TrialsFailed })
+    }
+}
+
+impl Run {
+    /// What the experiment says of answers, and what the command line says otherwise.
+    fn answers(&self, experiment: &Experiment) -> Result<AnswersSpec, CliError> {
+        let first = experiment.settings.first();
+        let mut answers = first.map(|setting| setting.answers).unwrap_or_default();
+        if let Some(mode) = self.answers {
+            answers.mode = mode;
+        }
+        answers.budget.money = self.budget_money.or(answers.budget.money);
+        answers.budget.tokens = self.budget_tokens.or(answers.budget.tokens);
+        let judges = first.map(|setting| &setting.judges[..]).unwrap_or_default();
+        answers.validate(judges).map_err(CliError::Usage)?;
+        Ok(answers)
     }
 }
 

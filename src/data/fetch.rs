@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ureq::http::header::{CONTENT_LENGTH, RANGE};
+use ureq::{
+    http::header::{CONTENT_LENGTH, RANGE},
+    tls::{RootCerts, TlsConfig},
+};
 
 use super::{
     DataError, Manifest,
@@ -76,7 +79,10 @@ fn download(
         help: "check the network and run the command again: it goes on where it stopped".into(),
     };
     let have = fs::metadata(to).map_or(0, |file| file.len());
-    let mut request = ureq::get(&archive.url);
+    // The machine's own certificates: those of a company's proxy are among them.
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
+    let mut request = agent.get(&archive.url);
     if have > 0 {
         request = request.header(RANGE, format!("bytes={have}-"));
     }

@@ -24,6 +24,7 @@ use crate::spec::{
 
 /// The manifests that come with assay.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("datasets/all-minilm-l6-v2.yaml", include_str!("../../datasets/all-minilm-l6-v2.yaml")),
     ("datasets/gowalla.yaml", include_str!("../../datasets/gowalla.yaml")),
     ("datasets/ml-100k.yaml", include_str!("../../datasets/ml-100k.yaml")),
     ("datasets/ml-1m.yaml", include_str!("../../datasets/ml-1m.yaml")),

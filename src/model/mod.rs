@@ -1,6 +1,7 @@
 //! The [`Recommender`] trait, and one file for each model.
 
 pub mod als;
+mod content;
 mod dense;
 mod ease;
 pub mod external;
@@ -22,10 +23,13 @@ use crate::{
     eval::Source,
     interrupt::{Interrupt, Interrupted},
     rankings::{Findings, Rankings},
+    text::Features,
 };
 
 pub use als::AlsParams;
+pub use content::ContentParams;
 pub use external::ExternalParams;
+pub(crate) use files::{Array, Saved, save as save_arrays};
 pub use search::{Search, SearchSpec};
 pub use spec::ModelSpec;
 pub use validate::validation;
@@ -56,6 +60,8 @@ pub struct FitContext<'a> {
     pub items: &'a Ids,
     /// Where files of other people are looked for.
     pub dirs: &'a DataDirs,
+    /// Vectors of texts about users and items, where the model asks for them.
+    pub features: Option<&'a Features>,
     pub interrupt: &'a Interrupt,
     /// Called with (done, of) units of work, e.g. iterations; may be called from any thread.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
@@ -78,6 +84,7 @@ impl<'a> FitContext<'a> {
             users: &NOBODY,
             items: &NOBODY,
             dirs: &NOWHERE,
+            features: None,
             interrupt,
             progress: &|_, _| {},
             log: &|_| {},

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{
     FitContext, Fitted, ModelError, TrainingData,
     als::AlsParams,
+    content::ContentParams,
     ease::EaseParams,
     external::{self, ExternalParams},
     item_knn::ItemKnnParams,
@@ -16,6 +17,7 @@ use super::{
     random::RandomParams,
     search::Search,
 };
+use crate::text::TextSpec;
 
 /// A model and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -31,6 +33,8 @@ pub enum ModelSpec {
     Ease(EaseParams),
     /// Matrix factorisation of implicit feedback by alternating least squares.
     Als(AlsParams),
+    /// Items whose texts are like the user's.
+    Content(ContentParams),
     /// Matrix factorisation by pairwise ranking.
     Bprmf(BprMfParams),
     /// Linear propagation of vectors on the user-item graph.
@@ -54,6 +58,7 @@ impl ModelSpec {
         "item-knn",
         "ease",
         "als",
+        "content",
         "bprmf",
         "lightgcn",
         "ngcf",
@@ -72,6 +77,7 @@ impl ModelSpec {
             "item-knn" => Self::ItemKnn(ItemKnnParams::deserialize(deserializer)?),
             "ease" => Self::Ease(EaseParams::deserialize(deserializer)?),
             "als" => Self::Als(AlsParams::deserialize(deserializer)?),
+            "content" => Self::Content(ContentParams::deserialize(deserializer)?),
             "bprmf" => Self::Bprmf(BprMfParams::deserialize(deserializer)?),
             "lightgcn" => Self::Lightgcn(LightGcnParams::deserialize(deserializer)?),
             "ngcf" => Self::Ngcf(NgcfParams::deserialize(deserializer)?),
@@ -89,6 +95,7 @@ impl ModelSpec {
             Self::ItemKnn(_) => "item-knn",
             Self::Ease(_) => "ease",
             Self::Als(_) => "als",
+            Self::Content(_) => "content",
             Self::Bprmf(_) => "bprmf",
             Self::Lightgcn(_) => "lightgcn",
             Self::Ngcf(_) => "ngcf",
@@ -105,6 +112,7 @@ impl ModelSpec {
             Self::ItemKnn(params) => params.validate(),
             Self::Ease(params) => params.validate(),
             Self::Als(params) => params.validate(),
+            Self::Content(params) => params.validate(),
             Self::Bprmf(params) => params.validate(),
             Self::Lightgcn(params) => params.validate(),
             Self::Ngcf(params) => params.validate(),
@@ -150,6 +158,16 @@ impl ModelSpec {
         spec
     }
 
+    /// The texts it takes features from.
+    pub fn text(&self) -> Option<&TextSpec> {
+        match self {
+            Self::Content(params) => Some(&params.text),
+            Self::Gat(params) => params.text.as_ref(),
+            Self::Search(search) => search.candidates[0].text(),
+            _ => None,
+        }
+    }
+
     /// Whether the model looks at what users dislike.
     pub fn uses_dislikes(&self) -> bool {
         if let Self::Search(search) = self {
@@ -168,6 +186,7 @@ impl ModelSpec {
             Self::ItemKnn(params) => params.fit(data, context)?,
             Self::Ease(params) => params.fit(data, context)?,
             Self::Als(params) => params.fit(data, context)?,
+            Self::Content(params) => params.fit(context)?,
             Self::Bprmf(params) => {
                 let plan = params.plan(data, context)?;
                 neural::fit(plan, &params.training, data, context)?
@@ -202,6 +221,7 @@ impl ModelSpec {
             Self::ItemKnn(params) => params.load(dir, data, context)?,
             Self::Ease(params) => params.load(dir, data)?,
             Self::Als(params) => params.load(dir, data)?,
+            Self::Content(_) => ContentParams::load(dir, data)?,
             Self::Bprmf(_) | Self::Lightgcn(_) | Self::Ngcf(_) | Self::Gat(_) => {
                 neural::load(dir, data)?
             }
@@ -235,6 +255,7 @@ impl ModelSpec {
             }
             // A guess: how dense the similarities are is not known before.
             Self::ItemKnn(params) => params.memory_estimate(n_items),
+            Self::Content(_) => 4 * 4 * 384 * (n_users + n_items),
             Self::Ease(_) => 3 * 8 * n_items * n_items,
             Self::Als(params) => 4 * params.factors * (n_users + 2 * n_items) + 16 * n,
         };

@@ -4,6 +4,7 @@
 //! inputs. So what several trials share is done once, and what has not changed is not done again.
 
 mod stale;
+mod text;
 
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::{
 };
 
 pub use stale::why_stale;
+pub use text::TextStep;
 
 /// Raised when the code of a kind of step comes to mean something else.
 const SPLIT_REVISION: u32 = 1;
@@ -23,9 +25,11 @@ const FIT_REVISION: u32 = 1;
 const SCORE_REVISION: u32 = 2;
 
 /// What a step does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum StepKind {
     Split,
+    Profiles,
+    Embeddings,
     Fit,
     Score,
 }
@@ -35,6 +39,8 @@ impl StepKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Split => "split",
+            Self::Profiles => "profiles",
+            Self::Embeddings => "embeddings",
             Self::Fit => "fit",
             Self::Score => "score",
         }
@@ -56,6 +62,8 @@ pub struct Step {
     pub fold: String,
     /// The system and seed it belongs to; none for splits.
     pub system: Option<usize>,
+    /// Of steps about texts.
+    pub text: Option<TextStep>,
     pub seed: u64,
     /// Trials that go through it.
     pub trials: Vec<usize>,
@@ -71,6 +79,8 @@ pub struct Trial {
     pub fold: String,
     pub seed: u64,
     pub split: usize,
+    /// Steps that make its texts and their vectors.
+    pub text: Vec<usize>,
     pub fit: usize,
     pub score: usize,
 }
@@ -146,9 +156,17 @@ impl Plan {
                             setting: setting_at,
                             fold: fold.clone(),
                             system: None,
+                            text: None,
                             seed: 0,
                             trials: vec![],
                         });
+                        let text = match system.model.text() {
+                            Some(spec) => {
+                                let setting = (setting_at, setting);
+                                Some(plan.text(setting, split, spec, &name, dirs)?)
+                            }
+                            None => None,
+                        };
                         let label = match system.model.is_seeded() {
                             true => format!("{name} {fold} seed {seed}"),
                             false => format!("{name} {fold}"),
@@ -166,10 +184,18 @@ impl Plan {
                         if let Some(rankings) = rankings {
                             material["rankings"] = json!(rankings);
                         }
+                        let mut inputs = vec![split];
+                        if let Some(text) = &text {
+                            material["text"] = json!({
+                                "items": plan.steps[text.item_vectors].key,
+                                "users": plan.steps[text.user_vectors].key,
+                            });
+                            inputs.extend([text.item_vectors, text.user_vectors]);
+                        }
                         let fit = plan.step(Step {
                             kind: StepKind::Fit,
                             label: label.clone(),
-                            inputs: vec![split],
+                            inputs,
                             material,
                             system: Some(system_at),
                             seed,
@@ -188,7 +214,8 @@ impl Plan {
                             }),
                             ..plan.steps[fit].clone()
                         });
-                        for step in [split, fit, score] {
+                        let text: Vec<usize> = text.iter().flat_map(|text| text.all()).collect();
+                        for step in [split, fit, score].into_iter().chain(text.iter().copied()) {
                             let trial = plan.trials.len();
                             plan.steps[step].trials.push(trial);
                         }
@@ -199,6 +226,7 @@ impl Plan {
                             fold: fold.clone(),
                             seed,
                             split,
+                            text,
                             fit,
                             score,
                         });

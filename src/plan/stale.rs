@@ -27,6 +27,10 @@ fn compare(path: &str, before: &Value, now: &Value, changes: &mut Vec<String>) {
     changes.push(match path {
         "split" if before.is_string() => "its split is another".into(),
         "fit" => "its model is another".into(),
+        "text.items" | "text.users" | "profiles" | "items" if before.is_string() => {
+            "its texts are others".into()
+        }
+        "prompt" => "its prompt is another".into(),
         "rankings" => "the file of rankings changed".into(),
         "data" => "the data's files or how they are read changed".into(),
         "revision" => "assay's code for this step changed".into(),

@@ -39,6 +39,15 @@ pub enum Event {
         done: u64,
         of: u64,
     },
+    /// What language models were asked and cost so far.
+    Spent {
+        #[serde(flatten)]
+        spent: crate::llm::Spent,
+    },
+    /// Something somebody should know, e.g. of the journal of answers.
+    Warning {
+        text: String,
+    },
     StepFinished {
         kind: &'static str,
         step: String,

@@ -16,9 +16,11 @@ use super::{
 use crate::{
     data::DataDirs,
     interrupt::{Interrupt, Interrupted},
+    llm::{AnswersSpec, LlmError},
     plan::{Plan, Step, StepKind},
     spec::Experiment,
     store::{Machine, StepState, StoreError, Workspace, write_json},
+    text::TextError,
 };
 
 /// How often the coordinator looks at the interrupt flag and at steps of other processes.
@@ -28,6 +30,10 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Options {
     pub threads: usize,
+    /// What becomes of answers of language models.
+    pub answers: AnswersSpec,
+    /// Does steps up to this kind alone.
+    pub until: StepKind,
     pub memory_bytes: u64,
 }
 
@@ -57,8 +63,8 @@ pub fn run(
     let id = format!("{}-{}", now.as_millis(), std::process::id());
     let directory = experiment.path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let machine = machine(directory.unwrap_or(std::path::Path::new(".")));
-    let shared = Shared::new(experiment, plan, dirs, workspace, interrupt);
-    let mut states = states(plan, workspace, reporter);
+    let shared = Shared::new(experiment, plan, dirs, workspace, interrupt, options.answers);
+    let mut states = states(plan, workspace, options.until, reporter);
     let to_do = states.iter().filter(|state| **state == State::Waiting).count();
     let mut record = RunRecord {
         run: id.clone(),
@@ -79,6 +85,7 @@ pub fn run(
         steps_done: 0,
         steps_reused: plan.steps.len() - to_do,
         failures: Vec::new(),
+        spent: None,
         finished: false,
     };
     let run_file = workspace.path(&["runs", &id, "run.json"]);
@@ -107,9 +114,12 @@ pub fn run(
         to_do,
         failed: BTreeSet::new(),
         failures: Vec::new(),
+        unanswered: false,
     };
     coordinator.go();
     let (finished, failures) = (coordinator.finished, coordinator.failures);
+    let unanswered = coordinator.unanswered;
+    record.spent = shared.spent().map(|(spent, _)| spent);
 
     let interrupted = interrupt.is_raised() && states.contains(&State::Waiting);
     let (peak, cpu) = process_peak_and_cpu();
@@ -128,7 +138,7 @@ pub fn run(
         failed_trials: record.failures.len(),
         interrupted,
     });
-    Ok(Outcome { record, interrupted })
+    Ok(Outcome { record, interrupted, unanswered })
 }
 
 /// Key material of every step under a name that stays, to say later what made a step stale.
@@ -141,10 +151,15 @@ fn materials(plan: &Plan) -> serde_json::Value {
 }
 
 /// From the back: a done score needs nothing, a missing one needs its inputs, and so on.
-fn states(plan: &Plan, workspace: &Workspace, reporter: &dyn Reporter) -> Vec<State> {
+fn states(
+    plan: &Plan,
+    workspace: &Workspace,
+    until: StepKind,
+    reporter: &dyn Reporter,
+) -> Vec<State> {
     let mut states = vec![State::Idle; plan.steps.len()];
     for (at, step) in plan.steps.iter().enumerate() {
-        if step.kind == StepKind::Score {
+        if step.kind == until {
             visit(plan, workspace, reporter, at, &mut states);
         }
     }
@@ -194,6 +209,8 @@ struct Coordinator<'a> {
     to_do: usize,
     failed: BTreeSet<usize>,
     failures: Vec<Failure>,
+    /// A step ended for want of a recorded answer, or of money.
+    unanswered: bool,
 }
 
 /// A step's end, as its thread tells it.
@@ -354,7 +371,13 @@ impl Coordinator<'_> {
                 });
             }
             Err(StepError::Interrupted(Interrupted)) => self.states[end.step] = State::Waiting,
-            Err(error) => self.fail(end.step, &error),
+            Err(error) => {
+                self.unanswered |= matches!(
+                    &error,
+                    StepError::Text(TextError::Llm(LlmError::Missing(_) | LlmError::Budget(_)))
+                );
+                self.fail(end.step, &error);
+            }
         }
     }
 

@@ -7,11 +7,13 @@ mod measure;
 mod outcome;
 mod steps;
 mod task;
+mod texts;
 
 pub use event::{Event, Reporter};
 pub use executor::{Options, run};
 pub use machine::machine;
 pub use outcome::{Failure, Outcome, RunRecord};
+pub use texts::ANSWERS;
 
 /// Why a step did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,8 @@ pub enum StepError {
     Data(crate::data::DataError),
     #[error(transparent)]
     Model(crate::model::ModelError),
+    #[error(transparent)]
+    Text(crate::text::TextError),
     #[error(transparent)]
     Eval(crate::eval::EvalError),
     #[error(transparent)]
@@ -60,6 +64,16 @@ impl From<crate::eval::EvalError> for StepError {
         match error {
             crate::eval::EvalError::Interrupted(interrupted) => Self::Interrupted(interrupted),
             error => Self::Eval(error),
+        }
+    }
+}
+
+impl From<crate::text::TextError> for StepError {
+    fn from(error: crate::text::TextError) -> Self {
+        match error {
+            crate::text::TextError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            crate::text::TextError::Data(error) => error.into(),
+            error => Self::Text(error),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::Machine;
+use crate::{llm::Spent, store::Machine};
 
 /// A trial that failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Failure {
 pub struct Outcome {
     pub record: RunRecord,
     pub interrupted: bool,
+    /// A step ended for want of a recorded answer, or of money.
+    pub unanswered: bool,
 }
 
 /// The record of a run (`run.json`).
@@ -41,5 +43,8 @@ pub struct RunRecord {
     pub steps_done: usize,
     pub steps_reused: usize,
     pub failures: Vec<Failure>,
+    /// What language models were asked and cost, where any was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
     pub finished: bool,
 }

@@ -13,6 +13,7 @@ use crate::{
     eval::score_fold,
     hash::Digest,
     interrupt::Interrupt,
+    llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
     model::{FitContext, Fitted, ModelSpec},
     plan::{Plan, Step, StepKind},
     spec::{DataSpec, Experiment},
@@ -27,6 +28,9 @@ pub struct Shared<'a> {
     pub workspace: &'a Workspace,
     pub interrupt: &'a Interrupt,
     data: Mutex<HashMap<Digest, Arc<OnceLock<Arc<Dataset>>>>>,
+    /// Opened when a step first asks a language model.
+    llm: OnceLock<Result<Llm, String>>,
+    answers: AnswersSpec,
     /// Fitted models on their way to scoring, so that they need not be read back.
     fitted: Mutex<HashMap<Digest, Arc<Fitted>>>,
 }
@@ -44,9 +48,26 @@ impl<'a> Shared<'a> {
         dirs: &'a DataDirs,
         workspace: &'a Workspace,
         interrupt: &'a Interrupt,
+        answers: AnswersSpec,
     ) -> Self {
-        let (data, fitted) = (Mutex::default(), Mutex::default());
-        Self { experiment, plan, dirs, workspace, interrupt, data, fitted }
+        let (data, fitted, llm) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        Self { experiment, plan, dirs, workspace, interrupt, data, llm, answers, fitted }
+    }
+
+    /// Language models and their answers, opened at the first call.
+    pub(super) fn llm(&self) -> Result<&Llm, LlmError> {
+        let opened = self.llm.get_or_init(|| {
+            let dir = self.workspace.path(&[DIRECTORY]);
+            let llm = Llm::open(&dir, self.answers, self.interrupt);
+            llm.map_err(|error| error.to_string())
+        });
+        opened.as_ref().map_err(|error| LlmError::Store(error.clone()))
+    }
+
+    /// What was asked and spent, where anything was; and what was found wrong with the answers' files.
+    pub fn spent(&self) -> Option<(Spent, Vec<String>)> {
+        let llm = self.llm.get()?.as_ref().ok()?;
+        Some((llm.spent(), llm.answers().take_notes()))
     }
 
     /// Does one step: writes its files into `dir`, returns what is worth recording.
@@ -58,6 +79,8 @@ impl<'a> Shared<'a> {
     ) -> Result<Value, StepError> {
         match step.kind {
             StepKind::Split => self.split(step, dir, voice),
+            StepKind::Profiles => self.profiles(step, dir, voice),
+            StepKind::Embeddings => self.embeddings(step, dir, voice),
             StepKind::Fit => self.fit(step, dir, voice),
             StepKind::Score => self.score(step, dir, voice),
         }
@@ -65,6 +88,9 @@ impl<'a> Shared<'a> {
 
     /// Memory a step may take, in bytes.
     pub fn memory_estimate(&self, step: &Step) -> u64 {
+        if step.kind == StepKind::Embeddings {
+            return 1 << 30;
+        }
         let facts = step.inputs.first().and_then(|split| {
             let split = &self.plan.steps[*split];
             Some(self.workspace.record(split.kind.name(), &split.key).ok()?.facts)
@@ -100,7 +126,7 @@ impl<'a> Shared<'a> {
     }
 
     /// The data set, read once however many folds ask for it at once.
-    fn dataset(&self, step: &Step, voice: &Voice) -> Result<Arc<Dataset>, StepError> {
+    pub(super) fn dataset(&self, step: &Step, voice: &Voice) -> Result<Arc<Dataset>, StepError> {
         let key = self.plan.data[step.setting];
         let cell = match self.data.lock() {
             Ok(mut data) => data.entry(key).or_default().clone(),
@@ -137,8 +163,14 @@ impl<'a> Shared<'a> {
             }
         };
         let scratch = self.workspace.scratch(&step.key);
+        let features = self.features(step, &data.positives)?;
+        if let Some(features) = &features {
+            fact("users_without_text", json!(features.filled_users));
+            fact("items_without_text", json!(features.bare_items));
+        }
         let context = FitContext {
             fact: &fact,
+            features: features.as_ref(),
             scratch: Some(&scratch),
             ..self.context(step, &training, voice)
         };
@@ -187,7 +219,7 @@ impl<'a> Shared<'a> {
         Ok(facts)
     }
 
-    fn training(&self, step: &Step) -> Result<TrainingPart, StepError> {
+    pub(super) fn training(&self, step: &Step) -> Result<TrainingPart, StepError> {
         let split = &self.plan.steps[step.inputs[0]];
         Ok(TrainingPart::read(&self.workspace.step_dir(split.kind.name(), &split.key))?)
     }
@@ -210,6 +242,7 @@ impl<'a> Shared<'a> {
             users: &training.users,
             items: &training.items,
             dirs: self.dirs,
+            features: None,
             interrupt: self.interrupt,
             progress: voice.progress,
             log: voice.log,

@@ -56,6 +56,15 @@ impl Task<'_> {
         result
     }
 
+    /// What language models cost so far, and what was wrong with their answers' files.
+    fn tell_spent(&self) {
+        let Some((spent, notes)) = self.shared.spent() else { return };
+        for text in notes {
+            self.reporter.report(&Event::Warning { text });
+        }
+        self.reporter.report(&Event::Spent { spent });
+    }
+
     fn work(&self, log: &(dyn Fn(&str) + Sync)) -> Result<f64, StepError> {
         let started = Instant::now();
         let workspace = self.shared.workspace;
@@ -74,11 +83,13 @@ impl Task<'_> {
                 done,
                 of,
             });
+            self.tell_spent();
         };
         let voice = Voice { progress: &progress, log };
         let worked = catch_unwind(AssertUnwindSafe(|| {
             pool.install(|| self.shared.work(self.step, staging.dir(), &voice))
         }));
+        self.tell_spent();
         let facts = worked.map_err(|panic| {
             let message = panic.downcast_ref::<String>().cloned();
             let message = message.or_else(|| panic.downcast_ref::<&str>().map(|m| (*m).to_owned()));

@@ -1,6 +1,7 @@
 //! From an experiment file to a validated [`Experiment`]. After this, nobody asks whether it is valid.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,7 +20,9 @@ use super::{
 use crate::{
     data::{DataSource, Relevance, SplitSpec},
     eval::{Protocol, ScoreSpec},
+    llm::{AnswersSpec, JudgeSpec},
     model::{ModelSpec, Search, SearchSpec},
+    text::{MetadataSpec, ProfilesSpec},
 };
 
 /// One experiment file, understood.
@@ -49,6 +52,14 @@ pub struct Setting {
     pub seeds: Vec<u64>,
     pub systems: Vec<System>,
     pub evaluate: ScoreSpec,
+    /// Texts about items and users, by name.
+    pub profiles: Vec<(String, ProfilesSpec)>,
+    /// What is known of items beside the data set's catalogue.
+    pub metadata: MetadataSpec,
+    /// Language models, by name.
+    pub judges: Vec<(String, JudgeSpec)>,
+    /// What becomes of answers of language models.
+    pub answers: AnswersSpec,
 }
 
 /// Which data, and which of its ratings count as liked.
@@ -88,11 +99,31 @@ struct Keys {
     #[serde(default)]
     evaluate: ScoreSpec,
     #[serde(default)]
+    profiles: serde_json::Value,
+    #[serde(default)]
+    metadata: MetadataSpec,
+    #[serde(default)]
+    judges: BTreeMap<String, JudgeSpec>,
+    #[serde(default)]
+    answers: AnswersSpec,
+    #[serde(default)]
     published: serde_json::Value,
 }
 
-const KEYS: [&str; 8] =
-    ["experiment", "describe", "data", "split", "seeds", "systems", "evaluate", "published"];
+const KEYS: [&str; 12] = [
+    "experiment",
+    "describe",
+    "data",
+    "metadata",
+    "judges",
+    "answers",
+    "profiles",
+    "split",
+    "seeds",
+    "systems",
+    "evaluate",
+    "published",
+];
 
 impl Experiment {
     /// Reads an experiment file with everything it includes.
@@ -153,14 +184,29 @@ impl Setting {
             }
             None => ScoreSpec::default(),
         };
+        let directory = root.at.file.path.parent().unwrap_or(Path::new("")).to_owned();
+        let texts = Texts::read(mapping, &directory)?;
+        texts.check(&systems, required(mapping, "systems", root)?)?;
         Ok(Self {
             label,
+            profiles: texts.profiles,
+            metadata: texts.metadata,
+            judges: texts.judges,
+            answers: texts.answers,
             data: DataSpec::read(required(mapping, "data", root)?)?,
             split,
             seeds: seeds(mapping)?,
             systems,
             evaluate,
         })
+    }
+}
+
+impl Setting {
+    /// The judge of a name that was checked to be there.
+    pub fn judge(&self, name: &str) -> JudgeSpec {
+        let found = self.judges.iter().find(|(known, _)| known == name);
+        found.map(|(_, judge)| judge.clone()).unwrap_or_default()
     }
 }
 
@@ -277,6 +323,10 @@ fn searched(
         labels.push(label.join(", "));
         candidates.push(candidate);
     }
+    if candidates.iter().any(|candidate| candidate.text() != candidates[0].text()) {
+        return Err(Diagnostic::at(&search.value.at, "a search cannot try several texts")
+            .help("make them systems of their own: `text: {profiles: {sweep: [a, b]}}`"));
+    }
     Ok(ModelSpec::Search(Box::new(Search { spec, labels, candidates })))
 }
 
@@ -303,6 +353,90 @@ fn required<'a>(mapping: &'a Mapping, key: &str, node: &Node) -> Result<&'a Entr
         Diagnostic::at(&node.at, format!("the key `{key}` is missing"))
             .help("`assay schema` prints what an experiment file holds")
     })
+}
+
+/// What an experiment says of texts and language models.
+struct Texts {
+    profiles: Vec<(String, ProfilesSpec)>,
+    metadata: MetadataSpec,
+    judges: Vec<(String, JudgeSpec)>,
+    answers: AnswersSpec,
+}
+
+impl Texts {
+    fn read(mapping: &Mapping, directory: &Path) -> Result<Self, Diagnostic> {
+        let entries = |key: &str| -> Result<Vec<Entry>, Diagnostic> {
+            match mapping.get(key) {
+                Some(entry) => Ok(entry.value.mapping(key)?.entries().to_vec()),
+                None => Ok(Vec::new()),
+            }
+        };
+        let mut judges = Vec::new();
+        for entry in entries("judges")? {
+            let judge: JudgeSpec = from_node(&entry.value)?;
+            judge.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
+            judges.push((entry.key, judge));
+        }
+        let mut answers = AnswersSpec::default();
+        if let Some(entry) = mapping.get("answers") {
+            answers = from_node(&entry.value)?;
+            answers
+                .validate(&judges)
+                .map_err(|message| Diagnostic::at(&entry.value.at, message))?;
+        }
+        let mut profiles = Vec::new();
+        for entry in entries("profiles")? {
+            let spec = ProfilesSpec::read(&entry.value, directory)?;
+            for judge in spec.judges() {
+                if !judges.iter().any(|(name, _)| name == judge) {
+                    return Err(Diagnostic::at(
+                        &entry.value.at,
+                        format!("unknown judge `{judge}`"),
+                    )
+                    .expected("one of the experiment's `judges`")
+                    .suggest(judge, judges.iter().map(|(name, _)| &name[..])));
+                }
+            }
+            profiles.push((entry.key, spec));
+        }
+        let mut metadata = MetadataSpec::default();
+        if let Some(entry) = mapping.get("metadata") {
+            metadata = from_node(&entry.value)?;
+            metadata.directory = directory.to_owned();
+        }
+        Ok(Self { profiles, metadata, judges, answers })
+    }
+
+    /// Every system that wants texts must find them.
+    fn check(&self, systems: &[System], entry: &Entry) -> Result<(), Diagnostic> {
+        for system in systems {
+            let Some(text) = system.model.text() else { continue };
+            let known = || self.profiles.iter().map(|(name, _)| &name[..]);
+            if known().any(|name| name == text.profiles) {
+                continue;
+            }
+            let at = entry
+                .value
+                .mapping("systems")?
+                .entries()
+                .iter()
+                .find(|of| system.name.starts_with(&of.key))
+                .map_or(&entry.value.at, |of| &of.value.at);
+            let error = Diagnostic::at(
+                at,
+                format!("the system `{}` wants the profiles `{}`", system.name, text.profiles),
+            );
+            return Err(match self.profiles.is_empty() {
+                true => {
+                    error.expected("`profiles:` in the experiment, e.g. `{mine: {from: template}}`")
+                }
+                false => error
+                    .expected(format!("one of {}", known().collect::<Vec<_>>().join(", ")))
+                    .suggest(&text.profiles, known()),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// The name is a directory name too.

@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod conventions;
+mod endpoint;
 mod formats;
+mod llm;
 mod networks;
 mod quickstart;
 mod real_data;

@@ -37,6 +37,9 @@ pub enum ReaderSpec {
     Table(Box<table::Table>),
     /// One line a user: `user item item …`.
     UserItems(user_items::UserItems),
+    /// Not interactions: the weights and the tokenizer of a text encoder.
+    #[schemars(skip)]
+    Encoder,
 }
 
 impl ReaderSpec {
@@ -57,6 +60,10 @@ impl ReaderSpec {
             "recbole" => Self::Recbole(from_node(settings)?),
             "table" => Self::Table(from_node(settings)?),
             "user-items" => Self::UserItems(from_node(settings)?),
+            "encoder" => {
+                let _: NoSettings = from_node(settings)?;
+                Self::Encoder
+            }
             _ => {
                 return Err(Diagnostic::at(at, format!("unknown reader `{name}`"))
                     .expected(format!("one of {}", Self::NAMES.join(", ")))
@@ -73,6 +80,7 @@ impl ReaderSpec {
             Self::Recbole(spec) => spec.files(),
             Self::Table(spec) => spec.files(),
             Self::UserItems(spec) => spec.files(),
+            Self::Encoder => ["model.safetensors", "tokenizer.json"].map(String::from).to_vec(),
         }
     }
 }
@@ -140,7 +148,7 @@ pub(crate) fn official_folds(located: &Located) -> Result<Vec<String>, DataError
         ReaderSpec::Movielens100k => Ok(movielens::fold_names_100k()),
         ReaderSpec::UserItems(_) => Ok(vec!["official".into()]),
         ReaderSpec::Table(spec) => spec.fold_names(&located.folder),
-        ReaderSpec::Movielens1m(_) | ReaderSpec::Recbole(_) => Ok(Vec::new()),
+        ReaderSpec::Movielens1m(_) | ReaderSpec::Recbole(_) | ReaderSpec::Encoder => Ok(Vec::new()),
     }
 }
 
@@ -153,6 +161,13 @@ pub(crate) fn read(located: &Located) -> Result<Dataset, DataError> {
         ReaderSpec::Recbole(spec) => spec.read(folder)?,
         ReaderSpec::Table(spec) => spec.read(folder)?,
         ReaderSpec::UserItems(spec) => spec.read(folder)?,
+        ReaderSpec::Encoder => {
+            return Err(DataError::File {
+                path: folder.clone(),
+                problem: "this is a text encoder, not interactions".into(),
+                help: "name a data set (`assay data list`)".into(),
+            });
+        }
     };
     assemble(&located.name, raw, located.duplicates)
 }

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{
     Objective, Plan, Training,
@@ -13,12 +13,13 @@ use super::{
     network::{Dropout, Network, Param, drop_units, leaf},
     settings::{not_negative, positive, share, width},
     start,
-    tensors::slice,
+    tensors::{slice, tensor_of},
     wide::Real,
 };
 use crate::{
     data::{Interaction, Interactions},
     model::{FitContext, ModelError, TrainingData},
+    text::TextSpec,
 };
 
 /// Which training ratings are edges; each carries its rating as a feature.
@@ -34,12 +35,19 @@ pub enum Edges {
     All,
 }
 
+/// Length of the nodes' own vectors where there is nothing else.
+const DEFAULT_FEATURES: usize = 64;
+
 /// Settings. Left as they are, the paper's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatParams {
-    /// Length of the nodes' own trainable vectors.
-    pub features: usize,
+    /// Length of the nodes' own trainable vectors: 64 by default, 0 where `text` gives features.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<usize>,
+    /// Texts whose vectors are features of the nodes, beside their own vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextSpec>,
     /// Standard deviation of the vectors at the start.
     pub init: f64,
     /// Channels of each head.
@@ -60,7 +68,8 @@ pub struct GatParams {
 impl Default for GatParams {
     fn default() -> Self {
         Self {
-            features: 64,
+            features: None,
+            text: None,
             init: 0.1,
             hidden: 64,
             heads: vec![4, 4, 1],
@@ -76,7 +85,15 @@ impl Default for GatParams {
 
 impl GatParams {
     pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
-        width("features", self.features)?;
+        match (&self.text, self.features) {
+            (Some(text), features) => {
+                text.encoder.validate().map_err(|message| ("text", message))?;
+                if features.unwrap_or(0) > 0 {
+                    width("features", features.unwrap_or(0))?;
+                }
+            }
+            (None, features) => width("features", features.unwrap_or(DEFAULT_FEATURES))?,
+        }
         positive("init", self.init)?;
         if !attention::fits(self.hidden) {
             return Err(("hidden", format!("is {}; expected 16, 32, 64 or 128", self.hidden)));
@@ -99,9 +116,23 @@ impl GatParams {
     ) -> Result<Plan, ModelError> {
         let graph = Graph::of_interactions(&edges(self.edges, data)?, true);
         let seed = context.seed;
-        let nodes = start::normal(seed, 0, &[graph.n_nodes, self.features], self.init);
+        let default = if self.text.is_some() { 0 } else { DEFAULT_FEATURES };
+        let own = self.features.unwrap_or(default);
+        let nodes = start::normal(seed, 0, &[graph.n_nodes, own], self.init);
+        let text = match (&self.text, context.features) {
+            (None, _) => None,
+            (Some(_), Some(features)) => {
+                let rows = [&features.users[..], &features.items[..]].concat();
+                Some(tensor_of(&rows, &[graph.n_nodes, features.dim], Device::Cpu))
+            }
+            (Some(_), None) => {
+                return Err(ModelError::Unsuitable(
+                    "`text` is set, and no texts were given".into(),
+                ));
+            }
+        };
         let (mut shapes, mut weights) = (Vec::new(), Vec::new());
-        let mut input = self.features;
+        let mut input = own + context.features.filter(|_| text.is_some()).map_or(0, |f| f.dim);
         for (layer, &heads) in self.heads.iter().enumerate() {
             let output = heads * self.hidden;
             let projects = input != output;
@@ -129,7 +160,8 @@ impl GatParams {
         Ok(Plan {
             network: Box::new(move |place| {
                 let weights = weights.into_iter().map(|of| of.into_iter().map(place).collect());
-                Box::new(Gat::new(graph, shapes, place(nodes), weights.collect()))
+                let text = text.map(place);
+                Box::new(Gat::new(graph, shapes, place(nodes), text, weights.collect()))
             }),
             objective: Objective {
                 weights: Weights { bpr: self.bpr, cosine: self.cosine },
@@ -162,6 +194,8 @@ fn edges(edges: Edges, data: &TrainingData) -> Result<Interactions, ModelError> 
 pub struct Gat {
     graph: Graph,
     layers: Vec<GatShape>,
+    /// Features that are not trained, `[n_nodes, any]`.
+    fixed: Option<Tensor>,
     /// nodes, then for each layer those of [`GAT_PARAMS`]
     params: Vec<Param>,
     tape: Vec<GatLayer>,
@@ -217,6 +251,7 @@ impl Gat {
         graph: Graph,
         layers: Vec<GatShape>,
         nodes: Tensor,
+        fixed: Option<Tensor>,
         weights: Vec<Vec<Tensor>>,
     ) -> Self {
         let mut params = vec![Param::new("nodes", nodes)];
@@ -225,7 +260,7 @@ impl Gat {
                 params.push(Param::new(format!("{layer}.{name}"), weight));
             }
         }
-        Self { graph, layers, params, tape: Vec::new() }
+        Self { graph, layers, fixed, params, tape: Vec::new() }
     }
 
     fn first_param(&self, layer: usize) -> usize {
@@ -237,7 +272,10 @@ impl Gat {
 impl Network for Gat {
     fn forward(&mut self, dropout: Option<Dropout>) -> Tensor {
         self.tape.clear();
-        let mut x = self.params[0].value.shallow_clone();
+        let mut x = match &self.fixed {
+            Some(fixed) => Tensor::cat(&[&self.params[0].value, fixed], 1),
+            None => self.params[0].value.shallow_clone(),
+        };
         for layer in 0..self.layers.len() {
             let shape = self.layers[layer];
             let first = self.first_param(layer);
@@ -339,6 +377,9 @@ impl Network for Gat {
             for (at, grad) in projections.iter().zip(below) {
                 self.params[first + at].grad = grad.detach();
             }
+        }
+        if self.fixed.is_some() {
+            grad = grad.narrow(1, 0, self.params[0].value.size()[1]);
         }
         self.params[0].grad = grad.contiguous();
     }

@@ -123,7 +123,8 @@ fn gatv2_equals_the_reference() {
         names.map(|name| golden[&format!("param.{}", their_name(layer, name))].copy()).collect()
     });
     let weights = weights.collect();
-    let mut network = Gat::new(graph(&golden, true), shapes, golden["param.x"].copy(), weights);
+    let mut network =
+        Gat::new(graph(&golden, true), shapes, golden["param.x"].copy(), None, weights);
     let out = network.forward(None);
     close("out", &out, &golden["out"]);
     let (parts, grad) = loss(&out, &batch(&golden), Weights { bpr: 5.0, cosine: 2.0 });

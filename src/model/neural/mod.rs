@@ -7,7 +7,7 @@
 mod attention;
 mod bprmf;
 mod composite;
-mod device;
+pub(crate) mod device;
 mod gat;
 #[cfg(test)]
 mod golden;
@@ -48,6 +48,7 @@ use super::{
     files::{Array, Saved},
 };
 
+pub(crate) use tensors::one_thread;
 pub(crate) use trainer::Objective;
 
 /// The file of epochs beside a fitted network.

@@ -16,6 +16,9 @@ pub fn one_thread() {
 /// The numbers of a contiguous tensor in main memory.
 pub fn slice<T: Real>(tensor: &Tensor) -> &[T] {
     check::<T>(tensor);
+    if tensor.numel() == 0 {
+        return &[];
+    }
     // SAFETY: checked to be numbers of this kind, in main memory, one after the other; they live as
     // long as the tensor does.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const T, tensor.numel()) }
@@ -24,6 +27,9 @@ pub fn slice<T: Real>(tensor: &Tensor) -> &[T] {
 /// The same, to be written to.
 pub fn slice_mut<T: Real>(tensor: &mut Tensor) -> &mut [T] {
     check::<T>(tensor);
+    if tensor.numel() == 0 {
+        return &mut [];
+    }
     // SAFETY: as above; the borrow of the tensor is exclusive, and our tensors share no storage.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut T, tensor.numel()) }
 }

@@ -189,7 +189,10 @@ pub fn train(
                 regularization += share * regularise(&embeddings, &mut grad, &batch, lambda);
             }
             network.backward(&grad);
-            if lambda > 0.0 && network.regularised() == Regularised::Nodes {
+            if lambda > 0.0
+                && network.regularised() == Regularised::Nodes
+                && network.params()[0].value.numel() > 0
+            {
                 let nodes = &mut network.params()[0];
                 let mut grad = nodes.grad.contiguous();
                 regularization += share * regularise(&nodes.value, &mut grad, &batch, lambda);

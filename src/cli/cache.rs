@@ -1,0 +1,445 @@
+//! `assay cache`
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{CliError, WorkspaceArg, planned, print};
+use crate::{
+    exit::Exit,
+    llm::{
+        Answers, DIRECTORY, LlmError, cassette,
+        explain::{difference, nearest},
+        journal::{self, Found, Kind},
+        key::{Key, from_hex, hex},
+    },
+    run::ANSWERS,
+    store::{Workspace, read_json},
+};
+
+/// Look after the answers of language models
+///
+/// Every answer is in a journal before it is used, under WORKSPACE/answers. An index finds them; it is
+/// made anew from the journal whenever it is missing or damaged.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay cache stats
+  assay cache verify
+  assay cache explain 3f9a01c2
+  assay cache export paper.answers.jsonl.gz --experiment experiments/paper.yaml
+  assay cache import paper.answers.jsonl.gz && assay run experiments/paper.yaml --answers replay")]
+pub struct Cache {
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Count answers, failures, tokens and money, by model
+    Stats {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every line of the journal, and that the index finds it; exit code 1 where something is wrong
+    Verify {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a recorded request and its answer, or how a request differs from the nearest other
+    Explain {
+        /// The key, or its first digits
+        key: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the index anew from the journal
+    Rebuild,
+    /// Write answers to one compressed file that others can import
+    Export {
+        /// The file, e.g. paper.answers.jsonl.gz
+        file: PathBuf,
+        /// Only what the finished steps of this experiment used
+        #[arg(long, value_name = "FILE")]
+        experiment: Option<PathBuf>,
+    },
+    /// Take the answers of an exported file over; nothing is taken where anything in it is damaged
+    Import {
+        /// The file
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the journal's files together into one, without failures and answers that were replaced
+    Gc,
+}
+
+impl Cache {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let workspace = self.workspace.open();
+        let dir = workspace.path(&[DIRECTORY]);
+        let writes = matches!(self.verb, Verb::Import { .. });
+        if !writes && !dir.join("journal").is_dir() {
+            return Err(CliError::NoResults(format!(
+                "{}: no answers are kept there\n  = help: name the workspace with `--workspace DIR`",
+                dir.display()
+            )));
+        }
+        let workspace =
+            if writes { Workspace::create(&self.workspace.workspace)? } else { workspace };
+        let answers = Answers::open(&dir)?;
+        let exit = match self.verb {
+            Verb::Stats { json } => stats(&answers, json),
+            Verb::Verify { json } => verify(&answers, json),
+            Verb::Explain { key, json } => explain(&answers, &key, json),
+            Verb::Rebuild => rebuild(&answers),
+            Verb::Export { file, experiment } => {
+                let keys = match experiment {
+                    Some(experiment) => Some(keys_of(&workspace, &experiment)?),
+                    None => None,
+                };
+                let manifest = cassette::export(&answers, keys.as_ref(), &file)?;
+                print(&format!("{}\n", serde_json::to_string_pretty(&manifest)?))?;
+                Ok(Exit::Pass)
+            }
+            Verb::Import { file, json } => import(&answers, &file, json),
+            Verb::Gc => gc(&answers),
+        };
+        for note in answers.take_notes() {
+            eprintln!("warning: {note}");
+        }
+        exit
+    }
+}
+
+/// Keys of the answers that the finished steps of an experiment used.
+fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key>, CliError> {
+    let (experiment, plan, _) = planned(file)?;
+    let mut keys = BTreeSet::new();
+    let mut open = Vec::new();
+    for step in &plan.steps {
+        let dir = workspace.step_dir(step.kind.name(), &step.key);
+        if step.text.is_some() && !workspace.exists(step.kind.name(), &step.key) {
+            open.push(format!("{} {}", step.kind.name(), step.label));
+        }
+        if let Ok(used) = read_json::<Vec<String>>(&dir.join(ANSWERS)) {
+            keys.extend(used.iter().filter_map(|key| from_hex(key)));
+        }
+    }
+    if keys.is_empty() {
+        return Err(CliError::NoResults(format!(
+            "no finished step of {} used an answer of a language model",
+            experiment.name
+        )));
+    }
+    if !open.is_empty() {
+        eprintln!(
+            "warning: not finished, so what they need may be missing from the file: {}",
+            open.join(", ")
+        );
+    }
+    Ok(keys)
+}
+
+/// What one model answered.
+#[derive(Default, serde::Serialize)]
+struct OfModel {
+    answers: u64,
+    failures: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    money: f64,
+    seconds: f64,
+}
+
+fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
+    let mut models: BTreeMap<String, OfModel> = BTreeMap::new();
+    let mut bytes = 0;
+    let segments = answers.with_index(|index| index.segment_paths());
+    for path in &segments {
+        bytes += std::fs::metadata(path).map_or(0, |file| file.len());
+        journal::scan(path, 0, &mut |_, _, _, found| {
+            let Found::Record(text) = found else { return };
+            let Some(record) = journal::record(text) else { return };
+            let model = record.request["body"]["model"].as_str().unwrap_or(&record.judge);
+            let of = models.entry(model.to_owned()).or_default();
+            match record.kind {
+                Kind::Failure => of.failures += 1,
+                _ => of.answers += 1,
+            }
+            of.input_tokens += record.usage.input;
+            of.output_tokens += record.usage.output;
+            of.money += record.money.unwrap_or(0.0);
+            of.seconds += record.latency_ms as f64 / 1e3;
+        })?;
+    }
+    let index: u64 = size_of(&answers.dir().join("index"));
+    let counts = answers.counts();
+    if json {
+        print(
+            &(serde_json::to_string_pretty(&json!({
+                "directory": answers.dir(), "segments": segments.len(), "journal_bytes": bytes,
+                "index_bytes": index, "counts": counts, "models": models,
+            }))? + "\n"),
+        )?;
+        return Ok(Exit::Pass);
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([
+        "model",
+        "answers",
+        "failed tries",
+        "tokens in",
+        "tokens out",
+        "cost",
+        "hours",
+    ]);
+    for (model, of) in &models {
+        table.add_row([
+            model.clone(),
+            of.answers.to_string(),
+            of.failures.to_string(),
+            of.input_tokens.to_string(),
+            of.output_tokens.to_string(),
+            format!("{:.4}", of.money),
+            format!("{:.2}", of.seconds / 3600.0),
+        ]);
+    }
+    print(&format!(
+        "{table}\n{} answers to find ({} came again the same, {} asked anew, {} in conflict, {} not shared), \
+         {} failed tries, {} damaged lines\njournal {:.1} MB in {} files, index {:.1} MB: {}\n",
+        counts.answers,
+        counts.repeated,
+        counts.renewed,
+        counts.conflicts,
+        counts.unshared,
+        counts.failures,
+        counts.damaged,
+        bytes as f64 / 1e6,
+        segments.len(),
+        index as f64 / 1e6,
+        answers.dir().display()
+    ))?;
+    Ok(Exit::Pass)
+}
+
+fn size_of(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.path().is_dir() {
+            true => size_of(&entry.path()),
+            false => entry.metadata().map_or(0, |file| file.len()),
+        })
+        .sum()
+}
+
+fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
+    let (mut lines, mut problems) = (0usize, Vec::new());
+    let mut seen: BTreeMap<Key, ()> = BTreeMap::new();
+    for path in answers.with_index(|index| index.segment_paths()) {
+        journal::scan(&path, 0, &mut |number, offset, _, found| {
+            lines += 1;
+            let place = format!("{}:{number} (byte {offset})", path.display());
+            match found {
+                Found::Torn => problems.push(format!("{place}: torn")),
+                Found::Damaged => problems.push(format!("{place}: its checksum does not hold")),
+                Found::Record(text) => match journal::record(text) {
+                    None => problems.push(format!("{place}: not a record")),
+                    Some(record) => {
+                        let key = crate::llm::key::key_of(&record.request);
+                        if hex(&key) != record.key {
+                            problems.push(format!("{place}: its key is not that of its request"));
+                        } else if matches!(record.kind, Kind::Answer | Kind::Renewed) {
+                            seen.insert(key, ());
+                        }
+                    }
+                },
+            }
+        })?;
+    }
+    for key in seen.keys() {
+        match answers.get(key) {
+            Ok(Some(_)) => {}
+            Ok(None) => problems.push(format!("the index does not find {}", &hex(key)[..12])),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    let conflicts = answers.counts().conflicts;
+    if conflicts > 0 {
+        problems.push(format!(
+            "{conflicts} answers came again with another text; the later one is used"
+        ));
+    }
+    if json {
+        print(
+            &(serde_json::to_string_pretty(
+                &json!({"lines": lines, "answers": seen.len(), "problems": problems}),
+            )? + "\n"),
+        )?;
+    } else {
+        for problem in &problems {
+            print(&format!("{problem}\n"))?;
+        }
+        print(&format!("{lines} lines, {} answers, {} problems\n", seen.len(), problems.len()))?;
+    }
+    Ok(if problems.is_empty() { Exit::Pass } else { Exit::GateFailed })
+}
+
+fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliError> {
+    let matching: Vec<Key> = answers
+        .with_index(|index| index.places())
+        .into_iter()
+        .map(|(key, ..)| key)
+        .filter(|key| hex(key).starts_with(&prefix.to_lowercase()))
+        .collect();
+    let key = match matching[..] {
+        [key] => key,
+        [] => {
+            return Err(CliError::NoResults(format!(
+                "no answer has a key that starts with `{prefix}`"
+            )));
+        }
+        _ => {
+            return Err(CliError::Usage(format!(
+                "{} keys start with `{prefix}`; give more digits",
+                matching.len()
+            )));
+        }
+    };
+    let Some(record) = answers.get(&key)? else {
+        return Err(CliError::NoResults(format!("no answer {prefix}")));
+    };
+    if as_json {
+        print(&(serde_json::to_string_pretty(&record)? + "\n"))?;
+        return Ok(Exit::Pass);
+    }
+    let mut text = format!(
+        "{}\nfor {} by {} ({}), {} + {} tokens, {} ms, try {}, finished: {}\n",
+        record.key,
+        record.about,
+        record.judge,
+        record.model.as_deref().unwrap_or("model not said"),
+        record.usage.input,
+        record.usage.output,
+        record.latency_ms,
+        record.attempt,
+        record.finish.as_deref().unwrap_or("not said"),
+    );
+    for message in record.request["body"]["messages"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "\n[{}]\n{}\n",
+            message["role"].as_str().unwrap_or("?"),
+            message["content"].as_str().unwrap_or_default()
+        ));
+    }
+    let answer = &record.response["choices"][0]["message"]["content"];
+    text.push_str(&format!(
+        "\n[answer]\n{}\n",
+        answer.as_str().map_or_else(|| record.response.to_string(), str::to_owned)
+    ));
+    // The nearest other: what would have had to be the same.
+    let mut request = record.request.clone();
+    request["repeat"] = Value::from(u32::MAX);
+    if let Some(near) = nearest(answers, &request, None).filter(|near| near.key != record.key)
+        && let Some((place, here, there)) = difference(&record.request, &near.request)
+    {
+        text.push_str(&format!(
+            "\nThe nearest other request is {} ({}): it differs first in {place}\n  here: {here}\n  \
+             there: {there}\n",
+            &near.key[..12],
+            near.about
+        ));
+    }
+    print(&text)?;
+    Ok(Exit::Pass)
+}
+
+fn rebuild(answers: &Answers) -> Result<Exit, CliError> {
+    answers.with_index(|index| index.rebuild())?;
+    let counts = answers.counts();
+    print(&format!("{} answers, {} damaged lines\n", counts.answers, counts.damaged))?;
+    Ok(Exit::Pass)
+}
+
+fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit, CliError> {
+    let imported = cassette::import(answers, file)?;
+    if json {
+        print(&(serde_json::to_string_pretty(&imported)? + "\n"))?;
+    } else {
+        print(&format!(
+            "{} answers taken over, {} were there already, {} conflicts\n",
+            imported.added,
+            imported.known,
+            imported.conflicts.len()
+        ))?;
+    }
+    for key in imported.conflicts.iter().take(5) {
+        eprintln!("warning: {}: another answer was there, and stays", &key[..12]);
+    }
+    Ok(if imported.conflicts.is_empty() { Exit::Pass } else { Exit::GateFailed })
+}
+
+fn gc(answers: &Answers) -> Result<Exit, CliError> {
+    let owner = answers.with_index(|index| index.is_owner());
+    let segments = answers.with_index(|index| index.segment_paths());
+    if let Some(busy) = segments.iter().find(|path| !owner || journal::is_being_written(path)) {
+        return Err(CliError::Usage(format!(
+            "{}: another process is at work on these answers; try again when it has ended",
+            busy.display()
+        )));
+    }
+    // A damaged line may still be mended from a copy: nothing is thrown away beside it.
+    let mut damaged = 0;
+    let mut before = 0;
+    for path in &segments {
+        before += std::fs::metadata(path).map_or(0, |file| file.len());
+        journal::scan(path, 0, &mut |_, _, _, found| {
+            damaged += usize::from(!matches!(found, Found::Record(_)));
+        })?;
+    }
+    if damaged > 0 {
+        return Err(CliError::Usage(format!(
+            "{damaged} lines of the journal are damaged; nothing was done\n  = help: `assay cache verify` \
+             says which; restore them from a copy first"
+        )));
+    }
+    let mut places = answers.with_index(|index| index.places());
+    places.sort_by_key(|place| place.0);
+    let (sender, written) = std::sync::mpsc::channel();
+    for (_, path, place) in &places {
+        let sender = sender.clone();
+        let line = answers.line(path, place)?;
+        answers.append_line(line, move |result| drop(sender.send(result)));
+    }
+    drop(sender);
+    for result in written {
+        result.map_err(|problem| CliError::from(LlmError::Store(problem)))?;
+    }
+    // All of it is on disk a second time; only now the old files go.
+    for path in &segments {
+        std::fs::remove_file(path)?;
+    }
+    answers.with_index(|index| index.rebuild())?;
+    let after: u64 = answers
+        .with_index(|index| index.segment_paths())
+        .iter()
+        .map(|path| std::fs::metadata(path).map_or(0, |file| file.len()))
+        .sum();
+    print(&format!(
+        "{} answers; the journal took {:.1} MB and takes {:.1} MB now\n",
+        places.len(),
+        before as f64 / 1e6,
+        after as f64 / 1e6
+    ))?;
+    Ok(Exit::Pass)
+}

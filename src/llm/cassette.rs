@@ -1,0 +1,241 @@
+//! Answers as one file to hand around: JSON lines, compressed, with a manifest in the first line.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Write},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use flate2::{Compression, GzBuilder, read::GzDecoder};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    LlmError,
+    answers::Answers,
+    journal,
+    key::{Key, from_hex},
+};
+use crate::hash::Digest;
+
+/// The first line of a cassette.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format's version.
+    pub cassette: u32,
+    pub answers: usize,
+    /// BLAKE3 of all lines after this one.
+    pub blake3: Digest,
+    /// Answers by the model that was asked.
+    pub models: BTreeMap<String, usize>,
+    /// Milliseconds since 1970 of the first and the last answer.
+    pub first: u64,
+    pub last: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// What they cost, as far as prices were known.
+    pub money: f64,
+    pub assay: String,
+}
+
+const VERSION: u32 = 1;
+
+/// What an import did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Imported {
+    pub manifest: Manifest,
+    pub added: usize,
+    /// Were there already, the same.
+    pub known: usize,
+    /// Were there already, different; what was there stays.
+    pub conflicts: Vec<String>,
+}
+
+/// Writes the answers of `keys` (all, where none are given) to `path`, in the order of their keys.
+pub fn export(
+    answers: &Answers,
+    keys: Option<&BTreeSet<Key>>,
+    path: &Path,
+) -> Result<Manifest, LlmError> {
+    let mut places = answers.with_index(|index| index.places());
+    places.retain(|(key, ..)| keys.is_none_or(|keys| keys.contains(key)));
+    places.sort_by_key(|place| place.0);
+    if let Some(missing) = keys.filter(|keys| keys.len() > places.len()) {
+        return Err(LlmError::Store(format!(
+            "{} of {} answers are not in the journal any more\n  = help: run `assay cache verify`",
+            missing.len() - places.len(),
+            missing.len()
+        )));
+    }
+    let mut manifest = Manifest {
+        cassette: VERSION,
+        answers: places.len(),
+        blake3: Digest::of(""),
+        models: BTreeMap::new(),
+        first: u64::MAX,
+        last: 0,
+        input_tokens: 0,
+        output_tokens: 0,
+        money: 0.0,
+        assay: env!("CARGO_PKG_VERSION").into(),
+    };
+    // Twice over the lines: the manifest stands first, and memory holds one line at a time.
+    let mut hasher = blake3::Hasher::new();
+    for (_, segment, place) in &places {
+        let line = read(answers, segment, place)?;
+        hasher.update(&line);
+        let record = journal::checked(&line).and_then(journal::record);
+        let record = record.ok_or_else(|| damaged(segment))?;
+        let model = record.request["body"]["model"].as_str().unwrap_or("none").to_owned();
+        *manifest.models.entry(model).or_default() += 1;
+        manifest.first = manifest.first.min(record.at);
+        manifest.last = manifest.last.max(record.at);
+        manifest.input_tokens += record.usage.input;
+        manifest.output_tokens += record.usage.output;
+        manifest.money += record.money.unwrap_or(0.0);
+    }
+    manifest.first = manifest.first.min(manifest.last);
+    manifest.blake3 = Digest::from_blake3(hasher.finalize());
+    let fail = |error: io::Error| LlmError::store(path, error);
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let file =
+        tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(fail)?;
+    // No time and no name in the header: the same answers are the same bytes.
+    let mut out = GzBuilder::new().write(BufWriter::new(&file), Compression::default());
+    let head = serde_json::to_string(&manifest).map_err(|error| fail(error.into()))?;
+    out.write_all(head.as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(fail)?;
+    for (_, segment, place) in &places {
+        out.write_all(&read(answers, segment, place)?).map_err(fail)?;
+    }
+    out.finish().and_then(|mut out| out.flush()).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    #[cfg(unix)]
+    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(manifest)
+}
+
+fn read(
+    answers: &Answers,
+    segment: &Path,
+    place: &super::index::Place,
+) -> Result<Vec<u8>, LlmError> {
+    answers.line(segment, place).map_err(|error| LlmError::store(segment, error))
+}
+
+fn damaged(segment: &Path) -> LlmError {
+    LlmError::Store(format!(
+        "{}: a line is damaged\n  = help: `assay cache verify` says which",
+        segment.display()
+    ))
+}
+
+/// Takes the answers of a cassette over, if all of it is sound. Importing twice changes nothing.
+pub fn import(answers: &Answers, path: &Path) -> Result<Imported, LlmError> {
+    let manifest = verify(path)?;
+    let mut imported = Imported { manifest, added: 0, known: 0, conflicts: Vec::new() };
+    let problem: Arc<Mutex<Option<String>>> = Arc::default();
+    let known: HashMap<Key, ()> =
+        answers.with_index(|index| index.places()).into_iter().map(|(key, ..)| (key, ())).collect();
+    let (sender, done) = std::sync::mpsc::channel();
+    each_line(path, &mut |line| {
+        let text = journal::checked(line).ok_or("a line is damaged")?;
+        let record = journal::record(text).ok_or("a line is not a record")?;
+        let key = from_hex(&record.key).ok_or("a line has no key")?;
+        if super::key::key_of(&record.request) != key {
+            return Err("an answer is not that of its request");
+        }
+        if known.contains_key(&key) {
+            match answers.get(&key) {
+                Ok(Some(before)) if before.response == record.response => imported.known += 1,
+                _ => imported.conflicts.push(record.key),
+            }
+            return Ok(());
+        }
+        imported.added += 1;
+        let (problem, sender) = (problem.clone(), sender.clone());
+        answers.append_line(line.to_vec(), move |written| {
+            if let Err(error) = written {
+                *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            let _ = sender.send(());
+        });
+        Ok(())
+    })
+    .map_err(|problem| unusable(path, &problem))?;
+    drop(sender);
+    // Until every line is on disk.
+    while done.recv().is_ok() {}
+    let problem = problem.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match problem {
+        Some(problem) => Err(LlmError::Store(problem)),
+        None => Ok(imported),
+    }
+}
+
+/// The manifest of a cassette all of whose lines are as it says.
+pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
+    let mut manifest = None;
+    let (mut hasher, mut count) = (blake3::Hasher::new(), 0);
+    each_line_with_head(
+        path,
+        &mut |head| {
+            let read: Manifest =
+                serde_json::from_slice(head).map_err(|_| "its first line is no manifest")?;
+            if read.cassette != VERSION {
+                return Err("it was written by another version of assay");
+            }
+            manifest = Some(read);
+            Ok(())
+        },
+        &mut |line| {
+            hasher.update(line);
+            count += 1;
+            Ok(())
+        },
+    )
+    .map_err(|problem| unusable(path, &problem))?;
+    let manifest = manifest.ok_or_else(|| unusable(path, "it is empty"))?;
+    if manifest.answers != count {
+        let problem =
+            format!("it holds {count} answers, and its manifest says {}", manifest.answers);
+        return Err(unusable(path, &problem));
+    }
+    if manifest.blake3 != Digest::from_blake3(hasher.finalize()) {
+        return Err(unusable(path, "its answers do not have the hash that its manifest says"));
+    }
+    Ok(manifest)
+}
+
+fn unusable(path: &Path, problem: &str) -> LlmError {
+    LlmError::Store(format!(
+        "{}: {problem}\n  = help: get the cassette again; nothing was imported",
+        path.display()
+    ))
+}
+
+type EachLine<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), &'static str>;
+
+fn each_line(path: &Path, each: EachLine) -> Result<(), String> {
+    each_line_with_head(path, &mut |_| Ok(()), each)
+}
+
+fn each_line_with_head(path: &Path, head: EachLine, each: EachLine) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut reader = BufReader::with_capacity(1 << 20, GzDecoder::new(file));
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let n = reader
+            .read_until(b'\n', &mut line)
+            .map_err(|error| format!("it cannot be unpacked: {error}"))?;
+        if n == 0 {
+            return Ok(());
+        }
+        number += 1;
+        let result = if number == 1 { head(&line) } else { each(&line) };
+        result.map_err(|problem| format!("line {number}: {problem}"))?;
+    }
+}

@@ -1,0 +1,891 @@
+//! Asks judges: answers that are there are used, others are asked for over HTTP, journaled, and then used.
+//!
+//! One thread runs all requests; callers block. An answer reaches its caller only after it is on disk.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    LlmError,
+    answers::Answers,
+    journal::{Kind, Record, Usage},
+    judge::{AnswersSpec, Failures, JudgeSpec, Mode},
+    key::{Key, Request, hex},
+    limits::Limits,
+    structured::{self, Schema},
+    transport::{Call, Endpoint, Transport, Verdict},
+};
+use crate::interrupt::{Interrupt, Interrupted};
+
+/// What a run has asked and spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Answers taken from the journal.
+    pub found: u64,
+    /// Answers asked for.
+    pub asked: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// In the currency of the judges' prices.
+    pub money: f64,
+    /// Whether some of it has no known price.
+    pub unpriced: bool,
+    /// Answers that came whole.
+    pub seconds: f64,
+}
+
+/// All judges of a run, and the answers of its workspace.
+pub struct Llm {
+    answers: Arc<Answers>,
+    mode: Mode,
+    jobs: Option<mpsc::UnboundedSender<Job>>,
+    thread: Option<thread::JoinHandle<()>>,
+    spent: Arc<Mutex<Ledger>>,
+    interrupt: Interrupt,
+    transports: Mutex<HashMap<String, Transport>>,
+}
+
+/// What was spent, and what requests on their way may cost.
+#[derive(Debug, Default)]
+struct Ledger {
+    spent: Spent,
+    reserved_money: f64,
+    reserved_tokens: u64,
+}
+
+/// How an answer gets to its caller.
+type Reply = oneshot::Sender<Result<Record, Refused>>;
+
+/// One request for the client's thread.
+struct Job {
+    request: Request,
+    call: Call,
+    judge: Arc<(String, JudgeSpec)>,
+    transport: Transport,
+    about: String,
+    reply: Reply,
+}
+
+/// Why a job gave no answer; can be told to several who asked the same.
+#[derive(Clone, Debug)]
+enum Refused {
+    Interrupted,
+    Failed(String),
+    Hopeless(String),
+    Budget(String),
+    Store(String),
+}
+
+impl From<Refused> for LlmError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Interrupted => Self::Interrupted(Interrupted),
+            Refused::Failed(cause) => Self::Failed(cause),
+            Refused::Hopeless(cause) => Self::Hopeless(cause),
+            Refused::Budget(cause) => Self::Budget(cause),
+            Refused::Store(cause) => Self::Store(cause),
+        }
+    }
+}
+
+/// A chat to be answered.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    /// `[{role, content}, …]`
+    pub messages: Value,
+    /// What the answer has to be, where it is JSON.
+    pub schema: Option<Schema>,
+    /// Tells repeated questions apart.
+    pub repeat: u32,
+    /// What it is for, e.g. `item 12`.
+    pub about: String,
+}
+
+/// An answer of a chat model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Empty where there is none.
+    pub content: String,
+    pub refusal: Option<String>,
+    /// `stop`, `length`, `content_filter`, …
+    pub finish: String,
+    pub record: Record,
+}
+
+impl Answer {
+    fn of(record: Record) -> Self {
+        let choice = &record.response["choices"][0];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Self {
+            content: text(&choice["message"]["content"]).unwrap_or_default(),
+            refusal: text(&choice["message"]["refusal"]).filter(|refusal| !refusal.is_empty()),
+            finish: text(&choice["finish_reason"]).unwrap_or_default(),
+            record,
+        }
+    }
+
+    /// The text, or why it cannot be used as it is.
+    pub fn text(&self) -> Result<&str, String> {
+        if let Some(refusal) = &self.refusal {
+            return Err(format!("refused: {refusal}"));
+        }
+        match self.finish.as_str() {
+            "length" => Err("cut off at the limit of tokens".into()),
+            "content_filter" => Err("refused: stopped by a filter of contents".into()),
+            _ => Ok(&self.content),
+        }
+    }
+}
+
+/// An answer that was looked at: what it says, or what was wrong with the last try.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome<T> {
+    Good(T),
+    /// The answer is there and cannot be used.
+    Bad(String),
+    /// No answer came, and the judge is set to go on without.
+    Missing(String),
+}
+
+/// What one step asked: keys of answers used, and what went wrong, for its record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    pub keys: BTreeSet<Key>,
+    pub found: usize,
+    pub asked: usize,
+    pub bad: BTreeMap<String, usize>,
+    pub repairs: usize,
+    pub missing: usize,
+}
+
+impl Tally {
+    /// For a step's record.
+    pub fn facts(&self) -> Value {
+        json!({
+            "answers": self.keys.len(),
+            "found": self.found,
+            "asked": self.asked,
+            "bad": self.bad,
+            "repairs": self.repairs,
+            "missing": self.missing,
+        })
+    }
+
+    /// For a step's directory: which answers it was made of.
+    pub fn keys(&self) -> Vec<String> {
+        self.keys.iter().map(|key| hex(key)).collect()
+    }
+}
+
+impl Llm {
+    /// Opens the answers in `dir` and gets ready; nothing is asked yet.
+    pub fn open(dir: &Path, spec: AnswersSpec, interrupt: &Interrupt) -> Result<Self, LlmError> {
+        let answers = Arc::new(Answers::open(dir)?);
+        let mode = match spec.mode {
+            Mode::Once if answers.counts().answers > 0 => Mode::Replay,
+            Mode::Once => Mode::Record,
+            mode => mode,
+        };
+        let spent = Arc::new(Mutex::new(Ledger::default()));
+        let (jobs, receiver) = mpsc::unbounded_channel();
+        let (of, ledger, flag) = (answers.clone(), spent.clone(), interrupt.clone());
+        let thread = thread::spawn(move || {
+            let worker = Worker {
+                answers: of,
+                mode,
+                spec,
+                spent: ledger,
+                interrupt: flag,
+                limits: RefCell::default(),
+                waiting: RefCell::default(),
+                renewed: RefCell::default(),
+            };
+            worker.run(receiver);
+        });
+        Ok(Self {
+            answers,
+            mode,
+            jobs: Some(jobs),
+            thread: Some(thread),
+            spent,
+            interrupt: interrupt.clone(),
+            transports: Mutex::default(),
+        })
+    }
+
+    /// The answers of the workspace.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// What was asked and spent so far.
+    pub fn spent(&self) -> Spent {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent
+    }
+
+    /// Whether somebody wants the run to stop.
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Takes note of answers that came another way.
+    pub(super) fn spend(&self, work: impl FnOnce(&mut Spent)) {
+        work(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent);
+    }
+
+    /// One who asks one judge on behalf of one step.
+    pub fn asker(&self, name: &str, judge: &JudgeSpec) -> Asker<'_> {
+        Asker {
+            llm: self,
+            judge: Arc::new((name.to_owned(), judge.clone())),
+            tally: Mutex::default(),
+        }
+    }
+
+    /// The way to a judge's endpoint. The key is read when it is first needed: replays need none.
+    pub(super) fn transport(&self, judge: &JudgeSpec) -> Result<Transport, LlmError> {
+        let mut transports = self.transports.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = format!("{} {:?}", judge.base_url, judge.key_env);
+        if let Some(transport) = transports.get(&id) {
+            return Ok(transport.clone());
+        }
+        let key = match &judge.key_env {
+            None => None,
+            Some(name) => match std::env::var(name) {
+                Ok(key) if !key.trim().is_empty() => Some(key.trim().to_owned()),
+                _ => {
+                    return Err(LlmError::Hopeless(format!(
+                        "the environment variable {name} is not set, and the key for {} is taken from \
+                         it\n  = help: export {name}=…, or replay recorded answers with `--answers replay`",
+                        judge.base_url
+                    )));
+                }
+            },
+        };
+        let transport =
+            Transport::new(Endpoint::new(&judge.base_url, key)).map_err(LlmError::Hopeless)?;
+        transports.insert(id, transport.clone());
+        Ok(transport)
+    }
+
+    /// The answer to a request: from the journal, or asked for. Tells which.
+    fn request(
+        &self,
+        request: Request,
+        call: Call,
+        judge: &Arc<(String, JudgeSpec)>,
+        about: &str,
+    ) -> Result<(Record, bool), LlmError> {
+        if !matches!(self.mode, Mode::Refresh | Mode::Off)
+            && let Some(record) = self.answers.find(&request)?
+        {
+            self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent.found += 1;
+            return Ok((record, true));
+        }
+        if self.mode == Mode::Replay {
+            return Err(LlmError::Miss(Box::new(super::Miss {
+                key: hex(&request.key()),
+                about: about.to_owned(),
+                request: request.canonical(),
+            })));
+        }
+        self.interrupt.check()?;
+        let transport = self.transport(&judge.1)?;
+        let (reply, answered) = oneshot::channel();
+        let job =
+            Job { request, call, judge: judge.clone(), transport, about: about.to_owned(), reply };
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        match answered.blocking_recv() {
+            Ok(result) if sent => Ok((result?, false)),
+            _ => Err(LlmError::Store("the client's thread has ended".into())),
+        }
+    }
+}
+
+impl Drop for Llm {
+    /// Waits for what is on its way, so that it gets into the journal.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Asks one judge, and counts.
+pub struct Asker<'a> {
+    pub(super) llm: &'a Llm,
+    pub(super) judge: Arc<(String, JudgeSpec)>,
+    tally: Mutex<Tally>,
+}
+
+impl Asker<'_> {
+    /// What was asked so far.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, work: impl FnOnce(&mut Tally)) {
+        work(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The request that a chat makes.
+    pub fn request(&self, chat: &Chat) -> (Request, Value) {
+        let judge = &self.judge.1;
+        let mut body = judge.parameters();
+        body.insert("messages".into(), chat.messages.clone());
+        if let Some(schema) = &chat.schema {
+            structured::ask(&mut body, schema, judge.structured);
+        }
+        let body = Value::Object(body);
+        let url = format!("{}/chat/completions", judge.base_url.trim_end_matches('/'));
+        let weights = judge.weights.clone();
+        (Request { url, body: body.clone(), repeat: chat.repeat, weights }, body)
+    }
+
+    /// The answer to a chat, whatever it is.
+    pub fn chat(&self, chat: &Chat) -> Result<Answer, LlmError> {
+        let (request, body) = self.request(chat);
+        let key = request.key();
+        let (record, found) =
+            self.llm.request(request, Call::Chat(body), &self.judge, &chat.about)?;
+        self.count(|tally| {
+            tally.keys.insert(key);
+            match found {
+                true => tally.found += 1,
+                false => tally.asked += 1,
+            }
+        });
+        Ok(Answer::of(record))
+    }
+
+    /// A document by its path and query, kept like an answer.
+    pub fn get(
+        &self,
+        path: &str,
+        query: &[(String, String)],
+        about: &str,
+    ) -> Result<Value, LlmError> {
+        let url = format!("{}{path}", self.judge.1.base_url.trim_end_matches('/'));
+        let body = Value::Object(query.iter().map(|(k, v)| (k.clone(), json!(v))).collect());
+        let request = Request { url, body, repeat: 0, weights: None };
+        let key = request.key();
+        let call = Call::Get(path.to_owned(), query.to_vec());
+        let (record, found) = self.llm.request(request, call, &self.judge, about)?;
+        self.count(|tally| {
+            tally.keys.insert(key);
+            match found {
+                true => tally.found += 1,
+                false => tally.asked += 1,
+            }
+        });
+        Ok(record.response)
+    }
+
+    /// A chat whose answer `check` understands. A bad answer is sent back with what is wrong with it as
+    /// often as the judge's `repairs` say; what stays bad is counted.
+    pub fn checked<T>(
+        &self,
+        chat: &Chat,
+        check: &dyn Fn(&Answer) -> Result<T, String>,
+    ) -> Result<Outcome<T>, LlmError> {
+        let mut chat = chat.clone();
+        for attempt in 0.. {
+            let answer = match self.chat(&chat) {
+                Ok(answer) => answer,
+                Err(LlmError::Failed(cause)) if self.judge.1.failures == Failures::FallBack => {
+                    self.count(|tally| tally.missing += 1);
+                    return Ok(Outcome::Missing(cause));
+                }
+                Err(error) => return Err(error),
+            };
+            let problem = match answer.text().map_err(|p| p.to_owned()).and_then(|_| check(&answer))
+            {
+                Ok(value) => return Ok(Outcome::Good(value)),
+                Err(problem) => problem,
+            };
+            if attempt >= self.judge.1.repairs {
+                let kind = problem.split(':').next().unwrap_or_default().to_owned();
+                self.count(|tally| *tally.bad.entry(kind).or_default() += 1);
+                return Ok(Outcome::Bad(problem));
+            }
+            self.count(|tally| tally.repairs += 1);
+            if let Value::Array(messages) = &mut chat.messages {
+                messages.push(json!({"role": "assistant", "content": answer.content}));
+                messages.push(json!({
+                    "role": "user",
+                    "content": format!("That answer cannot be used: {problem}. Answer again, as asked."),
+                }));
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
+    /// All chats, in order; as one batch first where the judge says so.
+    pub fn all<T: Send>(
+        &self,
+        chats: &[Chat],
+        progress: &(dyn Fn(u64, u64) + Sync),
+        check: &(dyn Fn(&Answer) -> Result<T, String> + Sync),
+    ) -> Result<Vec<Outcome<T>>, LlmError> {
+        if self.judge.1.batch && matches!(self.llm.mode, Mode::Record) {
+            super::batch::ask(self, chats, progress)?;
+        }
+        self.each(chats.len(), progress, &|at| self.checked(&chats[at], check))
+    }
+
+    /// Does `work` for `0..n`, as many at a time as the judge allows; results in order. The first error
+    /// that no other request can mend ends it, and so does a missing answer in the end; requests that
+    /// failed are told together.
+    pub fn each<T: Send>(
+        &self,
+        n: usize,
+        progress: &(dyn Fn(u64, u64) + Sync),
+        work: &(dyn Fn(usize) -> Result<T, LlmError> + Sync),
+    ) -> Result<Vec<T>, LlmError> {
+        let (next, done, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        let results: Mutex<Vec<Option<T>>> = Mutex::new((0..n).map(|_| None).collect());
+        let errors: Mutex<Vec<LlmError>> = Mutex::default();
+        // Replays wait for nobody: a few threads do.
+        let threads = match self.llm.mode {
+            Mode::Replay => 2,
+            _ => self.judge.1.concurrency,
+        };
+        thread::scope(|scope| {
+            for _ in 0..threads.min(n) {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        if at >= n {
+                            return;
+                        }
+                        match work(at) {
+                            Ok(result) => {
+                                results.lock().unwrap_or_else(PoisonError::into_inner)[at] =
+                                    Some(result);
+                            }
+                            Err(error) => {
+                                if !matches!(error, LlmError::Failed(_) | LlmError::Miss(_)) {
+                                    stop.store(true, Ordering::Relaxed);
+                                }
+                                errors.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+                            }
+                        }
+                        let done = 1 + done.fetch_add(1, Ordering::Relaxed);
+                        progress(done as u64, n as u64);
+                    }
+                });
+            }
+        });
+        let errors = errors.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !errors.is_empty() {
+            return Err(self.together(errors, n));
+        }
+        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// One error out of many.
+    fn together(&self, errors: Vec<LlmError>, n: usize) -> LlmError {
+        let (mut failed, mut missing) = (BTreeMap::<String, usize>::new(), Vec::new());
+        let mut others = Vec::new();
+        for error in errors {
+            match error {
+                LlmError::Failed(cause) => *failed.entry(cause).or_default() += 1,
+                LlmError::Miss(miss) => missing.push(*miss),
+                other => others.push(other),
+            }
+        }
+        // What stopped the others says more than what merely failed.
+        let rank = |error: &LlmError| match error {
+            LlmError::Interrupted(_) => 0,
+            LlmError::Store(_) => 1,
+            LlmError::Hopeless(_) => 2,
+            _ => 3,
+        };
+        if let Some(first) = others.into_iter().min_by_key(rank) {
+            return first;
+        }
+        if !missing.is_empty() {
+            missing.sort_by(|a, b| a.about.cmp(&b.about));
+            return LlmError::Missing(super::explain::missing(&self.llm.answers, &missing));
+        }
+        let total: usize = failed.values().sum();
+        let causes: Vec<String> = failed
+            .iter()
+            .take(4)
+            .map(|(cause, count)| format!("  {count} × {}", cause.replace('\n', " ")))
+            .collect();
+        LlmError::Failed(format!(
+            "{total} of {n} requests to the judge `{}` failed for good:\n{}\n  = help: what was answered is \
+             kept; run again to ask for the rest, or let the judge's `failures: fall-back` go on without",
+            self.judge.0,
+            causes.join("\n")
+        ))
+    }
+}
+
+impl std::fmt::Display for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} answers from the journal, {} asked for", self.found, self.asked)?;
+        if self.failed > 0 {
+            write!(f, ", {} tries failed", self.failed)?;
+        }
+        if self.asked > 0 {
+            write!(f, "; {} + {} tokens", self.input_tokens, self.output_tokens)?;
+            match self.unpriced {
+                false => write!(f, ", cost {:.4}", self.money)?,
+                true if self.money > 0.0 => write!(f, ", cost {:.4} and more", self.money)?,
+                true => write!(f, ", cost unknown (no `price`)")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything on the client's thread.
+struct Worker {
+    answers: Arc<Answers>,
+    mode: Mode,
+    spec: AnswersSpec,
+    spent: Arc<Mutex<Ledger>>,
+    interrupt: Interrupt,
+    limits: RefCell<HashMap<String, Rc<Limits>>>,
+    /// Who else waits for a request that is on its way.
+    waiting: RefCell<HashMap<Key, Vec<Reply>>>,
+    /// What this run has asked anew already.
+    renewed: RefCell<BTreeSet<Key>>,
+}
+
+impl Worker {
+    fn run(self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        let worker = Rc::new(self);
+        tokio::task::LocalSet::new().block_on(&runtime, async move {
+            let mut tasks = tokio::task::JoinSet::new();
+            while let Some(job) = jobs.recv().await {
+                let worker = worker.clone();
+                tasks.spawn_local(async move { worker.take(job).await });
+                while tasks.try_join_next().is_some() {}
+            }
+            // What is on its way is waited for: it is paid.
+            while tasks.join_next().await.is_some() {}
+        });
+    }
+
+    async fn take(&self, job: Job) {
+        let key = job.request.key();
+        if self.mode != Mode::Off {
+            if let Some(waiting) = self.waiting.borrow_mut().get_mut(&key) {
+                waiting.push(job.reply);
+                return;
+            }
+            // It may have been answered since the caller looked.
+            let fresh = self.mode != Mode::Refresh || self.renewed.borrow().contains(&key);
+            if fresh && let Ok(Some(record)) = self.answers.find(&job.request) {
+                let _ = job.reply.send(Ok(record));
+                return;
+            }
+            self.waiting.borrow_mut().insert(key, Vec::new());
+        }
+        let (request, call, judge, transport, about) =
+            (job.request, job.call, job.judge, job.transport, job.about);
+        let result = self.ask(&request, &call, &judge, &transport, &about).await;
+        if self.mode == Mode::Refresh && result.is_ok() {
+            self.renewed.borrow_mut().insert(key);
+        }
+        let waiting = self.waiting.borrow_mut().remove(&key).unwrap_or_default();
+        for other in waiting {
+            let _ = other.send(result.clone());
+        }
+        let _ = job.reply.send(result);
+    }
+
+    async fn ask(
+        &self,
+        request: &Request,
+        call: &Call,
+        judge: &(String, JudgeSpec),
+        transport: &Transport,
+        about: &str,
+    ) -> Result<Record, Refused> {
+        let (name, spec) = judge;
+        let limits = self.limits_of(spec, &transport.endpoint);
+        let chat = matches!(call, Call::Chat(_));
+        let expected = expected_tokens(call, spec);
+        let timeout = Duration::from_secs_f64(spec.timeout);
+        for attempt in 1.. {
+            let slot = tokio::select! {
+                slot = limits.slot(expected.0 + expected.1) => slot,
+                () = self.interrupted() => return Err(Refused::Interrupted),
+            };
+            if self.interrupt.is_raised() {
+                return Err(Refused::Interrupted);
+            }
+            self.reserve(expected, spec)?;
+            let (since, started) = (slot.since, std::time::Instant::now());
+            let sent = transport.send(call, timeout).await;
+            let latency = started.elapsed();
+            self.release(expected, spec);
+            let (verdict, retry_after, status, body) = match &sent {
+                Ok(reply) => (
+                    reply.verdict(chat),
+                    reply.retry_after,
+                    reply.status,
+                    String::from_utf8_lossy(&reply.body).into_owned(),
+                ),
+                Err(cause) => {
+                    let again = Verdict::Again { cause: cause.clone(), limited: false };
+                    (again, None, 0, String::new())
+                }
+            };
+            let mut record = Record {
+                kind: Kind::Failure,
+                key: hex(&request.key()),
+                hash: String::new(),
+                about: about.to_owned(),
+                judge: name.clone(),
+                request: request.canonical(),
+                response: Value::Null,
+                cause: None,
+                status,
+                at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+                    as u64,
+                latency_ms: latency.as_millis() as u64,
+                attempt,
+                usage: Usage::default(),
+                money: None,
+                model: None,
+                fingerprint: None,
+                finish: None,
+            };
+            match verdict {
+                Verdict::Response(_) => {
+                    // The key must not get into the journal, even where an endpoint sends it back.
+                    let response = serde_json::from_str(&transport.endpoint.redact(&body));
+                    record.response = response.unwrap_or_default();
+                    describe(&mut record, spec);
+                    record.kind = match self.mode {
+                        Mode::Refresh => Kind::Renewed,
+                        Mode::Off => Kind::Unshared,
+                        _ => Kind::Answer,
+                    };
+                    limits.settle(since, record.usage.input + record.usage.output);
+                    limits.good();
+                    // Others may go on while this one gets onto the disk.
+                    drop(slot);
+                    self.keep(record.clone()).await?;
+                    self.account(&record, latency);
+                    return Ok(record);
+                }
+                Verdict::Again { cause, limited } => {
+                    if limited {
+                        limits.limited(since, retry_after);
+                    }
+                    drop(slot);
+                    let cause = transport.endpoint.redact(&cause);
+                    self.fail(record, &cause, &body, transport).await?;
+                    if attempt > spec.retries {
+                        return Err(Refused::Failed(format!("{cause} ({attempt} tries)")));
+                    }
+                    let wait = retry_after.unwrap_or_else(|| backoff(attempt, &request.key()));
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.interrupted() => return Err(Refused::Interrupted),
+                    }
+                }
+                Verdict::Failed(cause) => {
+                    drop(slot);
+                    let cause = transport.endpoint.redact(&cause);
+                    self.fail(record, &cause, &body, transport).await?;
+                    return Err(Refused::Failed(cause));
+                }
+                Verdict::Hopeless(cause) => {
+                    drop(slot);
+                    let cause = transport.endpoint.redact(&cause);
+                    self.fail(record, &cause, &body, transport).await?;
+                    let help = match status {
+                        401 | 403 => format!(
+                            "check the key in {}",
+                            spec.key_env.as_deref().unwrap_or("the environment (`key_env`)")
+                        ),
+                        404 => "check the judge's `base_url` and `model`".into(),
+                        _ => "the account has no credit left".into(),
+                    };
+                    return Err(Refused::Hopeless(format!(
+                        "the judge `{name}` at {} answers {cause}\n  = help: {help}",
+                        spec.base_url
+                    )));
+                }
+            }
+        }
+        unreachable!("the loop returns")
+    }
+
+    /// Waits for Ctrl-C.
+    async fn interrupted(&self) {
+        while !self.interrupt.is_raised() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn limits_of(&self, spec: &JudgeSpec, endpoint: &Endpoint) -> Rc<Limits> {
+        use async_openai::config::Config;
+        let id = format!("{} {}", endpoint.api_base(), spec.model);
+        self.limits.borrow_mut().entry(id).or_insert_with(|| Rc::new(Limits::new(spec))).clone()
+    }
+
+    /// Waits until the record is on disk.
+    async fn keep(&self, record: Record) -> Result<(), Refused> {
+        let (sender, kept) = oneshot::channel();
+        self.answers.append(record, move |written| drop(sender.send(written)));
+        match kept.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(problem)) => Err(Refused::Store(problem)),
+            Err(_) => Err(Refused::Store("the journal has ended".into())),
+        }
+    }
+
+    async fn fail(
+        &self,
+        mut record: Record,
+        cause: &str,
+        body: &str,
+        transport: &Transport,
+    ) -> Result<(), Refused> {
+        self.ledger(|ledger| ledger.spent.failed += 1);
+        record.cause = Some(cause.to_owned());
+        if !body.is_empty() {
+            let head: String = transport.endpoint.redact(body).chars().take(2000).collect();
+            record.response = json!(head);
+        }
+        self.keep(record).await
+    }
+
+    fn ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
+        work(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets aside what a request may cost at most, if the budget has it.
+    fn reserve(&self, (input, output): (u64, u64), spec: &JudgeSpec) -> Result<(), Refused> {
+        let money = cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0);
+        let budget = self.spec.budget;
+        self.ledger(|ledger| {
+            let tokens = ledger.spent.input_tokens + ledger.spent.output_tokens;
+            let tokens_then = tokens + ledger.reserved_tokens + input + output;
+            let money_then = ledger.spent.money + ledger.reserved_money + money;
+            let told = |what: String| {
+                Err(Refused::Budget(format!(
+                    "the budget is reached: {what}\n  = help: what was answered is kept; raise it with \
+                     `--budget-money`, `--budget-tokens` or `answers.budget`, and run again"
+                )))
+            };
+            if let Some(limit) = budget.tokens.filter(|limit| tokens_then > *limit) {
+                return told(format!(
+                    "{tokens} of {limit} tokens are spent, and the next request may take {}",
+                    input + output
+                ));
+            }
+            if let Some(limit) = budget.money.filter(|limit| money_then > *limit) {
+                return told(format!(
+                    "{:.4} of {limit:.4} is spent, and the next request may cost {money:.4}",
+                    ledger.spent.money
+                ));
+            }
+            ledger.reserved_money += money;
+            ledger.reserved_tokens += input + output;
+            Ok(())
+        })
+    }
+
+    fn release(&self, (input, output): (u64, u64), spec: &JudgeSpec) {
+        let money = cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0);
+        self.ledger(|ledger| {
+            ledger.reserved_money -= money;
+            ledger.reserved_tokens -= input + output;
+        });
+    }
+
+    fn account(&self, record: &Record, latency: Duration) {
+        self.ledger(|ledger| {
+            let spent = &mut ledger.spent;
+            spent.asked += 1;
+            spent.input_tokens += record.usage.input;
+            spent.output_tokens += record.usage.output;
+            spent.seconds += latency.as_secs_f64();
+            match record.money {
+                Some(money) => spent.money += money,
+                None => spent.unpriced |= record.usage.output > 0,
+            }
+        });
+    }
+}
+
+/// Fills in what the response says of itself.
+pub(super) fn describe(record: &mut Record, spec: &JudgeSpec) {
+    let response = &record.response;
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let usage = &response["usage"];
+    record.usage = Usage {
+        input: number(&usage["prompt_tokens"]),
+        output: number(&usage["completion_tokens"]),
+        cached: number(&usage["prompt_tokens_details"]["cached_tokens"]),
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    record.money = cost(spec, &record.usage);
+    record.model = text(&response["model"]);
+    record.fingerprint = text(&response["system_fingerprint"]);
+    record.finish = text(&response["choices"][0]["finish_reason"]);
+}
+
+/// What tokens cost, where the price is known.
+pub fn cost(spec: &JudgeSpec, usage: &Usage) -> Option<f64> {
+    let price = spec.price?;
+    let cached = usage.cached.min(usage.input);
+    let millions = |tokens: u64| tokens as f64 / 1e6;
+    Some(
+        millions(usage.input - cached) * price.input
+            + millions(cached) * price.cached.unwrap_or(price.input)
+            + millions(usage.output) * price.output,
+    )
+}
+
+/// (input, output) tokens a call may take at most: three bytes a token is more than any text needs.
+pub fn expected_tokens(call: &Call, spec: &JudgeSpec) -> (u64, u64) {
+    match call {
+        Call::Chat(body) => (body["messages"].to_string().len() as u64 / 3 + 16, spec.max_tokens),
+        Call::Get(..) => (0, 0),
+    }
+}
+
+/// A second, two, four … up to a minute, each shortened by up to half: by the request's key, so that
+/// requests that failed together do not come again together.
+fn backoff(attempt: u32, key: &Key) -> Duration {
+    let longest = f64::from(1u32 << (attempt - 1).min(6)).min(60.0);
+    let jitter = f64::from(key[attempt as usize % 32]) / 512.0;
+    Duration::from_secs_f64(base_delay() * longest * (1.0 - jitter))
+}
+
+/// Seconds of the first wait; `ASSAY_RETRY_SECONDS` says otherwise.
+fn base_delay() -> f64 {
+    let told = std::env::var("ASSAY_RETRY_SECONDS").ok();
+    let seconds: Option<f64> = told.and_then(|told| told.parse().ok());
+    seconds.filter(|seconds| (0.0..3600.0).contains(seconds)).unwrap_or(1.0)
+}

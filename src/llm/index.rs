@@ -1,0 +1,394 @@
+//! The index of the journal: where the answer to a key stands. It can be made anew from the journal at
+//! any time, and is whenever it was not closed in order or is not, byte for byte, what it was then.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File, TryLockError},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    journal::{self, Found, Head, Kind},
+    key::Key,
+};
+use crate::{
+    hash::Digest,
+    store::{read_json, write_json},
+};
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub segment: u32,
+    pub offset: u64,
+    pub len: u32,
+    /// Of the response.
+    response: u64,
+}
+
+/// A segment and how much of it the index knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Segment {
+    name: String,
+    /// Bytes indexed.
+    bytes: u64,
+}
+
+/// Written when the index is closed in order: what its files are, and what it covers.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Seal {
+    version: u32,
+    files: BTreeMap<String, Digest>,
+    segments: Vec<Segment>,
+    counts: Counts,
+}
+
+/// How many records there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Keys that have an answer.
+    pub answers: u64,
+    pub failures: u64,
+    /// Answers that came again, the same.
+    pub repeated: u64,
+    /// Answers that came again, different, without having been asked for anew.
+    pub conflicts: u64,
+    pub renewed: u64,
+    pub unshared: u64,
+    /// Lines whose checksum does not hold.
+    pub damaged: u64,
+}
+
+const VERSION: u32 = 1;
+const FILES: &str = "index";
+const SEAL: &str = "index.seal.json";
+const LOCK: &str = "index.lock";
+
+enum Table {
+    Sled(sled::Db),
+    /// Of processes that came second: sled admits one.
+    Memory(HashMap<Key, Place>),
+}
+
+/// The index, open.
+pub struct Index {
+    dir: PathBuf,
+    table: Table,
+    segments: Vec<Segment>,
+    pub counts: Counts,
+    /// What was found on opening that somebody should know.
+    pub notes: Vec<String>,
+    /// Held by the process that has the sled directory.
+    _lock: Option<File>,
+}
+
+impl Index {
+    /// Opens the index of the journal in `dir/journal`, or makes it. Nothing but the journal decides
+    /// what is in it.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir.join("journal"))?;
+        let lock = File::create(dir.join(LOCK))?;
+        let mut index = Self {
+            dir: dir.to_owned(),
+            table: Table::Memory(HashMap::new()),
+            segments: Vec::new(),
+            counts: Counts::default(),
+            notes: Vec::new(),
+            _lock: None,
+        };
+        match lock.try_lock() {
+            Ok(()) => {
+                index._lock = Some(lock);
+                if !index.take_sealed() {
+                    index.start_anew();
+                }
+            }
+            // Another process has the index: this one goes by the journal alone.
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        index.catch_up()?;
+        Ok(index)
+    }
+
+    /// Throws the index away and makes it anew.
+    pub fn rebuild(&mut self) -> io::Result<()> {
+        if self._lock.is_none() {
+            return Err(io::Error::other("another process has the index open"));
+        }
+        self.start_anew();
+        self.catch_up()
+    }
+
+    /// Takes the index that was closed in order, if its files are still what they were.
+    fn take_sealed(&mut self) -> bool {
+        let path = self.dir.join(SEAL);
+        let existed = self.dir.join(FILES).exists();
+        let Ok(seal) = read_json::<Seal>(&path) else {
+            if existed {
+                self.notes.push(
+                    "the index of answers was not closed in order: it is made anew from the journal"
+                        .into(),
+                );
+            }
+            return false;
+        };
+        // From here on the files change: until they are sealed again, nobody shall trust them.
+        let _ = fs::remove_file(&path);
+        let sound = seal.version == VERSION
+            && files_of(&self.dir.join(FILES)).is_ok_and(|files| files == seal.files)
+            && seal.segments.iter().all(|segment| {
+                let found = fs::metadata(self.segment_path(&segment.name));
+                found.is_ok_and(|found| found.len() >= segment.bytes)
+            });
+        if sound && let Some(db) = self.open_sled() {
+            (self.table, self.segments, self.counts) =
+                (Table::Sled(db), seal.segments, seal.counts);
+            return true;
+        }
+        self.notes.push(
+            "the index of answers is damaged or does not fit the journal: it is made anew from the \
+             journal"
+                .into(),
+        );
+        false
+    }
+
+    fn start_anew(&mut self) {
+        // The old table must be closed before its files go.
+        self.table = Table::Memory(HashMap::new());
+        (self.segments, self.counts) = (Vec::new(), Counts::default());
+        let _ = fs::remove_file(self.dir.join(SEAL));
+        let _ = fs::remove_dir_all(self.dir.join(FILES));
+        if let Some(db) = self.open_sled() {
+            self.table = Table::Sled(db);
+        } else {
+            self.notes.push("sled does not open: the index is kept in memory".into());
+        }
+    }
+
+    fn open_sled(&self) -> Option<sled::Db> {
+        let config = sled::Config::new()
+            .path(self.dir.join(FILES))
+            .cache_capacity(256 << 20)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None);
+        // sled panics on some kinds of damage.
+        catch_unwind(AssertUnwindSafe(|| config.open())).ok()?.ok()
+    }
+
+    /// Reads what the journal has more than the index.
+    fn catch_up(&mut self) -> io::Result<()> {
+        let mut names: Vec<String> = fs::read_dir(self.dir.join("journal"))?
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.ends_with(".jsonl"))
+            .collect();
+        // Names start with the time: later records take the place of earlier ones.
+        names.sort();
+        for name in names {
+            let path = self.segment_path(&name);
+            let at = self.segment(&name);
+            let from = self.segments[at as usize].bytes;
+            if fs::metadata(&path)?.len() == from {
+                continue;
+            }
+            let mut heads = Vec::new();
+            let (mut damaged, mut torn) = (Vec::new(), None);
+            let end = journal::scan(&path, from, &mut |line, offset, len, found| match found {
+                Found::Record(text) => match journal::head(text) {
+                    Some(head) => heads.push((head, offset, len as u32)),
+                    None => damaged.push((line, offset)),
+                },
+                Found::Damaged => damaged.push((line, offset)),
+                Found::Torn => torn = Some((offset, len)),
+            })?;
+            for (head, offset, len) in heads {
+                self.take(&head, at, offset, len)?;
+            }
+            for (line, offset) in damaged {
+                self.counts.damaged += 1;
+                let line =
+                    if from == 0 { format!("line {line}") } else { format!("byte {offset}") };
+                self.notes.push(format!(
+                    "{}: {line} is damaged; what it held cannot be used (`assay cache verify` lists all)",
+                    path.display()
+                ));
+            }
+            if let Some((offset, len)) = torn
+                && !journal::is_being_written(&path)
+            {
+                journal::cut(&path, offset)?;
+                self.notes.push(format!(
+                    "{}: the last line was torn when its process died; {len} bytes that nobody had used \
+                     are cut off",
+                    path.display()
+                ));
+            }
+            self.segments[at as usize].bytes = end;
+        }
+        Ok(())
+    }
+
+    /// Reads what other processes wrote meanwhile.
+    pub fn look_again(&mut self) -> io::Result<()> {
+        self.catch_up()
+    }
+
+    /// Where the answer to a key stands.
+    pub fn find(&self, key: &Key) -> Option<(PathBuf, Place)> {
+        let place = match &self.table {
+            Table::Memory(table) => table.get(key).copied(),
+            Table::Sled(db) => decode(&db.get(key).ok()??),
+        }?;
+        let segment = self.segments.get(place.segment as usize)?;
+        Some((self.segment_path(&segment.name), place))
+    }
+
+    /// Takes note of a record that was just written by this process.
+    pub fn wrote(&mut self, head: &Head, path: &Path, offset: u64, len: u32) -> io::Result<()> {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let at = self.segment(&name.unwrap_or_default());
+        let end = offset + u64::from(len);
+        if self.segments[at as usize].bytes >= end {
+            return Ok(());
+        }
+        self.take(head, at, offset, len)?;
+        self.segments[at as usize].bytes = end;
+        Ok(())
+    }
+
+    /// All places, in no order.
+    pub fn places(&self) -> Vec<(Key, PathBuf, Place)> {
+        let path = |place: &Place| {
+            self.segments.get(place.segment as usize).map(|s| self.segment_path(&s.name))
+        };
+        let mut places = Vec::new();
+        match &self.table {
+            Table::Memory(table) => {
+                for (key, place) in table {
+                    places.extend(path(place).map(|path| (*key, path, *place)));
+                }
+            }
+            Table::Sled(db) => {
+                for (key, value) in db.iter().flatten() {
+                    if let (Ok(key), Some(place)) = (Key::try_from(&key[..]), decode(&value)) {
+                        places.extend(path(&place).map(|path| (key, path, place)));
+                    }
+                }
+            }
+        }
+        places
+    }
+
+    /// Paths of all segments, in order.
+    pub fn segment_paths(&self) -> Vec<PathBuf> {
+        self.segments.iter().map(|segment| self.segment_path(&segment.name)).collect()
+    }
+
+    /// Whether this process has the sled directory.
+    pub fn is_owner(&self) -> bool {
+        self._lock.is_some()
+    }
+
+    fn take(&mut self, head: &Head, segment: u32, offset: u64, len: u32) -> io::Result<()> {
+        match head.kind {
+            Kind::Failure => self.counts.failures += 1,
+            Kind::Unshared => self.counts.unshared += 1,
+            Kind::Answer | Kind::Renewed => {
+                let place = Place { segment, offset, len, response: head.response };
+                let before = match &mut self.table {
+                    Table::Memory(table) => table.insert(head.key, place),
+                    Table::Sled(db) => {
+                        let before = db.insert(head.key, &encode(place)[..]);
+                        before.map_err(io::Error::other)?.and_then(|before| decode(&before))
+                    }
+                };
+                match (before, head.kind) {
+                    (None, _) => self.counts.answers += 1,
+                    (Some(_), Kind::Renewed) => self.counts.renewed += 1,
+                    (Some(before), _) if before.response == head.response => {
+                        self.counts.repeated += 1;
+                    }
+                    (Some(_), _) => self.counts.conflicts += 1,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, name: &str) -> u32 {
+        if let Some(at) = self.segments.iter().position(|segment| segment.name == name) {
+            return at as u32;
+        }
+        self.segments.push(Segment { name: name.to_owned(), bytes: 0 });
+        self.segments.len() as u32 - 1
+    }
+
+    fn segment_path(&self, name: &str) -> PathBuf {
+        self.dir.join("journal").join(name)
+    }
+}
+
+impl Drop for Index {
+    /// Seals the index, so that the next to open it can trust it.
+    fn drop(&mut self) {
+        if !matches!(self.table, Table::Sled(_)) {
+            return;
+        }
+        let table = std::mem::replace(&mut self.table, Table::Memory(HashMap::new()));
+        if let Table::Sled(db) = table {
+            let flushed = db.flush();
+            drop(db);
+            let files = files_of(&self.dir.join(FILES));
+            if let (Ok(_), Ok(files)) = (flushed, files) {
+                let seal = Seal {
+                    version: VERSION,
+                    files,
+                    segments: std::mem::take(&mut self.segments),
+                    counts: self.counts,
+                };
+                let _ = write_json(&self.dir.join(SEAL), &seal);
+            }
+        }
+    }
+}
+
+/// Hashes of all files below a directory.
+fn files_of(dir: &Path) -> io::Result<BTreeMap<String, Digest>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(at) = open.pop() {
+        for entry in fs::read_dir(&at)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
+                files.insert(name, Digest::of_file(&path)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn encode(place: Place) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..4].copy_from_slice(&place.segment.to_le_bytes());
+    bytes[4..12].copy_from_slice(&place.offset.to_le_bytes());
+    bytes[12..16].copy_from_slice(&place.len.to_le_bytes());
+    bytes[16..].copy_from_slice(&place.response.to_le_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<Place> {
+    let bytes: [u8; 24] = bytes.try_into().ok()?;
+    let word =
+        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+    Some(Place { segment: word(0), offset: long(4), len: word(12), response: long(16) })
+}

@@ -1,0 +1,388 @@
+//! The journal: append-only files of lines that carry their checksum. Each process writes its own.
+//!
+//! A line is `{"sum":"<16 hex of BLAKE3>","record":{…}}`, the sum over the bytes of the record as they
+//! stand there.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::key::{Key, from_hex};
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A response that arrived whole; later questions like it get it.
+    Answer,
+    /// The same, asked for in spite of an earlier one, whose place it takes.
+    Renewed,
+    /// The same, not to be found by later questions.
+    Unshared,
+    /// A request that failed. Never an answer.
+    Failure,
+}
+
+/// Tokens of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub input: u64,
+    pub output: u64,
+    /// Of the input: what the endpoint had in its cache.
+    #[serde(default)]
+    pub cached: u64,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub kind: Kind,
+    pub key: String,
+    /// Of the response, 16 hex of BLAKE3: filled in by [`line`].
+    pub hash: String,
+    /// What it was for, e.g. `item 12`; not a part of the key.
+    pub about: String,
+    pub judge: String,
+    /// The canonical request.
+    pub request: Value,
+    /// The response's JSON; null of failures without any.
+    pub response: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    #[serde(default)]
+    pub status: u16,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    pub latency_ms: u64,
+    /// The first try is 1.
+    pub attempt: u32,
+    #[serde(default)]
+    pub usage: Usage,
+    /// What it cost, where the price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money: Option<f64>,
+    /// `model`, `system_fingerprint` and `finish_reason` as answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<String>,
+}
+
+/// What the index keeps of a record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Head {
+    pub kind: Kind,
+    pub key: Key,
+    /// Of the response: two answers to one key are told apart by it.
+    pub response: u64,
+}
+
+const START: &[u8] = b"{\"sum\":\"";
+const MIDDLE: &[u8] = b"\",\"record\":";
+
+/// A record as a line with its end.
+pub fn line(record: &mut Record) -> Vec<u8> {
+    record.hash = sum(record.response.to_string().as_bytes());
+    // invariant: a record has string keys only
+    let text = serde_json::to_vec(record).expect("a record serialises");
+    with_sum(&text)
+}
+
+/// A record's text as a line with its end.
+pub fn with_sum(text: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(text.len() + 48);
+    line.extend_from_slice(START);
+    line.extend_from_slice(sum(text).as_bytes());
+    line.extend_from_slice(MIDDLE);
+    line.extend_from_slice(text);
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+fn sum(text: &[u8]) -> String {
+    blake3::hash(text).to_hex()[..16].to_owned()
+}
+
+/// The record's text in a line (with or without its end) whose checksum holds.
+pub fn checked(line: &[u8]) -> Option<&[u8]> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let rest = line.strip_prefix(START)?;
+    let (found, rest) = rest.split_at_checked(16)?;
+    let text = rest.strip_prefix(MIDDLE)?.strip_suffix(b"}")?;
+    (sum(text).as_bytes() == found).then_some(text)
+}
+
+/// The record of a checked text.
+pub fn record(text: &[u8]) -> Option<Record> {
+    serde_json::from_slice(text).ok()
+}
+
+/// The head of a checked text, without reading the rest.
+pub fn head(text: &[u8]) -> Option<Head> {
+    #[derive(Deserialize)]
+    struct Brief<'a> {
+        kind: Kind,
+        #[serde(borrow)]
+        key: std::borrow::Cow<'a, str>,
+        #[serde(borrow)]
+        hash: std::borrow::Cow<'a, str>,
+    }
+    let brief: Brief = serde_json::from_slice(text).ok()?;
+    let response = u64::from_str_radix(&brief.hash, 16).ok()?;
+    Some(Head { kind: brief.kind, key: from_hex(&brief.key)?, response })
+}
+
+/// What was found at a place of a segment.
+pub enum Found<'a> {
+    /// A record's text whose checksum holds.
+    Record(&'a [u8]),
+    /// A line that is not one.
+    Damaged,
+    /// The last line, without its end.
+    Torn,
+}
+
+/// Reads a segment from `from` on: calls `each` with (line number counted from there, offset, length,
+/// what was found). Returns the offset after the last whole line.
+pub fn scan(
+    path: &Path,
+    from: u64,
+    each: &mut dyn FnMut(usize, u64, usize, Found),
+) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let (mut at, mut line, mut number) = (from, Vec::new(), 0);
+    loop {
+        line.clear();
+        let n = reader.read_until(b'\n', &mut line)?;
+        if n == 0 {
+            return Ok(at);
+        }
+        number += 1;
+        if line.last() != Some(&b'\n') {
+            each(number, at, n, Found::Torn);
+            return Ok(at);
+        }
+        match checked(&line) {
+            Some(text) => each(number, at, n, Found::Record(text)),
+            None => each(number, at, n, Found::Damaged),
+        }
+        at += n as u64;
+    }
+}
+
+/// Whether another process is writing the segment.
+pub fn is_being_written(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Cuts a torn last line off: what it holds was never used.
+pub fn cut(path: &Path, at: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(at)?;
+    file.sync_all()
+}
+
+/// Where a record was put.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub segment: PathBuf,
+    pub offset: u64,
+    pub len: u32,
+}
+
+/// Called once the record is on disk, or with why it is not.
+pub type Done = Box<dyn FnOnce(Result<Written, String>) + Send>;
+
+/// Writes records on a thread of its own; those that come at one time share one fsync.
+pub struct Writer {
+    sender: Option<mpsc::Sender<(Vec<u8>, Done)>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Writer {
+    /// A writer of new segments in `dir`. No file is made before the first record.
+    pub fn new(dir: &Path) -> Self {
+        let dir = dir.to_owned();
+        let (sender, receiver) = mpsc::channel::<(Vec<u8>, Done)>();
+        let thread = thread::spawn(move || {
+            let mut segment: Option<Segment> = None;
+            while let Ok(first) = receiver.recv() {
+                let mut batch = vec![first];
+                batch.extend(receiver.try_iter());
+                write_batch(&dir, &mut segment, batch);
+            }
+        });
+        Self { sender: Some(sender), thread: Some(thread) }
+    }
+
+    /// Writes a line; `done` is called when it is on disk.
+    pub fn write(&self, line: Vec<u8>, done: Done) {
+        if let Some(sender) = &self.sender
+            && let Err(mpsc::SendError((_, done))) = sender.send((line, done))
+        {
+            done(Err("the journal's thread has ended".into()));
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Waits until everything is on disk.
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Segment {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+fn write_batch(dir: &Path, segment: &mut Option<Segment>, batch: Vec<(Vec<u8>, Done)>) {
+    let lines: Vec<&[u8]> = batch.iter().map(|(line, _)| &line[..]).collect();
+    match append(dir, segment, &lines) {
+        Ok(places) => {
+            for ((_, done), place) in batch.into_iter().zip(places) {
+                done(Ok(place));
+            }
+        }
+        Err(error) => {
+            for (_, done) in batch {
+                done(Err(format!("the journal in {} cannot be written: {error}", dir.display())));
+            }
+        }
+    }
+}
+
+fn append(dir: &Path, segment: &mut Option<Segment>, lines: &[&[u8]]) -> io::Result<Vec<Written>> {
+    let segment = match segment {
+        Some(segment) => segment,
+        None => segment.insert(begin(dir)?),
+    };
+    let start = segment.len;
+    let mut places = Vec::with_capacity(lines.len());
+    let mut write = || -> io::Result<()> {
+        for line in lines {
+            segment.file.write_all(line)?;
+            places.push(Written {
+                segment: segment.path.clone(),
+                offset: segment.len,
+                len: line.len() as u32,
+            });
+            segment.len += line.len() as u64;
+        }
+        segment.file.sync_data()
+    };
+    if let Err(error) = write() {
+        // Half a line in the middle would look like damage later.
+        segment.len = start;
+        segment.file.set_len(start)?;
+        segment.file.seek(SeekFrom::Start(start))?;
+        return Err(error);
+    }
+    Ok(places)
+}
+
+/// Makes a segment that nobody else writes, locked for as long as it is open.
+fn begin(dir: &Path) -> io::Result<Segment> {
+    fs::create_dir_all(dir)?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_millis();
+    for at in 0.. {
+        let path = dir.join(format!("{now:014}-{:08}-{at}.jsonl", std::process::id()));
+        match OpenOptions::new().create_new(true).append(true).open(&path) {
+            Ok(file) => {
+                file.lock()?;
+                // The name must survive a power cut too.
+                File::open(dir)?.sync_all()?;
+                return Ok(Segment { path, file, len: 0 });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("there is always a next number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub fn sample(key: u8) -> Record {
+        Record {
+            kind: Kind::Answer,
+            key: super::super::key::hex(&[key; 32]),
+            hash: String::new(),
+            about: "item 1".into(),
+            judge: "j".into(),
+            request: Value::Null,
+            response: serde_json::json!({"n": key}),
+            cause: None,
+            status: 200,
+            at: 0,
+            latency_ms: 1,
+            attempt: 1,
+            usage: Usage::default(),
+            money: None,
+            model: None,
+            fingerprint: None,
+            finish: None,
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_noticed() {
+        let mut written = sample(7);
+        let line = line(&mut written);
+        assert_eq!(record(checked(&line).unwrap()).unwrap(), written);
+        for at in 0..line.len() - 1 {
+            let mut flipped = line.clone();
+            flipped[at] ^= 1;
+            assert!(checked(&flipped).is_none(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn records_are_on_disk_when_their_writer_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::new(dir.path());
+        let (sender, told) = mpsc::channel();
+        for key in 0..50 {
+            let sender = sender.clone();
+            writer.write(
+                line(&mut sample(key)),
+                Box::new(move |written| sender.send(written.unwrap()).unwrap()),
+            );
+        }
+        for _ in 0..50 {
+            let written = told.recv().unwrap();
+            let bytes = fs::read(&written.segment).unwrap();
+            let line = &bytes[written.offset as usize..][..written.len as usize];
+            assert!(checked(line).is_some());
+            assert!(is_being_written(&written.segment));
+        }
+        drop(writer);
+        let segment = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        assert!(!is_being_written(&segment));
+        let mut count = 0;
+        let end = scan(&segment, 0, &mut |_, _, _, found| {
+            count += usize::from(matches!(found, Found::Record(_)));
+        });
+        assert_eq!((count, end.unwrap()), (50, fs::metadata(&segment).unwrap().len()));
+    }
+}

@@ -1,0 +1,67 @@
+//! Language models: asked over HTTP, answers kept in a journal, never lost and never paid for twice.
+//!
+//! `answers` is the store: a journal that is on disk before an answer is used, and an index made of it.
+//! `client` asks: limits, retries, budget. `judge` is what an experiment says of both.
+
+pub mod answers;
+mod batch;
+pub mod cassette;
+pub mod client;
+pub mod explain;
+mod index;
+pub mod journal;
+mod judge;
+pub mod key;
+mod limits;
+pub mod structured;
+mod transport;
+
+use std::path::Path;
+
+pub use answers::Answers;
+pub use client::{Answer, Asker, Chat, Llm, Outcome, Spent, Tally};
+pub use index::Counts;
+pub use judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode, Price, Structured};
+
+/// Where answers are kept in a workspace.
+pub const DIRECTORY: &str = "answers";
+
+/// Why an answer could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LlmError {
+    #[error(transparent)]
+    Interrupted(#[from] crate::interrupt::Interrupted),
+    /// An answer that a replay wanted and did not find.
+    #[error("no recorded answer for {}", .0.about)]
+    Miss(Box<Miss>),
+    /// All of a step's, told together.
+    #[error("{0}")]
+    Missing(String),
+    /// The budget does not allow the next request.
+    #[error("{0}")]
+    Budget(String),
+    /// A request failed for good; others may not.
+    #[error("{0}")]
+    Failed(String),
+    /// No request to this endpoint will do.
+    #[error("{0}")]
+    Hopeless(String),
+    /// The journal or its index.
+    #[error("{0}")]
+    Store(String),
+}
+
+/// A request that a replay found no answer to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Miss {
+    pub key: String,
+    pub about: String,
+    /// The canonical request.
+    pub request: serde_json::Value,
+}
+
+impl LlmError {
+    fn store(path: &Path, error: std::io::Error) -> Self {
+        Self::Store(format!("{}: {error}", path.display()))
+    }
+}

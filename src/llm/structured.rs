@@ -1,0 +1,102 @@
+//! Answers in JSON: asked for as the endpoint can, found wherever they stand in the text.
+
+use serde_json::{Map, Value, json};
+
+use super::judge::Structured;
+
+/// A JSON Schema with a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    pub name: String,
+    pub schema: Value,
+}
+
+/// Puts what asks for JSON into a request's body.
+pub fn ask(body: &mut Map<String, Value>, schema: &Schema, how: Structured) {
+    match how {
+        Structured::Schema => {
+            body.insert(
+                "response_format".into(),
+                json!({
+                    "type": "json_schema",
+                    "json_schema": {
+                        "name": schema.name,
+                        "schema": schema.schema,
+                        "strict": true,
+                    },
+                }),
+            );
+        }
+        Structured::Json => {
+            body.insert("response_format".into(), json!({"type": "json_object"}));
+            append(body, schema);
+        }
+        Structured::Text => append(body, schema),
+    }
+}
+
+/// Says in the last message what the answer has to be.
+fn append(body: &mut Map<String, Value>, schema: &Schema) {
+    let last =
+        body.get_mut("messages").and_then(Value::as_array_mut).and_then(|all| all.last_mut());
+    let Some(Value::String(content)) = last.and_then(|message| message.get_mut("content")) else {
+        return;
+    };
+    content.push_str(&format!(
+        "\n\nAnswer with one JSON value that follows this JSON Schema, and nothing else:\n{}",
+        schema.schema
+    ));
+}
+
+/// The first whole JSON object or array in a text: the text itself, in a fence, or with prose around.
+pub fn find(text: &str) -> Option<Value> {
+    let text = text.trim();
+    if let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
+        return Some(value);
+    }
+    let mut from = 0;
+    while let Some(at) = text[from..].find(['{', '[']) {
+        let start = from + at;
+        let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
+        if let Some(Ok(value)) = values.next() {
+            return Some(value);
+        }
+        from = start + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_found_wherever_it_stands() {
+        let value = json!({"ids": ["a", "b"]});
+        for text in [
+            r#"{"ids": ["a", "b"]}"#,
+            "```json\n{\"ids\": [\"a\", \"b\"]}\n```",
+            "Sure! {not json} Here: {\"ids\": [\"a\", \"b\"]} – enjoy.",
+        ] {
+            assert_eq!(find(text), Some(value.clone()), "{text}");
+        }
+        for text in ["", "no", "{\"ids\": [\"a\"", "7", "\"x\""] {
+            let found = find(text);
+            assert!(found.is_none() || found == Some(json!(["a"])), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_endpoint_is_asked_as_it_can() {
+        let schema = Schema { name: "order".into(), schema: json!({"type": "object"}) };
+        let mut body = Map::new();
+        body.insert("messages".into(), json!([{"role": "user", "content": "Rank."}]));
+        let mut by_schema = body.clone();
+        ask(&mut by_schema, &schema, Structured::Schema);
+        assert_eq!(by_schema["response_format"]["json_schema"]["name"], "order");
+        let mut by_text = body.clone();
+        ask(&mut by_text, &schema, Structured::Text);
+        assert!(!by_text.contains_key("response_format"));
+        assert!(by_text["messages"][0]["content"].as_str().unwrap().contains("JSON Schema"));
+    }
+}

@@ -1,0 +1,325 @@
+//! One request over HTTP: what came back in full, and what that means.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_openai::{Client, config::Config, error::OpenAIError, middleware::HttpRequestFactory};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+/// An endpoint with its key. Nothing is taken from the environment but what the judge names.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    base: String,
+    key: SecretString,
+}
+
+impl Endpoint {
+    /// `base` is the URL up to `/v1`.
+    pub fn new(base: &str, key: Option<String>) -> Self {
+        let key = SecretString::from(key.unwrap_or_default());
+        Self { base: base.trim_end_matches('/').to_owned(), key }
+    }
+
+    /// Takes the key out of a text, should an endpoint have sent it back.
+    pub fn redact(&self, text: &str) -> String {
+        match self.key.expose_secret() {
+            key if key.len() < 4 => text.to_owned(),
+            key => text.replace(key, "[key]"),
+        }
+    }
+}
+
+impl Config for Endpoint {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let key = self.key.expose_secret();
+        if !key.is_empty()
+            && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {key}"))
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        headers
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn query(&self) -> Vec<(&str, &str)> {
+        Vec::new()
+    }
+
+    fn api_base(&self) -> &str {
+        &self.base
+    }
+
+    fn api_key(&self) -> &SecretString {
+        &self.key
+    }
+}
+
+/// What an endpoint sent.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+    /// Whole: a connection that broke in the middle is an error.
+    pub body: Vec<u8>,
+}
+
+/// What a reply means for the transport. What is in an answer is looked at elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// A response to keep: it has content, a refusal, or says why it ended.
+    Response(Value),
+    /// Worth another try.
+    Again { cause: String, limited: bool },
+    /// This request fails, others may not.
+    Failed(String),
+    /// No request to this endpoint will do.
+    Hopeless(String),
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Chat(Value),
+    /// A path with its query.
+    Get(String, Vec<(String, String)>),
+}
+
+/// A client without retries of its own.
+#[derive(Clone)]
+pub struct Transport {
+    http: reqwest::Client,
+    pub endpoint: Endpoint,
+}
+
+impl Transport {
+    /// A client; it opens no connection yet.
+    pub fn new(endpoint: Endpoint) -> Result<Self, String> {
+        // Someone else may have installed it before: the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(20))
+            .user_agent(concat!("assay/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { http, endpoint })
+    }
+
+    /// Sends once. The error is of the connection: no whole reply came.
+    pub async fn send(&self, call: &Call, timeout: Duration) -> Result<Reply, String> {
+        let reply = tokio::time::timeout(timeout, async {
+            match call {
+                Call::Chat(body) => {
+                    let (client, seen) = self.client();
+                    let sent = client.chat().create_byot::<_, Value>(body).await;
+                    seen.take().ok_or_else(|| match sent {
+                        Err(error) => in_words(&error),
+                        Ok(_) => "no reply".into(),
+                    })
+                }
+                Call::Get(path, query) => {
+                    let request = self
+                        .http
+                        .get(self.endpoint.url(path))
+                        .query(query)
+                        .headers(self.endpoint.headers());
+                    let response = request.send().await.map_err(|error| chain(&error))?;
+                    whole(response).await.map_err(|error| chain(&error))
+                }
+            }
+        });
+        let reply = match reply.await {
+            Ok(reply) => reply,
+            Err(_) => Err(format!("no reply within {} s", timeout.as_secs_f64())),
+        };
+        reply.map_err(|error| self.endpoint.redact(&error))
+    }
+
+    /// A client of async-openai whose replies are also seen whole, with status and headers.
+    pub fn client(&self) -> (Client<Endpoint>, Seen) {
+        let seen = Seen::default();
+        let service = Capture { http: self.http.clone(), seen: seen.clone() };
+        let client = Client::build(self.http.clone(), self.endpoint.clone());
+        (client.with_http_service(service), seen)
+    }
+}
+
+/// The last reply that came whole.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<Option<Reply>>>);
+
+impl Seen {
+    /// Takes it.
+    pub fn take(&self) -> Option<Reply> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Sends, reads the whole body, and shows both to us and to async-openai.
+#[derive(Clone)]
+struct Capture {
+    http: reqwest::Client,
+    seen: Seen,
+}
+
+impl tower_service::Service<HttpRequestFactory> for Capture {
+    type Response = reqwest::Response;
+    type Error = OpenAIError;
+    type Future = Pin<Box<dyn Future<Output = Result<reqwest::Response, OpenAIError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OpenAIError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
+        let (http, seen) = (self.http.clone(), self.seen.clone());
+        Box::pin(async move {
+            let request = request.build().await?;
+            let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
+            let reply = whole(response).await.map_err(OpenAIError::Reqwest)?;
+            let mut again = http::Response::new(reply.body.clone());
+            *again.status_mut() =
+                http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+            *seen.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
+            Ok(reqwest::Response::from(again))
+        })
+    }
+}
+
+async fn whole(response: reqwest::Response) -> Result<Reply, reqwest::Error> {
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
+        let text = value.to_str().ok()?;
+        let seconds: f64 = text.trim().parse().ok()?;
+        (0.0..86_400.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+    });
+    let body = response.bytes().await?.to_vec();
+    Ok(Reply { status, retry_after, body })
+}
+
+fn in_words(error: &OpenAIError) -> String {
+    match error {
+        OpenAIError::Reqwest(error) => chain(error),
+        other => other.to_string(),
+    }
+}
+
+/// An error with what lies below it: reqwest's own words are few.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(&format!(": {more}"));
+        }
+        below = error.source();
+    }
+    text
+}
+
+impl Reply {
+    /// What it means. `chat` replies must have an answer in them.
+    pub fn verdict(&self, chat: bool) -> Verdict {
+        let text = String::from_utf8_lossy(&self.body);
+        let value: Option<Value> = serde_json::from_slice(&self.body).ok();
+        let told = value.as_ref().and_then(|value| {
+            let error = value.get("error").filter(|error| !error.is_null())?;
+            let message = error.get("message").and_then(Value::as_str).map(str::to_owned);
+            Some(
+                message
+                    .or_else(|| error.as_str().map(str::to_owned))
+                    .unwrap_or_else(|| error.to_string()),
+            )
+        });
+        let code = value.as_ref().and_then(|value| value["error"]["code"].as_str()).unwrap_or("");
+        let said = || {
+            let text = told.clone().unwrap_or_else(|| text.chars().take(200).collect());
+            format!("status {}: {}", self.status, text.trim())
+        };
+        match self.status {
+            200..=299 => {}
+            429 if code == "insufficient_quota" => return Verdict::Hopeless(said()),
+            429 => return Verdict::Again { cause: said(), limited: true },
+            401 | 403 => return Verdict::Hopeless(said()),
+            404 if chat => return Verdict::Hopeless(said()),
+            408 | 409 | 425 | 500..=599 => {
+                return Verdict::Again { cause: said(), limited: false };
+            }
+            _ => return Verdict::Failed(said()),
+        }
+        let again = |cause: String| Verdict::Again { cause, limited: false };
+        let Some(value) = value else {
+            let shown: String = text.chars().take(80).collect();
+            return again(format!("status 200 with something that is not JSON: `{shown}`"));
+        };
+        if told.is_some() {
+            return again(said());
+        }
+        if !chat {
+            return Verdict::Response(value);
+        }
+        let choice = &value["choices"][0];
+        let message = &choice["message"];
+        let some = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+        let ended = matches!(choice["finish_reason"].as_str(), Some("length" | "content_filter"));
+        match some(&message["content"]) || some(&message["refusal"]) || ended {
+            true => Verdict::Response(value),
+            false => again("status 200 without content, refusal or reason to stop".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(status: u16, body: &str) -> Verdict {
+        Reply { status, retry_after: None, body: body.as_bytes().to_vec() }.verdict(true)
+    }
+
+    #[test]
+    fn only_a_whole_answer_is_a_response() {
+        let answer = r#"{"choices":[{"message":{"content":"yes"}}]}"#;
+        assert!(matches!(verdict(200, answer), Verdict::Response(_)));
+        let refused = r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#;
+        assert!(matches!(verdict(200, refused), Verdict::Response(_)));
+        let long = r#"{"choices":[{"message":{"content":""},"finish_reason":"length"}]}"#;
+        assert!(matches!(verdict(200, long), Verdict::Response(_)));
+        for (status, body) in [
+            (200, r#"{"choices":[{"mess"#),
+            (200, r#"{"error":{"message":"overloaded"}}"#),
+            (200, r#"{"choices":[]}"#),
+            (200, r#"{"choices":[{"message":{"content":""},"finish_reason":"stop"}]}"#),
+            (200, ""),
+            (503, "busy"),
+            (429, "{}"),
+        ] {
+            assert!(matches!(verdict(status, body), Verdict::Again { .. }), "{status} {body}");
+        }
+        assert!(matches!(verdict(400, "{}"), Verdict::Failed(_)));
+        assert!(matches!(verdict(401, "{}"), Verdict::Hopeless(_)));
+        let quota = r#"{"error":{"code":"insufficient_quota","message":"pay"}}"#;
+        assert_eq!(verdict(429, quota), Verdict::Hopeless("status 429: pay".into()));
+    }
+
+    #[test]
+    fn a_key_that_comes_back_is_taken_out() {
+        let endpoint = Endpoint::new("http://x/v1/", Some("sk-secret".into()));
+        assert_eq!(endpoint.redact("bad key sk-secret!"), "bad key [key]!");
+        assert_eq!(endpoint.url("/a"), "http://x/v1/a");
+        assert!(!format!("{endpoint:?}").contains("sk-secret"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Vectors of texts as a step writes them, and as features of a graph's nodes.
+
+use std::path::Path;
+
+use crate::{
+    data::Interactions,
+    model::{Array, ModelError, Saved, save_arrays},
+};
+
+/// Vectors of all items or of all users, zeros where there is no text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    pub dim: usize,
+    /// Row-major `[n, dim]`.
+    pub vectors: Vec<f32>,
+    /// Whether there was a text.
+    pub present: Vec<bool>,
+}
+
+impl Embeddings {
+    /// Writes them into the directory of a step.
+    pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        let present: Vec<u32> = self.present.iter().map(|present| u32::from(*present)).collect();
+        let arrays = [
+            ("vectors", Array::floats(&[self.present.len(), self.dim], &self.vectors)),
+            ("present", Array::numbers(&present)),
+        ];
+        save_arrays(dir, &arrays)
+    }
+
+    /// Reads what [`Embeddings::save`] wrote.
+    pub fn read(dir: &Path) -> Result<Self, ModelError> {
+        let saved = Saved::read(dir)?;
+        let present: Vec<bool> =
+            saved.numbers("present")?.into_iter().map(|present| present == 1).collect();
+        let vectors = saved.float_row("vectors")?;
+        let dim = vectors.len() / present.len().max(1);
+        Ok(Self { vectors: saved.floats("vectors", &[present.len(), dim])?, dim, present })
+    }
+}
+
+/// Features of users and items for a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    pub dim: usize,
+    /// Row-major `[n_users, dim]` and `[n_items, dim]`.
+    pub users: Vec<f32>,
+    pub items: Vec<f32>,
+    /// Users without a text, who got the mean of the items they liked in training.
+    pub filled_users: usize,
+    /// Items without a text, which got zeros.
+    pub bare_items: usize,
+}
+
+impl Features {
+    /// Joins them; a user without a text gets the mean direction of the items liked in training.
+    pub fn new(items: Embeddings, users: Embeddings, positives: &Interactions) -> Self {
+        let dim = items.dim;
+        let mut filled = 0;
+        let mut of_users = users.vectors;
+        for (user, row) in of_users.chunks_mut(dim).enumerate() {
+            if users.present[user] {
+                continue;
+            }
+            filled += 1;
+            let mut mean = vec![0.0f64; dim];
+            for liked in positives.items_of(crate::data::UserIx(user as u32)) {
+                let vector = &items.vectors[*liked as usize * dim..][..dim];
+                mean.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
+            }
+            let length = mean.iter().map(|value| value * value).sum::<f64>().sqrt();
+            if length > 0.0 {
+                row.iter_mut().zip(mean).for_each(|(to, value)| *to = (value / length) as f32);
+            }
+        }
+        Self {
+            dim,
+            users: of_users,
+            bare_items: items.present.iter().filter(|present| !**present).count(),
+            items: items.vectors,
+            filled_users: filled,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is known of items: from the data set's catalogue, a file, or The Movie Database.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{TextError, import, spec::locate, tmdb::TmdbSpec};
+use crate::data::{Catalogue, DataDirs, DataError, Ids};
+
+/// Facts of one item. Nothing here is written by anyone but the catalogue's makers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ItemFacts {
+    pub title: Option<String>,
+    pub genres: Vec<String>,
+    pub overview: Option<String>,
+}
+
+impl ItemFacts {
+    /// The title, or the item's identifier.
+    pub fn name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.title.as_deref().unwrap_or(id)
+    }
+}
+
+/// What is put beside the data set's own catalogue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataSpec {
+    /// A table with one row an item: CSV, TSV or Parquet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Its column of identifiers.
+    #[serde(default = "item")]
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Genres joined by `|` or commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub genres: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overview: Option<String>,
+    /// Overviews from The Movie Database, by title and year.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmdb: Option<TmdbSpec>,
+    #[serde(skip)]
+    pub(crate) directory: PathBuf,
+}
+
+fn item() -> String {
+    "item".into()
+}
+
+impl MetadataSpec {
+    /// What a step's key says of it.
+    pub fn material(&self, dirs: &DataDirs) -> Result<Value, DataError> {
+        let mut material = json!(self);
+        if let Some(file) = &self.file {
+            let path = locate(file, &self.directory, dirs)?;
+            let digest = crate::hash::Digest::of_file(&path);
+            material["content"] = json!(digest.map_err(|error| DataError::io(&path, error))?);
+        }
+        Ok(material)
+    }
+
+    /// The catalogue's facts, with those of the file where it has some. TMDB is asked elsewhere.
+    pub fn facts(
+        &self,
+        catalogue: &Catalogue,
+        items: &Ids,
+        dirs: &DataDirs,
+    ) -> Result<Vec<ItemFacts>, TextError> {
+        let of = |column: &Vec<Option<String>>, at: usize| column.get(at).cloned().flatten();
+        let mut facts: Vec<ItemFacts> = (0..items.len())
+            .map(|at| ItemFacts {
+                title: of(&catalogue.titles, at),
+                genres: of(&catalogue.genres, at).map(|g| split_genres(&g)).unwrap_or_default(),
+                overview: of(&catalogue.overviews, at),
+            })
+            .collect();
+        let Some(file) = &self.file else { return Ok(facts) };
+        let table = import::read_table(&locate(file, &self.directory, dirs)?)?;
+        let read = |name: &Option<String>| match name {
+            Some(name) => import::column(&table, &self.id, name, items).map(|(texts, _)| texts),
+            None => Ok(vec![None; items.len()]),
+        };
+        let (titles, genres, overviews) =
+            (read(&self.title)?, read(&self.genres)?, read(&self.overview)?);
+        for (at, fact) in facts.iter_mut().enumerate() {
+            if let Some(title) = &titles[at] {
+                fact.title = Some(title.clone());
+            }
+            if let Some(genres) = &genres[at] {
+                fact.genres = split_genres(genres);
+            }
+            if let Some(overview) = &overviews[at] {
+                fact.overview = Some(overview.clone());
+            }
+        }
+        Ok(facts)
+    }
+}
+
+fn split_genres(genres: &str) -> Vec<String> {
+    genres
+        .split(['|', ','])
+        .map(|genre| genre.trim().to_owned())
+        .filter(|genre| !genre.is_empty())
+        .collect()
+}

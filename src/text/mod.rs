@@ -1,0 +1,61 @@
+//! Texts about items and users, and what becomes of them: profiles, their embeddings, features of nodes.
+//!
+//! Profiles of items are the same in every fold; profiles of users are made from a fold's training part.
+
+mod bert;
+pub mod encoder;
+mod features;
+mod import;
+mod integrated;
+mod make;
+mod metadata;
+mod profile;
+mod profiles;
+mod prompt;
+mod spec;
+mod template;
+mod tmdb;
+mod written;
+
+pub use encoder::{Encoder, EncoderSpec, weights_digest};
+pub use features::{Embeddings, Features};
+pub use make::{Made, Writing, profiles_of_items, profiles_of_users};
+pub use metadata::{ItemFacts, MetadataSpec};
+pub use profile::{Profile, Slip};
+pub use profiles::{Profiles, Source};
+pub use spec::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles};
+
+use crate::{data::DataError, interrupt::Interrupted, llm::LlmError};
+
+/// Why texts could not be had or encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Data(DataError),
+    #[error(transparent)]
+    Llm(LlmError),
+    #[error("{path}: {source}")]
+    Io { path: std::path::PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Unsuitable(String),
+}
+
+impl From<DataError> for TextError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::Data(error),
+        }
+    }
+}
+
+impl From<LlmError> for TextError {
+    fn from(error: LlmError) -> Self {
+        match error {
+            LlmError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::Llm(error),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `profiles:` and `text:` of an experiment.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EncoderSpec,
+    import::FileSpec,
+    written::{WriteItems, WriteUsers},
+};
+use crate::spec::{
+    Diagnostic,
+    de::from_node,
+    node::{Node, Value, refuse_unknown_keys},
+};
+
+/// What a model takes from texts: profiles by name, and how they become vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TextSpec {
+    /// One of the experiment's `profiles`.
+    pub profiles: String,
+    #[serde(default)]
+    pub encoder: EncoderSpec,
+}
+
+/// Where the profiles of items and of users come from.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ProfilesSpec {
+    pub items: ItemProfiles,
+    pub users: UserProfiles,
+}
+
+/// Where profiles of items come from.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum ItemProfiles {
+    /// Title, genres and overview joined, nothing written ("integrated").
+    Metadata,
+    /// The schema filled in by rule from metadata: what a language model is to be better than.
+    Template,
+    /// Written by a language model from title, genres and overview.
+    Llm(WriteItems),
+    /// Taken from a file.
+    File(FileSpec),
+}
+
+/// Where profiles of users come from.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum UserProfiles {
+    /// Titles of liked and disliked training items joined.
+    Metadata,
+    /// The schema filled in by rule from the profiles of liked and disliked training items.
+    Template,
+    /// Written by a language model, refined in turns over liked and disliked training items.
+    Llm(WriteUsers),
+    /// Taken from a file.
+    File(ImportedUsers),
+    /// No text: the mean of the vectors of the items liked in training.
+    Mean,
+}
+
+/// User profiles of a file, and what they were made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ImportedUsers {
+    #[serde(flatten)]
+    pub file: FileSpec,
+    /// The fold whose training part they were written from, or `no-ratings`. In other folds they hold
+    /// test ratings, and the plan refuses them there.
+    pub built_from: String,
+    /// Uses them in other folds all the same: results are then marked.
+    #[serde(default)]
+    pub accept_leak: bool,
+}
+
+impl ProfilesSpec {
+    /// Reads one entry of `profiles:`: `{from: X}` for both, or `{items: {from: X}, users: {from: Y}}`.
+    pub fn read(node: &Node, directory: &Path) -> Result<Self, Diagnostic> {
+        let mapping = node.mapping("profiles")?;
+        if mapping.get("from").is_some() {
+            return Ok(Self { items: items(node, directory)?, users: users(node, directory)? });
+        }
+        refuse_unknown_keys(mapping, &["items", "users"], "profiles")?;
+        let part = |name: &str| {
+            mapping.get(name).map(|entry| &entry.value).ok_or_else(|| {
+                Diagnostic::at(&node.at, format!("the key `{name}` is missing")).expected(
+                    "`{from: template}` for both, or `{items: {from: …}, users: {from: …}}`",
+                )
+            })
+        };
+        Ok(Self {
+            items: items(part("items")?, directory)?,
+            users: users(part("users")?, directory)?,
+        })
+    }
+
+    /// The judges it asks.
+    pub fn judges(&self) -> Vec<&str> {
+        let mut judges = Vec::new();
+        if let ItemProfiles::Llm(write) = &self.items {
+            judges.push(&write.judge[..]);
+        }
+        if let UserProfiles::Llm(write) = &self.users {
+            judges.push(&write.judge[..]);
+        }
+        judges
+    }
+}
+
+/// Takes `from` out of a mapping: its name, and the settings beside it.
+fn source(node: &Node) -> Result<(String, Node), Diagnostic> {
+    let mut rest = node.mapping("profiles")?.clone();
+    let Some(from) = rest.take("from") else {
+        return Err(Diagnostic::at(&node.at, "the key `from` is missing")
+            .expected("`from:` with metadata, template, llm or file"));
+    };
+    let name = from.value.text("from")?.to_owned();
+    Ok((name, Node { at: from.value.at.clone(), value: Value::Mapping(rest) }))
+}
+
+fn nothing_else(name: &str, settings: &Node) -> Result<(), Diagnostic> {
+    let mapping = settings.mapping("profiles")?;
+    refuse_unknown_keys(mapping, &["from"], &format!("profiles from {name}"))
+}
+
+fn unknown(name: &str, settings: &Node, known: &'static [&'static str]) -> Diagnostic {
+    Diagnostic::at(&settings.at, format!("profiles cannot come from `{name}`"))
+        .expected(format!("one of {}", known.join(", ")))
+        .suggest(name, known.iter().copied())
+}
+
+fn items(node: &Node, directory: &Path) -> Result<ItemProfiles, Diagnostic> {
+    let (name, settings) = source(node)?;
+    Ok(match name.as_str() {
+        "metadata" => {
+            nothing_else(&name, &settings)?;
+            ItemProfiles::Metadata
+        }
+        "template" => {
+            nothing_else(&name, &settings)?;
+            ItemProfiles::Template
+        }
+        "llm" => {
+            let mut write: WriteItems = from_node(&settings)?;
+            write.prompt.directory = directory.to_owned();
+            ItemProfiles::Llm(write)
+        }
+        "file" => {
+            let mut file: FileSpec = from_node(&settings)?;
+            file.directory = directory.to_owned();
+            ItemProfiles::File(file)
+        }
+        _ => return Err(unknown(&name, &settings, &["metadata", "template", "llm", "file"])),
+    })
+}
+
+fn users(node: &Node, directory: &Path) -> Result<UserProfiles, Diagnostic> {
+    let (name, settings) = source(node)?;
+    Ok(match name.as_str() {
+        "metadata" => {
+            nothing_else(&name, &settings)?;
+            UserProfiles::Metadata
+        }
+        "template" => {
+            nothing_else(&name, &settings)?;
+            UserProfiles::Template
+        }
+        "mean" => {
+            nothing_else(&name, &settings)?;
+            UserProfiles::Mean
+        }
+        "llm" => {
+            let mut write: WriteUsers = from_node(&settings)?;
+            write.validate().map_err(|message| Diagnostic::at(&settings.at, message))?;
+            write.prompt.directory = directory.to_owned();
+            UserProfiles::Llm(write)
+        }
+        "file" => {
+            let mapping = settings.mapping("profiles")?;
+            refuse_unknown_keys(
+                mapping,
+                &["file", "id", "text", "built_from", "accept_leak"],
+                "user profiles from a file",
+            )?;
+            if mapping.get("built_from").is_none() {
+                return Err(Diagnostic::at(
+                    &settings.at,
+                    "`built_from` is missing: which training data were these user profiles written from?",
+                )
+                .expected("the name of a fold (`built_from: u1`), or `built_from: no-ratings`"));
+            }
+            let mut users: ImportedUsers = from_node(&settings)?;
+            users.file.directory = directory.to_owned();
+            UserProfiles::File(users)
+        }
+        _ => {
+            return Err(unknown(
+                &name,
+                &settings,
+                &["metadata", "template", "llm", "file", "mean"],
+            ));
+        }
+    })
+}
+
+/// A file named in an experiment, looked for beside it and in the data directories.
+pub(super) fn locate(
+    file: &str,
+    directory: &Path,
+    dirs: &crate::data::DataDirs,
+) -> Result<PathBuf, crate::data::DataError> {
+    let mut places = std::iter::once(directory)
+        .chain(dirs.roots().iter().map(PathBuf::as_path))
+        .map(|place| place.join(file));
+    places.find(|path| path.is_file()).ok_or_else(|| crate::data::DataError::File {
+        path: PathBuf::from(file),
+        problem: "there is no such file".into(),
+        help: format!(
+            "it was looked for beside the experiment file and under {}; set ASSAY_DATA to where it lies",
+            dirs.roots().iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", ")
+        ),
+    })
+}

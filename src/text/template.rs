@@ -1,0 +1,192 @@
+//! The schema filled in by rule: deterministic, free, and what a written profile must be better than.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{
+    metadata::ItemFacts,
+    profile::Profile,
+    profiles::{Profiles, Source},
+};
+use crate::{
+    data::{Interactions, UserIx},
+    model::TrainingData,
+};
+
+/// Items a user liked and disliked in training, the best (worst) and latest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Taste {
+    pub liked: Vec<u32>,
+    pub disliked: Vec<u32>,
+}
+
+/// The tastes of all users, from training ratings alone.
+pub fn tastes(data: &TrainingData) -> Vec<Taste> {
+    let n_users = data.ratings.n_users();
+    let sorted = |part: &Interactions, user: u32, best_first: bool| {
+        let user = UserIx(user);
+        let (ratings, times) = (part.ratings_of(user), part.timestamps_of(user));
+        let items = part.items_of(user);
+        let mut rows: Vec<usize> = (0..items.len()).collect();
+        rows.sort_by(|&a, &b| {
+            let order = ratings[b].total_cmp(&ratings[a]);
+            let order = if best_first { order } else { order.reverse() };
+            order.then(times[b].cmp(&times[a])).then(items[a].cmp(&items[b]))
+        });
+        rows.into_iter().map(|row| items[row]).collect::<Vec<u32>>()
+    };
+    (0..n_users as u32)
+        .map(|user| Taste {
+            liked: sorted(&data.positives, user, true),
+            disliked: match &data.disliked {
+                Some(disliked) => sorted(disliked, user, false),
+                None => Vec::new(),
+            },
+        })
+        .collect()
+}
+
+/// Genres and tags named at most so often.
+const MOST_GENRES: usize = 8;
+const MOST_TAGS: usize = 24;
+const MOST_TITLES: usize = 10;
+
+/// Profiles of items by rule.
+pub(super) fn items(facts: &[ItemFacts]) -> Profiles {
+    Profiles::all_from(
+        Source::Template,
+        facts.iter().map(|fact| item(fact).map(|profile| profile.markdown())).collect(),
+    )
+}
+
+/// The profile of an item by rule; none where nothing is known of it.
+pub(super) fn item(fact: &ItemFacts) -> Option<Profile> {
+    let title = fact.title.clone()?;
+    let decade = year(&title).map(|year| format!("{}s", year / 10 * 10));
+    let kind = fact.genres.join(" and ");
+    let kind = if kind.is_empty() { "A".to_owned() } else { kind };
+    let description = match &decade {
+        Some(decade) => format!("{kind} title of the {decade}."),
+        None => format!("{kind} title."),
+    };
+    Some(Profile {
+        overview: fact.overview.clone().unwrap_or_else(|| description.clone()),
+        genres: fact.genres.clone(),
+        tags: fact.genres.iter().cloned().chain(decade).collect(),
+        description,
+        dislikes: Vec::new(),
+        title: Some(title),
+    })
+}
+
+/// The year that stands in brackets at a title's end.
+fn year(title: &str) -> Option<u32> {
+    let inside = title.trim_end().strip_suffix(')')?;
+    let (_, year) = inside.rsplit_once('(')?;
+    year.parse().ok().filter(|year| (1870..2200).contains(year))
+}
+
+/// Profiles of users by rule: what liked items have more often than disliked ones.
+pub(super) fn users(tastes: &[Taste], facts: &[ItemFacts], profiles: &Profiles) -> Profiles {
+    let known: Vec<Profile> = profiles
+        .texts
+        .iter()
+        .zip(facts)
+        .map(|(text, fact)| {
+            let written = text.as_deref().and_then(|text| Profile::parse(text).ok());
+            written.map(|(profile, _)| profile).or_else(|| item(fact)).unwrap_or_default()
+        })
+        .collect();
+    let texts = tastes
+        .iter()
+        .map(|taste| {
+            (!taste.liked.is_empty() || !taste.disliked.is_empty())
+                .then(|| user(taste, facts, &known).markdown())
+        })
+        .collect();
+    Profiles::all_from(Source::Template, texts)
+}
+
+fn user(taste: &Taste, facts: &[ItemFacts], known: &[Profile]) -> Profile {
+    let count = |items: &[u32], of: fn(&Profile) -> &Vec<String>| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for item in items {
+            for name in of(&known[*item as usize]) {
+                *counts.entry(name.clone()).or_default() += 1;
+            }
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        counts
+    };
+    let names = |counts: &[(String, usize)], most: usize| {
+        counts.iter().take(most).map(|(name, _)| name.clone()).collect::<Vec<String>>()
+    };
+    let liked_genres = count(&taste.liked, |profile| &profile.genres);
+    let genres = names(&liked_genres, MOST_GENRES);
+    let tags = names(&count(&taste.liked, |profile| &profile.tags), MOST_TAGS);
+    // A genre is disliked where it takes a larger share of what is disliked than of what is liked.
+    let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
+    let liked: BTreeMap<&String, usize> =
+        liked_genres.iter().map(|(name, count)| (name, *count)).collect();
+    let disliked = count(&taste.disliked, |profile| &profile.genres);
+    let dislikes: Vec<String> = disliked
+        .iter()
+        .filter(|(name, count)| {
+            let liked = liked.get(name).copied().unwrap_or(0);
+            share(*count, taste.disliked.len()) > share(liked, taste.liked.len())
+        })
+        .take(MOST_GENRES)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut titles = HashSet::new();
+    let favourites: Vec<String> = taste
+        .liked
+        .iter()
+        .filter_map(|item| facts[*item as usize].title.clone())
+        .filter(|title| titles.insert(title.clone()))
+        .take(MOST_TITLES)
+        .collect();
+    let enjoys = if genres.is_empty() { "a variety of titles".into() } else { genres.join(", ") };
+    let overview = match dislikes.is_empty() {
+        true => format!("This user enjoys {enjoys}."),
+        false => format!("This user enjoys {enjoys}, and avoids {}.", dislikes.join(", ")),
+    };
+    Profile {
+        title: None,
+        overview,
+        genres,
+        tags,
+        description: match favourites.is_empty() {
+            true => "Nothing is known of what the user likes best.".into(),
+            false => format!("Favourites are {}.", favourites.join("; ")),
+        },
+        dislikes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(title: &str, genres: &[&str]) -> ItemFacts {
+        ItemFacts {
+            title: Some(title.into()),
+            genres: genres.iter().map(|g| (*g).to_owned()).collect(),
+            overview: None,
+        }
+    }
+
+    #[test]
+    fn a_profile_by_rule_follows_the_schema() {
+        let facts = [fact("Heat (1995)", &["Crime"]), fact("Grease (1978)", &["Musical"])];
+        let profiles = items(&facts);
+        let (profile, slips) = Profile::parse(profiles.texts[0].as_ref().unwrap()).unwrap();
+        assert_eq!((profile.tags, slips), (vec!["Crime".into(), "1990s".into()], vec![]));
+        let tastes = [Taste { liked: vec![0], disliked: vec![1] }, Taste::default()];
+        let users = users(&tastes, &facts, &profiles);
+        assert_eq!(users.sources, [Source::Template, Source::None]);
+        let (user, _) = Profile::parse(users.texts[0].as_ref().unwrap()).unwrap();
+        assert_eq!((user.genres, user.dislikes), (vec!["Crime".into()], vec!["Musical".into()]));
+        assert!(user.description.contains("Heat (1995)"));
+    }
+}

@@ -1,0 +1,292 @@
+//! Profiles written by a language model.
+
+use std::collections::{BTreeMap, HashSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    ItemFacts, Profile, Profiles, Slip, Source, TextError, Writing,
+    prompt::{Prompt, PromptFile},
+    template::{self, tastes},
+};
+use crate::{
+    data::{DataDirs, DataError, Ids, UserIx},
+    hash::Digest,
+    llm::{Answer, Asker, Chat, Outcome},
+    model::TrainingData,
+};
+
+const ITEM_PROMPT: &str = include_str!("../../prompts/item-profile.md");
+const USER_PROMPT: &str = include_str!("../../prompts/user-profile.md");
+
+/// Profiles of items, written from title, genres and overview.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteItems {
+    /// One of the experiment's `judges`.
+    pub judge: String,
+    /// A prompt of one's own in place of assay's (`prompts/item-profile.md`).
+    #[serde(default)]
+    pub prompt: PromptFile,
+}
+
+/// Profiles of users, refined in turns: each turn shows some rated items and the profile so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteUsers {
+    /// One of the experiment's `judges`.
+    pub judge: String,
+    /// A prompt of one's own in place of assay's (`prompts/user-profile.md`).
+    #[serde(default)]
+    pub prompt: PromptFile,
+    /// How many of the best rated training items are shown.
+    #[serde(default = "ten")]
+    pub liked: usize,
+    /// How many of the worst rated.
+    #[serde(default = "ten")]
+    pub disliked: usize,
+    /// Items of one turn.
+    #[serde(default = "five")]
+    pub batch: usize,
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn five() -> usize {
+    5
+}
+
+impl WriteItems {
+    pub(super) fn read_prompt(&self, dirs: &DataDirs) -> Result<Prompt, DataError> {
+        self.prompt.read("prompts/item-profile.md", ITEM_PROMPT, dirs)
+    }
+
+    /// The prompt's version.
+    pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
+        Ok(self.read_prompt(dirs)?.digest())
+    }
+}
+
+impl WriteUsers {
+    pub(super) fn read_prompt(&self, dirs: &DataDirs) -> Result<Prompt, DataError> {
+        self.prompt.read("prompts/user-profile.md", USER_PROMPT, dirs)
+    }
+
+    /// The prompt's version.
+    pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
+        Ok(self.read_prompt(dirs)?.digest())
+    }
+
+    pub(super) fn validate(&self) -> Result<(), String> {
+        match self.batch {
+            0 => Err("`batch` is 0; expected the number of items of one turn".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What was counted while writing, beside what the judge's asker counts.
+#[derive(Debug, Default, Serialize)]
+struct Counted {
+    /// Profiles that stand in for what could not be written or read.
+    fallbacks: usize,
+    /// Slips that were mended, by kind.
+    slips: BTreeMap<String, usize>,
+    /// Words outside the vocabulary that were left out.
+    outside_vocabulary: usize,
+}
+
+impl Counted {
+    fn note(&mut self, slips: &[Slip]) {
+        for slip in slips {
+            let name = serde_json::to_value(slip).unwrap_or_default();
+            *self.slips.entry(name.as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+    }
+
+    fn facts(self, asker: &Asker) -> (Value, Vec<String>) {
+        let tally = asker.tally();
+        let mut facts = json!({ "llm": tally.facts() });
+        facts["writing"] = json!(self);
+        (facts, tally.keys())
+    }
+}
+
+fn read(answer: &Answer) -> Result<(Profile, Vec<Slip>), String> {
+    Profile::parse(&answer.content).map_err(|missing| format!("not a profile: {missing}"))
+}
+
+/// Profiles of items; those that cannot be written are made by rule, and counted.
+pub(super) fn items(
+    write: &WriteItems,
+    facts: &[ItemFacts],
+    ids: &Ids,
+    writing: &Writing,
+) -> Result<(Profiles, Value, Vec<String>), TextError> {
+    let prompt = write.read_prompt(writing.dirs)?;
+    let asker = writing.asker(&write.judge)?;
+    let (mut asked, mut chats) = (Vec::new(), Vec::new());
+    for (at, fact) in facts.iter().enumerate() {
+        let Some(title) = &fact.title else { continue };
+        let values = json!({
+            "title": title,
+            "genres": fact.genres,
+            "overview": fact.overview.as_deref().unwrap_or_default(),
+        });
+        asked.push(at);
+        chats.push(Chat {
+            messages: prompt.messages(&values).map_err(TextError::Unsuitable)?,
+            schema: None,
+            repeat: 0,
+            about: format!("item {}", ids.name(at as u32)),
+        });
+    }
+    let written = asker.all(&chats, writing.progress, &read)?;
+    let mut counted = Counted::default();
+    let mut profiles = Profiles::all_from(Source::None, vec![None; facts.len()]);
+    for (at, outcome) in asked.into_iter().zip(written) {
+        let (text, source) = match outcome {
+            Outcome::Good((mut profile, slips)) => {
+                counted.note(&slips);
+                profile.title.clone_from(&facts[at].title);
+                (Some(profile.markdown()), Source::Llm)
+            }
+            Outcome::Bad(_) | Outcome::Missing(_) => {
+                counted.fallbacks += 1;
+                (template::item(&facts[at]).map(|profile| profile.markdown()), Source::Template)
+            }
+        };
+        (profiles.texts[at], profiles.sources[at]) = (text, source);
+    }
+    let (counted, keys) = counted.facts(&asker);
+    Ok((profiles, counted, keys))
+}
+
+/// A user's profile in the making.
+#[derive(Default)]
+struct Draft {
+    profile: Option<Profile>,
+    genres: Vec<String>,
+    tags: Vec<String>,
+}
+
+/// Profiles of users, refined in turns; a turn whose answer cannot be used leaves the profile as it was,
+/// and a user without a usable turn gets one by rule.
+pub(super) fn users(
+    write: &WriteUsers,
+    ids: &Ids,
+    data: &TrainingData,
+    facts: &[ItemFacts],
+    items: &Profiles,
+    writing: &Writing,
+) -> Result<(Profiles, Value, Vec<String>), TextError> {
+    let prompt = write.read_prompt(writing.dirs)?;
+    let asker = writing.asker(&write.judge)?;
+    let tastes = tastes(data);
+    let shown: Vec<Vec<u32>> = tastes
+        .iter()
+        .map(|taste| {
+            let liked = taste.liked.iter().take(write.liked);
+            liked.chain(taste.disliked.iter().take(write.disliked)).copied().collect()
+        })
+        .collect();
+    let known: Vec<Option<Profile>> = items
+        .texts
+        .iter()
+        .map(|text| text.as_deref().and_then(|text| Profile::parse(text).ok()).map(|(of, _)| of))
+        .collect();
+    let turns: Vec<usize> = shown.iter().map(|items| items.len().div_ceil(write.batch)).collect();
+    let all: u64 = turns.iter().map(|turns| *turns as u64).sum();
+    let mut drafts: Vec<Draft> = shown.iter().map(|_| Draft::default()).collect();
+    let (mut counted, mut done) = (Counted::default(), 0);
+    for turn in 0..turns.iter().copied().max().unwrap_or(0) {
+        let (mut asked, mut chats) = (Vec::new(), Vec::new());
+        for (user, draft) in drafts.iter_mut().enumerate() {
+            if turn >= turns[user] {
+                continue;
+            }
+            let ratings = data.ratings.ratings_of(UserIx(user as u32));
+            let rated = data.ratings.items_of(UserIx(user as u32));
+            let mut batch = Vec::new();
+            for item in shown[user].chunks(write.batch).nth(turn).unwrap_or_default() {
+                let at = *item as usize;
+                if let Some(profile) = &known[at] {
+                    extend(&mut draft.genres, &profile.genres);
+                    extend(&mut draft.tags, &profile.tags);
+                } else {
+                    extend(&mut draft.genres, &facts[at].genres);
+                }
+                let rating = rated.iter().position(|of| of == item).map_or(0.0, |at| ratings[at]);
+                batch.push(json!({
+                    "title": facts[at].title.as_deref().unwrap_or("untitled"),
+                    "rating": rating,
+                    "profile": items.texts[at].as_deref().unwrap_or_default(),
+                }));
+            }
+            let values = json!({
+                "profile": draft.profile.as_ref().map(Profile::markdown).unwrap_or_default(),
+                "turn": turn + 1,
+                "turns": turns[user],
+                "items": batch,
+                "genres": draft.genres,
+                "tags": draft.tags,
+            });
+            asked.push(user);
+            chats.push(Chat {
+                messages: prompt.messages(&values).map_err(TextError::Unsuitable)?,
+                schema: None,
+                repeat: 0,
+                about: format!("user {} turn {}", ids.name(user as u32), turn + 1),
+            });
+        }
+        let progress = |at: u64, _: u64| (writing.progress)(done + at, all);
+        let written = asker.all(&chats, &progress, &read)?;
+        done += asked.len() as u64;
+        for (user, outcome) in asked.into_iter().zip(written) {
+            if let Outcome::Good((mut profile, slips)) = outcome {
+                counted.note(&slips);
+                let draft = &mut drafts[user];
+                let keep = |list: &mut Vec<String>, words: &[&Vec<String>]| {
+                    let before = list.len();
+                    let allowed: HashSet<String> = words
+                        .iter()
+                        .flat_map(|words| words.iter())
+                        .map(|w| w.to_lowercase())
+                        .collect();
+                    list.retain(|word| allowed.contains(&word.to_lowercase()));
+                    before - list.len()
+                };
+                counted.outside_vocabulary += keep(&mut profile.genres, &[&draft.genres])
+                    + keep(&mut profile.tags, &[&draft.tags])
+                    + keep(&mut profile.dislikes, &[&draft.genres, &draft.tags]);
+                draft.profile = Some(profile);
+            }
+        }
+    }
+    let rule = template::users(&tastes, facts, items);
+    let mut profiles = Profiles::all_from(Source::None, vec![None; ids.len()]);
+    for (user, draft) in drafts.into_iter().enumerate() {
+        (profiles.texts[user], profiles.sources[user]) = match draft.profile {
+            Some(profile) => (Some(profile.markdown()), Source::Llm),
+            None => {
+                counted.fallbacks += usize::from(turns[user] > 0);
+                (rule.texts[user].clone(), rule.sources[user])
+            }
+        };
+    }
+    let (counted, keys) = counted.facts(&asker);
+    Ok((profiles, counted, keys))
+}
+
+/// Adds the words that are not there yet.
+fn extend(list: &mut Vec<String>, words: &[String]) {
+    for word in words {
+        if !list.iter().any(|known| known.eq_ignore_ascii_case(word)) {
+            list.push(word.clone());
+        }
+    }
+}

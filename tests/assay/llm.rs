@@ -1,0 +1,491 @@
+//! Language models, over real HTTP: nothing paid for is lost, nothing is paid for twice.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs,
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    endpoint::{Act, Endpoint, question},
+    support::{Place, ended},
+};
+
+/// A data set of `n` items, an experiment that has their profiles written, and `judge` settings.
+fn place(n: usize, url: &str, judge: &str) -> Place {
+    let place = Place::new();
+    let items: String = (1..=n)
+        .map(|item| format!("{item},The {item}th Thing (19{:02}),Drama|Crime\n", item % 100))
+        .collect();
+    place.write("data/items.csv", format!("item,title,genres\n{items}"));
+    place.write("data/ratings.csv", "user,item,rating\n1,1,5\n1,2,1\n1,3,4\n2,1,4\n2,3,2\n2,2,5\n");
+    place.write(
+        "e.yaml",
+        format!(
+            "experiment: llm
+data:
+  folder: data
+  reader: table
+  ratings: ratings.csv
+  columns: {{user: user, item: item, rating: rating}}
+  items: {{file: items.csv, item: item, title: title, genres: genres}}
+  relevant: \">= 4\"
+  disliked: \"<= 2\"
+split: {{scheme: kfold, folds: 2, seed: 1, by: rating}}
+judges:
+  writer: {{base_url: {url}, model: test-1, price: {{input: 1, output: 2}}{judge}}}
+profiles:
+  written: {{items: {{from: llm, judge: writer}}, users: {{from: template}}}}
+systems:
+  content: {{model: content, text: {{profiles: written}}}}
+evaluate: {{k: [2]}}
+"
+        ),
+    );
+    place
+}
+
+const RUN: [&str; 5] = ["run", "e.yaml", "--until", "profiles", "--quiet"];
+
+/// A profile of what a prompt asks about.
+fn profile(request: &Value) -> String {
+    let question = question(request);
+    let title =
+        question.lines().find_map(|line| line.strip_prefix("Title: ")).unwrap_or("Somebody");
+    format!(
+        "# {title}\n\n## Overview\nAbout {title}.\n\n## Attributes\n- **Genre**: Drama\n- **Tags**: \
+         {title}, Slow\n\n## Description\nA thing.\n\n## Dislikes:\nComedy\n"
+    )
+}
+
+fn step_facts(place: &Place, workspace: &str) -> Value {
+    let dir = place.path(workspace).join("steps/profiles");
+    for step in fs::read_dir(dir).unwrap().flatten() {
+        let record: Value =
+            serde_json::from_slice(&fs::read(step.path().join("record.json")).unwrap()).unwrap();
+        if record["facts"]["items"].is_u64() {
+            return record["facts"].clone();
+        }
+    }
+    panic!("no profiles of items in {workspace}");
+}
+
+/// Answers in the journal by what they are for, and all its lines.
+fn journal(place: &Place, workspace: &str) -> (HashMap<String, usize>, Vec<Value>) {
+    let (mut answers, mut lines) = (HashMap::new(), Vec::new());
+    let dir = place.path(workspace).join("answers/journal");
+    for file in fs::read_dir(dir).into_iter().flatten().flatten() {
+        for line in fs::read_to_string(file.path()).unwrap().lines() {
+            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+            if line["record"]["kind"] == "answer" {
+                let about = line["record"]["about"].as_str().unwrap().to_owned();
+                *answers.entry(about).or_default() += 1;
+            }
+            lines.push(line["record"].clone());
+        }
+    }
+    (answers, lines)
+}
+
+/// A fifth of all tries misbehave, each in one of ten ways.
+#[test]
+fn ten_thousand_requests_under_faults_all_end_well() {
+    const N: usize = 10_000;
+    let count = Arc::new(AtomicUsize::new(0));
+    let planted: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
+    let of = planted.clone();
+    let endpoint = Endpoint::start(move |request, _| {
+        let at = count.fetch_add(1, Ordering::SeqCst);
+        // 13 of 65 tries, in a fixed pattern over all tries.
+        let (name, act) = match at % 65 {
+            0 | 5 => ("429", Act::Limit(0.05)),
+            10 | 15 => ("500", Act::Status(500)),
+            20 => ("hang", Act::Hang(Duration::from_millis(900))),
+            25 | 27 => ("break", Act::Break),
+            30 => ("truncated", Act::Truncated),
+            35 => ("error body", Act::ErrorBody),
+            40 => ("wrong schema", Act::Answer("{\"not\": \"a profile\"}".into())),
+            45 => ("refusal", Act::Refusal),
+            50 => ("length", Act::Length("# Half a".into())),
+            55 => ("400", Act::Status(400)),
+            _ => return Act::Answer(profile(request)),
+        };
+        *of.lock().unwrap().entry(name).or_default() += 1;
+        act
+    });
+    let settings =
+        ", concurrency: 40, timeout: 0.6, retries: 20, failures: fall-back, max_tokens: 300";
+    let place = place(N, &endpoint.url(), settings);
+    let ended = ended(
+        place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap(),
+        place.dir.path(),
+    );
+    assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+    let facts = step_facts(&place, ".assay");
+    let planted = planted.lock().unwrap().clone();
+    let (answers, lines) = journal(&place, ".assay");
+    let failures = lines.iter().filter(|line| line["kind"] == "failure").count();
+    println!("planted {planted:?}\nfacts {facts}\nfailures in the journal {failures}");
+    // Every item has a text; those without a usable answer got one by rule, and are counted.
+    let (bad, missing) = (&facts["llm"]["bad"], facts["llm"]["missing"].as_u64().unwrap() as usize);
+    let sum: u64 = bad.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(bad["refused"], planted["refusal"]);
+    assert_eq!(bad["cut off at the limit of tokens"], planted["length"]);
+    assert_eq!(bad["not a profile"], planted["wrong schema"]);
+    assert_eq!(missing, planted["400"]);
+    assert_eq!(facts["writing"]["fallbacks"].as_u64().unwrap(), sum + missing as u64);
+    assert_eq!(facts["from"]["llm"].as_u64().unwrap(), N as u64 - sum - missing as u64);
+    // An answer or a recorded failure for each, and nothing answered in full was asked again.
+    assert_eq!(answers.len() + missing, N);
+    assert!(answers.values().all(|count| *count == 1));
+    assert_eq!(endpoint.seen.most_answers(), 1);
+    let faults: usize = ["429", "500", "hang", "break", "truncated", "error body", "400"]
+        .iter()
+        .map(|name| planted[name])
+        .sum();
+    assert_eq!(failures, faults);
+    assert_eq!(endpoint.seen.total(), N + faults - missing);
+    assert!(endpoint.seen.most_in_flight.load(Ordering::SeqCst) <= 40);
+    assert!(place.assay(&["cache", "verify"]).code == 0);
+}
+
+/// A killed run loses at most what was on its way.
+#[test]
+fn fifty_kills_lose_nothing_that_was_answered() {
+    const N: usize = 1000;
+    const CONCURRENCY: usize = 8;
+    let endpoint = Endpoint::start(|request, _| {
+        thread::sleep(Duration::from_millis(10));
+        Act::Answer(profile(request))
+    });
+    let place = place(N, &endpoint.url(), &format!(", concurrency: {CONCURRENCY}"));
+    // How often each item was asked about.
+    let by_item = || {
+        let asked = endpoint.seen.asked.lock().unwrap();
+        let item = |body: &str| {
+            let rest = body.split_once("Title: The ").unwrap().1;
+            format!("item {}", rest.split_once("th Thing").unwrap().0)
+        };
+        asked.iter().map(|(body, (n, _))| (item(body), *n)).collect::<HashMap<String, usize>>()
+    };
+    let mut kills = 0;
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut step = 7;
+    while kills < 50 {
+        let before = endpoint.seen.total();
+        let mut child =
+            place.command(&RUN).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Killed after 1 to 17 more requests, and up to 12 ms.
+        step = (step * 31 + 11) % 1009;
+        while endpoint.seen.total() < before + 1 + step % 17 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended after {kills} kills");
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(step as u64 % 12));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        thread::sleep(Duration::from_millis(15));
+        // What was in the journal before this run was not asked for in it.
+        let asked = by_item();
+        for (about, times) in &known {
+            assert_eq!(asked[about], *times, "{about} was answered and asked again");
+        }
+        let (answers, _) = journal(&place, ".assay");
+        known = answers.into_keys().map(|about| (about.clone(), asked[&about])).collect();
+    }
+    let before = endpoint.seen.total();
+    let left = N - known.len();
+    place.fine(&RUN);
+    let asked_at_last = endpoint.seen.total() - before;
+    assert_eq!(asked_at_last, left, "the last run asks for what is missing and nothing else");
+    let (answers, _) = journal(&place, ".assay");
+    assert_eq!(answers.len(), N);
+    let asked_again = endpoint.seen.total() - N;
+    println!("{kills} kills, {asked_again} of {N} requests were on their way and asked again");
+    assert!(asked_again <= kills * CONCURRENCY);
+    // Every answer that the step used is in the journal.
+    let used: HashSet<String> = used_keys(&place, ".assay");
+    let keys: HashSet<String> = journal(&place, ".assay")
+        .1
+        .iter()
+        .map(|record| record["key"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(used.len() == N && used.is_subset(&keys));
+    assert_eq!(place.assay(&["cache", "verify"]).code, 0);
+}
+
+fn used_keys(place: &Place, workspace: &str) -> HashSet<String> {
+    let dir = place.path(workspace).join("steps/profiles");
+    let mut keys = HashSet::new();
+    for step in fs::read_dir(dir).unwrap().flatten() {
+        if let Ok(text) = fs::read(step.path().join("answers.json")) {
+            keys.extend(serde_json::from_slice::<Vec<String>>(&text).unwrap());
+        }
+    }
+    keys
+}
+
+#[test]
+fn a_cassette_replays_a_study_without_key_or_network() {
+    let secret = "sk-very-secret-0123456789";
+    let endpoint = Endpoint::start(|request, _| match question(request).contains("The 7th") {
+        // An endpoint that sends the key back must not get it into any file.
+        true => {
+            Act::Answer(format!("{}\nAuthorization: sk-very-secret-0123456789", profile(request)))
+        }
+        false => Act::Answer(profile(request)),
+    });
+    let place = place(30, &endpoint.url(), ", key_env: TEST_KEY");
+    let text = fs::read_to_string(place.path("e.yaml")).unwrap();
+    let text =
+        text.replace("users: {from: template}", "users: {from: llm, judge: writer, batch: 1}");
+    place.write("e.yaml", text);
+    let missing = place.assay(&RUN);
+    assert_eq!(missing.code, 4, "{}", missing.err);
+    assert!(missing.err.contains("TEST_KEY is not set"), "{}", missing.err);
+    let first =
+        place.command(&["run", "e.yaml", "--until", "profiles"]).env("TEST_KEY", secret).output();
+    let first = ended(first.unwrap(), place.dir.path());
+    assert_eq!(first.code, 0, "{}", first.err);
+    assert!(first.err.contains("asked for") && first.err.contains("cost"), "{}", first.err);
+    assert!(endpoint.seen.keys.lock().unwrap().iter().all(|key| key.ends_with(secret)));
+    let asked = endpoint.seen.total();
+
+    place.fine(&["cache", "export", "study.jsonl.gz", "--experiment", "e.yaml"]);
+    let again = place.fine(&["cache", "export", "again.jsonl.gz", "--experiment", "e.yaml"]);
+    let manifest: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(manifest["models"]["test-1"], asked);
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    assert_eq!(read("study.jsonl.gz"), read("again.jsonl.gz"));
+
+    // Nothing is recorded: the replay says what is missing.
+    let replay =
+        ["run", "e.yaml", "--until", "profiles", "--answers", "replay", "--workspace", "new"];
+    let lost = place.assay(&replay);
+    assert_eq!(lost.code, 5, "{}", lost.err);
+    assert!(lost.err.contains("30 answers are not recorded"), "{}", lost.err);
+    place.fine(&["cache", "--workspace", "new", "import", "study.jsonl.gz"]);
+    let twice = place.fine(&["cache", "--workspace", "new", "import", "study.jsonl.gz"]);
+    assert!(twice.starts_with("0 answers taken over"), "{twice}");
+    place.fine(&replay);
+    assert_eq!(endpoint.seen.total(), asked, "a replay asks nobody");
+    assert_eq!(place.artefacts(".assay"), place.artefacts("new"));
+
+    // A prompt of one's own: the replay names the nearest recorded request.
+    let prompt =
+        fs::read_to_string(crate::support::root().join("prompts/item-profile.md")).unwrap();
+    place.write("mine.md", prompt.replace("short profiles", "long profiles"));
+    let text = fs::read_to_string(place.path("e.yaml")).unwrap();
+    place.write(
+        "other.yaml",
+        text.replace("{from: llm, judge: writer}", "{from: llm, judge: writer, prompt: mine.md}"),
+    );
+    let mut other = replay;
+    other[1] = "other.yaml";
+    let lost = place.assay(&other);
+    assert_eq!(lost.code, 5, "{}", lost.err);
+    assert!(
+        lost.err.contains("differs first in body.messages[0].content at character 1")
+            && lost.err.contains("long profiles"),
+        "{}",
+        lost.err
+    );
+
+    // A damaged cassette is refused whole.
+    let mut bytes = read("study.jsonl.gz");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    place.write("bad.jsonl.gz", bytes);
+    let bad = place.assay(&["cache", "--workspace", "third", "import", "bad.jsonl.gz"]);
+    assert_eq!(bad.code, 2, "{}", bad.err);
+    assert!(bad.err.contains("nothing was imported"), "{}", bad.err);
+
+    // The key is in no file and no message.
+    let mut open = vec![place.dir.path().to_owned()];
+    let mut files = 0;
+    while let Some(at) = open.pop() {
+        for entry in fs::read_dir(at).unwrap().flatten() {
+            if entry.path().is_dir() {
+                open.push(entry.path());
+                continue;
+            }
+            let bytes = fs::read(entry.path()).unwrap();
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "the key is in {}", entry.path().display());
+            files += 1;
+        }
+    }
+    assert!(files > 20);
+    assert!(!first.out.contains(secret) && !first.err.contains(secret));
+}
+
+#[test]
+fn modes_budget_and_limits_are_kept() {
+    let number = Arc::new(AtomicUsize::new(0));
+    let counter = number.clone();
+    let endpoint = Endpoint::start(move |request, _| {
+        thread::sleep(Duration::from_millis(5));
+        let n = counter.fetch_add(1, Ordering::SeqCst);
+        Act::Answer(profile(request).replace("A thing.", &format!("Thing {n}.")))
+    });
+    let place = place(20, &endpoint.url(), ", concurrency: 3, max_tokens: 200");
+    // The budget stops before the request that might go over it.
+    let mut poor = RUN.to_vec();
+    poor.extend(["--budget-tokens", "4000"]);
+    let stopped = place.assay(&poor);
+    assert_eq!(stopped.code, 5, "{}", stopped.err);
+    assert!(stopped.err.contains("of 4000 tokens are spent"), "{}", stopped.err);
+    let stats: Value = serde_json::from_str(&place.fine(&["cache", "stats", "--json"])).unwrap();
+    let of = &stats["models"]["test-1"];
+    let spent = of["input_tokens"].as_u64().unwrap() + of["output_tokens"].as_u64().unwrap();
+    assert!(spent <= 4000 && of["answers"].as_u64().unwrap() > 3, "{stats}");
+    assert!(endpoint.seen.most_in_flight.load(Ordering::SeqCst) <= 3);
+    place.fine(&RUN);
+    assert_eq!(endpoint.seen.total(), 20);
+    // Refreshed: all asked again, and what comes is what is found later.
+    let with = |mode: &'static str, workspace: &'static str| {
+        let mut args = RUN.to_vec();
+        args.extend(["--answers", mode, "--workspace", workspace]);
+        args
+    };
+    fs::remove_dir_all(place.path(".assay/steps")).unwrap();
+    place.fine(&with("refresh", ".assay"));
+    assert_eq!(endpoint.seen.total(), 40);
+    let refreshed = place.artefacts(".assay");
+    fs::remove_dir_all(place.path(".assay/steps")).unwrap();
+    place.fine(&with("once", ".assay"));
+    assert_eq!(endpoint.seen.total(), 40);
+    assert_eq!(place.artefacts(".assay"), refreshed);
+    // Off: asked, journaled, and not found later.
+    fs::remove_dir_all(place.path(".assay/steps")).unwrap();
+    place.fine(&with("off", ".assay"));
+    assert_eq!(endpoint.seen.total(), 60);
+    let (_, lines) = journal(&place, ".assay");
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "unshared").count(), 20);
+    // Put together, nothing that is found is lost.
+    place.fine(&["cache", "gc"]);
+    fs::remove_dir_all(place.path(".assay/steps")).unwrap();
+    place.fine(&with("replay", ".assay"));
+    assert_eq!(place.artefacts(".assay"), refreshed);
+    assert_eq!(place.assay(&["cache", "verify"]).code, 0);
+}
+
+#[test]
+fn a_refused_key_stops_at_once_and_failures_can_be_asked_again() {
+    let broken = Arc::new(AtomicUsize::new(1));
+    let of = broken.clone();
+    let endpoint = Endpoint::start(move |request, _| match of.load(Ordering::SeqCst) {
+        1 => Act::Status(401),
+        2 if question(request).contains("The 5th") => Act::Status(503),
+        _ => Act::Answer(profile(request)),
+    });
+    let place = place(20, &endpoint.url(), ", retries: 1, key_env: TEST_KEY");
+    let run = |code: i32| {
+        let mut command = place.command(&RUN);
+        command.env("TEST_KEY", "sk-wrong").env("ASSAY_RETRY_SECONDS", "0.01");
+        let ended = ended(command.output().unwrap(), place.dir.path());
+        assert_eq!(ended.code, code, "{}", ended.err);
+        ended.err
+    };
+    let refused = run(4);
+    assert!(refused.contains("check the key in TEST_KEY"), "{refused}");
+    assert!(endpoint.seen.total() <= 20);
+    broken.store(2, Ordering::SeqCst);
+    let failed = run(4);
+    assert!(failed.contains("1 of 20 requests") && failed.contains("run again"), "{failed}");
+    broken.store(3, Ordering::SeqCst);
+    let before = endpoint.seen.total();
+    run(0);
+    assert_eq!(endpoint.seen.total(), before + 1);
+}
+
+#[test]
+fn rates_are_kept_and_429_slows_down() {
+    let limited = Arc::new(AtomicUsize::new(0));
+    let of = limited.clone();
+    let endpoint = Endpoint::start(move |request, before| {
+        thread::sleep(Duration::from_millis(20));
+        if before == 0 && of.fetch_add(1, Ordering::SeqCst) < 8 {
+            return Act::Limit(0.6);
+        }
+        Act::Answer(profile(request))
+    });
+    let place = place(40, &endpoint.url(), ", concurrency: 20, requests_per_minute: 1000");
+    let run = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
+    assert_eq!(ended(run, place.dir.path()).code, 0);
+    // After the first wave nothing comes before Retry-After has passed.
+    let times = endpoint.seen.times.lock().unwrap().clone();
+    let first = times[0];
+    let early = times.iter().filter(|at| at.duration_since(first).as_secs_f64() < 0.55).count();
+    assert!(early <= 20 + 8, "{early} requests before Retry-After had passed");
+    assert_eq!(endpoint.seen.total(), 48);
+}
+
+#[test]
+fn bulk_work_goes_through_the_batch_api() {
+    let endpoint = Endpoint::start(|request, _| Act::Answer(profile(request)));
+    let place = place(25, &endpoint.url(), ", batch: true");
+    place.fine(&RUN);
+    assert_eq!(endpoint.seen.total(), 0, "nothing was asked one by one");
+    let (answers, lines) = journal(&place, ".assay");
+    assert_eq!(answers.len(), 25);
+    let full = |record: &Value| {
+        let usage = &record["usage"];
+        let n = |name: &str| usage[name].as_f64().unwrap();
+        (n("input") + 2.0 * n("output")) / 1e6
+    };
+    let record = &lines[0];
+    assert!((record["money"].as_f64().unwrap() - full(record) / 2.0).abs() < 1e-12);
+    let facts = step_facts(&place, ".assay");
+    assert_eq!(facts["from"]["llm"], 25);
+}
+
+#[test]
+fn overviews_come_from_tmdb_with_their_notice() {
+    let endpoint = Endpoint::start(|request, _| {
+        let path = request["query"].as_str().unwrap_or_default().to_owned();
+        let results = match path.contains("7th") {
+            true => json!([]),
+            false => json!([{"overview": "Somebody does something."}]),
+        };
+        Act::Raw(200, json!({"results": results}).to_string())
+    });
+    let place = place(9, &endpoint.url(), "");
+    let text = fs::read_to_string(place.path("e.yaml")).unwrap();
+    let text = text.replace(
+        "profiles:\n  written: {items: {from: llm, judge: writer}, users: {from: template}}",
+        &format!(
+            "metadata: {{tmdb: {{base_url: {}, key_env: TEST_TMDB}}}}\nprofiles:\n  written: {{from: \
+             metadata}}",
+            endpoint.url()
+        ),
+    );
+    place.write("e.yaml", text);
+    let run = || {
+        let output = place.command(&RUN).env("TEST_TMDB", "secret-token").output().unwrap();
+        assert_eq!(ended(output, place.dir.path()).code, 0);
+    };
+    run();
+    let facts = step_facts(&place, ".assay");
+    assert_eq!((&facts["tmdb"]["found"], &facts["tmdb"]["not_found"]), (&json!(8), &json!(1)));
+    assert!(facts["tmdb"]["notice"].as_str().unwrap().contains("TMDB"));
+    let paths = endpoint.seen.paths.lock().unwrap().clone();
+    assert_eq!(paths.len(), 9);
+    assert!(
+        paths
+            .iter()
+            .any(|path| path.contains("query=The+4th+Thing&") && path.contains("year=1904"))
+    );
+    fs::remove_dir_all(place.path(".assay/steps")).unwrap();
+    run();
+    assert_eq!(endpoint.seen.paths.lock().unwrap().len(), 9, "kept like answers");
+}
