@@ -13,7 +13,7 @@ use super::{
     LlmError,
     index::{Counts, Index, Place},
     journal::{self, Done, Record, Writer},
-    key::{Key, Request, hex},
+    key::{Identity, Key, hex},
 };
 
 /// Answers in a directory: `journal/` holds them, `index/` finds them.
@@ -59,11 +59,9 @@ impl Answers {
     }
 
     /// The answer to a request, if there is one. The request that was recorded must be the same.
-    pub fn find(&self, request: &Request) -> Result<Option<Record>, LlmError> {
-        let canonical = request.canonical();
-        let key = super::key::key_of(&canonical);
-        let Some(record) = self.get(&key)? else { return Ok(None) };
-        if record.request != canonical {
+    pub fn find(&self, request: &Identity) -> Result<Option<Record>, LlmError> {
+        let Some(record) = self.get(&request.key)? else { return Ok(None) };
+        if record.request != request.canonical {
             return Err(LlmError::Store(format!(
                 "the answer {} was recorded for another request\n  = help: run `assay cache verify`",
                 &record.key[..12]
@@ -157,7 +155,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::llm::journal::{Kind, Usage};
+    use crate::llm::{
+        journal::{Kind, Usage},
+        key::Request,
+    };
 
     fn request(n: u32) -> Request {
         Request { url: "u".into(), body: json!({"n": n}), repeat: 0, weights: None }
@@ -202,10 +203,10 @@ mod tests {
     fn complete(dir: &Path, n: u32) -> Vec<String> {
         let answers = Answers::open(dir).unwrap();
         for n in 0..n {
-            let found = answers.find(&request(n)).unwrap().unwrap();
+            let found = answers.find(&request(n).identity()).unwrap().unwrap();
             assert_eq!(found.response, json!({"answer": "yes"}));
         }
-        assert_eq!(answers.find(&request(n)).unwrap(), None);
+        assert_eq!(answers.find(&request(n).identity()).unwrap(), None);
         assert_eq!(answers.counts().answers, u64::from(n));
         answers.take_notes()
     }
@@ -267,12 +268,12 @@ mod tests {
         damaged[second + 100] ^= 1;
         fs::write(&segment, damaged).unwrap();
         let answers = Answers::open(dir.path()).unwrap();
-        let error = answers.find(&request(1)).unwrap_err().to_string();
+        let error = answers.find(&request(1).identity()).unwrap_err().to_string();
         assert!(error.contains("damaged") && error.contains("rebuild"), "{error}");
-        assert!(answers.find(&request(2)).unwrap().is_some());
+        assert!(answers.find(&request(2).identity()).unwrap().is_some());
         answers.with_index(|index| index.rebuild().unwrap());
         assert_eq!(answers.counts().damaged, 1);
-        assert_eq!(answers.find(&request(1)).unwrap(), None);
+        assert_eq!(answers.find(&request(1).identity()).unwrap(), None);
         assert!(answers.take_notes().iter().any(|note| note.contains("line 2 is damaged")));
     }
 
@@ -283,11 +284,11 @@ mod tests {
         put(&first, record(0, "yes"));
         let second = Answers::open(dir.path()).unwrap();
         assert!(first.with_index(|i| i.is_owner()) && !second.with_index(|i| i.is_owner()));
-        assert!(second.find(&request(0)).unwrap().is_some());
+        assert!(second.find(&request(0).identity()).unwrap().is_some());
         put(&second, record(1, "yes"));
-        assert_eq!(first.find(&request(1)).unwrap(), None);
+        assert_eq!(first.find(&request(1).identity()).unwrap(), None);
         first.with_index(|index| index.look_again()).unwrap();
-        assert!(first.find(&request(1)).unwrap().is_some());
+        assert!(first.find(&request(1).identity()).unwrap().is_some());
         drop((first, second));
         assert_eq!(complete(dir.path(), 2), Vec::<String>::new());
     }
@@ -304,7 +305,7 @@ mod tests {
         let counts = answers.counts();
         assert_eq!((counts.answers, counts.repeated, counts.conflicts), (1, 1, 1));
         assert_eq!((counts.renewed, counts.failures), (1, 1));
-        let found = answers.find(&request(0)).unwrap().unwrap();
+        let found = answers.find(&request(0).identity()).unwrap().unwrap();
         assert_eq!(found.response["answer"], Value::from("new"));
     }
 }

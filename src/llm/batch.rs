@@ -13,7 +13,7 @@ use super::{
     LlmError,
     client::{Asker, Chat, describe},
     journal::{Kind, Record, Usage},
-    key::{Request, hex},
+    key::{Identity, hex},
     transport::{Reply, Verdict},
 };
 use crate::{
@@ -37,13 +37,14 @@ pub(super) fn ask(
     chats: &[Chat],
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<(), LlmError> {
-    let mut open: HashMap<String, (Request, &Chat, Value)> = HashMap::new();
+    let mut open: HashMap<String, (Identity, &Chat, Value)> = HashMap::new();
     let mut order = Vec::new();
     for chat in chats {
-        let (request, body) = asker.request(chat);
-        let key = hex(&request.key());
-        if asker.llm.answers().find(&request)?.is_none()
-            && open.insert(key.clone(), (request, chat, body)).is_none()
+        let request = asker.request(chat);
+        let identity = request.identity();
+        let key = hex(&identity.key);
+        if asker.llm.answers().find(&identity)?.is_none()
+            && open.insert(key.clone(), (identity, chat, request.body)).is_none()
         {
             order.push(key);
         }
@@ -57,7 +58,7 @@ pub(super) fn ask(
 fn one(
     asker: &Asker,
     keys: &[String],
-    open: &HashMap<String, (Request, &Chat, Value)>,
+    open: &HashMap<String, (Identity, &Chat, Value)>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<(), LlmError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -171,11 +172,11 @@ fn one(
         let reply = Reply { status, retry_after: None, body: body.to_string().into_bytes() };
         let mut record = Record {
             kind: Kind::Answer,
-            key: hex(&request.key()),
+            key: hex(&request.key),
             hash: String::new(),
             about: chat.about.clone(),
             judge: name.clone(),
-            request: request.canonical(),
+            request: request.canonical.clone(),
             response: body,
             cause: None,
             status,

@@ -24,7 +24,7 @@ use super::{
     answers::Answers,
     journal::{Kind, Record, Usage},
     judge::{AnswersSpec, Failures, JudgeSpec, Mode},
-    key::{Key, Request, hex},
+    key::{Identity, Key, Request, hex},
     limits::Limits,
     structured::{self, Schema},
     transport::{Call, Endpoint, Transport, Verdict},
@@ -74,7 +74,7 @@ type Reply = oneshot::Sender<Result<Record, Refused>>;
 
 /// One request for the client's thread.
 struct Job {
-    request: Request,
+    request: Identity,
     call: Call,
     judge: Arc<(String, JudgeSpec)>,
     transport: Transport,
@@ -172,6 +172,11 @@ pub struct Tally {
     pub bad: BTreeMap<String, usize>,
     pub repairs: usize,
     pub missing: usize,
+    /// Of all answers used, found or asked for.
+    pub usage: Usage,
+    pub money: f64,
+    pub unpriced: usize,
+    pub latency_ms: u64,
 }
 
 impl Tally {
@@ -184,6 +189,11 @@ impl Tally {
             "bad": self.bad,
             "repairs": self.repairs,
             "missing": self.missing,
+            "input_tokens": self.usage.input,
+            "output_tokens": self.usage.output,
+            "money": self.money,
+            "unpriced": self.unpriced,
+            "latency_seconds": self.latency_ms as f64 / 1e3,
         })
     }
 
@@ -287,8 +297,8 @@ impl Llm {
     /// The answer to a request: from the journal, or asked for. Tells which.
     fn request(
         &self,
-        request: Request,
-        call: Call,
+        request: Identity,
+        call: impl FnOnce() -> Call,
         judge: &Arc<(String, JudgeSpec)>,
         about: &str,
     ) -> Result<(Record, bool), LlmError> {
@@ -300,16 +310,22 @@ impl Llm {
         }
         if self.mode == Mode::Replay {
             return Err(LlmError::Miss(Box::new(super::Miss {
-                key: hex(&request.key()),
+                key: hex(&request.key),
                 about: about.to_owned(),
-                request: request.canonical(),
+                request: request.canonical,
             })));
         }
         self.interrupt.check()?;
         let transport = self.transport(&judge.1)?;
         let (reply, answered) = oneshot::channel();
-        let job =
-            Job { request, call, judge: judge.clone(), transport, about: about.to_owned(), reply };
+        let job = Job {
+            request,
+            call: call(),
+            judge: judge.clone(),
+            transport,
+            about: about.to_owned(),
+            reply,
+        };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         match answered.blocking_recv() {
             Ok(result) if sent => Ok((result?, false)),
@@ -345,33 +361,45 @@ impl Asker<'_> {
         work(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn used(&self, key: Key, record: &Record, found: bool) {
+        self.count(|tally| {
+            match found {
+                true => tally.found += 1,
+                false => tally.asked += 1,
+            }
+            // An answer that is used twice was paid once.
+            if tally.keys.insert(key) {
+                tally.usage.input += record.usage.input;
+                tally.usage.output += record.usage.output;
+                tally.usage.cached += record.usage.cached;
+                tally.money += record.money.unwrap_or(0.0);
+                tally.unpriced += usize::from(record.money.is_none());
+                tally.latency_ms += record.latency_ms;
+            }
+        });
+    }
+
     /// The request that a chat makes.
-    pub fn request(&self, chat: &Chat) -> (Request, Value) {
+    pub fn request(&self, chat: &Chat) -> Request {
         let judge = &self.judge.1;
         let mut body = judge.parameters();
         body.insert("messages".into(), chat.messages.clone());
         if let Some(schema) = &chat.schema {
             structured::ask(&mut body, schema, judge.structured);
         }
-        let body = Value::Object(body);
         let url = format!("{}/chat/completions", judge.base_url.trim_end_matches('/'));
         let weights = judge.weights.clone();
-        (Request { url, body: body.clone(), repeat: chat.repeat, weights }, body)
+        Request { url, body: Value::Object(body), repeat: chat.repeat, weights }
     }
 
     /// The answer to a chat, whatever it is.
     pub fn chat(&self, chat: &Chat) -> Result<Answer, LlmError> {
-        let (request, body) = self.request(chat);
-        let key = request.key();
-        let (record, found) =
-            self.llm.request(request, Call::Chat(body), &self.judge, &chat.about)?;
-        self.count(|tally| {
-            tally.keys.insert(key);
-            match found {
-                true => tally.found += 1,
-                false => tally.asked += 1,
-            }
-        });
+        let request = self.request(chat);
+        let identity = request.identity();
+        let key = identity.key;
+        let call = || Call::Chat(request.body);
+        let (record, found) = self.llm.request(identity, call, &self.judge, &chat.about)?;
+        self.used(key, &record, found);
         Ok(Answer::of(record))
     }
 
@@ -384,17 +412,11 @@ impl Asker<'_> {
     ) -> Result<Value, LlmError> {
         let url = format!("{}{path}", self.judge.1.base_url.trim_end_matches('/'));
         let body = Value::Object(query.iter().map(|(k, v)| (k.clone(), json!(v))).collect());
-        let request = Request { url, body, repeat: 0, weights: None };
-        let key = request.key();
-        let call = Call::Get(path.to_owned(), query.to_vec());
-        let (record, found) = self.llm.request(request, call, &self.judge, about)?;
-        self.count(|tally| {
-            tally.keys.insert(key);
-            match found {
-                true => tally.found += 1,
-                false => tally.asked += 1,
-            }
-        });
+        let identity = Request { url, body, repeat: 0, weights: None }.identity();
+        let key = identity.key;
+        let call = || Call::Get(path.to_owned(), query.to_vec());
+        let (record, found) = self.llm.request(identity, call, &self.judge, about)?;
+        self.used(key, &record, found);
         Ok(record.response)
     }
 
@@ -591,7 +613,7 @@ impl Worker {
     }
 
     async fn take(&self, job: Job) {
-        let key = job.request.key();
+        let key = job.request.key;
         if self.mode != Mode::Off {
             if let Some(waiting) = self.waiting.borrow_mut().get_mut(&key) {
                 waiting.push(job.reply);
@@ -620,7 +642,7 @@ impl Worker {
 
     async fn ask(
         &self,
-        request: &Request,
+        request: &Identity,
         call: &Call,
         judge: &(String, JudgeSpec),
         transport: &Transport,
@@ -658,11 +680,11 @@ impl Worker {
             };
             let mut record = Record {
                 kind: Kind::Failure,
-                key: hex(&request.key()),
+                key: hex(&request.key),
                 hash: String::new(),
                 about: about.to_owned(),
                 judge: name.clone(),
-                request: request.canonical(),
+                request: request.canonical.clone(),
                 response: Value::Null,
                 cause: None,
                 status,
@@ -705,7 +727,7 @@ impl Worker {
                     if attempt > spec.retries {
                         return Err(Refused::Failed(format!("{cause} ({attempt} tries)")));
                     }
-                    let wait = retry_after.unwrap_or_else(|| backoff(attempt, &request.key()));
+                    let wait = retry_after.unwrap_or_else(|| backoff(attempt, &request.key));
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.interrupted() => return Err(Refused::Interrupted),

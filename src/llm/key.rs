@@ -45,6 +45,19 @@ impl Request {
     pub fn key(&self) -> Key {
         key_of(&self.canonical())
     }
+
+    /// Both.
+    pub fn identity(&self) -> Identity {
+        let canonical = self.canonical();
+        Identity { key: key_of(&canonical), canonical }
+    }
+}
+
+/// A request's canonical form with its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    pub key: Key,
+    pub canonical: Value,
 }
 
 /// SHA-256 of a canonical form.

@@ -7,6 +7,7 @@ mod orders;
 pub mod published;
 pub mod row;
 mod table;
+mod texts;
 mod tidy;
 
 pub use collect::{Collected, collect};

@@ -177,6 +177,9 @@ impl<'a> Shared<'a> {
         let fitted = model.fit(&data, &context)?;
         fitted.save(dir)?;
         let mut facts = facts.into_inner().unwrap_or_default();
+        if let Some(warning) = self.leak(step) {
+            facts["warnings"] = json!([warning]);
+        }
         if let Fitted::Lists { findings: Some(findings), .. } = &fitted {
             facts["findings"] = json!(findings);
             facts["warnings"] = json!(findings.warnings());

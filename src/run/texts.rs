@@ -15,7 +15,7 @@ use crate::{
     store::{read_json, write_json},
     text::{
         Embeddings, Encoder, EncoderSpec, Features, ItemFacts, Made, Profiles, ProfilesSpec,
-        Writing, profiles_of_items, profiles_of_users,
+        UserProfiles, Writing, profiles_of_items, profiles_of_users,
     },
 };
 
@@ -115,6 +115,22 @@ impl Shared<'_> {
         let read =
             |step: &Step| Embeddings::read(&self.workspace.step_dir(step.kind.name(), &step.key));
         Ok(Some(Features::new(read(items)?, read(users)?, positives)))
+    }
+
+    /// What to say of a trial whose user profiles were written from ratings that its fold tests.
+    pub(super) fn leak(&self, step: &Step) -> Option<String> {
+        let setting = &self.experiment.settings[step.setting];
+        let text = setting.systems[step.system?].model.text()?;
+        let (_, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
+        let UserProfiles::File(users) = &spec.users else { return None };
+        let leaks = users.built_from != step.fold && users.built_from != "no-ratings";
+        leaks.then(|| {
+            format!(
+                "test data leaks: the profiles `{}` of users were written from the training part of {}, \
+                 which holds ratings that {} tests",
+                text.profiles, users.built_from, step.fold
+            )
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Prompts: files with the parts `[system]` and `[user]`, filled in by tera, versioned by their hash.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -28,39 +28,52 @@ impl Serialize for PromptFile {
     }
 }
 
-/// A prompt's text.
-#[derive(Clone, Debug, PartialEq)]
+/// A prompt ready to be filled in.
 pub struct Prompt {
-    text: String,
+    digest: Digest,
     /// For messages: its file, or its name.
     name: String,
+    /// The role of each message; its template has its number as name.
+    roles: Vec<&'static str>,
+    templates: tera::Tera,
 }
 
 impl PromptFile {
-    /// The file's text, or `built_in`.
-    pub fn read(&self, name: &str, built_in: &str, dirs: &DataDirs) -> Result<Prompt, DataError> {
-        let Some(file) = &self.file else {
-            return Ok(Prompt { text: built_in.to_owned(), name: name.to_owned() });
-        };
+    /// The file's text, or `built_in`, and its name.
+    fn text(
+        &self,
+        name: &str,
+        built_in: &'static str,
+        dirs: &DataDirs,
+    ) -> Result<(Cow<'static, str>, String), DataError> {
+        let Some(file) = &self.file else { return Ok((built_in.into(), name.to_owned())) };
         let path = locate(file, &self.directory, dirs)?;
         let text = std::fs::read_to_string(&path).map_err(|error| DataError::io(&path, error))?;
-        Ok(Prompt { text, name: path.display().to_string() })
+        Ok((text.into(), path.display().to_string()))
+    }
+
+    /// The prompt of the file, or `built_in`.
+    pub fn read(
+        &self,
+        name: &str,
+        built_in: &'static str,
+        dirs: &DataDirs,
+    ) -> Result<Prompt, DataError> {
+        let (text, name) = self.text(name, built_in, dirs)?;
+        Prompt::parse(&text, &name).map_err(|problem| DataError::File {
+            path: name.clone().into(),
+            problem,
+            help: "a prompt is text with the parts `[system]` and `[user]`, filled in by Tera"
+                .into(),
+        })
     }
 }
 
 impl Prompt {
-    /// Its version.
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.text)
-    }
-
-    /// The messages of a chat: a part starts at a line `[system]` or `[user]`.
-    pub fn messages(&self, values: &Value) -> Result<Value, String> {
-        let failed = |problem: String| format!("the prompt {}: {problem}", self.name);
-        let context =
-            tera::Context::from_value(values.clone()).map_err(|error| failed(error.to_string()))?;
-        let mut messages: Vec<(&str, String)> = Vec::new();
-        for line in self.text.lines() {
+    /// A message starts at a line `[system]` or `[user]`; what stands before is a comment.
+    fn parse(text: &str, name: &str) -> Result<Self, String> {
+        let mut messages: Vec<(&'static str, String)> = Vec::new();
+        for line in text.lines() {
             match line.trim() {
                 "[system]" => messages.push(("system", String::new())),
                 "[user]" => messages.push(("user", String::new())),
@@ -72,19 +85,50 @@ impl Prompt {
                 }
             }
         }
-        if messages.is_empty() {
-            return Err(failed("no line `[user]` starts a message".into()));
+        if !messages.iter().any(|(role, _)| *role == "user") {
+            return Err("no line `[user]` starts a message".into());
         }
+        let mut templates = tera::Tera::default();
+        templates.autoescape_on(Vec::new());
+        for (at, (_, template)) in messages.iter().enumerate() {
+            let added = templates.add_raw_template(&at.to_string(), template);
+            added.map_err(|error| cause(&error))?;
+        }
+        Ok(Self {
+            digest: Digest::of(text),
+            name: name.to_owned(),
+            roles: messages.into_iter().map(|(role, _)| role).collect(),
+            templates,
+        })
+    }
+
+    /// Its version.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The messages of a chat.
+    pub fn messages(&self, values: &Value) -> Result<Value, String> {
+        let failed = |problem: String| format!("the prompt {}: {problem}", self.name);
+        let context =
+            tera::Context::from_value(values.clone()).map_err(|error| failed(error.to_string()))?;
         let mut filled = Vec::new();
-        for (role, template) in messages {
-            let text = tera::Tera::one_off(&template, &context, false).map_err(|error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                failed(cause.unwrap_or_else(|| error.to_string()))
-            })?;
+        for (at, role) in self.roles.iter().enumerate() {
+            let text = self.templates.render(&at.to_string(), &context);
+            let text = text.map_err(|error| failed(cause(&error)))?;
             filled.push(json!({"role": role, "content": text.trim()}));
         }
         Ok(Value::Array(filled))
     }
+}
+
+/// What lies at the bottom of one of Tera's errors.
+fn cause(error: &tera::Error) -> String {
+    let mut error: &dyn std::error::Error = error;
+    while let Some(below) = error.source() {
+        error = below;
+    }
+    error.to_string()
 }
 
 #[cfg(test)]
@@ -94,10 +138,12 @@ mod tests {
     #[test]
     fn parts_become_messages() {
         let text = "Notes.\n[system]\nBe brief.\n[user]\nHello {{ name }}.\n";
-        let prompt = Prompt { text: text.into(), name: "p".into() };
+        let prompt = Prompt::parse(text, "p").unwrap();
         let messages = prompt.messages(&json!({"name": "<Ann>"})).unwrap();
         assert_eq!(messages[1], json!({"role": "user", "content": "Hello <Ann>."}));
         let error = prompt.messages(&json!({})).unwrap_err();
         assert!(error.contains("name"), "{error}");
+        assert!(Prompt::parse("[user]\n{{ oops", "p").is_err());
+        assert!(Prompt::parse("Hello", "p").is_err());
     }
 }

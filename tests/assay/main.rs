@@ -11,3 +11,4 @@ mod real_data;
 mod resume;
 mod score;
 mod support;
+mod texts;

@@ -1,0 +1,176 @@
+//! Texts: where they come from, what becomes of them, and what is said when they cannot be had.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Place, means, root};
+
+const TEXTS: &str = "experiment: texts
+data: {set: sample, relevant: \">= 4\", disliked: \"<= 2\"}
+split: {scheme: official, only: [f1]}
+profiles:
+  integrated: {from: metadata}
+  template: {from: template}
+  mean: {items: {from: template}, users: {from: mean}}
+systems:
+  random: {model: random}
+  content: {model: content, text: {profiles: {sweep: [integrated, template, mean]}}}
+  gat:
+    model: gat
+    text: {profiles: {sweep: [integrated, template]}}
+    cosine: {sweep: {on: 2.0, off: 0.0}}
+    hidden: 16
+    heads: [2, 1]
+    training: {epochs: 12, learning_rate: 0.02, negatives: {exclude: liked-and-disliked}}
+evaluate: {k: [10]}
+";
+
+fn weights() -> bool {
+    let here = root().join("datasets/all-minilm-l6-v2/model.safetensors").is_file();
+    if !here {
+        println!("NOT RUN, the encoder's weights are not here: `make encoder` fetches them");
+    }
+    here
+}
+
+#[test]
+fn texts_become_features_the_same_whatever_the_thread_count() {
+    if !weights() {
+        return;
+    }
+    let place = Place::new();
+    place.write("e.yaml", TEXTS);
+    place.fine(&["run", "e.yaml", "--threads", "1", "--workspace", "one"]);
+    place.fine(&["run", "e.yaml", "--threads", "3", "--workspace", "three"]);
+    assert_eq!(place.artefacts("one"), place.artefacts("three"));
+    let csv = place.fine(&["results", "e.yaml", "--workspace", "one"]);
+    let ndcg = means(&csv, "ndcg", "10");
+    // The sample's likes go by genre; means of what was liked tell it.
+    println!("{ndcg:?}");
+    assert!(ndcg["content[profiles=mean]"] > 1.5 * ndcg["random"], "{ndcg:?}");
+    assert!(ndcg["gat[cosine=on,profiles=template]"] > 2.0 * ndcg["random"], "{ndcg:?}");
+    let html = fs::read_to_string(place.path("reports/texts/index.html")).unwrap();
+    assert!(html.contains("<h2>Texts</h2>") && html.contains("template users f1"));
+    // Profiles of items are made once, those of users and their vectors once a fold.
+    let plan: Value =
+        serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json", "--workspace", "one"]))
+            .unwrap();
+    let count = |kind: &str| {
+        plan["steps"].as_array().unwrap().iter().filter(|step| step["kind"] == kind).count()
+    };
+    assert_eq!((count("profiles"), count("embeddings")), (5, 5));
+}
+
+#[test]
+fn another_fold_takes_over_the_items_texts() {
+    let place = Place::new();
+    place.write("e.yaml", TEXTS.replace("only: [f1]", "only: [f1, f2]"));
+    let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
+    let labels: Vec<&str> = plan["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["kind"] == "profiles")
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(labels.len(), 2 + 6, "{labels:?}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_one_clear_error() {
+    let place = Place::new();
+    let mut shown = String::new();
+    let head = "experiment: wrong\ndata: {set: sample, relevant: \">= 4\"}\nsplit: {scheme: official, only: \
+                [f1, f2]}\n";
+    place.write("users.csv", "user,text\n1,A user.\n2,Another.\n");
+    place.write("twice.csv", "item,text\n1,A.\n1,B.\n");
+    place.write("others.csv", "item,text\nx1,A.\nx2,B.\n");
+    let cases = [
+        (
+            "no such profiles",
+            "profiles:\n  mine: {from: template}\nsystems:\n  it: {model: content, text: {profiles: mne}}",
+        ),
+        ("no profiles", "systems:\n  it: {model: content, text: {profiles: mine}}"),
+        (
+            "no such source",
+            "profiles:\n  mine: {from: gpt}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+        (
+            "no such judge",
+            "judges: {gpt: {model: gpt-4.1-mini}}\nprofiles:\n  mine: {from: llm, judge: gtp}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+        (
+            "users built from nothing said",
+            "profiles:\n  mine: {items: {from: template}, users: {from: file, file: users.csv, id: user, text: text}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+        (
+            "users of another fold",
+            "profiles:\n  mine: {items: {from: template}, users: {from: file, file: users.csv, id: user, text: text, built_from: f1}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+        (
+            "a missing file",
+            "profiles:\n  mine: {items: {from: file, file: nowhere.csv, id: item, text: text}, users: {from: mean}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+        (
+            "an item twice",
+            "profiles:\n  mine: {items: {from: file, file: twice.csv, id: item, text: text}, users: {from: mean}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+        (
+            "other items",
+            "profiles:\n  mine: {items: {from: file, file: others.csv, id: item, text: text}, users: {from: mean}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+        (
+            "a key in the file",
+            "judges: {gpt: {model: m, key_env: sk-123}}\nsystems:\n  it: {model: popularity}",
+        ),
+        (
+            "a judge without a model",
+            "judges: {gpt: {base_url: \"http://localhost:11434/v1\"}}\nsystems:\n  it: {model: popularity}",
+        ),
+        (
+            "a budget without prices",
+            "judges: {gpt: {model: m}}\nanswers: {budget: {money: 5}}\nsystems:\n  it: {model: popularity}",
+        ),
+        (
+            "a search over texts",
+            "profiles:\n  a: {from: template}\n  b: {from: metadata}\nsystems:\n  it: {model: gat, edges: liked, text: {profiles: a}, search: {trials: 2, over: {text.profiles: [a, b]}}}",
+        ),
+        (
+            "another encoder",
+            "profiles:\n  mine: {from: template}\nsystems:\n  it: {model: content, text: {profiles: mine, encoder: {model: ml-100k}}}",
+        ),
+        (
+            "a broken prompt",
+            "judges: {gpt: {base_url: \"http://127.0.0.1:9/v1\", model: m}}\nprofiles:\n  mine: {items: {from: llm, judge: gpt, prompt: users.csv}, users: {from: mean}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
+    ];
+    for (name, text) in cases {
+        place.write("e.yaml", format!("{head}{text}\n"));
+        let ended = place.assay(&["run", "e.yaml", "--until", "profiles", "--quiet"]);
+        assert!([2, 4].contains(&ended.code), "{name}: {} {}", ended.code, ended.err);
+        let err: Vec<&str> = ended.err.lines().filter(|line| !line.starts_with("logs:")).collect();
+        shown.push_str(&format!("# {name}: exit {}\n{}\n\n", ended.code, err.join("\n")));
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn profiles_of_another_fold_can_be_used_and_are_marked() {
+    if !weights() {
+        return;
+    }
+    let place = Place::new();
+    place.write("users.csv", "user,text\n1,A user.\n2,Another.\n");
+    place.write(
+        "e.yaml",
+        "experiment: leak\ndata: {set: sample, relevant: \">= 4\"}\nsplit: {scheme: official, only: [f1, \
+         f2]}\nprofiles:\n  mine: {items: {from: template}, users: {from: file, file: users.csv, id: user, \
+         text: text, built_from: f1, accept_leak: true}}\nsystems:\n  it: {model: content, text: {profiles: \
+         mine}}\nevaluate: {k: [5]}\n",
+    );
+    let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let leaks = ended.err.lines().filter(|line| line.contains("test data leaks")).count();
+    assert!(leaks == 1 && ended.err.contains("f2"), "{}", ended.err);
+}
