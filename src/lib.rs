@@ -6,6 +6,7 @@
 //! - [`llm`]: language models: asked, answers kept, never paid for twice
 //! - [`text`]: profiles of items and users, their embeddings
 //! - [`model`]: the Recommender trait and the models
+//! - [`rerank`]: judges asked about the best candidates of a base system
 //! - [`eval`]: protocols, metrics, conventions, slices
 //! - [`hash`], [`interrupt`], [`table`]: what the others share
 
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod progress;
 pub mod rankings;
 pub mod report;
+pub mod rerank;
 pub mod run;
 pub mod spec;
 pub mod stats;

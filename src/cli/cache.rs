@@ -79,7 +79,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Put the journal's files together into one, without failures and answers that were replaced
+    /// Put the journal's files together into one, without failed tries and answers that were replaced
     Gc,
 }
 
@@ -174,6 +174,7 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
             let of = models.entry(model.to_owned()).or_default();
             match record.kind {
                 Kind::Failure => of.failures += 1,
+                Kind::Abandoned => {}
                 _ => of.answers += 1,
             }
             of.input_tokens += record.usage.input;
@@ -259,7 +260,10 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
                         let key = crate::llm::key::key_of(&record.request);
                         if hex(&key) != record.key {
                             problems.push(format!("{place}: its key is not that of its request"));
-                        } else if matches!(record.kind, Kind::Answer | Kind::Renewed) {
+                        } else if matches!(
+                            record.kind,
+                            Kind::Answer | Kind::Renewed | Kind::Abandoned
+                        ) {
                             seen.insert(key, ());
                         }
                     }
@@ -297,7 +301,7 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
 
 fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliError> {
     let matching: Vec<Key> = answers
-        .with_index(|index| index.places())
+        .with_index(|index| index.places())?
         .into_iter()
         .map(|(key, ..)| key)
         .filter(|key| hex(key).starts_with(&prefix.to_lowercase()))
@@ -377,9 +381,10 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
         print(&(serde_json::to_string_pretty(&imported)? + "\n"))?;
     } else {
         print(&format!(
-            "{} answers taken over, {} were there already, {} conflicts\n",
+            "{} answers taken over, {} were there already, {} were damaged and are mended, {} conflicts\n",
             imported.added,
             imported.known,
+            imported.mended,
             imported.conflicts.len()
         ))?;
     }
@@ -390,21 +395,30 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
 }
 
 fn gc(answers: &Answers) -> Result<Exit, CliError> {
-    let owner = answers.with_index(|index| index.is_owner());
-    let segments = answers.with_index(|index| index.segment_paths());
-    if let Some(busy) = segments.iter().find(|path| !owner || journal::is_being_written(path)) {
+    if !answers.alone() {
         return Err(CliError::Usage(format!(
             "{}: another process is at work on these answers; try again when it has ended",
-            busy.display()
+            answers.dir().display()
         )));
     }
+    let segments = answers.with_index(|index| index.segment_paths());
     // A damaged line may still be mended from a copy: nothing is thrown away beside it.
-    let mut damaged = 0;
-    let mut before = 0;
+    let (mut damaged, mut before) = (0, 0);
+    // Answers to find are taken over by their places; those that are not shared have none.
+    let (mut findable, mut unshared) = (BTreeSet::new(), Vec::new());
     for path in &segments {
         before += std::fs::metadata(path).map_or(0, |file| file.len());
         journal::scan(path, 0, &mut |_, _, _, found| {
-            damaged += usize::from(!matches!(found, Found::Record(_)));
+            let Found::Record(text) = found else {
+                damaged += 1;
+                return;
+            };
+            match journal::head(text) {
+                Some(head) if head.kind == Kind::Unshared => unshared.push(journal::with_sum(text)),
+                Some(head) if head.kind != Kind::Failure => drop(findable.insert(head.key)),
+                Some(_) => {}
+                None => damaged += 1,
+            }
         })?;
     }
     if damaged > 0 {
@@ -413,17 +427,35 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
              says which; restore them from a copy first"
         )));
     }
-    let mut places = answers.with_index(|index| index.places());
+    let mut places = answers.with_index(|index| index.places())?;
     places.sort_by_key(|place| place.0);
-    let (sender, written) = std::sync::mpsc::channel();
-    for (_, path, place) in &places {
-        let sender = sender.clone();
-        let line = answers.line(path, place)?;
-        answers.append_line(line, move |result| drop(sender.send(result)));
+    if places.len() != findable.len() {
+        return Err(CliError::Usage(format!(
+            "the journal holds {} answers and the index finds {}; nothing was done\n  = help: run `assay \
+             cache rebuild` first",
+            findable.len(),
+            places.len()
+        )));
     }
+    let (sender, written) = std::sync::mpsc::channel();
+    let mut lines = 0;
+    let mut write = |line: Vec<u8>| {
+        lines += 1;
+        let sender = sender.clone();
+        answers.append_line(line, move |result| drop(sender.send(result)));
+    };
+    for (_, path, place) in &places {
+        write(answers.line(path, place)?);
+    }
+    unshared.into_iter().for_each(&mut write);
     drop(sender);
+    let mut kept = 0;
     for result in written {
         result.map_err(|problem| CliError::from(LlmError::Store(problem)))?;
+        kept += 1;
+    }
+    if kept != lines {
+        return Err(LlmError::Store(format!("{kept} of {lines} lines were written")).into());
     }
     // All of it is on disk a second time; only now the old files go.
     for path in &segments {

@@ -16,13 +16,14 @@ pub mod topk;
 pub use convention::Convention;
 pub use fingerprint::Fingerprint;
 pub use metric::Metric;
-pub use open::{OpenFold, Opening, score_fold};
+pub use open::{OpenFold, Opening, open_for_oracle, score_fold};
 pub use permit::ScoringPermit;
 pub use protocol::Protocol;
 pub use score::{Labels, Source, score};
 pub use scores::{EvalError, Scores, Summary};
 pub use slice::Slice;
 pub use spec::{LAST_CUTOFF, ScoreSpec};
+pub use topk::top_k;
 
 /// Implements Display, FromStr (with the nearest name in its error), serde and JSON Schema for an
 /// enum of names.

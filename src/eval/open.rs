@@ -85,3 +85,14 @@ pub fn score_fold(
     let scores = fold.score(spec, relevant, source, interrupt, progress)?;
     Ok((scores, fold.opening("score")))
 }
+
+/// Which items each user will like, for the one judge that is allowed to know: the ceiling of a
+/// reranking. Says that the test part was opened.
+pub fn open_for_oracle(
+    dir: &Path,
+    relevant: Relevance,
+) -> Result<(Interactions, Opening), DataError> {
+    let test = TestPart::at(dir).open(&ScoringPermit::issue())?;
+    let opening = Opening { by: "oracle".into(), interactions: test.len() };
+    Ok((test.filter(|row| relevant.accepts(row.rating)), opening))
+}

@@ -23,6 +23,8 @@ pub struct Answers {
     files: Mutex<HashMap<PathBuf, Arc<File>>>,
     // After the index in order of dropping would be wrong: what is on its way must be indexed first.
     writer: Option<Writer>,
+    /// Held together with others who use these answers; alone by those who take files away.
+    users: File,
 }
 
 impl Answers {
@@ -30,7 +32,11 @@ impl Answers {
     pub fn open(dir: &Path) -> Result<Self, LlmError> {
         let index = Index::open(dir).map_err(|error| LlmError::store(dir, error))?;
         let writer = Some(Writer::new(&dir.join("journal")));
+        let users = File::create(dir.join("users.lock"))
+            .and_then(|file| file.lock_shared().map(|()| file))
+            .map_err(|error| LlmError::store(dir, error))?;
         Ok(Self {
+            users,
             dir: dir.to_owned(),
             index: Arc::new(Mutex::new(index)),
             files: Mutex::default(),
@@ -48,6 +54,17 @@ impl Answers {
         work(&mut self.index.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether nobody else uses these answers; from then on nobody can begin to.
+    pub fn alone(&self) -> bool {
+        self.users.try_lock().is_ok() && self.with_index(|index| index.is_owner())
+    }
+
+    /// Reads what other processes wrote meanwhile.
+    pub fn look_again(&self) -> Result<(), LlmError> {
+        self.with_index(|index| index.look_again())
+            .map_err(|error| LlmError::store(&self.dir, error))
+    }
+
     /// What was found on opening that somebody should know; told once.
     pub fn take_notes(&self) -> Vec<String> {
         self.with_index(|index| std::mem::take(&mut index.notes))
@@ -60,7 +77,18 @@ impl Answers {
 
     /// The answer to a request, if there is one. The request that was recorded must be the same.
     pub fn find(&self, request: &Identity) -> Result<Option<Record>, LlmError> {
-        let Some(record) = self.get(&request.key)? else { return Ok(None) };
+        let Some(record) = self.get(&request.key)? else {
+            let damaged = self.with_index(|index| index.unacknowledged());
+            if damaged > 0 {
+                return Err(LlmError::Store(format!(
+                    "{damaged} damaged lines of the journal in {} may hold an answer that is needed and not \
+                     found\n  = help: `assay cache verify` lists them; restore the files from a copy, or run \
+                     `assay cache rebuild` to go on without: the answers are then asked for again",
+                    self.dir.join("journal").display()
+                )));
+            }
+            return Ok(None);
+        };
         if record.request != request.canonical {
             return Err(LlmError::Store(format!(
                 "the answer {} was recorded for another request\n  = help: run `assay cache verify`",
@@ -72,7 +100,9 @@ impl Answers {
 
     /// The answer of a key, if there is one.
     pub fn get(&self, key: &Key) -> Result<Option<Record>, LlmError> {
-        let Some((path, place)) = self.with_index(|index| index.find(key)) else { return Ok(None) };
+        let found = self.with_index(|index| index.find(key));
+        let found = found.map_err(|error| LlmError::store(&self.dir, error))?;
+        let Some((path, place)) = found else { return Ok(None) };
         let line = self.line(&path, &place).map_err(|error| LlmError::store(&path, error))?;
         let record = journal::checked(&line).and_then(journal::record);
         let record = record.filter(|record| record.key == hex(key));
@@ -262,6 +292,15 @@ mod tests {
         let notes = complete(dir.path(), 5);
         assert!(notes.len() == 1 && notes[0].contains("torn"), "{notes:?}");
         assert_eq!(fs::read(&segment).unwrap(), whole);
+        // A whole line that lost its end alone is not cut off.
+        for end in ["", "\u{b}"] {
+            let lost = [&whole[..whole.len() - 1], end.as_bytes()].concat();
+            fs::write(&segment, lost).unwrap();
+            fs::remove_file(dir.path().join("index.seal.json")).unwrap();
+            let notes = complete(dir.path(), 5);
+            assert!(notes.iter().any(|note| note.contains("lost its end")), "{notes:?}");
+            assert_eq!(fs::read(&segment).unwrap(), whole);
+        }
 
         let mut damaged = whole.clone();
         let second = 1 + whole.iter().position(|byte| *byte == b'\n').unwrap();
@@ -271,6 +310,12 @@ mod tests {
         let error = answers.find(&request(1).identity()).unwrap_err().to_string();
         assert!(error.contains("damaged") && error.contains("rebuild"), "{error}");
         assert!(answers.find(&request(2).identity()).unwrap().is_some());
+        drop(answers);
+        // Also where the index never knew of it: nobody asks again before somebody has been told.
+        fs::remove_file(dir.path().join("index.seal.json")).unwrap();
+        let answers = Answers::open(dir.path()).unwrap();
+        let error = answers.find(&request(1).identity()).unwrap_err().to_string();
+        assert!(error.contains("1 damaged lines") && error.contains("rebuild"), "{error}");
         answers.with_index(|index| index.rebuild().unwrap());
         assert_eq!(answers.counts().damaged, 1);
         assert_eq!(answers.find(&request(1).identity()).unwrap(), None);

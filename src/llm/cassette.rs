@@ -1,7 +1,7 @@
 //! Answers as one file to hand around: JSON lines, compressed, with a manifest in the first line.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Write},
     path::Path,
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     LlmError,
     answers::Answers,
-    journal,
+    journal::{self, Kind},
     key::{Key, from_hex},
 };
 use crate::hash::Digest;
@@ -48,6 +48,8 @@ pub struct Imported {
     pub added: usize,
     /// Were there already, the same.
     pub known: usize,
+    /// Were there already, and were damaged.
+    pub mended: usize,
     /// Were there already, different; what was there stays.
     pub conflicts: Vec<String>,
 }
@@ -58,7 +60,8 @@ pub fn export(
     keys: Option<&BTreeSet<Key>>,
     path: &Path,
 ) -> Result<Manifest, LlmError> {
-    let mut places = answers.with_index(|index| index.places());
+    let places = answers.with_index(|index| index.places());
+    let mut places = places.map_err(|error| LlmError::store(answers.dir(), error))?;
     places.retain(|(key, ..)| keys.is_none_or(|keys| keys.contains(key)));
     places.sort_by_key(|place| place.0);
     if let Some(missing) = keys.filter(|keys| keys.len() > places.len()) {
@@ -135,28 +138,31 @@ fn damaged(segment: &Path) -> LlmError {
 /// Takes the answers of a cassette over, if all of it is sound. Importing twice changes nothing.
 pub fn import(answers: &Answers, path: &Path) -> Result<Imported, LlmError> {
     let manifest = verify(path)?;
-    let mut imported = Imported { manifest, added: 0, known: 0, conflicts: Vec::new() };
+    let mut imported = Imported { manifest, added: 0, known: 0, mended: 0, conflicts: Vec::new() };
+    let mut mended = 0;
     let problem: Arc<Mutex<Option<String>>> = Arc::default();
-    let known: HashMap<Key, ()> =
-        answers.with_index(|index| index.places()).into_iter().map(|(key, ..)| (key, ())).collect();
+    let known = answers.with_index(|index| index.places());
+    let known = known.map_err(|error| LlmError::store(answers.dir(), error))?;
+    let known: BTreeSet<Key> = known.into_iter().map(|(key, ..)| key).collect();
     let (sender, done) = std::sync::mpsc::channel();
     each_line(path, &mut |line| {
-        let text = journal::checked(line).ok_or("a line is damaged")?;
-        let record = journal::record(text).ok_or("a line is not a record")?;
-        let key = from_hex(&record.key).ok_or("a line has no key")?;
-        if super::key::key_of(&record.request) != key {
-            return Err("an answer is not that of its request");
-        }
-        if known.contains_key(&key) {
+        let (text, record, key) = sound(line)?;
+        if known.contains(&key) {
             match answers.get(&key) {
                 Ok(Some(before)) if before.response == record.response => imported.known += 1,
+                // What stands here is damaged: the cassette mends it.
+                Err(_) => imported.mended += 1,
                 _ => imported.conflicts.push(record.key),
             }
-            return Ok(());
+            if imported.mended == mended {
+                return Ok(());
+            }
+            mended = imported.mended;
+        } else {
+            imported.added += 1;
         }
-        imported.added += 1;
         let (problem, sender) = (problem.clone(), sender.clone());
-        answers.append_line(line.to_vec(), move |written| {
+        answers.append_line(journal::with_sum(text), move |written| {
             if let Err(error) = written {
                 *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
@@ -207,6 +213,23 @@ pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
         return Err(unusable(path, "its answers do not have the hash that its manifest says"));
     }
     Ok(manifest)
+}
+
+/// A line that can be taken over: its record's text, the record, its key.
+fn sound(line: &[u8]) -> Result<(&[u8], journal::Record, Key), &'static str> {
+    if line.last() != Some(&b'\n') {
+        return Err("the last line has no end");
+    }
+    let text = journal::checked(line).ok_or("a line is damaged")?;
+    let record = journal::record(text).ok_or("a line is not a record")?;
+    if record.kind == Kind::Failure {
+        return Err("a line is not an answer");
+    }
+    let key = from_hex(&record.key).ok_or("a line has no key")?;
+    match super::key::key_of(&record.request) == key {
+        true => Ok((text, record, key)),
+        false => Err("an answer is not that of its request"),
+    }
 }
 
 fn unusable(path: &Path, problem: &str) -> LlmError {

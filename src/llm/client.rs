@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use super::{
     LlmError,
     answers::Answers,
     journal::{Kind, Record, Usage},
-    judge::{AnswersSpec, Failures, JudgeSpec, Mode},
+    judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode},
     key::{Identity, Key, Request, hex},
     limits::Limits,
     structured::{self, Schema},
@@ -54,6 +54,7 @@ pub struct Spent {
 pub struct Llm {
     answers: Arc<Answers>,
     mode: Mode,
+    spec: AnswersSpec,
     jobs: Option<mpsc::UnboundedSender<Job>>,
     thread: Option<thread::JoinHandle<()>>,
     spent: Arc<Mutex<Ledger>>,
@@ -231,6 +232,7 @@ impl Llm {
         Ok(Self {
             answers,
             mode,
+            spec,
             jobs: Some(jobs),
             thread: Some(thread),
             spent,
@@ -254,6 +256,11 @@ impl Llm {
         &self.interrupt
     }
 
+    /// What this run may spend.
+    pub(super) fn budget(&self) -> Budget {
+        self.spec.budget
+    }
+
     /// Takes note of answers that came another way.
     pub(super) fn spend(&self, work: impl FnOnce(&mut Spent)) {
         work(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent);
@@ -261,6 +268,9 @@ impl Llm {
 
     /// One who asks one judge on behalf of one step.
     pub fn asker(&self, name: &str, judge: &JudgeSpec) -> Asker<'_> {
+        // Another process may have journaled what this one is about to ask for. Where its files cannot be
+        // read, the next lookup says so.
+        let _ = self.answers.look_again();
         Asker {
             llm: self,
             judge: Arc::new((name.to_owned(), judge.clone())),
@@ -304,7 +314,11 @@ impl Llm {
     ) -> Result<(Record, bool), LlmError> {
         if !matches!(self.mode, Mode::Refresh | Mode::Off)
             && let Some(record) = self.answers.find(&request)?
+            && (record.kind != Kind::Abandoned || self.mode == Mode::Replay)
         {
+            if record.kind == Kind::Abandoned {
+                return Err(LlmError::Failed(record.cause.unwrap_or_default()));
+            }
             self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent.found += 1;
             return Ok((record, true));
         }
@@ -432,7 +446,7 @@ impl Asker<'_> {
             let answer = match self.chat(&chat) {
                 Ok(answer) => answer,
                 Err(LlmError::Failed(cause)) if self.judge.1.failures == Failures::FallBack => {
-                    self.count(|tally| tally.missing += 1);
+                    self.abandon(&chat, &cause)?;
                     return Ok(Outcome::Missing(cause));
                 }
                 Err(error) => return Err(error),
@@ -467,9 +481,39 @@ impl Asker<'_> {
         check: &(dyn Fn(&Answer) -> Result<T, String> + Sync),
     ) -> Result<Vec<Outcome<T>>, LlmError> {
         if self.judge.1.batch && matches!(self.llm.mode, Mode::Record) {
-            super::batch::ask(self, chats, progress)?;
+            match super::batch::ask(self, chats, progress) {
+                Err(LlmError::Failed(_)) if self.judge.1.failures == Failures::FallBack => {}
+                result => result?,
+            }
         }
         self.each(chats.len(), progress, &|at| self.checked(&chats[at], check))
+    }
+
+    /// Goes on without an answer, and says so in the journal: a replay then does the same.
+    fn abandon(&self, chat: &Chat, cause: &str) -> Result<(), LlmError> {
+        let request = self.request(chat).identity();
+        self.count(|tally| {
+            tally.missing += 1;
+            tally.keys.insert(request.key);
+        });
+        if self.llm.mode == Mode::Replay {
+            return Ok(());
+        }
+        let record = Record {
+            kind: Kind::Abandoned,
+            key: hex(&request.key),
+            about: chat.about.clone(),
+            judge: self.judge.0.clone(),
+            request: request.canonical,
+            cause: Some(cause.to_owned()),
+            ..Record::failure()
+        };
+        let (sender, kept) = std::sync::mpsc::channel();
+        self.llm.answers.append(record, move |written| drop(sender.send(written)));
+        match kept.recv() {
+            Ok(written) => written.map_err(LlmError::Store),
+            Err(_) => Err(LlmError::Store("the journal has ended".into())),
+        }
     }
 
     /// Does `work` for `0..n`, as many at a time as the judge allows; results in order. The first error
@@ -563,6 +607,27 @@ impl Asker<'_> {
     }
 }
 
+impl Spent {
+    /// Why a budget does not allow that much more; none where it does.
+    pub(super) fn over(&self, budget: &Budget, tokens: u64, money: f64) -> Option<String> {
+        let spent = self.input_tokens.saturating_add(self.output_tokens);
+        let what = if let Some(limit) = budget.tokens.filter(|limit| spent + tokens > *limit) {
+            format!("{spent} of {limit} tokens are spent, and what is next may take {tokens}")
+        } else if let Some(limit) = budget.money.filter(|limit| self.money + money > *limit) {
+            format!(
+                "{:.4} of {limit:.4} is spent, and what is next may cost {money:.4}",
+                self.money
+            )
+        } else {
+            return None;
+        };
+        Some(format!(
+            "the budget is reached: {what}\n  = help: what was answered is kept; raise it with \
+             `--budget-money`, `--budget-tokens` or `answers.budget`, and run again"
+        ))
+    }
+}
+
 impl std::fmt::Display for Spent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} answers from the journal, {} asked for", self.found, self.asked)?;
@@ -621,7 +686,10 @@ impl Worker {
             }
             // It may have been answered since the caller looked.
             let fresh = self.mode != Mode::Refresh || self.renewed.borrow().contains(&key);
-            if fresh && let Ok(Some(record)) = self.answers.find(&job.request) {
+            if fresh
+                && let Ok(Some(record)) = self.answers.find(&job.request)
+                && record.kind != Kind::Abandoned
+            {
                 let _ = job.reply.send(Ok(record));
                 return;
             }
@@ -661,11 +729,10 @@ impl Worker {
             if self.interrupt.is_raised() {
                 return Err(Refused::Interrupted);
             }
-            self.reserve(expected, spec)?;
+            self.reserve(expected, spec).await?;
             let (since, started) = (slot.since, std::time::Instant::now());
             let sent = transport.send(call, timeout).await;
             let latency = started.elapsed();
-            self.release(expected, spec);
             let (verdict, retry_after, status, body) = match &sent {
                 Ok(reply) => (
                     reply.verdict(chat),
@@ -679,30 +746,20 @@ impl Worker {
                 }
             };
             let mut record = Record {
-                kind: Kind::Failure,
                 key: hex(&request.key),
-                hash: String::new(),
                 about: about.to_owned(),
                 judge: name.clone(),
                 request: request.canonical.clone(),
-                response: Value::Null,
-                cause: None,
                 status,
-                at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
-                    as u64,
                 latency_ms: latency.as_millis() as u64,
                 attempt,
-                usage: Usage::default(),
-                money: None,
-                model: None,
-                fingerprint: None,
-                finish: None,
+                ..Record::failure()
             };
             match verdict {
-                Verdict::Response(_) => {
+                Verdict::Response(mut response) => {
                     // The key must not get into the journal, even where an endpoint sends it back.
-                    let response = serde_json::from_str(&transport.endpoint.redact(&body));
-                    record.response = response.unwrap_or_default();
+                    transport.endpoint.redact_value(&mut response);
+                    record.response = response;
                     describe(&mut record, spec);
                     record.kind = match self.mode {
                         Mode::Refresh => Kind::Renewed,
@@ -711,13 +768,15 @@ impl Worker {
                     };
                     limits.settle(since, record.usage.input + record.usage.output);
                     limits.good();
+                    // Booked before the slot is free: no other request sees neither the one nor the other.
+                    self.settle(expected, spec, Some((&record, latency)));
                     // Others may go on while this one gets onto the disk.
                     drop(slot);
                     self.keep(record.clone()).await?;
-                    self.account(&record, latency);
                     return Ok(record);
                 }
                 Verdict::Again { cause, limited } => {
+                    self.settle_failure(expected, spec, &body, latency);
                     if limited {
                         limits.limited(since, retry_after);
                     }
@@ -734,12 +793,14 @@ impl Worker {
                     }
                 }
                 Verdict::Failed(cause) => {
+                    self.settle_failure(expected, spec, &body, latency);
                     drop(slot);
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
                     return Err(Refused::Failed(cause));
                 }
                 Verdict::Hopeless(cause) => {
+                    self.settle_failure(expected, spec, &body, latency);
                     drop(slot);
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
@@ -805,76 +866,104 @@ impl Worker {
         work(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets aside what a request may cost at most, if the budget has it.
-    fn reserve(&self, (input, output): (u64, u64), spec: &JudgeSpec) -> Result<(), Refused> {
-        let money = cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0);
-        let budget = self.spec.budget;
-        self.ledger(|ledger| {
-            let tokens = ledger.spent.input_tokens + ledger.spent.output_tokens;
-            let tokens_then = tokens + ledger.reserved_tokens + input + output;
-            let money_then = ledger.spent.money + ledger.reserved_money + money;
-            let told = |what: String| {
-                Err(Refused::Budget(format!(
-                    "the budget is reached: {what}\n  = help: what was answered is kept; raise it with \
-                     `--budget-money`, `--budget-tokens` or `answers.budget`, and run again"
-                )))
-            };
-            if let Some(limit) = budget.tokens.filter(|limit| tokens_then > *limit) {
-                return told(format!(
-                    "{tokens} of {limit} tokens are spent, and the next request may take {}",
-                    input + output
-                ));
+    /// Sets aside what a request may cost at most, once the budget has it; waits while only requests on
+    /// their way stand in the way.
+    async fn reserve(&self, expected: (u64, u64), spec: &JudgeSpec) -> Result<(), Refused> {
+        loop {
+            match self.try_reserve(expected, spec)? {
+                true => return Ok(()),
+                false => tokio::time::sleep(Duration::from_millis(20)).await,
             }
-            if let Some(limit) = budget.money.filter(|limit| money_then > *limit) {
-                return told(format!(
-                    "{:.4} of {limit:.4} is spent, and the next request may cost {money:.4}",
-                    ledger.spent.money
-                ));
+            if self.interrupt.is_raised() {
+                return Err(Refused::Interrupted);
+            }
+        }
+    }
+
+    fn try_reserve(&self, (input, output): (u64, u64), spec: &JudgeSpec) -> Result<bool, Refused> {
+        let money = cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0);
+        self.ledger(|ledger| {
+            if let Some(problem) = ledger.spent.over(&self.spec.budget, input + output, money) {
+                return Err(Refused::Budget(problem));
+            }
+            let mut then = ledger.spent;
+            then.input_tokens += ledger.reserved_tokens;
+            then.money += ledger.reserved_money;
+            if then.over(&self.spec.budget, input + output, money).is_some() {
+                return Ok(false);
             }
             ledger.reserved_money += money;
             ledger.reserved_tokens += input + output;
-            Ok(())
+            Ok(true)
         })
     }
 
-    fn release(&self, (input, output): (u64, u64), spec: &JudgeSpec) {
+    /// Puts what a request took in the place of what was set aside for it.
+    fn settle(&self, expected: (u64, u64), spec: &JudgeSpec, took: Option<(&Record, Duration)>) {
+        let (input, output) = expected;
         let money = cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0);
         self.ledger(|ledger| {
-            ledger.reserved_money -= money;
-            ledger.reserved_tokens -= input + output;
+            ledger.reserved_money = (ledger.reserved_money - money).max(0.0);
+            ledger.reserved_tokens = ledger.reserved_tokens.saturating_sub(input + output);
+            let Some((record, latency)) = took else { return };
+            let spent = &mut ledger.spent;
+            spent.asked += u64::from(record.kind != Kind::Failure);
+            spent.seconds += latency.as_secs_f64();
+            // An endpoint that does not say what it took is taken to have taken the most.
+            let (input, output, priced) = match record.usage {
+                Usage { input: 0, output: 0, .. } => {
+                    (input, output, cost(spec, &Usage { input, output, cached: 0 }))
+                }
+                usage => (usage.input, usage.output, record.money),
+            };
+            spent.input_tokens = spent.input_tokens.saturating_add(input);
+            spent.output_tokens = spent.output_tokens.saturating_add(output);
+            match priced {
+                Some(money) => spent.money += money,
+                None => spent.unpriced = true,
+            }
         });
     }
 
-    fn account(&self, record: &Record, latency: Duration) {
-        self.ledger(|ledger| {
-            let spent = &mut ledger.spent;
-            spent.asked += 1;
-            spent.input_tokens += record.usage.input;
-            spent.output_tokens += record.usage.output;
-            spent.seconds += latency.as_secs_f64();
-            match record.money {
-                Some(money) => spent.money += money,
-                None => spent.unpriced |= record.usage.output > 0,
-            }
-        });
+    /// The same of a failure, which may say that it took something all the same.
+    fn settle_failure(
+        &self,
+        expected: (u64, u64),
+        spec: &JudgeSpec,
+        body: &str,
+        latency: Duration,
+    ) {
+        let response: Value = serde_json::from_str(body).unwrap_or_default();
+        let usage = usage_of(&response);
+        if usage == Usage::default() {
+            return self.settle(expected, spec, None);
+        }
+        let mut record = Record::failure();
+        (record.usage, record.money) = (usage, cost(spec, &usage));
+        self.settle(expected, spec, Some((&record, latency)));
     }
 }
 
 /// Fills in what the response says of itself.
 pub(super) fn describe(record: &mut Record, spec: &JudgeSpec) {
     let response = &record.response;
-    let number = |value: &Value| value.as_u64().unwrap_or(0);
-    let usage = &response["usage"];
-    record.usage = Usage {
-        input: number(&usage["prompt_tokens"]),
-        output: number(&usage["completion_tokens"]),
-        cached: number(&usage["prompt_tokens_details"]["cached_tokens"]),
-    };
+    record.usage = usage_of(response);
     let text = |value: &Value| value.as_str().map(str::to_owned);
     record.money = cost(spec, &record.usage);
     record.model = text(&response["model"]);
     record.fingerprint = text(&response["system_fingerprint"]);
     record.finish = text(&response["choices"][0]["finish_reason"]);
+}
+
+/// Tokens as a response tells them. No call takes billions: what says so is held to that.
+fn usage_of(response: &Value) -> Usage {
+    let number = |value: &Value| value.as_u64().unwrap_or(0).min(1 << 32);
+    let usage = &response["usage"];
+    Usage {
+        input: number(&usage["prompt_tokens"]),
+        output: number(&usage["completion_tokens"]),
+        cached: number(&usage["prompt_tokens_details"]["cached_tokens"]),
+    }
 }
 
 /// What tokens cost, where the price is known.
@@ -889,10 +978,10 @@ pub fn cost(spec: &JudgeSpec, usage: &Usage) -> Option<f64> {
     )
 }
 
-/// (input, output) tokens a call may take at most: three bytes a token is more than any text needs.
+/// (input, output) tokens a call may take at most: no token is less than a byte of the request.
 pub fn expected_tokens(call: &Call, spec: &JudgeSpec) -> (u64, u64) {
     match call {
-        Call::Chat(body) => (body["messages"].to_string().len() as u64 / 3 + 16, spec.max_tokens),
+        Call::Chat(body) => (body.to_string().len() as u64, spec.max_tokens),
         Call::Get(..) => (0, 0),
     }
 }

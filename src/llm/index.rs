@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    journal::{self, Found, Head, Kind},
+    journal::{self, End, Found, Head, Kind},
     key::Key,
 };
 use crate::{
@@ -59,14 +59,20 @@ pub struct Counts {
     pub conflicts: u64,
     pub renewed: u64,
     pub unshared: u64,
+    /// Requests that a run went on without.
+    #[serde(default)]
+    pub abandoned: u64,
     /// Lines whose checksum does not hold.
     pub damaged: u64,
 }
 
 const VERSION: u32 = 1;
+/// Stands where a response's hash stands, for requests that a run went on without.
+const ABANDONED: u64 = 0;
 const FILES: &str = "index";
 const SEAL: &str = "index.seal.json";
 const LOCK: &str = "index.lock";
+const ACKNOWLEDGED: &str = "damage-acknowledged.json";
 
 enum Table {
     Sled(sled::Db),
@@ -80,6 +86,7 @@ pub struct Index {
     table: Table,
     segments: Vec<Segment>,
     pub counts: Counts,
+    acknowledged: u64,
     /// What was found on opening that somebody should know.
     pub notes: Vec<String>,
     /// Held by the process that has the sled directory.
@@ -97,6 +104,7 @@ impl Index {
             table: Table::Memory(HashMap::new()),
             segments: Vec::new(),
             counts: Counts::default(),
+            acknowledged: read_json(&dir.join(ACKNOWLEDGED)).unwrap_or(0),
             notes: Vec::new(),
             _lock: None,
         };
@@ -121,7 +129,16 @@ impl Index {
             return Err(io::Error::other("another process has the index open"));
         }
         self.start_anew();
-        self.catch_up()
+        self.catch_up()?;
+        // Whoever asks for this has been told of the damage, and goes on without.
+        self.acknowledged = self.counts.damaged;
+        write_json(&self.dir.join(ACKNOWLEDGED), &self.acknowledged)
+            .map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Damaged lines that nobody has said to go on without: an answer that is not found may be in one.
+    pub fn unacknowledged(&self) -> u64 {
+        self.counts.damaged.saturating_sub(self.acknowledged)
     }
 
     /// Takes the index that was closed in order, if its files are still what they were.
@@ -205,7 +222,7 @@ impl Index {
                     None => damaged.push((line, offset)),
                 },
                 Found::Damaged => damaged.push((line, offset)),
-                Found::Torn => torn = Some((offset, len)),
+                Found::Torn => torn = Some(offset),
             })?;
             for (head, offset, len) in heads {
                 self.take(&head, at, offset, len)?;
@@ -219,17 +236,24 @@ impl Index {
                     path.display()
                 ));
             }
-            if let Some((offset, len)) = torn
-                && !journal::is_being_written(&path)
-            {
-                journal::cut(&path, offset)?;
-                self.notes.push(format!(
+            self.segments[at as usize].bytes = end;
+            let Some(offset) = torn else { continue };
+            match journal::mend_end(&path, offset)? {
+                End::Cut(len) => self.notes.push(format!(
                     "{}: the last line was torn when its process died; {len} bytes that nobody had used \
                      are cut off",
                     path.display()
-                ));
+                )),
+                End::Mended => {
+                    self.notes.push(format!(
+                        "{}: the last line had lost its end; nothing else of it was lost",
+                        path.display()
+                    ));
+                    // Once more, from the line that is whole now.
+                    return self.catch_up();
+                }
+                End::Alive => {}
             }
-            self.segments[at as usize].bytes = end;
         }
         Ok(())
     }
@@ -240,13 +264,17 @@ impl Index {
     }
 
     /// Where the answer to a key stands.
-    pub fn find(&self, key: &Key) -> Option<(PathBuf, Place)> {
+    pub fn find(&self, key: &Key) -> io::Result<Option<(PathBuf, Place)>> {
         let place = match &self.table {
             Table::Memory(table) => table.get(key).copied(),
-            Table::Sled(db) => decode(&db.get(key).ok()??),
-        }?;
-        let segment = self.segments.get(place.segment as usize)?;
-        Some((self.segment_path(&segment.name), place))
+            Table::Sled(db) => match db.get(key).map_err(io::Error::other)? {
+                Some(value) => Some(decode(&value).ok_or_else(unreadable)?),
+                None => None,
+            },
+        };
+        let Some(place) = place else { return Ok(None) };
+        let segment = self.segments.get(place.segment as usize).ok_or_else(unreadable)?;
+        Ok(Some((self.segment_path(&segment.name), place)))
     }
 
     /// Takes note of a record that was just written by this process.
@@ -263,26 +291,28 @@ impl Index {
     }
 
     /// All places, in no order.
-    pub fn places(&self) -> Vec<(Key, PathBuf, Place)> {
+    pub fn places(&self) -> io::Result<Vec<(Key, PathBuf, Place)>> {
         let path = |place: &Place| {
-            self.segments.get(place.segment as usize).map(|s| self.segment_path(&s.name))
+            let segment = self.segments.get(place.segment as usize).ok_or_else(unreadable)?;
+            Ok::<_, io::Error>(self.segment_path(&segment.name))
         };
         let mut places = Vec::new();
         match &self.table {
             Table::Memory(table) => {
                 for (key, place) in table {
-                    places.extend(path(place).map(|path| (*key, path, *place)));
+                    places.push((*key, path(place)?, *place));
                 }
             }
             Table::Sled(db) => {
-                for (key, value) in db.iter().flatten() {
-                    if let (Ok(key), Some(place)) = (Key::try_from(&key[..]), decode(&value)) {
-                        places.extend(path(&place).map(|path| (key, path, place)));
-                    }
+                for entry in db.iter() {
+                    let (key, value) = entry.map_err(io::Error::other)?;
+                    let key = Key::try_from(&key[..]).map_err(|_| unreadable())?;
+                    let place = decode(&value).ok_or_else(unreadable)?;
+                    places.push((key, path(&place)?, place));
                 }
             }
         }
-        places
+        Ok(places)
     }
 
     /// Paths of all segments, in order.
@@ -299,6 +329,22 @@ impl Index {
         match head.kind {
             Kind::Failure => self.counts.failures += 1,
             Kind::Unshared => self.counts.unshared += 1,
+            Kind::Abandoned => {
+                self.counts.abandoned += 1;
+                // It never hides an answer.
+                let place = Place { segment, offset, len, response: ABANDONED };
+                match &mut self.table {
+                    Table::Memory(table) => drop(table.entry(head.key).or_insert(place)),
+                    Table::Sled(db) => {
+                        let none: Option<&[u8]> = None;
+                        let bytes = encode(place);
+                        // Some answer stands there already: it stays.
+                        let _ = db
+                            .compare_and_swap(head.key, none, Some(&bytes[..]))
+                            .map_err(io::Error::other)?;
+                    }
+                }
+            }
             Kind::Answer | Kind::Renewed => {
                 let place = Place { segment, offset, len, response: head.response };
                 let before = match &mut self.table {
@@ -308,7 +354,7 @@ impl Index {
                         before.map_err(io::Error::other)?.and_then(|before| decode(&before))
                     }
                 };
-                match (before, head.kind) {
+                match (before.filter(|before| before.response != ABANDONED), head.kind) {
                     (None, _) => self.counts.answers += 1,
                     (Some(_), Kind::Renewed) => self.counts.renewed += 1,
                     (Some(before), _) if before.response == head.response => {
@@ -356,6 +402,10 @@ impl Drop for Index {
             }
         }
     }
+}
+
+fn unreadable() -> io::Error {
+    io::Error::other("the index of answers holds what it cannot: run `assay cache rebuild`")
 }
 
 /// Hashes of all files below a directory.

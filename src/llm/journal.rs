@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -28,6 +28,8 @@ pub enum Kind {
     Unshared,
     /// A request that failed. Never an answer.
     Failure,
+    /// A request that failed for good, and that a run went on without: a replay does too.
+    Abandoned,
 }
 
 /// Tokens of a call.
@@ -75,6 +77,32 @@ pub struct Record {
     pub fingerprint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<String>,
+}
+
+impl Record {
+    /// A failure, now, of which nothing is said yet.
+    pub fn failure() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self {
+            kind: Kind::Failure,
+            key: String::new(),
+            hash: String::new(),
+            about: String::new(),
+            judge: String::new(),
+            request: Value::Null,
+            response: Value::Null,
+            cause: None,
+            status: 0,
+            at: now.unwrap_or_default().as_millis() as u64,
+            latency_ms: 0,
+            attempt: 1,
+            usage: Usage::default(),
+            money: None,
+            model: None,
+            fingerprint: None,
+            finish: None,
+        }
+    }
 }
 
 /// What the index keeps of a record.
@@ -187,11 +215,51 @@ pub fn is_being_written(path: &Path) -> bool {
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
-/// Cuts a torn last line off: what it holds was never used.
-pub fn cut(path: &Path, at: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.set_len(at)?;
-    file.sync_all()
+/// What became of an end without a line break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its process still writes it, or has finished it meanwhile.
+    Alive,
+    /// So many bytes that nobody had used were cut off.
+    Cut(u64),
+    /// The record was whole, and only its line break was missing.
+    Mended,
+}
+
+/// Looks at the end of a segment from `at` on, while nobody else can write it, and mends it.
+pub fn mend_end(path: &Path, at: u64) -> io::Result<End> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(End::Alive),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // Its process may have finished the line since it was looked at.
+    file.seek(SeekFrom::Start(at))?;
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest)?;
+    let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let torn = &rest[whole..];
+    let start = at + whole as u64;
+    let end = match (torn.is_empty(), checked(torn).is_some(), torn.split_last()) {
+        (true, ..) => return Ok(End::Alive),
+        (_, true, _) => {
+            file.write_all(b"\n")?;
+            End::Mended
+        }
+        // A line break of which a bit was flipped.
+        (_, _, Some((_, before))) if checked(before).is_some() => {
+            file.seek(SeekFrom::Start(start + before.len() as u64))?;
+            file.write_all(b"\n")?;
+            End::Mended
+        }
+        _ => {
+            file.set_len(start)?;
+            End::Cut(torn.len() as u64)
+        }
+    };
+    file.sync_all()?;
+    Ok(end)
 }
 
 /// Where a record was put.

@@ -160,6 +160,9 @@ impl JudgeSpec {
         if !(1..=1000).contains(&self.concurrency) {
             return Err(format!("`concurrency` is {}; expected 1 to 1000", self.concurrency));
         }
+        if self.max_tokens > 10_000_000 {
+            return Err(format!("`max_tokens` is {}; expected at most 10000000", self.max_tokens));
+        }
         for (name, zero) in [
             ("max_tokens", self.max_tokens == 0),
             ("requests_per_minute", self.requests_per_minute == Some(0)),

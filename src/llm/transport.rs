@@ -30,8 +30,21 @@ impl Endpoint {
     /// Takes the key out of a text, should an endpoint have sent it back.
     pub fn redact(&self, text: &str) -> String {
         match self.key.expose_secret() {
-            key if key.len() < 4 => text.to_owned(),
+            // No key is so short; a word like `none` in its place stands in many texts.
+            key if key.len() < SHORTEST_KEY => text.to_owned(),
             key => text.replace(key, "[key]"),
+        }
+    }
+
+    /// Takes the key out of every text in a value; its form stays.
+    pub fn redact_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.redact(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.redact_value(item)),
+            Value::Object(object) => {
+                object.values_mut().for_each(|value| self.redact_value(value));
+            }
+            _ => {}
         }
     }
 }
@@ -65,6 +78,8 @@ impl Config for Endpoint {
         &self.key
     }
 }
+
+const SHORTEST_KEY: usize = 8;
 
 /// What an endpoint sent.
 #[derive(Clone, Debug)]
@@ -274,8 +289,12 @@ impl Reply {
         let choice = &value["choices"][0];
         let message = &choice["message"];
         let some = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
-        let ended = matches!(choice["finish_reason"].as_str(), Some("length" | "content_filter"));
-        match some(&message["content"]) || some(&message["refusal"]) || ended {
+        // An empty answer that says why it ended is an answer: asking again for those alone would shift
+        // the distribution.
+        match some(&message["content"])
+            || some(&message["refusal"])
+            || some(&choice["finish_reason"])
+        {
             true => Verdict::Response(value),
             false => again("status 200 without content, refusal or reason to stop".into()),
         }
@@ -296,13 +315,17 @@ mod tests {
         assert!(matches!(verdict(200, answer), Verdict::Response(_)));
         let refused = r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#;
         assert!(matches!(verdict(200, refused), Verdict::Response(_)));
-        let long = r#"{"choices":[{"message":{"content":""},"finish_reason":"length"}]}"#;
-        assert!(matches!(verdict(200, long), Verdict::Response(_)));
+        for why in ["length", "stop", "content_filter"] {
+            let empty = format!(
+                r#"{{"choices":[{{"message":{{"content":""}},"finish_reason":"{why}"}}]}}"#
+            );
+            assert!(matches!(verdict(200, &empty), Verdict::Response(_)));
+        }
         for (status, body) in [
             (200, r#"{"choices":[{"mess"#),
             (200, r#"{"error":{"message":"overloaded"}}"#),
             (200, r#"{"choices":[]}"#),
-            (200, r#"{"choices":[{"message":{"content":""},"finish_reason":"stop"}]}"#),
+            (200, r#"{"choices":[{"message":{"content":""}}]}"#),
             (200, ""),
             (503, "busy"),
             (429, "{}"),
@@ -321,5 +344,10 @@ mod tests {
         assert_eq!(endpoint.redact("bad key sk-secret!"), "bad key [key]!");
         assert_eq!(endpoint.url("/a"), "http://x/v1/a");
         assert!(!format!("{endpoint:?}").contains("sk-secret"));
+        let mut value = serde_json::json!({"a": ["x sk-secret y", null], "null": null});
+        endpoint.redact_value(&mut value);
+        assert_eq!(value, serde_json::json!({"a": ["x [key] y", null], "null": null}));
+        let short = Endpoint::new("http://x/v1", Some("null".into()));
+        assert_eq!(short.redact("null"), "null");
     }
 }

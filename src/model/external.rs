@@ -119,7 +119,7 @@ impl ExternalParams {
 }
 
 /// Writes lists into `dir`: one row an item, in order.
-pub(super) fn save(rankings: &Rankings, dir: &Path) -> Result<(), ModelError> {
+pub fn save(rankings: &Rankings, dir: &Path) -> Result<(), ModelError> {
     let path = dir.join(FILE);
     let rows = || {
         rankings.lists.iter().enumerate().flat_map(|(user, list)| {

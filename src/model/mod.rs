@@ -28,7 +28,7 @@ use crate::{
 
 pub use als::AlsParams;
 pub use content::ContentParams;
-pub use external::ExternalParams;
+pub use external::{ExternalParams, save as save_lists};
 pub(crate) use files::{Array, Saved, save as save_arrays};
 pub use search::{Search, SearchSpec};
 pub use spec::ModelSpec;

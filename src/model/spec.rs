@@ -17,7 +17,7 @@ use super::{
     random::RandomParams,
     search::Search,
 };
-use crate::text::TextSpec;
+use crate::{rerank::RerankParams, text::TextSpec};
 
 /// A model and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -46,6 +46,8 @@ pub enum ModelSpec {
     /// The best of several settings of a model; made by a system's `search:`.
     #[schemars(skip)]
     Search(Box<Search>),
+    /// A judge's order of another system's best candidates.
+    Rerank(RerankParams),
     /// Rankings made elsewhere, from files.
     External(ExternalParams),
 }
@@ -63,6 +65,7 @@ impl ModelSpec {
         "lightgcn",
         "ngcf",
         "gat",
+        "rerank",
         "external",
     ];
 
@@ -82,6 +85,7 @@ impl ModelSpec {
             "lightgcn" => Self::Lightgcn(LightGcnParams::deserialize(deserializer)?),
             "ngcf" => Self::Ngcf(NgcfParams::deserialize(deserializer)?),
             "gat" => Self::Gat(GatParams::deserialize(deserializer)?),
+            "rerank" => Self::Rerank(RerankParams::deserialize(deserializer)?),
             "external" => Self::External(ExternalParams::deserialize(deserializer)?),
             _ => return Err(serde::de::Error::custom(format!("unknown model `{name}`"))),
         })
@@ -101,6 +105,7 @@ impl ModelSpec {
             Self::Ngcf(_) => "ngcf",
             Self::Gat(_) => "gat",
             Self::Search(search) => search.candidates[0].name(),
+            Self::Rerank(_) => "rerank",
             Self::External(_) => "external",
         }
     }
@@ -113,6 +118,7 @@ impl ModelSpec {
             Self::Ease(params) => params.validate(),
             Self::Als(params) => params.validate(),
             Self::Content(params) => params.validate(),
+            Self::Rerank(params) => params.validate(),
             Self::Bprmf(params) => params.validate(),
             Self::Lightgcn(params) => params.validate(),
             Self::Ngcf(params) => params.validate(),
@@ -129,7 +135,10 @@ impl ModelSpec {
     pub fn is_seeded(&self) -> bool {
         match self {
             Self::Search(search) => search.candidates[0].is_seeded(),
-            _ => matches!(self, Self::Random(_) | Self::Als(_)) || self.training().is_some(),
+            _ => {
+                matches!(self, Self::Random(_) | Self::Als(_) | Self::Rerank(_))
+                    || self.training().is_some()
+            }
         }
     }
 
@@ -163,6 +172,7 @@ impl ModelSpec {
         match self {
             Self::Content(params) => Some(&params.text),
             Self::Gat(params) => params.text.as_ref(),
+            Self::Rerank(params) => Some(&params.text),
             Self::Search(search) => search.candidates[0].text(),
             _ => None,
         }
@@ -205,6 +215,9 @@ impl ModelSpec {
             }
             Self::Search(search) => return search.fit(data, context),
             Self::External(params) => return params.fit(data, context),
+            Self::Rerank(_) => {
+                return Err(ModelError::Unsuitable("a reranker cannot be fitted by itself".into()));
+            }
         }))
     }
 
@@ -226,7 +239,7 @@ impl ModelSpec {
                 neural::load(dir, data)?
             }
             Self::Search(search) => return search.load(dir, data, context),
-            Self::External(_) => {
+            Self::External(_) | Self::Rerank(_) => {
                 let rankings = external::load(dir, data.ratings.n_users())?;
                 return Ok(Fitted::Lists { rankings, findings: None });
             }
@@ -242,7 +255,7 @@ impl ModelSpec {
                 return most.unwrap_or(0);
             }
             Self::Random(_) | Self::Popularity(_) => 8 * n_items,
-            Self::External(_) => 1 << 28,
+            Self::External(_) | Self::Rerank(_) => 1 << 28,
             // Vectors, gradients and two moments of each; what passes leave; the graph both ways.
             Self::Bprmf(params) => 4 * 6 * params.dim * (n_users + n_items) + 32 * n,
             Self::Lightgcn(params) => 4 * 8 * params.dim * (n_users + n_items) + 64 * n,

@@ -13,7 +13,8 @@ use crate::{
     eval::Fingerprint,
     hash::Digest,
     model::ModelSpec,
-    spec::Experiment,
+    rerank::{JudgeName, Prompts, RerankParams},
+    spec::{Experiment, Setting},
 };
 
 pub use stale::why_stale;
@@ -22,6 +23,7 @@ pub use text::TextStep;
 /// Raised when the code of a kind of step comes to mean something else.
 const SPLIT_REVISION: u32 = 1;
 const FIT_REVISION: u32 = 1;
+const RERANK_REVISION: u32 = 1;
 const SCORE_REVISION: u32 = 2;
 
 /// What a step does.
@@ -31,6 +33,7 @@ pub enum StepKind {
     Profiles,
     Embeddings,
     Fit,
+    Rerank,
     Score,
 }
 
@@ -42,6 +45,7 @@ impl StepKind {
             Self::Profiles => "profiles",
             Self::Embeddings => "embeddings",
             Self::Fit => "fit",
+            Self::Rerank => "rerank",
             Self::Score => "score",
         }
     }
@@ -105,6 +109,14 @@ pub struct Plan {
     pub data: Vec<Digest>,
 }
 
+/// What a step is for.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    setting: (usize, &'a Setting),
+    system: usize,
+    seed: u64,
+}
+
 impl Plan {
     /// Plans an experiment. Reads the data's files only to hash them.
     pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Result<Self, DataError> {
@@ -160,47 +172,12 @@ impl Plan {
                             seed: 0,
                             trials: vec![],
                         });
-                        let text = match system.model.text() {
-                            Some(spec) => {
-                                let setting = (setting_at, setting);
-                                Some(plan.text(setting, split, spec, &name, dirs)?)
-                            }
-                            None => None,
+                        let of = Of { setting: (setting_at, setting), system: system_at, seed };
+                        let (fit, text) = match &system.model {
+                            ModelSpec::Rerank(params) => plan.rerank(&of, params, split, dirs)?,
+                            _ => plan.fit(&of, split, rankings, dirs)?,
                         };
-                        let label = match system.model.is_seeded() {
-                            true => format!("{name} {fold} seed {seed}"),
-                            false => format!("{name} {fold}"),
-                        };
-                        let mut material = json!({
-                            "revision": [FIT_REVISION, system.model.revision()],
-                            "model": system.model,
-                            "relevant": setting.data.relevant,
-                            "seed": system.model.is_seeded().then_some(seed),
-                            "split": plan.steps[split].key,
-                        });
-                        if system.model.uses_dislikes() {
-                            material["disliked"] = json!(setting.data.disliked);
-                        }
-                        if let Some(rankings) = rankings {
-                            material["rankings"] = json!(rankings);
-                        }
-                        let mut inputs = vec![split];
-                        if let Some(text) = &text {
-                            material["text"] = json!({
-                                "items": plan.steps[text.item_vectors].key,
-                                "users": plan.steps[text.user_vectors].key,
-                            });
-                            inputs.extend([text.item_vectors, text.user_vectors]);
-                        }
-                        let fit = plan.step(Step {
-                            kind: StepKind::Fit,
-                            label: label.clone(),
-                            inputs,
-                            material,
-                            system: Some(system_at),
-                            seed,
-                            ..plan.steps[split].clone()
-                        });
+                        let label = plan.steps[fit].label.clone();
                         let score = plan.step(Step {
                             kind: StepKind::Score,
                             label,
@@ -214,7 +191,6 @@ impl Plan {
                             }),
                             ..plan.steps[fit].clone()
                         });
-                        let text: Vec<usize> = text.iter().flat_map(|text| text.all()).collect();
                         for step in [split, fit, score].into_iter().chain(text.iter().copied()) {
                             let trial = plan.trials.len();
                             plan.steps[step].trials.push(trial);
@@ -235,6 +211,111 @@ impl Plan {
             }
         }
         Ok(plan)
+    }
+
+    /// The step that fits a system, with the steps it needs beside the split.
+    fn fit(
+        &mut self,
+        of: &Of,
+        split: usize,
+        rankings: Option<Digest>,
+        dirs: &DataDirs,
+    ) -> Result<(usize, Vec<usize>), DataError> {
+        let (_, setting) = of.setting;
+        let system = &setting.systems[of.system];
+        let fold = &self.steps[split].fold.clone();
+        let name = format!("{}{}", system.name, setting.label);
+        let text = match system.model.text() {
+            Some(spec) => Some(self.text(of.setting, split, spec, &name, dirs)?),
+            None => None,
+        };
+        let seeded = system.model.is_seeded();
+        let label = match seeded {
+            true => format!("{name} {fold} seed {}", of.seed),
+            false => format!("{name} {fold}"),
+        };
+        let mut material = json!({
+            "revision": [FIT_REVISION, system.model.revision()],
+            "model": system.model,
+            "relevant": setting.data.relevant,
+            "seed": seeded.then_some(of.seed),
+            "split": self.steps[split].key,
+        });
+        if system.model.uses_dislikes() {
+            material["disliked"] = json!(setting.data.disliked);
+        }
+        if let Some(rankings) = rankings {
+            material["rankings"] = json!(rankings);
+        }
+        let mut inputs = vec![split];
+        if let Some(text) = &text {
+            material["text"] = json!({
+                "items": self.steps[text.item_vectors].key,
+                "users": self.steps[text.user_vectors].key,
+            });
+            inputs.extend([text.item_vectors, text.user_vectors]);
+        }
+        let fit = self.step(Step {
+            kind: StepKind::Fit,
+            label,
+            inputs,
+            material,
+            system: Some(of.system),
+            seed: of.seed,
+            ..self.steps[split].clone()
+        });
+        Ok((fit, text.iter().flat_map(|text| text.all()).collect()))
+    }
+
+    /// The step that reranks, with the steps it needs beside the split.
+    fn rerank(
+        &mut self,
+        of: &Of,
+        params: &RerankParams,
+        split: usize,
+        dirs: &DataDirs,
+    ) -> Result<(usize, Vec<usize>), DataError> {
+        let (_, setting) = of.setting;
+        let system = &setting.systems[of.system];
+        let fold = &self.steps[split].fold.clone();
+        let name = format!("{}{}", system.name, setting.label);
+        // invariant: the experiment was checked to have a system of this name
+        let base = setting.systems.iter().position(|base| base.name == params.of).unwrap_or(0);
+        let seed = match setting.systems[base].model.is_seeded() {
+            true => of.seed,
+            false => setting.seeds[0],
+        };
+        let of_base = Of { system: base, seed, ..*of };
+        let (base, mut needs) = self.fit(&of_base, split, None, dirs)?;
+        let text = self.text(of.setting, split, &params.text, &name, dirs)?;
+        let mut material = json!({
+            "revision": RERANK_REVISION,
+            "model": system.model,
+            "relevant": setting.data.relevant,
+            "seed": of.seed,
+            "split": self.steps[split].key,
+            "fit": self.steps[base].key,
+            "text": {
+                "items": self.steps[text.item_vectors].key,
+                "users": self.steps[text.user_vectors].key,
+            },
+        });
+        if let JudgeName::Chat(judge) = &params.judge {
+            material["judge"] = setting.judge(judge).material();
+            material["prompts"] = json!(Prompts::digest());
+        }
+        let rerank = self.step(Step {
+            kind: StepKind::Rerank,
+            label: format!("{name} {fold} seed {}", of.seed),
+            inputs: vec![split, base, text.item_vectors, text.user_vectors, text.items, text.users],
+            material,
+            system: Some(of.system),
+            seed: of.seed,
+            ..self.steps[split].clone()
+        });
+        needs.push(base);
+        needs.extend(text.all());
+        Ok((rerank, needs))
     }
 
     /// The index of the step, which is added where no other has its key.

@@ -375,6 +375,7 @@ impl Coordinator<'_> {
                 self.unanswered |= matches!(
                     &error,
                     StepError::Text(TextError::Llm(LlmError::Missing(_) | LlmError::Budget(_)))
+                        | StepError::Llm(LlmError::Missing(_) | LlmError::Budget(_))
                 );
                 self.fail(end.step, &error);
             }

@@ -5,6 +5,7 @@ mod executor;
 mod machine;
 mod measure;
 mod outcome;
+mod rerank;
 mod steps;
 mod task;
 mod texts;
@@ -26,6 +27,8 @@ pub enum StepError {
     Model(crate::model::ModelError),
     #[error(transparent)]
     Text(crate::text::TextError),
+    #[error(transparent)]
+    Llm(crate::llm::LlmError),
     #[error(transparent)]
     Eval(crate::eval::EvalError),
     #[error(transparent)]
@@ -74,6 +77,15 @@ impl From<crate::text::TextError> for StepError {
             crate::text::TextError::Interrupted(interrupted) => Self::Interrupted(interrupted),
             crate::text::TextError::Data(error) => error.into(),
             error => Self::Text(error),
+        }
+    }
+}
+
+impl From<crate::llm::LlmError> for StepError {
+    fn from(error: crate::llm::LlmError) -> Self {
+        match error {
+            crate::llm::LlmError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::Llm(error),
         }
     }
 }

@@ -82,6 +82,7 @@ impl<'a> Shared<'a> {
             StepKind::Profiles => self.profiles(step, dir, voice),
             StepKind::Embeddings => self.embeddings(step, dir, voice),
             StepKind::Fit => self.fit(step, dir, voice),
+            StepKind::Rerank => self.rerank(step, dir, voice),
             StepKind::Score => self.score(step, dir, voice),
         }
     }
@@ -194,17 +195,7 @@ impl<'a> Shared<'a> {
         let setting = &self.experiment.settings[step.setting];
         let (split, fit) = (&self.plan.steps[step.inputs[0]], &self.plan.steps[step.inputs[1]]);
         let training = self.training(step)?;
-        let fitted = self.fitted.lock().ok().and_then(|models| models.get(&fit.key).cloned());
-        let fitted = match fitted {
-            Some(fitted) => fitted,
-            None => {
-                (voice.log)("loading the fitted model");
-                let data = training.training_data(setting.data.relevant, setting.data.disliked);
-                let from = self.workspace.step_dir(fit.kind.name(), &fit.key);
-                let context = self.context(step, &training, voice);
-                Arc::new(self.model(step).load(&from, &data, &context)?)
-            }
-        };
+        let fitted = self.fitted(fit, &training, voice)?;
         let (scores, opening) = score_fold(
             &setting.evaluate,
             &self.workspace.step_dir(split.kind.name(), &split.key),
@@ -222,12 +213,31 @@ impl<'a> Shared<'a> {
         Ok(facts)
     }
 
+    /// What a fit or rerank step left, from memory or from its directory.
+    pub(super) fn fitted(
+        &self,
+        fit: &Step,
+        training: &TrainingPart,
+        voice: &Voice,
+    ) -> Result<Arc<Fitted>, StepError> {
+        if let Some(known) = self.fitted.lock().ok().and_then(|known| known.get(&fit.key).cloned())
+        {
+            return Ok(known);
+        }
+        (voice.log)("loading the fitted model");
+        let setting = &self.experiment.settings[fit.setting];
+        let data = training.training_data(setting.data.relevant, setting.data.disliked);
+        let from = self.workspace.step_dir(fit.kind.name(), &fit.key);
+        let context = self.context(fit, training, voice);
+        Ok(Arc::new(self.model(fit).load(&from, &data, &context)?))
+    }
+
     pub(super) fn training(&self, step: &Step) -> Result<TrainingPart, StepError> {
         let split = &self.plan.steps[step.inputs[0]];
         Ok(TrainingPart::read(&self.workspace.step_dir(split.kind.name(), &split.key))?)
     }
 
-    fn model(&self, step: &Step) -> &ModelSpec {
+    pub(super) fn model(&self, step: &Step) -> &ModelSpec {
         // invariant: fit and score steps belong to a system
         let system = step.system.unwrap_or_default();
         &self.experiment.settings[step.setting].systems[system].model

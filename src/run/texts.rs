@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What is known of the items, beside their profiles.
-const FACTS: &str = "facts.json";
+pub(super) const FACTS: &str = "facts.json";
 
 /// Keys of the answers of language models that a step used.
 pub const ANSWERS: &str = "answers.json";

@@ -22,6 +22,7 @@ use crate::{
     eval::{Protocol, ScoreSpec},
     llm::{AnswersSpec, JudgeSpec},
     model::{ModelSpec, Search, SearchSpec},
+    rerank::JudgeName,
     text::{MetadataSpec, ProfilesSpec},
 };
 
@@ -186,7 +187,9 @@ impl Setting {
         };
         let directory = root.at.file.path.parent().unwrap_or(Path::new("")).to_owned();
         let texts = Texts::read(mapping, &directory)?;
-        texts.check(&systems, required(mapping, "systems", root)?)?;
+        let entry = required(mapping, "systems", root)?;
+        texts.check(&systems, entry)?;
+        check_rerankers(&systems, &texts.judges, entry)?;
         Ok(Self {
             label,
             profiles: texts.profiles,
@@ -355,6 +358,60 @@ fn required<'a>(mapping: &'a Mapping, key: &str, node: &Node) -> Result<&'a Entr
     })
 }
 
+/// Every reranker must find its base system and its judge.
+fn check_rerankers(
+    systems: &[System],
+    judges: &[(String, JudgeSpec)],
+    entry: &Entry,
+) -> Result<(), Diagnostic> {
+    for system in systems {
+        let ModelSpec::Rerank(params) = &system.model else { continue };
+        let at = place_of(&system.name, entry)?;
+        let base = systems.iter().find(|base| base.name == params.of);
+        let names =
+            systems.iter().filter(|base| base.name != system.name).map(|base| &base.name[..]);
+        match base.map(|base| &base.model) {
+            None => {
+                return Err(Diagnostic::at(
+                    at,
+                    format!("`{}` reranks `{}`, which is no system", system.name, params.of),
+                )
+                .expected(
+                    "the name of another system, with the levels of its sweeps: `gat[cosine=on]`",
+                )
+                .suggest(&params.of, names));
+            }
+            Some(ModelSpec::Rerank(_) | ModelSpec::External(_)) => {
+                return Err(Diagnostic::at(
+                    at,
+                    format!("`{}` reranks `{}`, which is no model", system.name, params.of),
+                )
+                .expected("a system whose model scores every item"));
+            }
+            Some(_) => {}
+        }
+        if let JudgeName::Chat(judge) = &params.judge
+            && !judges.iter().any(|(name, _)| name == judge)
+        {
+            let known = judges.iter().map(|(name, _)| &name[..]);
+            let controls = ["encoder", "popularity", "shuffle", "oracle"];
+            return Err(Diagnostic::at(at, format!("unknown judge `{judge}`"))
+                .expected(
+                    "encoder, popularity, shuffle, oracle, or one of the experiment's `judges`",
+                )
+                .suggest(judge, controls.into_iter().chain(known)));
+        }
+    }
+    Ok(())
+}
+
+/// Where a system stands in the file.
+fn place_of<'a>(name: &str, systems: &'a Entry) -> Result<&'a Position, Diagnostic> {
+    let entries = systems.value.mapping("systems")?.entries();
+    let found = entries.iter().filter(|of| name.starts_with(&of.key)).max_by_key(|of| of.key.len());
+    Ok(found.map_or(&systems.value.at, |of| &of.value.at))
+}
+
 /// What an experiment says of texts and language models.
 struct Texts {
     profiles: Vec<(String, ProfilesSpec)>,
@@ -403,6 +460,9 @@ impl Texts {
         if let Some(entry) = mapping.get("metadata") {
             metadata = from_node(&entry.value)?;
             metadata.directory = directory.to_owned();
+            if let Some(tmdb) = &metadata.tmdb {
+                tmdb.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
+            }
         }
         Ok(Self { profiles, metadata, judges, answers })
     }
@@ -415,13 +475,7 @@ impl Texts {
             if known().any(|name| name == text.profiles) {
                 continue;
             }
-            let at = entry
-                .value
-                .mapping("systems")?
-                .entries()
-                .iter()
-                .find(|of| system.name.starts_with(&of.key))
-                .map_or(&entry.value.at, |of| &of.value.at);
+            let at = place_of(&system.name, entry)?;
             let error = Diagnostic::at(
                 at,
                 format!("the system `{}` wants the profiles `{}`", system.name, text.profiles),

@@ -81,6 +81,13 @@ pub(super) fn column(
         texts[at as usize] =
             cell.map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty());
     }
+    if names.is_empty() {
+        return Err(DataError::File {
+            path: table.path().to_owned(),
+            problem: "it has a header and no row".into(),
+            help: "export it again".into(),
+        });
+    }
     if strangers == names.len() {
         return Err(DataError::File {
             path: table.path().to_owned(),

@@ -32,6 +32,11 @@ impl Default for TmdbSpec {
 }
 
 impl TmdbSpec {
+    /// The first setting that is out of range.
+    pub fn validate(&self) -> Result<(), String> {
+        self.judge().validate()
+    }
+
     /// As a judge: the same journal, limits and retries.
     fn judge(&self) -> JudgeSpec {
         JudgeSpec {

@@ -40,6 +40,9 @@ pub enum Act {
     Raw(u16, String),
 }
 
+/// Looks after which a batch is done.
+pub static BATCH_LOOKS: AtomicUsize = AtomicUsize::new(1);
+
 /// Decides what is done: gets the request's body and how often this very body came before.
 pub type Behave = dyn Fn(&Value, usize) -> Act + Send + Sync;
 
@@ -284,14 +287,22 @@ fn batches(
             lines.reverse();
             files.insert(format!("out-{id}"), lines.join("\n"));
             files.insert(format!("looks-{id}"), String::new());
+            let note = request["metadata"]["assay"].as_str().unwrap_or_default();
+            files.insert(format!("name-{id}"), note.to_owned());
             send(out, 200, "", &json!({"id": id, "status": "validating"}).to_string())
+        }
+        ("GET", ["batches"]) => {
+            let names = files.iter().filter_map(|(name, note)| {
+                Some(json!({"id": name.strip_prefix("name-")?, "metadata": {"assay": note}}))
+            });
+            send(out, 200, "", &json!({"data": names.collect::<Vec<_>>()}).to_string())
         }
         ("GET", ["batches", id]) => {
             let Some(looks) = files.get_mut(&format!("looks-{id}")) else {
                 return send(out, 404, "", r#"{"error":{"message":"no such batch"}}"#);
             };
             looks.push('x');
-            let done = looks.len() > 1;
+            let done = looks.len() > BATCH_LOOKS.load(Ordering::SeqCst);
             let state = json!({
                 "id": id,
                 "status": if done { "completed" } else { "in_progress" },

@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Act, Endpoint, question},
+    endpoint::{Act, BATCH_LOOKS, Endpoint, question},
     support::{Place, ended},
 };
 
@@ -155,6 +155,15 @@ fn ten_thousand_requests_under_faults_all_end_well() {
     assert_eq!(endpoint.seen.total(), N + faults - missing);
     assert!(endpoint.seen.most_in_flight.load(Ordering::SeqCst) <= 40);
     assert!(place.assay(&["cache", "verify"]).code == 0);
+    // What a run went on without, a replay goes on without too.
+    let asked = endpoint.seen.total();
+    let before = place.artefacts(".assay");
+    fs::remove_dir_all(place.path(".assay/steps")).unwrap();
+    let mut replay = RUN.to_vec();
+    replay.extend(["--answers", "replay"]);
+    place.fine(&replay);
+    assert_eq!(place.artefacts(".assay"), before);
+    assert_eq!(endpoint.seen.total(), asked);
 }
 
 /// A killed run loses at most what was on its way.
@@ -447,6 +456,38 @@ fn bulk_work_goes_through_the_batch_api() {
     assert!((record["money"].as_f64().unwrap() - full(record) / 2.0).abs() < 1e-12);
     let facts = step_facts(&place, ".assay");
     assert_eq!(facts["from"]["llm"], 25);
+    assert_eq!(fs::read_dir(place.path(".assay/answers/batches")).unwrap().count(), 0);
+
+    // Killed while the batch is on its way, with and without the note knowing its name: taken over.
+    let dir = place.path("cut/answers/batches");
+    let batches = |seen: &Endpoint| {
+        seen.seen.paths.lock().unwrap().iter().filter(|path| *path == "/v1/files").count()
+    };
+    let before = batches(&endpoint);
+    BATCH_LOOKS.store(1000, Ordering::SeqCst);
+    let mut args = RUN.to_vec();
+    args.extend(["--workspace", "cut"]);
+    let mut child =
+        place.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let note = || {
+        fs::read_dir(&dir).ok()?.flatten().map(|entry| entry.path()).find(|path| {
+            fs::read_to_string(path).is_ok_and(|text| text.contains("\"batch\": \"batch-"))
+        })
+    };
+    while note().is_none() {
+        assert!(child.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let path = note().unwrap();
+    let mut text: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    text["batch"] = Value::Null;
+    fs::write(&path, text.to_string()).unwrap();
+    BATCH_LOOKS.store(1, Ordering::SeqCst);
+    place.fine(&args);
+    assert_eq!(batches(&endpoint), before + 1, "one batch, not two");
+    assert_eq!(journal(&place, "cut").0.len(), 25);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod llm;
 mod networks;
 mod quickstart;
 mod real_data;
+mod rerank;
 mod resume;
 mod score;
 mod support;

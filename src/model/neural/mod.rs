@@ -48,6 +48,7 @@ use super::{
     files::{Array, Saved},
 };
 
+pub(crate) use sampler::mix;
 pub(crate) use tensors::one_thread;
 pub(crate) use trainer::Objective;
 

@@ -1,0 +1,99 @@
+//! Rerankers: a judge is asked about the best candidates of a base system, in one of four ways, and its
+//! order is fused with the base's (Ebrat et al. 2025, section on LLM-based reranking).
+//!
+//! A strategy is how a judge is asked; each is a file. A judge is who is asked: a chat model, or one of the
+//! controls that every claim about a chat model needs beside it.
+
+mod batch;
+mod bst;
+mod chat;
+mod fuse;
+mod judge;
+mod prompt;
+mod relevancy;
+mod spec;
+
+use serde_json::{Value, json};
+
+pub use chat::{ChatJudge, Knowledge, Prompts};
+pub use judge::{Judge, Scored};
+pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy};
+
+use crate::{
+    data::UserIx,
+    interrupt::Interrupt,
+    llm::LlmError,
+    rankings::{List, Rankings},
+};
+
+/// What a strategy found for one user: the pool's items, best first, with what decided it (more is
+/// better, one for each item).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judged {
+    pub order: Vec<u32>,
+    pub merit: Vec<f64>,
+    /// Questions put to the judge.
+    pub asked: usize,
+    /// Of comparisons that were asked again in swapped order: how many, and how many came out otherwise.
+    pub swapped: usize,
+    pub inconsistent: usize,
+}
+
+/// A user's list, and how it came about.
+pub type One = (List, Judged);
+
+/// What belongs to a user beside the items.
+pub struct Asking<'a> {
+    pub user: UserIx,
+    pub judge: &'a dyn Judge,
+    pub params: &'a RerankParams,
+    pub seed: u64,
+}
+
+/// Reranks the lists of a base system, user by user; the lists go on after the pool as they were.
+pub fn rerank(
+    params: &RerankParams,
+    base: &Rankings,
+    judge: &dyn Judge,
+    seed: u64,
+    interrupt: &Interrupt,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<(Rankings, Value), LlmError> {
+    let judged = judge.each(base.lists.len(), progress, &|user| {
+        interrupt.check()?;
+        let Some(list) = &base.lists[user] else { return Ok(None) };
+        one(&Asking { user: UserIx(user as u32), judge, params, seed }, list).map(Some)
+    })?;
+    let mut total = Judged::default();
+    for (_, judged) in judged.iter().flatten() {
+        total.asked += judged.asked;
+        total.swapped += judged.swapped;
+        total.inconsistent += judged.inconsistent;
+    }
+    let facts = json!({
+        "users": judged.iter().flatten().count(),
+        "questions": total.asked,
+        "asked_again_swapped": total.swapped,
+        "inconsistent": total.inconsistent,
+    });
+    let lists = judged.into_iter().map(|of| of.map(|(list, _)| list)).collect();
+    Ok((Rankings { lists }, facts))
+}
+
+fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {
+    let size = asking.params.pool.min(list.len());
+    let (pool, rest) = list.split_at(size);
+    let items: Vec<u32> = pool.iter().map(|(_, item)| *item).collect();
+    let judged = match asking.params.strategy {
+        Strategy::Prompt => prompt::judge(asking, &items)?,
+        Strategy::Bst => bst::judge(asking, &items)?,
+        Strategy::Batch => batch::judge(asking, &items)?,
+        Strategy::Relevancy => relevancy::judge(asking, &items)?,
+    };
+    let order = fuse::fuse(&asking.params.fuse, pool, &judged);
+    let all = order.into_iter().chain(rest.iter().map(|(_, item)| *item));
+    // What follows the order is a score again: higher is better, no ties.
+    let length = list.len();
+    let list = all.enumerate().map(|(at, item)| ((length - at) as f32, item)).collect();
+    Ok((list, judged))
+}
