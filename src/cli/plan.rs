@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
+    data::DataDirs,
     exit::Exit,
-    plan::{Plan, Step, why_stale},
-    spec::Experiment,
+    model::ModelSpec,
+    plan::{Plan, Step, StepKind, why_stale},
+    rerank::JudgeName,
+    spec::{Experiment, Setting},
     store::{StepState, Workspace, read_json},
+    text::{ItemProfiles, UserProfiles},
 };
 
 /// Print what is done, what would run and why, without running anything
@@ -40,7 +44,7 @@ enum Verdict {
 
 impl PlanArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (experiment, plan, _) = planned(&self.file)?;
+        let (experiment, plan, dirs) = planned(&self.file)?;
         let workspace = self.workspace.open();
         let before: BTreeMap<String, Value> =
             read_json(&workspace.path(&["experiments", &experiment.name, "plan.json"]))
@@ -57,6 +61,7 @@ impl PlanArgs {
             )?;
         } else {
             print(&tree(&experiment, &plan, &verdicts))?;
+            print(&estimates(&experiment, &plan, &verdicts, &dirs)?)?;
         }
         Ok(Exit::Pass)
     }
@@ -72,6 +77,109 @@ fn verdict(workspace: &Workspace, step: &Step, before: &BTreeMap<String, Value>)
             }
             _ => Verdict::New,
         },
+    }
+}
+
+/// What steps to do would ask of language models at most, where they ask any. Answers that are recorded
+/// already cost nothing, and are not looked for here.
+fn estimates(
+    experiment: &Experiment,
+    plan: &Plan,
+    verdicts: &[Verdict],
+    dirs: &DataDirs,
+) -> Result<String, CliError> {
+    let mut text = String::new();
+    let mut total = (0u64, 0u64, 0u64, Some(0.0));
+    let mut sizes: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for (step, verdict) in plan.steps.iter().zip(verdicts) {
+        if matches!(verdict, Verdict::Done) {
+            continue;
+        }
+        let setting = &experiment.settings[step.setting];
+        let asks = |sizes: (u64, u64)| Asks::of(step, setting, sizes);
+        if asks((0, 0)).is_none() {
+            continue;
+        }
+        let of_set = match sizes.get(&step.setting) {
+            Some(known) => *known,
+            None => {
+                let data = setting.data.source.load(dirs)?;
+                let found = (data.users.len() as u64, data.items.len() as u64);
+                sizes.insert(step.setting, found);
+                found
+            }
+        };
+        let Some(asks) = asks(of_set) else { continue };
+        let judge = setting.judge(asks.judge);
+        let (input, output) =
+            (asks.calls * asks.tokens_a_call, asks.calls.saturating_mul(judge.max_tokens));
+        let money = judge.price.map(|price| {
+            let full = (input as f64 * price.input + output as f64 * price.output) / 1e6;
+            if judge.batch { full / 2.0 } else { full }
+        });
+        total = (
+            total.0 + asks.calls,
+            total.1 + input,
+            total.2.saturating_add(output),
+            total.3.zip(money).map(|(total, money)| total + money),
+        );
+        text.push_str(&format!(
+            "  {} {}: up to {} calls to `{}`\n",
+            step.kind.name(),
+            step.label,
+            asks.calls,
+            asks.judge
+        ));
+    }
+    if text.is_empty() {
+        return Ok(text);
+    }
+    let money = match total.3 {
+        Some(money) => format!("at most about {money:.2} in the judges' prices"),
+        None => "cost unknown (a judge has no `price`)".into(),
+    };
+    Ok(format!(
+        "language models, where nothing is recorded yet:\n{text}  in all up to {} calls, about {} tokens in, \
+         at most {} out; {money}\n",
+        total.0, total.1, total.2
+    ))
+}
+
+/// What one step may ask.
+struct Asks<'a> {
+    judge: &'a str,
+    calls: u64,
+    /// A guess: what prompts of this kind take.
+    tokens_a_call: u64,
+}
+
+impl<'a> Asks<'a> {
+    fn of(step: &Step, setting: &'a Setting, (users, items): (u64, u64)) -> Option<Self> {
+        if let (StepKind::Profiles, Some(text)) = (step.kind, &step.text) {
+            let (_, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
+            return match (&spec.items, &spec.users) {
+                (ItemProfiles::Llm(write), _) if !text.users => {
+                    Some(Self { judge: &write.judge, calls: items, tokens_a_call: 350 })
+                }
+                (_, UserProfiles::Llm(write)) if text.users => Some(Self {
+                    judge: &write.judge,
+                    calls: users * (write.liked + write.disliked).div_ceil(write.batch) as u64,
+                    tokens_a_call: 600 + 250 * write.batch as u64,
+                }),
+                _ => None,
+            };
+        }
+        let ModelSpec::Rerank(params) = &setting.systems[step.system?].model else { return None };
+        let JudgeName::Chat(judge) = &params.judge else { return None };
+        if step.kind != StepKind::Rerank {
+            return None;
+        }
+        let users = params.users.sample.map_or(users, |sample| users.min(sample as u64));
+        Some(Self {
+            judge,
+            calls: users * params.questions() as u64,
+            tokens_a_call: 650 + 90 * params.items_a_question() as u64,
+        })
     }
 }
 

@@ -158,6 +158,7 @@ pub fn render(
     let mut context = Context::new();
     context.insert("published", &published);
     context.insert("learning", &learning);
+    context.insert("reranks", &super::reranks::rerank_rows(plan, workspace));
     context.insert("texts", &super::texts::text_rows(plan, workspace));
     context.insert("orders", &orders.iter().map(orders_value).collect::<Vec<_>>());
     context.insert("warnings", &collected.warnings);

@@ -5,6 +5,7 @@ mod figures;
 mod html;
 mod orders;
 pub mod published;
+mod reranks;
 pub mod row;
 mod table;
 mod texts;

@@ -38,7 +38,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::{
-        Asking, Judge, JudgeName, RerankParams, Scored, Strategy, batch, bst, prompt, relevancy,
+        Asking, Judge, JudgeName, RerankParams, Scored, Strategy, Users, batch, bst, prompt,
+        relevancy,
     };
     use super::*;
     use crate::{data::UserIx, llm::LlmError};
@@ -52,6 +53,7 @@ mod tests {
             text: serde_json::from_value(serde_json::json!({"profiles": "p"})).unwrap(),
             pool,
             fuse: Fuse::default(),
+            users: Users::default(),
             batch: 5,
             overlap: 2,
             rounds: 3,
@@ -145,6 +147,41 @@ mod tests {
         assert_eq!(with(0.5, FuseBy::Rank), [1, 2, 3], "equals keep the base's order");
         // By score: 1 → .5·0 + .5·1, 2 → .5·.1 + .5·.875, 3 → .5.
         assert_eq!(with(0.5, FuseBy::Score), [1, 3, 2]);
+    }
+
+    #[test]
+    fn the_questions_promised_are_enough() {
+        for n in 2..70 {
+            for strategy in [Strategy::Prompt, Strategy::Bst, Strategy::Batch, Strategy::Relevancy]
+            {
+                let params = params(strategy, n);
+                let judge = Scored(|_: UserIx, item: u32| f64::from(item * 7919 % 101));
+                let asking = Asking { user: UserIx(0), judge: &judge, params: &params, seed: 1 };
+                let items: Vec<u32> = (0..n as u32).collect();
+                let judged = match strategy {
+                    Strategy::Prompt => prompt::judge(&asking, &items),
+                    Strategy::Bst => bst::judge(&asking, &items),
+                    Strategy::Batch => batch::judge(&asking, &items),
+                    Strategy::Relevancy => relevancy::judge(&asking, &items),
+                };
+                let asked = judged.unwrap().asked;
+                assert!(asked <= params.questions(), "{strategy:?} {n}: {asked}");
+                assert!(strategy == Strategy::Bst || asked == params.questions());
+            }
+        }
+    }
+
+    #[test]
+    fn a_larger_sample_holds_the_smaller() {
+        let training: Vec<usize> = (0..100).collect();
+        let of = |cold, sample| Users { cold, sample, seed: 7 }.of(&training);
+        let count = |chosen: &[bool]| chosen.iter().filter(|chosen| **chosen).count();
+        assert_eq!(count(&of(None, None)), 100);
+        assert_eq!(count(&of(Some(10), None)), 10);
+        let (small, large) = (of(None, Some(20)), of(None, Some(40)));
+        assert_eq!((count(&small), count(&large)), (20, 40));
+        assert!(small.iter().zip(&large).all(|(small, large)| !small || *large));
+        assert_eq!(count(&of(Some(10), Some(20))), 10);
     }
 
     #[test]

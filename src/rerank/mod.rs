@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 pub use chat::{ChatJudge, Knowledge, Prompts};
 pub use judge::{Judge, Scored};
-pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy};
+pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy, Users};
 
 use crate::{
     data::UserIx,
@@ -50,10 +50,11 @@ pub struct Asking<'a> {
     pub seed: u64,
 }
 
-/// Reranks the lists of a base system, user by user; the lists go on after the pool as they were.
+/// Reranks the lists of a base system, user by user, for those `chosen`; the lists go on after the pool as they were.
 pub fn rerank(
     params: &RerankParams,
     base: &Rankings,
+    chosen: &[bool],
     judge: &dyn Judge,
     seed: u64,
     interrupt: &Interrupt,
@@ -62,6 +63,9 @@ pub fn rerank(
     let judged = judge.each(base.lists.len(), progress, &|user| {
         interrupt.check()?;
         let Some(list) = &base.lists[user] else { return Ok(None) };
+        if !chosen[user] {
+            return Ok(Some((list.clone(), Judged::default())));
+        }
         one(&Asking { user: UserIx(user as u32), judge, params, seed }, list).map(Some)
     })?;
     let mut total = Judged::default();
@@ -71,7 +75,7 @@ pub fn rerank(
         total.inconsistent += judged.inconsistent;
     }
     let facts = json!({
-        "users": judged.iter().flatten().count(),
+        "users": chosen.iter().filter(|chosen| **chosen).count(),
         "questions": total.asked,
         "asked_again_swapped": total.swapped,
         "inconsistent": total.inconsistent,

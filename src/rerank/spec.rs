@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::text::TextSpec;
+use crate::{model::neural::mix, text::TextSpec};
 
 /// How a judge is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -114,6 +114,9 @@ pub struct RerankParams {
     pub pool: usize,
     #[serde(default)]
     pub fuse: Fuse,
+    /// Whom it is for; the lists of others stay as the base made them.
+    #[serde(default)]
+    pub users: Users,
     /// Items of a batch.
     #[serde(default = "five")]
     pub batch: usize,
@@ -126,6 +129,41 @@ pub struct RerankParams {
     /// `bst`: share of comparisons that are asked again in swapped order.
     #[serde(default = "tenth")]
     pub recheck: f64,
+}
+
+/// Whom a reranker is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Users {
+    /// Those with fewer training interactions, as the slice `cold<N>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cold: Option<usize>,
+    /// So many of them, drawn at random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<usize>,
+    /// Of the draw.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub seed: u64,
+}
+
+fn is_zero(seed: &u64) -> bool {
+    *seed == 0
+}
+
+impl Users {
+    /// Which users these are; `training` has the number of training interactions of each.
+    pub fn of(&self, training: &[usize]) -> Vec<bool> {
+        let fits = |user: &usize| self.cold.is_none_or(|cold| training[*user] < cold);
+        let mut users: Vec<usize> = (0..training.len()).filter(fits).collect();
+        if let Some(sample) = self.sample.filter(|sample| *sample < users.len()) {
+            // By a hash of their own, so that a larger sample holds the smaller one.
+            users.sort_by_key(|user| mix(mix(self.seed.wrapping_add(1)) ^ *user as u64));
+            users.truncate(sample);
+        }
+        let mut chosen = vec![false; training.len()];
+        users.into_iter().for_each(|user| chosen[user] = true);
+        chosen
+    }
 }
 
 fn twenty() -> usize {
@@ -149,6 +187,31 @@ fn tenth() -> f64 {
 }
 
 impl RerankParams {
+    /// Most questions that one user takes.
+    pub fn questions(&self) -> usize {
+        let n = self.pool;
+        match self.strategy {
+            Strategy::Prompt => 1,
+            Strategy::Bst => {
+                // The place of each item among those before it, found by halving.
+                let halvings = |at: usize| (usize::BITS - at.leading_zeros()) as usize;
+                let once: usize = (1..n).map(halvings).sum();
+                once + (once as f64 * self.recheck).ceil() as usize
+            }
+            Strategy::Batch => super::batch::windows(n, self.batch, self.overlap).len(),
+            Strategy::Relevancy => self.rounds * n.div_ceil(self.batch),
+        }
+    }
+
+    /// Items of one question.
+    pub fn items_a_question(&self) -> usize {
+        match self.strategy {
+            Strategy::Prompt => self.pool,
+            Strategy::Bst => 2,
+            Strategy::Batch | Strategy::Relevancy => self.batch.min(self.pool),
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
         self.text.encoder.validate().map_err(|message| ("text", message))?;
         let within = |name: &'static str, value: usize, low: usize, high: usize| match (low..=high)

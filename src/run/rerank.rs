@@ -51,7 +51,13 @@ impl Shared<'_> {
             alone.fuse.judge = 1.0;
         }
         let params = &alone;
-        let ask = |judge: &dyn Judge| rerank(params, &base, judge, seed, interrupt, voice.progress);
+        let n_users = training.users.len() as u32;
+        let counts: Vec<usize> =
+            (0..n_users).map(|user| training.train.items_of(UserIx(user)).len()).collect();
+        let chosen = params.users.of(&counts);
+        let ask = |judge: &dyn Judge| {
+            rerank(params, &base, &chosen, judge, seed, interrupt, voice.progress)
+        };
         let (rankings, asked) = match &params.judge {
             JudgeName::Encoder => {
                 let features = self.features(step, &data.positives)?;

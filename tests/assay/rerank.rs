@@ -213,6 +213,8 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
         }
         assert!(facts["judge"]["llm"]["money"].as_f64().unwrap() > 0.0);
     }
+    let html = fs::read_to_string(place.path("reports/rerank/index.html")).unwrap();
+    assert!(html.contains("<h2>Rerankers</h2>") && html.contains("asks no model"));
     // All of it again from the journal.
     let asked = endpoint.seen.total();
     let before = place.artefacts(".assay");
@@ -317,6 +319,25 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
         pools
     };
     assert_eq!(pool("als"), pool("re"));
+}
+
+#[test]
+fn the_plan_says_what_it_may_cost() {
+    let place = Place::new();
+    let text = experiment("http://127.0.0.1:9/v1", "[encoder, chat]", "[prompt, relevancy]");
+    place.write(
+        "e.yaml",
+        text.replace("pool: 12", "pool: 20, users: {sample: 50}")
+            .replace("    pool: 20, ", "    pool: 20\n    "),
+    );
+    let plan = place.fine(&["plan", "e.yaml"]);
+    let said = plan.split_once("language models").unwrap().1;
+    assert!(said.contains("judge=chat] f1 seed 1: up to 50 calls to `chat`"), "{said}");
+    assert!(
+        said.contains("up to 600 calls to `chat`") && said.contains("in all up to 650 calls"),
+        "{said}"
+    );
+    assert!(said.contains("in the judges' prices"), "{said}");
 }
 
 #[test]

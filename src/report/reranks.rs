@@ -1,0 +1,108 @@
+//! What rerankers asked, what was odd about the answers, and what they cost, for a report.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    plan::{Plan, StepKind},
+    store::Workspace,
+};
+
+/// A reranker, all folds and seeds together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RerankRow {
+    pub system: String,
+    /// Folds and seeds.
+    pub runs: usize,
+    pub users: u64,
+    pub questions: u64,
+    /// Share of comparisons asked again in swapped order that came out otherwise; empty where none was.
+    pub inconsistent: String,
+    /// Of chat models alone, as all that follows.
+    pub calls: u64,
+    pub tokens: u64,
+    pub cost: String,
+    pub seconds: f64,
+    pub unknown_ids: String,
+    pub missing_ids: String,
+    pub unusable: String,
+    pub fallback_users: u64,
+    pub is_chat: bool,
+    #[serde(skip)]
+    sums: Sums,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Sums {
+    swapped: u64,
+    inconsistent: u64,
+    money: f64,
+    unpriced: u64,
+    unknown: u64,
+    answered: u64,
+    missing: u64,
+    asked: u64,
+    unusable: u64,
+    answers: u64,
+}
+
+/// One row for each reranker with finished steps, in the order of the experiment.
+pub fn rerank_rows(plan: &Plan, workspace: &Workspace) -> Vec<RerankRow> {
+    let mut rows: Vec<RerankRow> = Vec::new();
+    for trial in &plan.trials {
+        let step = &plan.steps[trial.fit];
+        if step.kind != StepKind::Rerank {
+            continue;
+        }
+        let Ok(record) = workspace.record(step.kind.name(), &step.key) else { continue };
+        let at = rows.iter().position(|row| row.system == trial.name).unwrap_or_else(|| {
+            rows.push(RerankRow { system: trial.name.clone(), ..RerankRow::default() });
+            rows.len() - 1
+        });
+        add(&mut rows[at], &record.facts);
+    }
+    rows.iter_mut().for_each(finish);
+    rows
+}
+
+fn add(row: &mut RerankRow, facts: &Value) {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let (asked, judge) = (&facts["rerank"], &facts["judge"]);
+    let llm = &judge["llm"];
+    row.runs += 1;
+    row.users += number(&asked["users"]);
+    row.questions += number(&asked["questions"]);
+    row.is_chat |= judge.is_object();
+    row.calls += number(&llm["answers"]);
+    row.tokens += number(&llm["input_tokens"]) + number(&llm["output_tokens"]);
+    row.seconds += llm["latency_seconds"].as_f64().unwrap_or(0.0);
+    row.fallback_users += number(&judge["fallback_users"]);
+    let sums = &mut row.sums;
+    sums.swapped += number(&asked["asked_again_swapped"]);
+    sums.inconsistent += number(&asked["inconsistent"]);
+    sums.money += llm["money"].as_f64().unwrap_or(0.0);
+    sums.unpriced += number(&llm["unpriced"]);
+    sums.unknown += number(&judge["unknown_ids"]);
+    sums.answered += number(&judge["ids_answered"]);
+    sums.missing += number(&judge["missing_ids"]);
+    sums.asked += number(&judge["ids_asked"]);
+    sums.unusable += number(&judge["unusable_answers"]);
+    sums.answers += number(&judge["answers"]);
+}
+
+fn finish(row: &mut RerankRow) {
+    let share = |part: u64, of: u64| match of {
+        0 => String::new(),
+        _ => format!("{:.2} %", 100.0 * part as f64 / of as f64),
+    };
+    let sums = row.sums.clone();
+    row.inconsistent = share(sums.inconsistent, sums.swapped);
+    row.unknown_ids = share(sums.unknown, sums.answered);
+    row.missing_ids = share(sums.missing, sums.asked);
+    row.unusable = share(sums.unusable, sums.answers);
+    row.cost = match (row.is_chat, sums.unpriced) {
+        (false, _) => String::new(),
+        (true, 0) => format!("{:.4}", sums.money),
+        (true, _) => "unknown".into(),
+    };
+}
