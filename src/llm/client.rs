@@ -768,6 +768,7 @@ impl Worker {
                     };
                     limits.settle(since, record.usage.input + record.usage.output);
                     limits.good();
+                    limits.nobody_there(true);
                     // Booked before the slot is free: no other request sees neither the one nor the other.
                     self.settle(expected, spec, Some((&record, latency)));
                     // Others may go on while this one gets onto the disk.
@@ -783,6 +784,13 @@ impl Worker {
                     drop(slot);
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
+                    if limits.nobody_there(status != 0) {
+                        return Err(Refused::Hopeless(format!(
+                            "the judge `{name}` cannot be reached: {cause}\n  = help: check its `base_url` \
+                             ({}), and that the server runs",
+                            spec.base_url
+                        )));
+                    }
                     if attempt > spec.retries {
                         return Err(Refused::Failed(format!("{cause} ({attempt} tries)")));
                     }

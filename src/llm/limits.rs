@@ -7,6 +7,8 @@ use tokio::{sync::Notify, time::Instant};
 use super::judge::JudgeSpec;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Requests in vain after which an endpoint that never answered is taken not to be there.
+const UNREACHED: usize = 40;
 
 /// Limits of one endpoint. Lives on the client's one thread.
 pub struct Limits {
@@ -27,6 +29,9 @@ struct State {
     shrunk: Option<Instant>,
     /// Nothing is sent before.
     not_before: Option<Instant>,
+    /// Whether a reply of any kind ever came, and how many requests found nobody before.
+    reached: bool,
+    unreached: usize,
     /// Requests of the last minute: when, and their tokens.
     sent: VecDeque<(Instant, u64)>,
 }
@@ -54,6 +59,8 @@ impl Limits {
                 good: 0,
                 shrunk: None,
                 not_before: None,
+                reached: false,
+                unreached: 0,
                 sent: VecDeque::new(),
             }),
             changed: Notify::new(),
@@ -134,6 +141,15 @@ impl Limits {
             let until = now + after;
             state.not_before = Some(state.not_before.map_or(until, |before| before.max(until)));
         }
+    }
+
+    /// Takes note of whether a reply of any kind came. True once so many requests found nobody, and none
+    /// ever somebody, that there is nobody.
+    pub fn nobody_there(&self, replied: bool) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.reached |= replied;
+        state.unreached += usize::from(!replied);
+        !state.reached && state.unreached > UNREACHED
     }
 
     /// The tokens that a request took after all.

@@ -418,6 +418,22 @@ fn a_refused_key_stops_at_once_and_failures_can_be_asked_again() {
 }
 
 #[test]
+fn an_endpoint_that_is_not_there_is_said_so_soon() {
+    let place = place(200, "http://127.0.0.1:9/v1", "");
+    let started = std::time::Instant::now();
+    let output = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.5").output().unwrap();
+    let ended = ended(output, place.dir.path());
+    assert_eq!(ended.code, 4, "{}", ended.err);
+    assert!(
+        ended.err.contains("cannot be reached") && ended.err.contains("base_url"),
+        "{}",
+        ended.err
+    );
+    let (_, lines) = journal(&place, ".assay");
+    assert!(lines.len() < 100, "{} tries in {:?}", lines.len(), started.elapsed());
+}
+
+#[test]
 fn rates_are_kept_and_429_slows_down() {
     let limited = Arc::new(AtomicUsize::new(0));
     let of = limited.clone();
