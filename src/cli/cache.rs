@@ -16,6 +16,7 @@ use crate::{
         explain::{difference, nearest},
         journal::{self, Found, Kind},
         key::{Key, from_hex, hex},
+        short,
     },
     run::ANSWERS,
     store::{Workspace, read_json},
@@ -274,7 +275,7 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
     for key in seen.keys() {
         match answers.get(key) {
             Ok(Some(_)) => {}
-            Ok(None) => problems.push(format!("the index does not find {}", &hex(key)[..12])),
+            Ok(None) => problems.push(format!("the index does not find {}", short(&hex(key)))),
             Err(error) => problems.push(error.to_string()),
         }
     }
@@ -360,7 +361,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
         text.push_str(&format!(
             "\nThe nearest other request is {} ({}): it differs first in {place}\n  here: {here}\n  \
              there: {there}\n",
-            &near.key[..12],
+            short(&near.key),
             near.about
         ));
     }
@@ -389,7 +390,7 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
         ))?;
     }
     for key in imported.conflicts.iter().take(5) {
-        eprintln!("warning: {}: another answer was there, and stays", &key[..12]);
+        eprintln!("warning: {}: another answer was there, and stays", short(key));
     }
     Ok(if imported.conflicts.is_empty() { Exit::Pass } else { Exit::GateFailed })
 }

@@ -68,7 +68,13 @@ enum Verb {
 #[derive(Args, Clone)]
 struct WorkspaceArg {
     /// Directory of finished steps and runs
-    #[arg(long, value_name = "DIR", env = "ASSAY_WORKSPACE", default_value = ".assay")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ASSAY_WORKSPACE",
+        default_value = ".assay"
+    )]
     workspace: PathBuf,
 }
 

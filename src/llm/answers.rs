@@ -14,6 +14,7 @@ use super::{
     index::{Counts, Index, Place},
     journal::{self, Done, Record, Writer},
     key::{Identity, Key, hex},
+    short,
 };
 
 /// Answers in a directory: `journal/` holds them, `index/` finds them.
@@ -92,7 +93,7 @@ impl Answers {
         if record.request != request.canonical {
             return Err(LlmError::Store(format!(
                 "the answer {} was recorded for another request\n  = help: run `assay cache verify`",
-                &record.key[..12]
+                short(&record.key)
             )));
         }
         Ok(Some(record))
@@ -185,10 +186,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::llm::{
-        journal::{Kind, Usage},
-        key::Request,
-    };
+    use crate::llm::{journal::Kind, key::Request};
 
     fn request(n: u32) -> Request {
         Request { url: "u".into(), body: json!({"n": n}), repeat: 0, weights: None }
@@ -199,21 +197,10 @@ mod tests {
         Record {
             kind: Kind::Answer,
             key: hex(&request.key()),
-            hash: String::new(),
             about: format!("item {n}"),
-            judge: "j".into(),
             request: request.canonical(),
             response: json!({"answer": answer}),
-            cause: None,
-            status: 200,
-            at: 0,
-            latency_ms: 1,
-            attempt: 1,
-            usage: Usage::default(),
-            money: None,
-            model: None,
-            fingerprint: None,
-            finish: None,
+            ..Record::failure()
         }
     }
 

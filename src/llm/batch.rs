@@ -23,9 +23,10 @@ use serde_json::{Value, json};
 
 use super::{
     LlmError,
-    client::{Asker, Chat, cost, describe, expected_tokens},
+    client::{Asker, Chat},
     journal::{Kind, Record, Usage},
     key::{Identity, hex},
+    spent::{cost, describe, expected_tokens},
     transport::{Call, Endpoint, Reply, Transport, Verdict},
 };
 use crate::{hash::Digest, store::write_json};

@@ -6,6 +6,7 @@ use super::{
     Miss,
     answers::Answers,
     journal::{self, Found, Kind, Record},
+    short,
 };
 
 /// How far the canonical forms of two requests agree, in bytes from both ends.
@@ -94,8 +95,11 @@ pub fn difference(a: &Value, b: &Value) -> Option<(String, String, String)> {
 
 /// What to say of answers that a replay wanted and did not find.
 pub(super) fn missing(answers: &Answers, misses: &[Miss]) -> String {
-    let shown: Vec<String> =
-        misses.iter().take(5).map(|miss| format!("  {} {}", &miss.key[..12], miss.about)).collect();
+    let shown: Vec<String> = misses
+        .iter()
+        .take(5)
+        .map(|miss| format!("  {} {}", short(&miss.key), miss.about))
+        .collect();
     let more = match misses.len() {
         0..=5 => String::new(),
         n => format!("\n  and {} more", n - 5),
@@ -109,7 +113,7 @@ pub(super) fn missing(answers: &Answers, misses: &[Miss]) -> String {
             format!(
                 "the nearest recorded request is {} ({}); it differs first in {place}:\n    now: {now}\n    \
                  recorded: {then}",
-                &near.key[..12],
+                short(&near.key),
                 near.about
             )
         }

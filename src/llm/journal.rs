@@ -395,21 +395,8 @@ mod tests {
         Record {
             kind: Kind::Answer,
             key: super::super::key::hex(&[key; 32]),
-            hash: String::new(),
-            about: "item 1".into(),
-            judge: "j".into(),
-            request: Value::Null,
             response: serde_json::json!({"n": key}),
-            cause: None,
-            status: 200,
-            at: 0,
-            latency_ms: 1,
-            attempt: 1,
-            usage: Usage::default(),
-            money: None,
-            model: None,
-            fingerprint: None,
-            finish: None,
+            ..Record::failure()
         }
     }
 

@@ -1,7 +1,7 @@
 //! Language models: asked over HTTP, answers kept in a journal, never lost and never paid for twice.
 //!
 //! `answers` is the store: a journal that is on disk before an answer is used, and an index made of it.
-//! `client` asks: limits, retries, budget. `judge` is what an experiment says of both.
+//! `client` is what others call, `worker` the thread that asks: limits, retries, budget (`spent`). `judge` is what an experiment says of both.
 
 pub mod answers;
 mod batch;
@@ -13,15 +13,18 @@ pub mod journal;
 mod judge;
 pub mod key;
 mod limits;
+mod spent;
 pub mod structured;
 mod transport;
+mod worker;
 
 use std::path::Path;
 
 pub use answers::Answers;
-pub use client::{Answer, Asker, Chat, Llm, Outcome, Spent, Tally};
+pub use client::{Answer, Asker, Chat, Llm, Outcome, Tally};
 pub use index::Counts;
 pub use judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode, Price, Structured};
+pub use spent::Spent;
 
 /// Where answers are kept in a workspace.
 pub const DIRECTORY: &str = "answers";
@@ -64,4 +67,9 @@ impl LlmError {
     fn store(path: &Path, error: std::io::Error) -> Self {
         Self::Store(format!("{}: {error}", path.display()))
     }
+}
+
+/// The first digits of a key, for people.
+pub fn short(key: &str) -> &str {
+    key.get(..12).unwrap_or(key)
 }

@@ -381,7 +381,7 @@ mod tests {
             let Verdict::Response(response) = verdict(200, body) else { panic!("{server}") };
             let mut record = super::super::journal::Record::failure();
             record.response = response;
-            super::super::client::describe(&mut record, &Default::default());
+            super::super::spent::describe(&mut record, &Default::default());
             assert_eq!((record.usage.input, record.usage.output), (21, 2), "{server}");
             assert_eq!(record.finish.as_deref(), Some("stop"), "{server}");
         }

@@ -85,7 +85,12 @@ fn what_cannot_be_meant_is_one_clear_error() {
     place.write("users.csv", "user,text\n1,A user.\n2,Another.\n");
     place.write("twice.csv", "item,text\n1,A.\n1,B.\n");
     place.write("others.csv", "item,text\nx1,A.\nx2,B.\n");
+    place.write("cut.csv", "item,text\n1,\"A text, whole.\"\n2,\"A text over\nlines, cut");
     let cases = [
+        (
+            "a file cut off",
+            "profiles:\n  mine: {items: {from: file, file: cut.csv, id: item, text: text}, users: {from: mean}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+        ),
         (
             "no such profiles",
             "profiles:\n  mine: {from: template}\nsystems:\n  it: {model: content, text: {profiles: mne}}",

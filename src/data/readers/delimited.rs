@@ -66,6 +66,17 @@ impl TextTable {
                 b'\t'
             }
         };
+        if layout.quotes
+            && let Some(line) = unclosed(&text, separator)
+        {
+            return Err(DataError::Line {
+                path: path.to_owned(),
+                line,
+                problem: "a quoted field opens here and is never closed".into(),
+                found: "the end of the file".into(),
+                expected: "a closing `\"`; the file may be cut off: copy or export it again".into(),
+            });
+        }
         let reader = CsvReadOptions::default()
             .with_has_header(layout.header)
             .with_infer_schema_length(Some(0))
@@ -258,6 +269,27 @@ impl TextTable {
     }
 }
 
+/// The line in which a quoted field opens that is never closed. A quote within a field that does not
+/// begin with one is a character like any other.
+fn unclosed(text: &[u8], separator: u8) -> Option<usize> {
+    // Most files are sound, and need no walk.
+    if text.iter().filter(|byte| **byte == b'"').count() % 2 == 0 {
+        return None;
+    }
+    let (mut line, mut at_start, mut opened) = (1, true, None);
+    for &byte in text {
+        match (byte, opened) {
+            (b'"', Some(_)) => opened = None,
+            // After a closing quote another one is an escaped quote: the field goes on.
+            (b'"', None) if at_start => opened = Some(line),
+            _ => {}
+        }
+        at_start = opened.is_none() && (byte == separator || byte == b'\n' || byte == b'"');
+        line += usize::from(byte == b'\n');
+    }
+    opened
+}
+
 /// polars says that a line has too many fields, not which: find it.
 fn ragged(path: &Path, text: &[u8], separator: u8, error: &PolarsError) -> DataError {
     let fields = |line: &[u8]| 1 + line.iter().filter(|byte| **byte == separator).count();
@@ -293,4 +325,18 @@ fn replace(text: &[u8], wide: &[u8], by: u8) -> Vec<u8> {
         }
     }
     replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_field_that_opens_and_never_closes_is_cut_off() {
+        let line = |text: &str| unclosed(text.as_bytes(), b',');
+        assert_eq!(line("a,b\n1,\"whole\"\n2,\"cut\noff"), Some(3));
+        assert_eq!(line("a,b\n1,\"he said \"\"no\"\" and"), Some(2));
+        assert_eq!(line("a,b\n1,5\" disk\n2,c\n"), None);
+        assert_eq!(line("a,b\n1,\"x\"\"y\"\n2,5\" disk\n"), None);
+    }
 }
