@@ -33,6 +33,11 @@ impl Digest {
         Self(*hash.as_bytes())
     }
 
+    /// The first 8 bytes as a number, to seed with.
+    pub fn as_u64(&self) -> u64 {
+        self.0[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// The first 12 digits, for people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()

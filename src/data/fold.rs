@@ -153,6 +153,12 @@ impl TrainingPart {
         }
     }
 
+    /// Number of training ratings of each user.
+    pub fn counts(&self) -> Vec<usize> {
+        let users = 0..self.users.len() as u32;
+        users.map(|user| self.train.items_of(UserIx(user)).len()).collect()
+    }
+
     /// Everything but the test part: what a recommendation must not repeat.
     pub fn seen(&self) -> Interactions {
         if self.validation.is_empty() {

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{
-    EvalError, Protocol, ScoreSpec, Scores,
+    EvalError, Protocol, ScoreSpec, Scores, Slice,
     convention::Case,
     metric::{Metric, Sums, gini, ideal_gains, tallies},
     protocol::sample_negatives,
@@ -85,8 +85,18 @@ pub fn score(
             );
         }
     }
-    let summary = job.summarise(&rows);
-    Ok(Scores { summary, rows, spec })
+    let counts: Vec<usize> = (0..labels.train.n_users() as u32)
+        .map(|user| labels.train.items_of(UserIx(user)).len())
+        .collect();
+    let members = |slice: Slice| -> Vec<bool> {
+        let members = slice.members(&counts);
+        rows.iter().map(|row| members[row.user.at()]).collect()
+    };
+    let members: Vec<(Slice, Vec<bool>)> =
+        spec.slices.iter().map(|slice| (*slice, members(*slice))).collect();
+    let summary = job.summarise(&rows, &members);
+    let members = members.into_iter().filter(|(slice, _)| !slice.goes_by_counts()).collect();
+    Ok(Scores { summary, rows, members, spec })
 }
 
 /// What is known of one user's ranking.
@@ -304,14 +314,17 @@ impl<'a> Job<'a> {
     }
 
     /// Means over users in the order of their indices.
-    fn summarise(&self, rows: &[UserRow]) -> Vec<Summary> {
+    fn summarise(&self, rows: &[UserRow], members: &[(Slice, Vec<bool>)]) -> Vec<Summary> {
         let mut summary = Vec::new();
         let mut first = 0;
         for (protocol_at, protocol) in self.spec.protocols.iter().enumerate() {
             for convention in self.spec.conventions.iter().filter(|c| c.applies_to(*protocol)) {
-                for slice in &self.spec.slices {
-                    let users: Vec<&UserRow> =
-                        rows.iter().filter(|row| slice.holds(row.train_count)).collect();
+                for (slice, members) in members {
+                    let users: Vec<&UserRow> = rows
+                        .iter()
+                        .zip(members)
+                        .filter_map(|(row, is_member)| is_member.then_some(row))
+                        .collect();
                     for (metric_at, metric) in self.spec.metrics.iter().enumerate() {
                         for (k_at, k) in self.spec.k.iter().enumerate() {
                             let place = first + k_at * self.spec.metrics.len() + metric_at;

@@ -100,6 +100,8 @@ pub struct UserCells {
     pub cells: Vec<CellOf>,
     /// Ratings in the training part, which slices go by.
     pub train_counts: Vec<usize>,
+    /// Who belongs to those slices that do not go by counts.
+    pub members: Vec<(Slice, Vec<bool>)>,
     pub values: Vec<f64>,
 }
 
@@ -107,8 +109,15 @@ impl UserCells {
     /// The values of the users of a slice.
     pub fn of_slice(&self, slice: Slice) -> UserValues {
         let n_cells = self.cells.len();
-        let rows = self.values.chunks_exact(n_cells.max(1)).zip(&self.train_counts);
-        let rows = rows.filter(|(_, train_count)| slice.holds(**train_count));
+        let drawn = self.members.iter().find(|(of, _)| *of == slice);
+        let members = match drawn {
+            Some((_, members)) => members.clone(),
+            None if slice.goes_by_counts() => slice.members(&self.train_counts),
+            // Such a slice was not asked for when the scores were made.
+            None => vec![false; self.train_counts.len()],
+        };
+        let rows = self.values.chunks_exact(n_cells.max(1)).zip(members);
+        let rows = rows.filter(|(_, is_member)| *is_member);
         UserValues { n_cells, values: rows.flat_map(|(row, _)| row).copied().collect() }
     }
 }
@@ -118,6 +127,8 @@ impl UserCells {
 pub struct Scores {
     pub summary: Vec<Summary>,
     pub rows: Vec<UserRow>,
+    /// Rows that belong to those slices that do not go by counts.
+    pub(super) members: Vec<(Slice, Vec<bool>)>,
     pub(super) spec: ScoreSpec,
 }
 
@@ -133,6 +144,7 @@ impl Scores {
         UserCells {
             cells: cells.collect(),
             train_counts: self.rows.iter().map(|row| row.train_count).collect(),
+            members: self.members.clone(),
             values: self.rows.iter().flat_map(|row| row.values.iter().copied()).collect(),
         }
     }
@@ -162,6 +174,12 @@ impl Scores {
             count("train_count", each().map(|(row, ..)| row.train_count as u32).collect()),
             count("relevant", each().map(|(row, ..)| row.relevant as u32).collect()),
         ];
+        for (slice, members) in &self.members {
+            let rows_each = pairs.len() * n_k;
+            let each =
+                members.iter().flat_map(|is_member| std::iter::repeat_n(*is_member, rows_each));
+            columns.push(Column::new(slice.to_string().into(), each.collect::<Vec<bool>>()));
+        }
         for metric in metrics {
             // invariant: `metric` was taken from this list
             let at = self.spec.metrics.iter().position(|m| *m == metric).unwrap_or_default();
@@ -285,7 +303,14 @@ fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
     // Every user has the same rows, one after the other.
     let rows_each = users.iter().take_while(|user| **user == users[0]).count();
     let mut metrics: Vec<(Metric, Vec<f64>)> = Vec::new();
+    let mut members: Vec<(Slice, Vec<bool>)> = Vec::new();
     for name in frame.get_column_names() {
+        if let Ok(slice) = name.parse::<Slice>() {
+            let flags = column(name)?.bool().map_err(|error| error.to_string())?;
+            let flags = flags.iter().step_by(rows_each.max(1));
+            members.push((slice, flags.map(Option::unwrap_or_default).collect()));
+            continue;
+        }
         let Ok(metric) = name.parse::<Metric>() else { continue };
         let values = column(name)?.f64().map_err(|error| error.to_string())?;
         metrics.push((metric, values.iter().map(|value| value.unwrap_or(f64::NAN)).collect()));
@@ -301,6 +326,7 @@ fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
     Ok(UserCells {
         cells,
         train_counts: train_counts.iter().step_by(rows_each.max(1)).map(|n| *n as usize).collect(),
+        members,
         values: (0..users.len()).flat_map(by_row).collect(),
     })
 }
