@@ -65,7 +65,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn of(record: Record) -> Self {
+    pub(super) fn of(record: Record) -> Self {
         let choice = &record.response["choices"][0];
         let text = |value: &Value| value.as_str().map(str::to_owned);
         Self {
@@ -76,6 +76,16 @@ impl Answer {
         }
     }
 
+    /// Whether the endpoint took a text for thoughts: `reasoning` of vLLM and Ollama,
+    /// `reasoning_content` of llama.cpp.
+    fn is_reasoned(&self) -> bool {
+        let message = &self.record.response["choices"][0]["message"];
+        let fields = ["reasoning", "reasoning_content"];
+        fields
+            .iter()
+            .any(|field| message[*field].as_str().is_some_and(|text| !text.trim().is_empty()))
+    }
+
     /// The text, or why it cannot be used as it is.
     pub fn text(&self) -> Result<&str, String> {
         if let Some(refusal) = &self.refusal {
@@ -84,6 +94,11 @@ impl Answer {
         match self.finish.as_str() {
             "length" => Err("cut off at the limit of tokens".into()),
             "content_filter" => Err("refused: stopped by a filter of contents".into()),
+            _ if self.content.trim().is_empty() && self.is_reasoned() => Err(
+                "empty: the endpoint put all of it into its field for reasoning; turn its reasoning \
+                 parser off, or thinking on"
+                    .into(),
+            ),
             _ => Ok(&self.content),
         }
     }

@@ -7,6 +7,8 @@ pub mod answers;
 mod batch;
 pub mod cassette;
 pub mod client;
+#[cfg(test)]
+mod dialects;
 pub mod explain;
 mod index;
 pub mod journal;

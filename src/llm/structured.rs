@@ -48,22 +48,24 @@ fn append(body: &mut Map<String, Value>, schema: &Schema) {
     ));
 }
 
-/// The first whole JSON object or array in a text: the text itself, in a fence, or with prose around.
-pub fn find(text: &str) -> Option<Value> {
-    let text = text.trim();
-    if let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
-        return Some(value);
-    }
+/// The whole JSON objects and arrays in a text, in order: the text itself, in a fence, or with prose
+/// around. What a model thinks aloud before its answer (`<think>`) is no part of the answer.
+pub fn values(text: &str) -> Vec<Value> {
+    let text = text.rsplit_once("</think>").map_or(text, |(_, answer)| answer).trim();
+    let mut found = Vec::new();
     let mut from = 0;
     while let Some(at) = text[from..].find(['{', '[']) {
         let start = from + at;
         let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
-        if let Some(Ok(value)) = values.next() {
-            return Some(value);
-        }
-        from = start + 1;
+        from = match values.next() {
+            Some(Ok(value)) => {
+                found.push(value);
+                start + values.byte_offset()
+            }
+            _ => start + 1,
+        };
     }
-    None
+    found
 }
 
 #[cfg(test)]
@@ -77,12 +79,13 @@ mod tests {
             r#"{"ids": ["a", "b"]}"#,
             "```json\n{\"ids\": [\"a\", \"b\"]}\n```",
             "Sure! {not json} Here: {\"ids\": [\"a\", \"b\"]} – enjoy.",
+            "<think>Perhaps {\"ids\": [\"b\"]}?</think>{\"ids\": [\"a\", \"b\"]}",
         ] {
-            assert_eq!(find(text), Some(value.clone()), "{text}");
+            assert_eq!(values(text), [value.clone()], "{text}");
         }
-        for text in ["", "no", "{\"ids\": [\"a\"", "7", "\"x\""] {
-            let found = find(text);
-            assert!(found.is_none() || found == Some(json!(["a"])), "{text}: {found:?}");
+        assert_eq!(values("of [1, 2]: {\"ids\": [\"a\", \"b\"]}"), [json!([1, 2]), value]);
+        for text in ["", "no", "7", "\"x\"", "{\"ids\": "] {
+            assert!(values(text).is_empty(), "{text}");
         }
     }
 
