@@ -5,6 +5,7 @@ mod compare;
 mod completions;
 mod data;
 mod error;
+mod explanations;
 mod export;
 mod ls;
 mod plan;
@@ -55,6 +56,7 @@ enum Verb {
     Published(published::Published),
     Report(report::ReportArgs),
     Score(Box<score::Score>),
+    Explanations(explanations::Explanations),
     Export(export::Export),
     Ls(ls::Ls),
     Show(show::Show),
@@ -96,6 +98,7 @@ pub fn main() -> Exit {
         Verb::Published(args) => args.run(),
         Verb::Report(args) => args.run(),
         Verb::Score(args) => args.run(),
+        Verb::Explanations(args) => args.run(),
         Verb::Export(args) => args.run(),
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),

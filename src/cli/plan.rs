@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
     data::DataDirs,
+    eval::Slice,
     exit::Exit,
     model::ModelSpec,
     plan::{Plan, Step, StepKind, why_stale},
@@ -111,14 +112,15 @@ fn estimates(
         };
         let Some(asks) = asks(of_set) else { continue };
         let judge = setting.judge(asks.judge);
-        let (input, output) =
-            (asks.calls * asks.tokens_a_call, asks.calls.saturating_mul(judge.max_tokens));
+        // What cannot be used is sent back as often as that, with the answer that was no good.
+        let calls = asks.calls * (1 + u64::from(judge.repairs));
+        let (input, output) = (calls * asks.tokens_a_call, calls.saturating_mul(judge.max_tokens));
         let money = judge.price.map(|price| {
             let full = (input as f64 * price.input + output as f64 * price.output) / 1e6;
-            if judge.batch { full / 2.0 } else { full }
+            if judge.batch && asks.in_batches { full / 2.0 } else { full }
         });
         total = (
-            total.0 + asks.calls,
+            total.0 + calls,
             total.1 + input,
             total.2.saturating_add(output),
             total.3.zip(money).map(|(total, money)| total + money),
@@ -127,7 +129,7 @@ fn estimates(
             "  {} {}: up to {} calls to `{}`\n",
             step.kind.name(),
             step.label,
-            asks.calls,
+            calls,
             asks.judge
         ));
     }
@@ -151,6 +153,9 @@ struct Asks<'a> {
     calls: u64,
     /// A guess: what prompts of this kind take.
     tokens_a_call: u64,
+    /// Whether a judge with `batch: true` is asked through the Batch API: where no question waits for
+    /// the answer to another.
+    in_batches: bool,
 }
 
 impl<'a> Asks<'a> {
@@ -158,28 +163,38 @@ impl<'a> Asks<'a> {
         if let (StepKind::Profiles, Some(text)) = (step.kind, &step.text) {
             let (_, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
             return match (&spec.items, &spec.users) {
-                (ItemProfiles::Llm(write), _) if !text.users => {
-                    Some(Self { judge: &write.judge, calls: items, tokens_a_call: 350 })
-                }
+                (ItemProfiles::Llm(write), _) if !text.users => Some(Self {
+                    judge: &write.judge,
+                    calls: items,
+                    tokens_a_call: 350,
+                    in_batches: true,
+                }),
                 (_, UserProfiles::Llm(write)) if text.users => Some(Self {
                     judge: &write.judge,
                     calls: users * (write.liked + write.disliked).div_ceil(write.batch) as u64,
                     tokens_a_call: 600 + 250 * write.batch as u64,
+                    in_batches: true,
                 }),
                 _ => None,
             };
         }
         let ModelSpec::Rerank(params) = &setting.systems[step.system?].model else { return None };
         let JudgeName::Chat(judge) = &params.judge else { return None };
-        if step.kind != StepKind::Rerank {
-            return None;
-        }
-        let users = params.users.sample.map_or(users, |sample| users.min(sample as u64));
-        Some(Self {
-            judge,
-            calls: users * params.questions() as u64,
-            tokens_a_call: 650 + 90 * params.items_a_question() as u64,
-        })
+        let most = |slice: Slice| match slice {
+            Slice::Sample { n, .. } => users.min(n as u64),
+            _ => users,
+        };
+        let of_reranked = most(params.users);
+        let (calls, items) = match (step.kind, &params.explain) {
+            (StepKind::Rerank, _) => {
+                (params.questions(of_reranked), params.items_a_question() as u64)
+            }
+            (StepKind::Explain, Some(explain)) => {
+                (most(explain.users).min(of_reranked), params.pool as u64)
+            }
+            _ => return None,
+        };
+        Some(Self { judge, calls, tokens_a_call: 650 + 90 * items, in_batches: false })
     }
 }
 

@@ -49,6 +49,30 @@ pub struct TrainingData {
     pub relevant: Relevance,
 }
 
+/// What ratings of a training part say: where all are alike, nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scale {
+    pub worst: f32,
+    pub best: f32,
+    /// Whether they have times.
+    pub timed: bool,
+}
+
+impl TrainingData {
+    /// The range of its ratings, and whether they have times.
+    pub fn scale(&self) -> Scale {
+        let ratings = || self.ratings.ratings().iter().copied();
+        let users = (0..self.ratings.n_users() as u32).map(UserIx);
+        let mut times = users.flat_map(|user| self.ratings.timestamps_of(user));
+        let first = times.next();
+        Scale {
+            worst: ratings().fold(f32::INFINITY, f32::min),
+            best: ratings().fold(f32::NEG_INFINITY, f32::max),
+            timed: first.is_some_and(|first| times.any(|time| time != first)),
+        }
+    }
+}
+
 /// What accompanies a fit: the seed, how to say how far it is, and when to stop.
 pub struct FitContext<'a> {
     pub seed: u64,

@@ -255,7 +255,9 @@ impl ModelSpec {
                 return most.unwrap_or(0);
             }
             Self::Random(_) | Self::Popularity(_) => 8 * n_items,
-            Self::External(_) | Self::Rerank(_) => 1 << 28,
+            Self::External(_) => 1 << 28,
+            // The base's lists, their copies, and what the base holds beside them.
+            Self::Rerank(_) => (1 << 27) + 24 * n_users * n_items.min(1000),
             // Vectors, gradients and two moments of each; what passes leave; the graph both ways.
             Self::Bprmf(params) => 4 * 6 * params.dim * (n_users + n_items) + 32 * n,
             Self::Lightgcn(params) => 4 * 8 * params.dim * (n_users + n_items) + 64 * n,

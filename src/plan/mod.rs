@@ -10,20 +10,22 @@ use serde_json::{Value, json};
 
 use crate::{
     data::{DataDirs, DataError, fold_names},
-    eval::Fingerprint,
+    eval::{Fingerprint, Protocol},
     hash::Digest,
     model::ModelSpec,
-    rerank::{JudgeName, Prompts, RerankParams},
+    rerank::{ExplainSpec, JudgeName, RerankParams},
     spec::{Experiment, Setting},
 };
 
 pub use stale::why_stale;
 pub use text::TextStep;
+use text::TextSteps;
 
 /// Raised when the code of a kind of step comes to mean something else.
 const SPLIT_REVISION: u32 = 1;
 const FIT_REVISION: u32 = 1;
-const RERANK_REVISION: u32 = 1;
+const RERANK_REVISION: u32 = 2;
+const EXPLAIN_REVISION: u32 = 1;
 const SCORE_REVISION: u32 = 2;
 
 /// What a step does.
@@ -34,6 +36,7 @@ pub enum StepKind {
     Embeddings,
     Fit,
     Rerank,
+    Explain,
     Score,
 }
 
@@ -46,6 +49,7 @@ impl StepKind {
             Self::Embeddings => "embeddings",
             Self::Fit => "fit",
             Self::Rerank => "rerank",
+            Self::Explain => "explain",
             Self::Score => "score",
         }
     }
@@ -86,6 +90,8 @@ pub struct Trial {
     /// Steps that make its texts and their vectors.
     pub text: Vec<usize>,
     pub fit: usize,
+    /// The step that explains its lists, where they are explained.
+    pub explain: Option<usize>,
     pub score: usize,
 }
 
@@ -173,9 +179,12 @@ impl Plan {
                             trials: vec![],
                         });
                         let of = Of { setting: (setting_at, setting), system: system_at, seed };
-                        let (fit, text) = match &system.model {
+                        let (fit, text, explain) = match &system.model {
                             ModelSpec::Rerank(params) => plan.rerank(&of, params, split, dirs)?,
-                            _ => plan.fit(&of, split, rankings, dirs)?,
+                            _ => {
+                                let (fit, text) = plan.fit(&of, split, rankings, dirs)?;
+                                (fit, text, None)
+                            }
                         };
                         let label = plan.steps[fit].label.clone();
                         let score = plan.step(Step {
@@ -191,7 +200,8 @@ impl Plan {
                             }),
                             ..plan.steps[fit].clone()
                         });
-                        for step in [split, fit, score].into_iter().chain(text.iter().copied()) {
+                        let others = text.iter().copied().chain(explain);
+                        for step in [split, fit, score].into_iter().chain(others) {
                             let trial = plan.trials.len();
                             plan.steps[step].trials.push(trial);
                         }
@@ -204,6 +214,7 @@ impl Plan {
                             split,
                             text,
                             fit,
+                            explain,
                             score,
                         });
                     }
@@ -267,14 +278,14 @@ impl Plan {
         Ok((fit, text.iter().flat_map(|text| text.all()).collect()))
     }
 
-    /// The step that reranks, with the steps it needs beside the split.
+    /// The step that reranks, the steps it needs beside the split, and the step that explains.
     fn rerank(
         &mut self,
         of: &Of,
         params: &RerankParams,
         split: usize,
         dirs: &DataDirs,
-    ) -> Result<(usize, Vec<usize>), DataError> {
+    ) -> Result<(usize, Vec<usize>, Option<usize>), DataError> {
         let (_, setting) = of.setting;
         let system = &setting.systems[of.system];
         let fold = &self.steps[split].fold.clone();
@@ -288,9 +299,11 @@ impl Plan {
         let of_base = Of { system: base, seed, ..*of };
         let (base, mut needs) = self.fit(&of_base, split, None, dirs)?;
         let text = self.text(of.setting, split, &params.text, &name, dirs)?;
+        // What is explained changes no list.
+        let model = ModelSpec::Rerank(RerankParams { explain: None, ..params.clone() });
         let mut material = json!({
             "revision": RERANK_REVISION,
-            "model": system.model,
+            "model": model,
             "relevant": setting.data.relevant,
             "seed": of.seed,
             "split": self.steps[split].key,
@@ -302,7 +315,12 @@ impl Plan {
         });
         if let JudgeName::Chat(judge) = &params.judge {
             material["judge"] = setting.judge(judge).material();
-            material["prompts"] = json!(Prompts::digest());
+            material["prompt"] = json!(params.read_prompt(dirs)?.digest());
+        }
+        // Where the order of all test items counts, lists are not cut.
+        let whole = setting.evaluate.protocols.contains(&Protocol::Judged);
+        if whole {
+            material["whole_lists"] = json!(true);
         }
         let rerank = self.step(Step {
             kind: StepKind::Rerank,
@@ -315,7 +333,45 @@ impl Plan {
         });
         needs.push(base);
         needs.extend(text.all());
-        Ok((rerank, needs))
+        let explain = match &params.explain {
+            // What the oracle knows is nothing to tell a user.
+            Some(explain) if params.judge != JudgeName::Oracle => {
+                Some(self.explain(params, explain, setting, (rerank, &text), dirs)?)
+            }
+            _ => None,
+        };
+        Ok((rerank, needs, explain))
+    }
+
+    /// The step that explains the lists of a reranker.
+    fn explain(
+        &mut self,
+        params: &RerankParams,
+        explain: &ExplainSpec,
+        setting: &Setting,
+        (rerank, text): (usize, &TextSteps),
+        dirs: &DataDirs,
+    ) -> Result<usize, DataError> {
+        let mut material = json!({
+            "revision": EXPLAIN_REVISION,
+            "explain": explain,
+            "by": params.judge,
+            "pool": params.pool,
+            "users": params.users,
+            "rerank": self.steps[rerank].key,
+            "text": {"items": self.steps[text.items].key, "users": self.steps[text.users].key},
+        });
+        if let JudgeName::Chat(judge) = &params.judge {
+            material["judge"] = setting.judge(judge).material();
+            material["prompt"] = json!(explain.read_prompt(dirs)?.digest());
+        }
+        let split = self.steps[rerank].inputs[0];
+        Ok(self.step(Step {
+            kind: StepKind::Explain,
+            inputs: vec![split, rerank, text.items, text.users],
+            material,
+            ..self.steps[rerank].clone()
+        }))
     }
 
     /// The index of the step, which is added where no other has its key.

@@ -46,6 +46,80 @@ pub fn metric_against_k(
     Some(svg)
 }
 
+/// Systems as points, each named in the legend. None where there are fewer than two.
+pub fn scatter(points: &[(String, f64, f64)], x: &str, y: &str) -> Option<String> {
+    if points.len() < 2 || points.iter().any(|(_, x, y)| !x.is_finite() || !y.is_finite()) {
+        return None;
+    }
+    let mut svg = String::new();
+    draw_scatter(&mut svg, points, x, y).ok()?;
+    Some(svg)
+}
+
+fn draw_scatter(svg: &mut String, points: &[(String, f64, f64)], x: &str, y: &str) -> Drawn {
+    let most = |of: fn(&(String, f64, f64)) -> f64| points.iter().map(of).fold(0.0f64, f64::max);
+    let right = most(|point| point.1);
+    let right = if right > 0.0 { right * 1.05 } else { 1.0 };
+    let top = most(|point| point.2).max(1e-6) * 1.08;
+    let (root, plot, legend) = sheet(svg, points.len())?;
+    // Points on the axis are seen whole.
+    let left = -right * 0.02;
+    let mut chart = ChartBuilder::on(&plot)
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(58)
+        .build_cartesian_2d(left..right, 0.0..top)?;
+    mesh(&mut chart, x, y)?;
+    for (at, (name, x, y)) in points.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        // With more systems than colours, other marks tell them apart.
+        let place = named(&legend, at, name)?;
+        match at / COLOURS.len() % 3 {
+            0 => {
+                chart.draw_series([Circle::new((*x, *y), 5, colour.filled())])?;
+                legend.draw(&Circle::new((15, place), 5, colour.filled()))?;
+            }
+            1 => {
+                chart.draw_series([TriangleMarker::new((*x, *y), 6, colour.filled())])?;
+                legend.draw(&TriangleMarker::new((15, place), 6, colour.filled()))?;
+            }
+            _ => {
+                chart.draw_series([Cross::new((*x, *y), 5, colour.stroke_width(2))])?;
+                legend.draw(&Cross::new((15, place), 5, colour.stroke_width(2)))?;
+            }
+        }
+    }
+    root.present()?;
+    Ok(())
+}
+
+type Sheet<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// A white sheet with room for so many systems: the whole, the plot, and the legend beside the plot,
+/// where no line can hide it.
+fn sheet(
+    svg: &mut String,
+    n: usize,
+) -> Result<(Sheet<'_>, Sheet<'_>, Sheet<'_>), Box<dyn std::error::Error>> {
+    let height = (48 + 22 * n as u32).max(420);
+    let root = SVGBackend::with_string(svg, (920, height)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (plot, legend) = root.split_horizontally(560);
+    Ok((root, plot, legend))
+}
+
+/// Writes a system's name into the legend; returns the height of its line.
+fn named(legend: &Sheet, at: usize, name: &str) -> Result<i32, Box<dyn std::error::Error>> {
+    const LONGEST: usize = 46;
+    let place = 24 + 22 * at as i32;
+    let short: String = match name.chars().count() {
+        n if n > LONGEST => name.chars().take(LONGEST - 1).chain(['…']).collect(),
+        _ => name.to_owned(),
+    };
+    legend.draw(&Text::new(short, (34, place - 8), ("sans-serif", 14).into_font()))?;
+    Ok(place)
+}
+
 /// One line a system: name and points.
 pub type Series = (String, Vec<(f64, f64)>);
 
@@ -72,9 +146,7 @@ fn draw_curves(
     x_range: std::ops::Range<f64>,
     y_range: std::ops::Range<f64>,
 ) -> Drawn {
-    let root = SVGBackend::with_string(svg, (760, 380)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let (plot, legend) = root.split_horizontally(560);
+    let (root, plot, legend) = sheet(svg, series.len())?;
     let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .x_label_area_size(44)
@@ -84,10 +156,8 @@ fn draw_curves(
     for (at, (name, points)) in series.iter().enumerate() {
         let colour = COLOURS[at % COLOURS.len()];
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        let place = 24 + 22 * at as i32;
+        let place = named(&legend, at, name)?;
         legend.draw(&PathElement::new(vec![(4, place), (26, place)], colour.stroke_width(2)))?;
-        let name: String = name.chars().take(24).collect();
-        legend.draw(&Text::new(name, (34, place - 8), ("sans-serif", 14).into_font()))?;
     }
     root.present()?;
     Ok(())
@@ -103,12 +173,21 @@ fn mesh(chart: &mut ChartContext<'_, SVGBackend<'_>, Plane>, x: &str, y: &str) -
         .bold_line_style(RGBColor(225, 225, 225))
         .x_desc(x)
         .y_desc(y)
-        .x_label_formatter(&|x| format!("{x:.0}"))
+        .x_label_formatter(&|x| number(*x))
         .y_label_formatter(&|y| format!("{y:.2}"))
         .axis_desc_style(("sans-serif", 15))
         .label_style(("sans-serif", 13))
         .draw()?;
     Ok(())
+}
+
+/// A label of an axis, no longer than it need be.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 10.0 || value == value.round() => format!("{value:.0}"),
+        size if size >= 0.1 => format!("{value:.1}"),
+        _ => format!("{value:.4}").trim_end_matches('0').to_owned(),
+    }
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -120,10 +199,7 @@ fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str)
         .fold(0.0f64, f64::max)
         .max(1e-6);
     let last_k = rows.iter().map(|row| row.k).max().unwrap_or(1) as f64;
-    let root = SVGBackend::with_string(svg, (760, 440)).into_drawing_area();
-    root.fill(&WHITE)?;
-    // The legend stands beside the plot, where no line can hide it.
-    let (plot, legend) = root.split_horizontally(560);
+    let (root, plot, legend) = sheet(svg, systems.len())?;
     let mut chart = ChartBuilder::on(&plot)
         .margin(12)
         .x_label_area_size(44)
@@ -161,15 +237,13 @@ fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str)
                 )])?),
             }
         }
-        let y = 24 + 22 * at as i32;
+        let y = named(&legend, at, system)?;
         legend.draw(&PathElement::new(vec![(4, y), (26, y)], colour.stroke_width(2)))?;
         match at % 3 {
             0 => legend.draw(&Circle::new((15, y), 4, colour.filled()))?,
             1 => legend.draw(&TriangleMarker::new((15, y), 5, colour.filled()))?,
             _ => legend.draw(&Cross::new((15, y), 4, colour.stroke_width(2)))?,
         }
-        let name: String = system.chars().take(24).collect();
-        legend.draw(&Text::new(name, (34, y - 8), ("sans-serif", 14).into_font()))?;
     }
     root.present()?;
     Ok(())

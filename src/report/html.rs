@@ -7,16 +7,22 @@ use tera::{Context, Tera};
 
 use super::{
     Collected, Format, Orders, Reproduction, ResultRow, Selection, Table,
-    figures::{Series, curves},
+    explanations::explain_rows,
+    figures::{Series, curves, scatter},
     metric_against_k,
     published::Verdict,
+    reranks::{RerankRow, rerank_rows},
     table::{UNRANKED, distinct},
     tidy,
 };
 use crate::{
-    eval::{EvalError, files::Split},
-    model::neural::{Epoch, HISTORY},
+    eval::{EvalError, Slice, files::Split},
+    model::{
+        ModelSpec,
+        neural::{Epoch, HISTORY},
+    },
     plan::Plan,
+    rerank::RerankParams,
     run::RunRecord,
     spec::Experiment,
     stats::Bootstrap,
@@ -142,12 +148,21 @@ pub fn render(
         write(&file, &svg)?;
         learning.push(json!({"title": title, "svg": svg, "file": file}));
     }
+    let reranks = rerank_rows(plan, workspace);
+    let k = main_k.parse().unwrap_or_default();
+    let cost = match quality_against_cost(experiment, &reranks, rows, k) {
+        Some((title, svg)) => {
+            let file = "figures/quality-against-cost.svg";
+            write(file, &svg)?;
+            json!({"title": title, "svg": svg, "file": file})
+        }
+        None => Value::Null,
+    };
     let published: Vec<Value> = experiment
         .published
         .iter()
         .map(|table| published_value(&Reproduction::new(table, rows)))
         .collect();
-    let k = main_k.parse().unwrap_or_default();
     let slices = distinct(rows.iter().map(|row| row.slice.as_str()));
     let mut orders = Vec::new();
     for slice in &slices {
@@ -158,7 +173,9 @@ pub fn render(
     let mut context = Context::new();
     context.insert("published", &published);
     context.insert("learning", &learning);
-    context.insert("reranks", &super::reranks::rerank_rows(plan, workspace));
+    context.insert("reranks", &reranks);
+    context.insert("cost", &cost);
+    context.insert("explanations", &explain_rows(plan, workspace));
     context.insert("texts", &super::texts::text_rows(plan, workspace));
     context.insert("orders", &orders.iter().map(orders_value).collect::<Vec<_>>());
     context.insert("warnings", &collected.warnings);
@@ -179,6 +196,69 @@ pub fn render(
     context.insert("version", env!("CARGO_PKG_VERSION"));
     write("index.html", &page("report.html", &context)?)?;
     Ok(Rendered { index: dir.join("index.html"), files })
+}
+
+/// Rerankers and their bases: the first metric against what a user takes: money, else tokens, else
+/// seconds where no chat model was asked. Over the users who were reranked, where they are the same for all.
+fn quality_against_cost(
+    experiment: &Experiment,
+    reranks: &[RerankRow],
+    rows: &[ResultRow],
+    k: usize,
+) -> Option<(String, String)> {
+    let first = rows.first()?;
+    let systems = experiment.settings.iter().flat_map(|setting| {
+        setting
+            .systems
+            .iter()
+            .map(move |system| (format!("{}{}", system.name, setting.label), setting, system))
+    });
+    let params: Vec<(String, String, &RerankParams)> = systems
+        .filter_map(|(name, setting, system)| match &system.model {
+            ModelSpec::Rerank(params) => {
+                Some((name, format!("{}{}", params.of, setting.label), params))
+            }
+            _ => None,
+        })
+        .collect();
+    let users = params.first()?.2.users;
+    let of_all = Slice::All.to_string();
+    let slice = match params.iter().all(|(_, _, params)| params.users == users) {
+        true => users.to_string(),
+        false => of_all,
+    };
+    let metric = ["ndcg", "recall", "precision", "map"]
+        .into_iter()
+        .find(|metric| rows.iter().any(|row| row.metric == *metric))?;
+    let value = |system: &str| {
+        let row = rows.iter().find(|row| {
+            row.system == system
+                && row.fold == "mean"
+                && (&row.protocol, &row.convention) == (&first.protocol, &first.convention)
+                && (row.slice == slice && row.metric == metric && row.k == k)
+        });
+        row?.value
+    };
+    let chats = || reranks.iter().filter(|row| row.is_chat);
+    let (what, of): (&str, fn(&RerankRow) -> f64) = if chats().next().is_none() {
+        ("seconds for 1,000 users", |row| 1000.0 * row.seconds / row.users.max(1) as f64)
+    } else if chats().all(|row| row.spent_a_user().0.is_some_and(|money| money > 0.0)) {
+        ("money for 1,000 users", |row| 1000.0 * row.spent_a_user().0.unwrap_or(0.0))
+    } else {
+        ("tokens a user", |row| row.spent_a_user().1)
+    };
+    let bases = distinct(params.iter().map(|(_, base, _)| base.as_str()));
+    let mut points: Vec<(String, f64, f64)> =
+        bases.iter().filter_map(|base| Some((base.clone(), 0.0, value(base)?))).collect();
+    points.extend(
+        reranks.iter().filter_map(|row| Some((row.system.clone(), of(row), value(&row.system)?))),
+    );
+    let svg = scatter(&points, what, &format!("{metric}@{k}"))?;
+    let title = format!(
+        "Quality against cost: {metric}@{k} ({}, {}, {slice}) and {what}; bases at no cost",
+        first.protocol, first.convention
+    );
+    Some((title, svg))
 }
 
 /// Losses and validation metrics by epoch, of each network's first trial.

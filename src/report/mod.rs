@@ -1,6 +1,7 @@
 //! Tables, figures and HTML from result rows.
 
 mod collect;
+mod explanations;
 mod figures;
 mod html;
 mod orders;

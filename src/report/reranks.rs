@@ -16,13 +16,15 @@ pub struct RerankRow {
     pub runs: usize,
     pub users: u64,
     pub questions: u64,
+    /// Of the steps, as they ran; what a chat model took is `answer_seconds`.
+    pub seconds: f64,
     /// Share of comparisons asked again in swapped order that came out otherwise; empty where none was.
     pub inconsistent: String,
     /// Of chat models alone, as all that follows.
     pub calls: u64,
     pub tokens: u64,
     pub cost: String,
-    pub seconds: f64,
+    pub answer_seconds: f64,
     pub unknown_ids: String,
     pub missing_ids: String,
     pub unusable: String,
@@ -30,6 +32,15 @@ pub struct RerankRow {
     pub is_chat: bool,
     #[serde(skip)]
     sums: Sums,
+}
+
+impl RerankRow {
+    /// What it took for one user: money where every answer has a price, else tokens.
+    pub fn spent_a_user(&self) -> (Option<f64>, f64) {
+        let users = self.users.max(1) as f64;
+        let money = (self.sums.unpriced == 0).then_some(self.sums.money / users);
+        (money, self.tokens as f64 / users)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +70,7 @@ pub fn rerank_rows(plan: &Plan, workspace: &Workspace) -> Vec<RerankRow> {
             rows.push(RerankRow { system: trial.name.clone(), ..RerankRow::default() });
             rows.len() - 1
         });
+        rows[at].seconds += record.wall_seconds;
         add(&mut rows[at], &record.facts);
     }
     rows.iter_mut().for_each(finish);
@@ -75,7 +87,7 @@ fn add(row: &mut RerankRow, facts: &Value) {
     row.is_chat |= judge.is_object();
     row.calls += number(&llm["answers"]);
     row.tokens += number(&llm["input_tokens"]) + number(&llm["output_tokens"]);
-    row.seconds += llm["latency_seconds"].as_f64().unwrap_or(0.0);
+    row.answer_seconds += llm["latency_seconds"].as_f64().unwrap_or(0.0);
     row.fallback_users += number(&judge["fallback_users"]);
     let sums = &mut row.sums;
     sums.swapped += number(&asked["asked_again_swapped"]);

@@ -29,7 +29,7 @@ pub(super) fn judge(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> 
     let windows = windows(items.len(), size, overlap);
     let n = windows.len();
     for &(start, end) in &windows {
-        let order = asking.judge.order(asking.user, &items[start..end])?;
+        let Some(order) = asking.judge.order(asking.user, &items[start..end])? else { continue };
         for (place, item) in order.iter().enumerate() {
             if let Some(index) = items[start..end].iter().position(|of| of == item) {
                 let of = &mut points[start + index];
@@ -38,7 +38,12 @@ pub(super) fn judge(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> 
             }
         }
     }
-    let mean = |index: usize| points[index].0 / points[index].1.max(1) as f64;
+    // An item that no answer says anything of is worth the middle of a batch.
+    let middle = (size.min(items.len()) + 1) as f64 / 2.0;
+    let mean = |index: usize| match points[index] {
+        (_, 0) => middle,
+        (sum, n) => sum / n as f64,
+    };
     let mut places: Vec<usize> = (0..items.len()).collect();
     places.sort_by(|a, b| mean(*b).total_cmp(&mean(*a)).then(a.cmp(b)));
     Ok(Judged {

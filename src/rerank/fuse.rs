@@ -37,13 +37,10 @@ pub(super) fn fuse(fuse: &Fuse, pool: &[(f32, u32)], judged: &Judged) -> Vec<u32
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{
-        Asking, Judge, JudgeName, RerankParams, Scored, Strategy, Users, batch, bst, prompt,
-        relevancy,
-    };
+    use super::super::{Asking, Judge, JudgeName, RerankParams, Scored, Strategy, judged};
     use super::*;
-    use crate::{data::UserIx, llm::LlmError};
-    use std::sync::Mutex;
+    use crate::{data::UserIx, eval::Slice, llm::LlmError, text::PromptFile};
+    use std::{collections::BTreeSet, sync::Mutex};
 
     fn params(strategy: Strategy, pool: usize) -> RerankParams {
         RerankParams {
@@ -53,11 +50,13 @@ mod tests {
             text: serde_json::from_value(serde_json::json!({"profiles": "p"})).unwrap(),
             pool,
             fuse: Fuse::default(),
-            users: Users::default(),
+            users: Slice::All,
             batch: 5,
             overlap: 2,
             rounds: 3,
             recheck: 0.0,
+            prompt: PromptFile::default(),
+            explain: None,
         }
     }
 
@@ -65,7 +64,7 @@ mod tests {
     struct Watching<J: Judge>(J, Mutex<Vec<Vec<u32>>>);
 
     impl<J: Judge> Judge for Watching<J> {
-        fn order(&self, user: UserIx, items: &[u32]) -> Result<Vec<u32>, LlmError> {
+        fn order(&self, user: UserIx, items: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
             self.1.lock().unwrap().push(items.to_vec());
             self.0.order(user, items)
         }
@@ -99,12 +98,7 @@ mod tests {
                 let params = params(strategy, n);
                 let judge = Watching(Scored(value), Mutex::default());
                 let asking = Asking { user: UserIx(0), judge: &judge, params: &params, seed };
-                let judged = match strategy {
-                    Strategy::Prompt => prompt::judge(&asking, &items),
-                    Strategy::Bst => bst::judge(&asking, &items),
-                    Strategy::Batch => batch::judge(&asking, &items),
-                    Strategy::Relevancy => relevancy::judge(&asking, &items),
-                }.unwrap();
+                let judged = judged(&asking, &items).unwrap();
                 let mut sorted = judged.order.clone();
                 sorted.sort_unstable();
                 prop_assert_eq!(&sorted, &items);
@@ -120,6 +114,13 @@ mod tests {
                     }
                     Strategy::Relevancy => {
                         prop_assert!(items.iter().all(|item| times(*item) == 3));
+                        // Other company each time, where there is enough of it.
+                        let company = |of: &Vec<u32>| of.iter().copied().collect::<BTreeSet<u32>>();
+                        let companies: BTreeSet<BTreeSet<u32>> = asked.iter().map(company).collect();
+                        prop_assert!(n < 11 || companies.len() == asked.len());
+                        let sizes = || asked.iter().map(Vec::len);
+                        prop_assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1);
+                        prop_assert!(sizes().max().unwrap() <= 5);
                         prop_assert_eq!(&judged.order, &best);
                     }
                     Strategy::Batch => {
@@ -149,6 +150,68 @@ mod tests {
         assert_eq!(with(0.5, FuseBy::Score), [1, 3, 2]);
     }
 
+    /// No answer can be used.
+    struct Silent;
+
+    impl Judge for Silent {
+        fn order(&self, _: UserIx, _: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
+            Ok(None)
+        }
+        fn prefers(&self, _: UserIx, _: u32, _: u32) -> Result<Option<bool>, LlmError> {
+            Ok(None)
+        }
+        fn relevance(
+            &self,
+            _: UserIx,
+            items: &[u32],
+            _: usize,
+        ) -> Result<Vec<Option<f64>>, LlmError> {
+            Ok(vec![None; items.len()])
+        }
+    }
+
+    #[test]
+    fn without_a_usable_answer_the_base_stays() {
+        for n in [2, 5, 12, 30] {
+            let pool: Vec<(f32, u32)> = (0..n).map(|at| (100.0 - at as f32, at * 3 + 1)).collect();
+            let items: Vec<u32> = pool.iter().map(|(_, item)| *item).collect();
+            for strategy in [Strategy::Prompt, Strategy::Bst, Strategy::Batch, Strategy::Relevancy]
+            {
+                let params = RerankParams { recheck: 1.0, ..params(strategy, n as usize) };
+                let asking = Asking { user: UserIx(0), judge: &Silent, params: &params, seed: 1 };
+                let judged = judged(&asking, &items).unwrap();
+                for by in [FuseBy::Rank, FuseBy::Score] {
+                    assert_eq!(
+                        fuse(&Fuse { judge: 0.8, by }, &pool, &judged),
+                        items,
+                        "{strategy:?} {n}"
+                    );
+                }
+                assert_eq!((judged.swapped, judged.inconsistent), (0, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn rechecks_stay_within_what_is_promised() {
+        for recheck in [0.1, 0.5, 1.0] {
+            let params = RerankParams { recheck, ..params(Strategy::Bst, 20) };
+            let value = |user: UserIx, item: u32| f64::from((item + 1) * (user.0 + 7919) % 101);
+            let items: Vec<u32> = (0..20).collect();
+            let (mut asked, mut swapped) = (0, 0);
+            for user in 0..200 {
+                let judge = Scored(value);
+                let asking = Asking { user: UserIx(user), judge: &judge, params: &params, seed: 1 };
+                let judged = judged(&asking, &items).unwrap();
+                asked += judged.asked;
+                swapped += judged.swapped;
+                // A control prefers nothing for its place.
+                assert_eq!(judged.inconsistent, 0);
+            }
+            assert!(asked as u64 <= params.questions(200) && swapped > 0, "{recheck}: {asked}");
+        }
+    }
+
     #[test]
     fn the_questions_promised_are_enough() {
         for n in 2..70 {
@@ -158,38 +221,21 @@ mod tests {
                 let judge = Scored(|_: UserIx, item: u32| f64::from(item * 7919 % 101));
                 let asking = Asking { user: UserIx(0), judge: &judge, params: &params, seed: 1 };
                 let items: Vec<u32> = (0..n as u32).collect();
-                let judged = match strategy {
-                    Strategy::Prompt => prompt::judge(&asking, &items),
-                    Strategy::Bst => bst::judge(&asking, &items),
-                    Strategy::Batch => batch::judge(&asking, &items),
-                    Strategy::Relevancy => relevancy::judge(&asking, &items),
-                };
+                let judged = judged(&asking, &items);
                 let asked = judged.unwrap().asked;
-                assert!(asked <= params.questions(), "{strategy:?} {n}: {asked}");
-                assert!(strategy == Strategy::Bst || asked == params.questions());
+                let promised = params.questions(1) as usize;
+                assert!(asked <= promised, "{strategy:?} {n}: {asked}");
+                assert!(strategy == Strategy::Bst || asked == promised);
             }
         }
-    }
-
-    #[test]
-    fn a_larger_sample_holds_the_smaller() {
-        let training: Vec<usize> = (0..100).collect();
-        let of = |cold, sample| Users { cold, sample, seed: 7 }.of(&training);
-        let count = |chosen: &[bool]| chosen.iter().filter(|chosen| **chosen).count();
-        assert_eq!(count(&of(None, None)), 100);
-        assert_eq!(count(&of(Some(10), None)), 10);
-        let (small, large) = (of(None, Some(20)), of(None, Some(40)));
-        assert_eq!((count(&small), count(&large)), (20, 40));
-        assert!(small.iter().zip(&large).all(|(small, large)| !small || *large));
-        assert_eq!(count(&of(Some(10), Some(20))), 10);
     }
 
     #[test]
     fn a_judge_that_prefers_what_comes_first_is_found_out() {
         struct First;
         impl Judge for First {
-            fn order(&self, _: UserIx, items: &[u32]) -> Result<Vec<u32>, LlmError> {
-                Ok(items.to_vec())
+            fn order(&self, _: UserIx, items: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
+                Ok(Some(items.to_vec()))
             }
             fn prefers(&self, _: UserIx, _: u32, _: u32) -> Result<Option<bool>, LlmError> {
                 Ok(Some(true))
@@ -205,7 +251,7 @@ mod tests {
         }
         let params = RerankParams { recheck: 1.0, ..params(Strategy::Bst, 20) };
         let asking = Asking { user: UserIx(0), judge: &First, params: &params, seed: 1 };
-        let judged = bst::judge(&asking, &(0..20).collect::<Vec<_>>()).unwrap();
+        let judged = judged(&asking, &(0..20).collect::<Vec<_>>()).unwrap();
         assert!(judged.swapped > 0 && judged.inconsistent == judged.swapped);
     }
 }

@@ -9,8 +9,8 @@ use crate::{data::UserIx, llm::LlmError};
 
 /// Judges items for users. Items that a judge says nothing of keep the place they were given in.
 pub trait Judge: Sync {
-    /// All of `items`, best first.
-    fn order(&self, user: UserIx, items: &[u32]) -> Result<Vec<u32>, LlmError>;
+    /// All of `items`, best first; none where the judge says nothing that can be used.
+    fn order(&self, user: UserIx, items: &[u32]) -> Result<Option<Vec<u32>>, LlmError>;
     /// Whether `first` is better than `second`, asked in this order; none where the judge does not say.
     fn prefers(&self, user: UserIx, first: u32, second: u32) -> Result<Option<bool>, LlmError>;
     /// How relevant each of `items` is, 0 to 100; none where the judge does not say.
@@ -44,15 +44,17 @@ pub trait Judge: Sync {
 pub struct Scored<F: Fn(UserIx, u32) -> f64 + Sync>(pub F);
 
 impl<F: Fn(UserIx, u32) -> f64 + Sync> Judge for Scored<F> {
-    fn order(&self, user: UserIx, items: &[u32]) -> Result<Vec<u32>, LlmError> {
+    fn order(&self, user: UserIx, items: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
         let mut order = items.to_vec();
         // Stable: of equals the one given first stays first.
         order.sort_by(|a, b| (self.0)(user, *b).total_cmp(&(self.0)(user, *a)));
-        Ok(order)
+        Ok(Some(order))
     }
 
     fn prefers(&self, user: UserIx, first: u32, second: u32) -> Result<Option<bool>, LlmError> {
-        Ok(Some((self.0)(user, first) >= (self.0)(user, second)))
+        let (first, second) = ((self.0)(user, first), (self.0)(user, second));
+        // Of equals it has none to prefer: to name the one that comes first would be a bias.
+        Ok((first != second).then_some(first > second))
     }
 
     fn relevance(

@@ -7,17 +7,21 @@
 mod batch;
 mod bst;
 mod chat;
+pub mod explain;
 mod fuse;
 mod judge;
+mod knowledge;
 mod prompt;
 mod relevancy;
 mod spec;
 
 use serde_json::{Value, json};
 
-pub use chat::{ChatJudge, Knowledge, Prompts};
+pub use chat::ChatJudge;
+pub use explain::ExplainSpec;
 pub use judge::{Judge, Scored};
-pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy, Users};
+pub use knowledge::Knowledge;
+pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy};
 
 use crate::{
     data::UserIx,
@@ -88,16 +92,21 @@ fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {
     let size = asking.params.pool.min(list.len());
     let (pool, rest) = list.split_at(size);
     let items: Vec<u32> = pool.iter().map(|(_, item)| *item).collect();
-    let judged = match asking.params.strategy {
-        Strategy::Prompt => prompt::judge(asking, &items)?,
-        Strategy::Bst => bst::judge(asking, &items)?,
-        Strategy::Batch => batch::judge(asking, &items)?,
-        Strategy::Relevancy => relevancy::judge(asking, &items)?,
-    };
+    let judged = judged(asking, &items)?;
     let order = fuse::fuse(&asking.params.fuse, pool, &judged);
     let all = order.into_iter().chain(rest.iter().map(|(_, item)| *item));
     // What follows the order is a score again: higher is better, no ties.
     let length = list.len();
     let list = all.enumerate().map(|(at, item)| ((length - at) as f32, item)).collect();
     Ok((list, judged))
+}
+
+/// The strategy's order of these items.
+fn judged(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
+    match asking.params.strategy {
+        Strategy::Prompt => prompt::judge(asking, items),
+        Strategy::Bst => bst::judge(asking, items),
+        Strategy::Batch => batch::judge(asking, items),
+        Strategy::Relevancy => relevancy::judge(asking, items),
+    }
 }

@@ -1,19 +1,52 @@
 //! Scores from 0 to 100 in batches: each item in several batches, in other places and other company.
 
+use std::collections::HashSet;
+
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Asking, Judged};
 use crate::{llm::LlmError, model::neural::mix};
 
+/// Draws of a round before a company of old is put up with.
+const TRIES: u64 = 20;
+
+/// The batches of every round: as even in size as can be, none with the same items as one before, where
+/// the pool is large enough for that.
+fn rounds(asking: &Asking, n: usize) -> Vec<Vec<Vec<usize>>> {
+    let (user, size) = (u64::from(asking.user.0), asking.params.batch);
+    let n_batches = n.div_ceil(size).max(1);
+    let mut known: HashSet<Vec<usize>> = HashSet::new();
+    let draw = |round: usize, attempt: u64| -> Vec<Vec<usize>> {
+        let seed = mix(asking.seed ^ mix(attempt << 48 | user << 8 | round as u64));
+        let mut places: Vec<usize> = (0..n).collect();
+        places.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let start = |batch: usize| batch * n / n_batches;
+        (0..n_batches).map(|batch| places[start(batch)..start(batch + 1)].to_vec()).collect()
+    };
+    let company = |batch: &Vec<usize>| {
+        let mut company = batch.clone();
+        company.sort_unstable();
+        company
+    };
+    (0..asking.params.rounds)
+        .map(|round| {
+            let fresh = |batches: &Vec<Vec<usize>>| {
+                batches.iter().all(|batch| !known.contains(&company(batch)))
+            };
+            let found = (0..TRIES).map(|attempt| draw(round, attempt)).find(fresh);
+            let batches = found.unwrap_or_else(|| draw(round, 0));
+            known.extend(batches.iter().map(company));
+            batches
+        })
+        .collect()
+}
+
 pub(super) fn judge(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
     let mut sums = vec![(0.0f64, 0usize); items.len()];
     let mut judged = Judged::default();
-    for round in 0..asking.params.rounds {
-        let seed = mix(asking.seed ^ mix(u64::from(asking.user.0) << 8 | round as u64));
-        let mut places: Vec<usize> = (0..items.len()).collect();
-        places.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        for batch in places.chunks(asking.params.batch) {
+    for (round, batches) in rounds(asking, items.len()).iter().enumerate() {
+        for batch in batches {
             let of: Vec<u32> = batch.iter().map(|place| items[*place]).collect();
             let scores = asking.judge.relevance(asking.user, &of, round)?;
             judged.asked += 1;

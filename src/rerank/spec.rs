@@ -3,7 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{model::neural::mix, text::TextSpec};
+use super::explain::ExplainSpec;
+use crate::{
+    data::{DataDirs, DataError},
+    eval::Slice,
+    text::{Prompt, PromptFile, TextSpec},
+};
+
+const ORDER: (&str, &str) =
+    ("prompts/rerank-order.md", include_str!("../../prompts/rerank-order.md"));
+const PAIR: (&str, &str) = ("prompts/rerank-pair.md", include_str!("../../prompts/rerank-pair.md"));
+const RELEVANCY: (&str, &str) =
+    ("prompts/rerank-relevancy.md", include_str!("../../prompts/rerank-relevancy.md"));
 
 /// How a judge is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +40,15 @@ impl Strategy {
             Self::Relevancy => "relevancy",
         }
     }
+
+    /// The name and text of the prompt that comes with assay.
+    fn prompt(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Prompt | Self::Batch => ORDER,
+            Self::Bst => PAIR,
+            Self::Relevancy => RELEVANCY,
+        }
+    }
 }
 
 /// Who is asked.
@@ -45,6 +65,16 @@ pub enum JudgeName {
     Oracle,
     /// One of the experiment's `judges`.
     Chat(String),
+}
+
+impl JudgeName {
+    /// The names of judges that are no chat models.
+    pub const CONTROLS: [&str; 4] = ["encoder", "popularity", "shuffle", "oracle"];
+
+    /// Whether it asks nobody.
+    pub fn is_control(&self) -> bool {
+        !matches!(self, Self::Chat(_))
+    }
 }
 
 impl From<String> for JudgeName {
@@ -91,6 +121,16 @@ pub enum FuseBy {
     Score,
 }
 
+impl FuseBy {
+    /// The name it goes by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rank => "rank",
+            Self::Score => "score",
+        }
+    }
+}
+
 impl Default for Fuse {
     fn default() -> Self {
         Self { judge: 0.8, by: FuseBy::Rank }
@@ -114,9 +154,9 @@ pub struct RerankParams {
     pub pool: usize,
     #[serde(default)]
     pub fuse: Fuse,
-    /// Whom it is for; the lists of others stay as the base made them.
-    #[serde(default)]
-    pub users: Users,
+    /// Whom it is for, as a slice; the lists of others stay as the base made them.
+    #[serde(default, skip_serializing_if = "is_all")]
+    pub users: Slice,
     /// Items of a batch.
     #[serde(default = "five")]
     pub batch: usize,
@@ -129,41 +169,16 @@ pub struct RerankParams {
     /// `bst`: share of comparisons that are asked again in swapped order.
     #[serde(default = "tenth")]
     pub recheck: f64,
+    /// A prompt of one's own in place of the strategy's (`prompts/rerank-*.md`); for chat models.
+    #[serde(default, skip_serializing_if = "PromptFile::is_built_in")]
+    pub prompt: PromptFile,
+    /// Explains the best of every list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<ExplainSpec>,
 }
 
-/// Whom a reranker is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Users {
-    /// Those with fewer training interactions, as the slice `cold<N>`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cold: Option<usize>,
-    /// So many of them, drawn at random.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sample: Option<usize>,
-    /// Of the draw.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub seed: u64,
-}
-
-fn is_zero(seed: &u64) -> bool {
-    *seed == 0
-}
-
-impl Users {
-    /// Which users these are; `training` has the number of training interactions of each.
-    pub fn of(&self, training: &[usize]) -> Vec<bool> {
-        let fits = |user: &usize| self.cold.is_none_or(|cold| training[*user] < cold);
-        let mut users: Vec<usize> = (0..training.len()).filter(fits).collect();
-        if let Some(sample) = self.sample.filter(|sample| *sample < users.len()) {
-            // By a hash of their own, so that a larger sample holds the smaller one.
-            users.sort_by_key(|user| mix(mix(self.seed.wrapping_add(1)) ^ *user as u64));
-            users.truncate(sample);
-        }
-        let mut chosen = vec![false; training.len()];
-        users.into_iter().for_each(|user| chosen[user] = true);
-        chosen
-    }
+fn is_all(slice: &Slice) -> bool {
+    *slice == Slice::All
 }
 
 fn twenty() -> usize {
@@ -187,20 +202,38 @@ fn tenth() -> f64 {
 }
 
 impl RerankParams {
-    /// Most questions that one user takes.
-    pub fn questions(&self) -> usize {
+    /// The prompt that a chat model is asked with.
+    pub fn read_prompt(&self, dirs: &DataDirs) -> Result<Prompt, DataError> {
+        let (name, text) = self.strategy.prompt();
+        self.prompt.read(name, text, dirs)
+    }
+
+    /// Prompts of one's own are looked for beside the experiment file.
+    pub(crate) fn set_directory(&mut self, directory: &std::path::Path) {
+        self.prompt.directory = directory.to_owned();
+        if let Some(explain) = &mut self.explain {
+            explain.prompt.directory = directory.to_owned();
+        }
+    }
+
+    /// Most questions that so many users take. Which comparisons are asked again is drawn: the bound
+    /// holds but for a chance of one in a million.
+    pub fn questions(&self, users: u64) -> u64 {
         let n = self.pool;
-        match self.strategy {
+        let of_one = match self.strategy {
             Strategy::Prompt => 1,
-            Strategy::Bst => {
-                // The place of each item among those before it, found by halving.
-                let halvings = |at: usize| (usize::BITS - at.leading_zeros()) as usize;
-                let once: usize = (1..n).map(halvings).sum();
-                once + (once as f64 * self.recheck).ceil() as usize
-            }
+            // The place of each item among those before it, found by halving.
+            Strategy::Bst => (1..n).map(|at| (usize::BITS - at.leading_zeros()) as usize).sum(),
             Strategy::Batch => super::batch::windows(n, self.batch, self.overlap).len(),
             Strategy::Relevancy => self.rounds * n.div_ceil(self.batch),
+        };
+        let once = users * of_one as u64;
+        if self.strategy != Strategy::Bst {
+            return once;
         }
+        let mean = once as f64 * self.recheck;
+        let deviation = (mean * (1.0 - self.recheck)).sqrt();
+        once + once.min((mean + 5.0 * deviation).ceil() as u64)
     }
 
     /// Items of one question.
@@ -222,8 +255,19 @@ impl RerankParams {
         };
         within("pool", self.pool, 2, 1000)?;
         within("batch", self.batch, 2, 100)?;
-        within("overlap", self.overlap, 0, self.batch - 1)?;
+        if self.strategy == Strategy::Batch {
+            within("overlap", self.overlap, 0, self.batch - 1)?;
+        }
         within("rounds", self.rounds, 1, 20)?;
+        if let Some(explain) = &self.explain {
+            if !(1..=self.pool).contains(&explain.top) {
+                let pool = self.pool;
+                return Err((
+                    "explain",
+                    format!("`top` is {}; expected 1 to {pool}, the pool", explain.top),
+                ));
+            }
+        }
         for (name, value) in [("fuse", self.fuse.judge), ("recheck", self.recheck)] {
             if !(0.0..=1.0).contains(&value) {
                 return Err((name, format!("holds {value}; expected 0 to 1")));

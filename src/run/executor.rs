@@ -158,8 +158,11 @@ fn states(
     reporter: &dyn Reporter,
 ) -> Vec<State> {
     let mut states = vec![State::Idle; plan.steps.len()];
+    // Explanations and scores are both ends.
+    let is_end =
+        |kind: StepKind| kind == until || (until == StepKind::Score && kind == StepKind::Explain);
     for (at, step) in plan.steps.iter().enumerate() {
-        if step.kind == until {
+        if is_end(step.kind) {
             visit(plan, workspace, reporter, at, &mut states);
         }
     }
@@ -357,7 +360,7 @@ impl Coordinator<'_> {
                 self.states[end.step] = State::Done;
                 self.finished += 1;
                 let step = &self.shared.plan.steps[end.step];
-                if step.kind == StepKind::Score {
+                if matches!(step.kind, StepKind::Rerank | StepKind::Explain | StepKind::Score) {
                     let fit = step.inputs[1];
                     self.forget_if_unused(fit);
                 }

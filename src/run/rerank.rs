@@ -11,17 +11,18 @@ use super::{
 };
 use crate::{
     data::{TrainingPart, UserIx},
-    eval::{Source, open_for_oracle, top_k},
+    eval::{Protocol, Source, open_for_oracle, top_k},
+    hash::Digest,
     interrupt::Interrupt,
-    model::{ModelError, ModelSpec, neural::mix, save_lists},
+    model::{ModelError, ModelSpec, TrainingData, neural::mix, save_lists},
     plan::Step,
     rankings::Rankings,
-    rerank::{ChatJudge, Judge, JudgeName, Knowledge, Prompts, Scored, rerank},
-    store::{read_json, write_json},
+    rerank::{ChatJudge, Judge, JudgeName, Knowledge, RerankParams, Scored, explain, rerank},
+    store::{StoreError, read_json, write_json},
     text::{ItemFacts, Profiles},
 };
 
-/// How far a base's lists go on after the pool.
+/// How far a base's lists go on after the pool, unless all test items are to be ranked.
 const DEPTH: usize = 1000;
 /// Users scored at a time.
 const BATCH: usize = 256;
@@ -42,7 +43,9 @@ impl Shared<'_> {
         let training = self.training(step)?;
         let data = training.training_data(setting.data.relevant, setting.data.disliked);
         let base = self.fitted(fit, &training, voice)?;
-        let base = base_lists(&base.source(), &training, self.interrupt)?;
+        let whole = setting.evaluate.protocols.contains(&Protocol::Judged);
+        let depth = if whole { usize::MAX } else { DEPTH };
+        let base = base_lists(&base.source(), &training, depth, self.interrupt)?;
         let mut facts = json!({});
         let (seed, interrupt) = (step.seed, self.interrupt);
         // The ceiling is what the judge could reach alone.
@@ -51,10 +54,7 @@ impl Shared<'_> {
             alone.fuse.judge = 1.0;
         }
         let params = &alone;
-        let n_users = training.users.len() as u32;
-        let counts: Vec<usize> =
-            (0..n_users).map(|user| training.train.items_of(UserIx(user)).len()).collect();
-        let chosen = params.users.of(&counts);
+        let chosen = params.users.members(&training.counts());
         let ask = |judge: &dyn Judge| {
             rerank(params, &base, &chosen, judge, seed, interrupt, voice.progress)
         };
@@ -78,10 +78,15 @@ impl Shared<'_> {
                     100.0 * f64::from(counts[item as usize]) / f64::from(most)
                 }))?
             }
-            JudgeName::Shuffle => ask(&Scored(|user: UserIx, item: u32| {
-                let draw = mix(mix(seed ^ mix(u64::from(user.0) + 1)) ^ u64::from(item));
-                (draw >> 11) as f64 / (1u64 << 53) as f64 * 100.0
-            }))?,
+            JudgeName::Shuffle => {
+                // Each strategy and each fold draws anew: one lucky draw is not all floors.
+                let of = Digest::of(format!("{} {} {seed}", params.strategy.name(), step.fold));
+                let seed = of.as_u64();
+                ask(&Scored(|user: UserIx, item: u32| {
+                    let draw = mix(mix(seed ^ mix(u64::from(user.0) + 1)) ^ u64::from(item));
+                    (draw >> 11) as f64 / (1u64 << 53) as f64 * 100.0
+                }))?
+            }
             JudgeName::Oracle => {
                 let at = self.workspace.step_dir(split.kind.name(), &split.key);
                 let (liked, opening) = open_for_oracle(&at, setting.data.relevant)?;
@@ -91,22 +96,10 @@ impl Shared<'_> {
                 }))?
             }
             JudgeName::Chat(name) => {
-                let at = |input: usize| {
-                    let from = &self.plan.steps[step.inputs[input]];
-                    self.workspace.step_dir(from.kind.name(), &from.key)
-                };
-                let items: Vec<ItemFacts> = read_json(&at(4).join(FACTS))?;
-                let profiles = Profiles::read(&at(5))?;
-                let knows = Knowledge {
-                    users: &training.users,
-                    items: &training.items,
-                    user_profiles: &profiles,
-                    facts: &items,
-                    data: &data,
-                    seed,
-                };
+                let texts = self.known(&step.inputs[4..6])?;
                 let asker = self.llm()?.asker(name, &setting.judge(name));
-                let judge = ChatJudge::new(asker, Prompts::built_in(self.dirs)?, knows);
+                let prompt = params.read_prompt(self.dirs)?;
+                let judge = ChatJudge::new(asker, prompt, texts.knowledge(&training, &data, seed));
                 let result = ask(&judge)?;
                 facts["judge"] = judge.facts();
                 write_json(&dir.join(ANSWERS), &judge.asker.tally().keys())?;
@@ -115,7 +108,106 @@ impl Shared<'_> {
         };
         save_lists(&rankings, dir)?;
         facts["rerank"] = asked;
+        let of_base = self.workspace.record(fit.kind.name(), &fit.key).ok();
+        let of_base = of_base.and_then(|record| record.facts["warnings"].as_array().cloned());
+        let mut warnings = of_base.unwrap_or_default();
+        warnings.extend(self.leak(step).map(Value::from));
+        warnings.dedup();
+        if !warnings.is_empty() {
+            facts["warnings"] = json!(warnings);
+        }
         Ok(facts)
+    }
+
+    /// Explains the best of the lists of a rerank step.
+    pub(super) fn explain(
+        &self,
+        step: &Step,
+        dir: &Path,
+        voice: &Voice,
+    ) -> Result<Value, StepError> {
+        let ModelSpec::Rerank(RerankParams { judge, pool, users, explain: Some(spec), .. }) =
+            self.model(step)
+        else {
+            return Err(StepError::Panic("an explain step of something else".into()));
+        };
+        let setting = &self.experiment.settings[step.setting];
+        let training = self.training(step)?;
+        let data = training.training_data(setting.data.relevant, setting.data.disliked);
+        let reranked = self.fitted(&self.plan.steps[step.inputs[1]], &training, voice)?;
+        let Source::Lists(lists) = reranked.source() else {
+            return Err(StepError::Panic("a reranker without lists".into()));
+        };
+        let counts = training.counts();
+        let of_all = users.members(&counts);
+        let chosen = spec.users.members(&counts).into_iter().zip(of_all);
+        let chosen: Vec<bool> = chosen.map(|(to_her, hers)| to_her && hers).collect();
+        let texts = self.known(&step.inputs[2..4])?;
+        let knows = texts.knowledge(&training, &data, step.seed);
+        let mut facts = json!({"users": chosen.iter().filter(|chosen| **chosen).count()});
+        let written = match judge {
+            JudgeName::Chat(name) => {
+                let asker = self.llm()?.asker(name, &setting.judge(name));
+                let writer = ChatJudge::new(asker, spec.read_prompt(self.dirs)?, knows);
+                let written = writer.asker.each(lists.lists.len(), voice.progress, &|at| {
+                    self.interrupt.check()?;
+                    let list = lists.lists[at].as_ref().filter(|_| chosen[at]);
+                    let Some(list) = list else { return Ok(Vec::new()) };
+                    let items: Vec<u32> = list.iter().take(*pool).map(|(_, item)| *item).collect();
+                    writer.explain(UserIx(at as u32), &items, spec.top)
+                })?;
+                facts["judge"] = writer.facts();
+                write_json(&dir.join(ANSWERS), &writer.asker.tally().keys())?;
+                Some(written)
+            }
+            _ => None,
+        };
+        let explained =
+            explain::explain(judge, lists, &chosen, spec.top, written.as_deref(), &knows);
+        facts["checks"] = explain::summary(&explained);
+        let failed = |source| StoreError::Io { path: dir.to_owned(), source };
+        explain::write(&explained, &knows, dir).map_err(failed)?;
+        Ok(facts)
+    }
+
+    /// Texts of items and of users, from the steps that made them.
+    fn known(&self, inputs: &[usize]) -> Result<Known, StepError> {
+        let [items, users] = [inputs[0], inputs[1]].map(|input| {
+            let from = &self.plan.steps[input];
+            self.workspace.step_dir(from.kind.name(), &from.key)
+        });
+        Ok(Known {
+            facts: read_json(&items.join(FACTS))?,
+            items: Profiles::read(&items)?,
+            users: Profiles::read(&users)?,
+        })
+    }
+}
+
+/// What a judge may be told of items and users.
+struct Known {
+    facts: Vec<ItemFacts>,
+    items: Profiles,
+    users: Profiles,
+}
+
+impl Known {
+    fn knowledge<'a>(
+        &'a self,
+        training: &'a TrainingPart,
+        data: &'a TrainingData,
+        seed: u64,
+    ) -> Knowledge<'a> {
+        Knowledge {
+            users: &training.users,
+            items: &training.items,
+            user_profiles: &self.users,
+            item_profiles: &self.items,
+            facts: &self.facts,
+            data,
+            seed,
+            scale: data.scale(),
+        }
     }
 }
 
@@ -123,6 +215,7 @@ impl Shared<'_> {
 fn base_lists(
     source: &Source,
     training: &TrainingPart,
+    depth: usize,
     interrupt: &Interrupt,
 ) -> Result<Rankings, StepError> {
     let Source::Model(model) = source else {
@@ -141,7 +234,7 @@ fn base_lists(
                 scores[*item as usize] = f32::NEG_INFINITY;
             }
             let mut top = Vec::new();
-            top_k(scores, DEPTH, &mut top);
+            top_k(scores, depth, &mut top);
             rankings.lists.push(Some(top));
         }
     }

@@ -83,6 +83,7 @@ impl<'a> Shared<'a> {
             StepKind::Embeddings => self.embeddings(step, dir, voice),
             StepKind::Fit => self.fit(step, dir, voice),
             StepKind::Rerank => self.rerank(step, dir, voice),
+            StepKind::Explain => self.explain(step, dir, voice),
             StepKind::Score => self.score(step, dir, voice),
         }
     }

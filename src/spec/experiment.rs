@@ -15,14 +15,14 @@ use super::{
     include,
     node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
     published::{About, PublishedTable},
-    sweep,
+    rerankers, sweep,
+    texts::Texts,
 };
 use crate::{
     data::{DataSource, Relevance, SplitSpec},
     eval::{Protocol, ScoreSpec},
     llm::{AnswersSpec, JudgeSpec},
     model::{ModelSpec, Search, SearchSpec},
-    rerank::JudgeName,
     text::{MetadataSpec, ProfilesSpec},
 };
 
@@ -164,18 +164,21 @@ impl Setting {
         let split_entry = required(mapping, "split", root)?;
         let split: SplitSpec = from_node(&split_entry.value)?;
         split.validate().map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
-        let systems = systems(required(mapping, "systems", root)?)?;
-        let evaluate = match mapping.get("evaluate") {
+        let mut systems = systems(required(mapping, "systems", root)?)?;
+        let mut evaluate = match mapping.get("evaluate") {
             Some(entry) => {
                 let spec: ScoreSpec = from_node(&entry.value)?;
                 spec.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
-                let list = systems.iter().find(|s| matches!(s.model, ModelSpec::External(_)));
+                let gives_lists = |model: &ModelSpec| {
+                    matches!(model, ModelSpec::External(_) | ModelSpec::Rerank(_))
+                };
+                let list = systems.iter().find(|system| gives_lists(&system.model));
                 if let Some(list) = list.filter(|_| spec.protocols.contains(&Protocol::Sampled)) {
                     return Err(Diagnostic::at(
                         &entry.value.at,
                         format!(
                             "the protocol `sampled` needs a score for every item, and the system `{}` \
-                             is a file of rankings",
+                             gives rankings without scores",
                             list.name
                         ),
                     )
@@ -189,7 +192,9 @@ impl Setting {
         let texts = Texts::read(mapping, &directory)?;
         let entry = required(mapping, "systems", root)?;
         texts.check(&systems, entry)?;
-        check_rerankers(&systems, &texts.judges, entry)?;
+        rerankers::check(&systems, &texts.judges, entry)?;
+        rerankers::add_controls(&mut systems);
+        rerankers::add_slices(&systems, &mut evaluate);
         Ok(Self {
             label,
             profiles: texts.profiles,
@@ -288,8 +293,11 @@ fn published(node: &Node) -> Result<Vec<PublishedTable>, Diagnostic> {
 fn model_spec(name: &str, name_at: &Position, parameters: &Node) -> Result<ModelSpec, Diagnostic> {
     let mut spec = ModelSpec::deserialize_params(name, NodeDeserializer(parameters))
         .map_err(|error| error.or_at(&parameters.at))?;
-    if let ModelSpec::External(external) = &mut spec {
-        external.directory = name_at.file.path.parent().unwrap_or(Path::new("")).to_owned();
+    let directory = name_at.file.path.parent().unwrap_or(Path::new(""));
+    match &mut spec {
+        ModelSpec::External(external) => external.directory = directory.to_owned(),
+        ModelSpec::Rerank(params) => params.set_directory(directory),
+        _ => {}
     }
     spec.validate().map_err(|(field, message)| {
         let place = match &parameters.value {
@@ -310,6 +318,10 @@ fn searched(
 ) -> Result<ModelSpec, Diagnostic> {
     let spec: SearchSpec = from_node(&search.value)?;
     spec.validate().map_err(|message| Diagnostic::at(&search.value.at, message))?;
+    if name == "rerank" {
+        return Err(Diagnostic::at(&search.value.at, "a search cannot try rerankers")
+            .help("make them systems of their own: `fuse: {judge: {sweep: [0.5, 0.8]}}`"));
+    }
     let (mut labels, mut candidates) = (Vec::new(), Vec::new());
     for levels in spec.levels() {
         let mut node = parameters.clone();
@@ -358,139 +370,11 @@ fn required<'a>(mapping: &'a Mapping, key: &str, node: &Node) -> Result<&'a Entr
     })
 }
 
-/// Every reranker must find its base system and its judge.
-fn check_rerankers(
-    systems: &[System],
-    judges: &[(String, JudgeSpec)],
-    entry: &Entry,
-) -> Result<(), Diagnostic> {
-    for system in systems {
-        let ModelSpec::Rerank(params) = &system.model else { continue };
-        let at = place_of(&system.name, entry)?;
-        let base = systems.iter().find(|base| base.name == params.of);
-        let names =
-            systems.iter().filter(|base| base.name != system.name).map(|base| &base.name[..]);
-        match base.map(|base| &base.model) {
-            None => {
-                return Err(Diagnostic::at(
-                    at,
-                    format!("`{}` reranks `{}`, which is no system", system.name, params.of),
-                )
-                .expected(
-                    "the name of another system, with the levels of its sweeps: `gat[cosine=on]`",
-                )
-                .suggest(&params.of, names));
-            }
-            Some(ModelSpec::Rerank(_) | ModelSpec::External(_)) => {
-                return Err(Diagnostic::at(
-                    at,
-                    format!("`{}` reranks `{}`, which is no model", system.name, params.of),
-                )
-                .expected("a system whose model scores every item"));
-            }
-            Some(_) => {}
-        }
-        if let JudgeName::Chat(judge) = &params.judge
-            && !judges.iter().any(|(name, _)| name == judge)
-        {
-            let known = judges.iter().map(|(name, _)| &name[..]);
-            let controls = ["encoder", "popularity", "shuffle", "oracle"];
-            return Err(Diagnostic::at(at, format!("unknown judge `{judge}`"))
-                .expected(
-                    "encoder, popularity, shuffle, oracle, or one of the experiment's `judges`",
-                )
-                .suggest(judge, controls.into_iter().chain(known)));
-        }
-    }
-    Ok(())
-}
-
 /// Where a system stands in the file.
-fn place_of<'a>(name: &str, systems: &'a Entry) -> Result<&'a Position, Diagnostic> {
+pub(super) fn place_of<'a>(name: &str, systems: &'a Entry) -> Result<&'a Position, Diagnostic> {
     let entries = systems.value.mapping("systems")?.entries();
     let found = entries.iter().filter(|of| name.starts_with(&of.key)).max_by_key(|of| of.key.len());
     Ok(found.map_or(&systems.value.at, |of| &of.value.at))
-}
-
-/// What an experiment says of texts and language models.
-struct Texts {
-    profiles: Vec<(String, ProfilesSpec)>,
-    metadata: MetadataSpec,
-    judges: Vec<(String, JudgeSpec)>,
-    answers: AnswersSpec,
-}
-
-impl Texts {
-    fn read(mapping: &Mapping, directory: &Path) -> Result<Self, Diagnostic> {
-        let entries = |key: &str| -> Result<Vec<Entry>, Diagnostic> {
-            match mapping.get(key) {
-                Some(entry) => Ok(entry.value.mapping(key)?.entries().to_vec()),
-                None => Ok(Vec::new()),
-            }
-        };
-        let mut judges = Vec::new();
-        for entry in entries("judges")? {
-            let judge: JudgeSpec = from_node(&entry.value)?;
-            judge.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
-            judges.push((entry.key, judge));
-        }
-        let mut answers = AnswersSpec::default();
-        if let Some(entry) = mapping.get("answers") {
-            answers = from_node(&entry.value)?;
-            answers
-                .validate(&judges)
-                .map_err(|message| Diagnostic::at(&entry.value.at, message))?;
-        }
-        let mut profiles = Vec::new();
-        for entry in entries("profiles")? {
-            let spec = ProfilesSpec::read(&entry.value, directory)?;
-            for judge in spec.judges() {
-                if !judges.iter().any(|(name, _)| name == judge) {
-                    return Err(Diagnostic::at(
-                        &entry.value.at,
-                        format!("unknown judge `{judge}`"),
-                    )
-                    .expected("one of the experiment's `judges`")
-                    .suggest(judge, judges.iter().map(|(name, _)| &name[..])));
-                }
-            }
-            profiles.push((entry.key, spec));
-        }
-        let mut metadata = MetadataSpec::default();
-        if let Some(entry) = mapping.get("metadata") {
-            metadata = from_node(&entry.value)?;
-            metadata.directory = directory.to_owned();
-            if let Some(tmdb) = &metadata.tmdb {
-                tmdb.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
-            }
-        }
-        Ok(Self { profiles, metadata, judges, answers })
-    }
-
-    /// Every system that wants texts must find them.
-    fn check(&self, systems: &[System], entry: &Entry) -> Result<(), Diagnostic> {
-        for system in systems {
-            let Some(text) = system.model.text() else { continue };
-            let known = || self.profiles.iter().map(|(name, _)| &name[..]);
-            if known().any(|name| name == text.profiles) {
-                continue;
-            }
-            let at = place_of(&system.name, entry)?;
-            let error = Diagnostic::at(
-                at,
-                format!("the system `{}` wants the profiles `{}`", system.name, text.profiles),
-            );
-            return Err(match self.profiles.is_empty() {
-                true => {
-                    error.expected("`profiles:` in the experiment, e.g. `{mine: {from: template}}`")
-                }
-                false => error
-                    .expected(format!("one of {}", known().collect::<Vec<_>>().join(", ")))
-                    .suggest(&text.profiles, known()),
-            });
-        }
-        Ok(())
-    }
 }
 
 /// The name is a directory name too.

@@ -6,7 +6,9 @@ mod experiment;
 mod include;
 pub mod node;
 pub mod published;
+mod rerankers;
 mod sweep;
+mod texts;
 
 pub use diagnostic::{Diagnostic, nearest};
 pub use experiment::{DataSpec, Experiment, Setting, System, schema};

@@ -23,7 +23,7 @@ pub use make::{Made, Writing, profiles_of_items, profiles_of_users};
 pub use metadata::{ItemFacts, MetadataSpec};
 pub use profile::{Profile, Slip};
 pub use profiles::{Profiles, Source};
-pub use prompt::{Prompt, PromptFile};
+pub use prompt::{Prompt, PromptFile, number};
 pub use spec::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles};
 
 use crate::{data::DataError, interrupt::Interrupted, llm::LlmError};

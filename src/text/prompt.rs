@@ -39,6 +39,11 @@ pub struct Prompt {
 }
 
 impl PromptFile {
+    /// Whether it is the one that comes with assay.
+    pub fn is_built_in(&self) -> bool {
+        self.file.is_none()
+    }
+
     /// The file's text, or `built_in`, and its name.
     fn text(
         &self,
@@ -119,6 +124,14 @@ impl Prompt {
             filled.push(json!({"role": role, "content": text.trim()}));
         }
         Ok(Value::Array(filled))
+    }
+}
+
+/// A rating as people write it: 4, not 4.0.
+pub fn number(rating: f32) -> Value {
+    match rating.fract() == 0.0 && rating.abs() < 1e6 {
+        true => json!(rating as i64),
+        false => json!(rating),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     ItemFacts, Profile, Profiles, Slip, Source, TextError, Writing,
-    prompt::{Prompt, PromptFile},
+    prompt::{Prompt, PromptFile, number},
     template::{self, tastes},
 };
 use crate::{
@@ -186,7 +186,7 @@ pub(super) fn users(
 ) -> Result<(Profiles, Value, Vec<String>), TextError> {
     let prompt = write.read_prompt(writing.dirs)?;
     let asker = writing.asker(&write.judge)?;
-    let tastes = tastes(data);
+    let (tastes, scale) = (tastes(data), data.scale());
     let shown: Vec<Vec<u32>> = tastes
         .iter()
         .map(|taste| {
@@ -223,7 +223,7 @@ pub(super) fn users(
                 let rating = rated.iter().position(|of| of == item).map_or(0.0, |at| ratings[at]);
                 batch.push(json!({
                     "title": facts[at].title.as_deref().unwrap_or("untitled"),
-                    "rating": rating,
+                    "rating": number(rating),
                     "profile": items.texts[at].as_deref().unwrap_or_default(),
                 }));
             }
@@ -231,6 +231,9 @@ pub(super) fn users(
                 "profile": draft.profile.as_ref().map(Profile::markdown).unwrap_or_default(),
                 "turn": turn + 1,
                 "turns": turns[user],
+                "rated": scale.worst < scale.best,
+                "best": number(scale.best),
+                "worst": number(scale.worst),
                 "items": batch,
                 "genres": draft.genres,
                 "tags": draft.tags,

@@ -224,20 +224,31 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
     assert_eq!(place.artefacts(".assay"), before);
 }
 
+/// What was planted for one strategy.
+type Planted = BTreeMap<String, BTreeMap<&'static str, usize>>;
+
 #[test]
 fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
     if !weights() {
         return;
     }
-    let planted: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
+    let planted: Arc<Mutex<Planted>> = Arc::default();
     let of = planted.clone();
     let endpoint = Endpoint::start(move |request, _| {
         let mut ids: Vec<String> =
             candidates(&question(request)).into_iter().map(|(id, _)| id).collect();
+        let schema = request["response_format"]["json_schema"]["name"].as_str().unwrap();
+        let strategy = match (schema, ids.len()) {
+            ("order", 12) => "prompt",
+            ("order", _) => "batch",
+            ("better", _) => "bst",
+            _ => "relevancy",
+        };
         let mut planted = of.lock().unwrap();
+        let planted = planted.entry(strategy.to_owned()).or_default();
         let mut plant = |what: &'static str, n: usize| *planted.entry(what).or_default() += n;
         plant("answers", 1);
-        let at = ids.iter().flat_map(|id| id.bytes()).map(usize::from).sum::<usize>() % 7;
+        let at = ids.iter().flat_map(|id| id.bytes()).map(usize::from).sum::<usize>() % 8;
         match at {
             0 => {
                 plant("unusable", 1);
@@ -247,64 +258,89 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
                 plant("unusable", 1);
                 return Act::Refusal;
             }
-            2 => {
-                plant("unusable", 1);
-                return Act::Answer(json!({"order": ["zzzzz", "yyyyy"]}).to_string());
-            }
             _ => {}
         }
-        plant("asked", ids.len());
+        let wanted = if schema == "better" { 1 } else { ids.len() };
+        plant("asked", wanted);
+        let is_list = schema != "better";
         match at {
-            3 => {
-                ids.truncate(ids.len() - 3);
-                plant("missing", 3);
+            2 => {
+                // Nothing but inventions.
+                plant("unusable", 1);
+                plant("missing", wanted);
+                ids = vec!["zzzzz".into(), "yyyyy".into()];
+                ids.truncate(wanted);
+                plant("unknown", ids.len());
             }
-            4 => {
+            3 if is_list => {
+                ids.pop();
+                plant("missing", 1);
+            }
+            4 if is_list => {
                 ids.insert(1, "nobody".into());
                 plant("unknown", 1);
             }
-            5 => {
+            5 if is_list => {
                 ids.push(ids[0].clone());
                 plant("repeated", 1);
             }
+            6 if schema == "scores" => plant("out_of_range", 1),
             _ => {}
         }
+        if !is_list {
+            ids.truncate(1);
+        }
         plant("answered", ids.len());
-        Act::Answer(format!("Well… {} That is my order.", json!({"order": ids})))
+        let scored = |(place, id): (usize, &String)| {
+            let score = if at == 6 && place == 0 { 150.0 } else { place as f64 };
+            json!({"id": format!("[{id}]"), "score": score})
+        };
+        let answer = match schema {
+            "better" => json!({"reason": "It is darker.", "better": ids[0]}),
+            "scores" => json!({"scores": ids.iter().enumerate().map(scored).collect::<Vec<_>>()}),
+            _ => json!({"because": ["likes drama"], "order": ids}),
+        };
+        Act::Answer(format!(
+            "<think>First {{\"order\": []}}?</think>Of [1, 2]… {answer} That is it."
+        ))
     });
     let place = Place::new();
-    place.write("e.yaml", experiment(&endpoint.url(), "[chat]", "[prompt]"));
+    let strategies = "[prompt, bst, batch, relevancy]";
+    place.write("e.yaml", experiment(&endpoint.url(), "[chat]", strategies));
     place.fine(&["run", "e.yaml", "--quiet"]);
-    let judge = facts(&place, "rerank re[strategy=prompt,judge=chat] f1 seed 1")["judge"].clone();
-    let planted = planted.lock().unwrap().clone();
-    println!("planted {planted:?}\ncounted {judge}");
-    let n = |what: &str| planted.get(what).copied().unwrap_or(0);
-    for (counted, what) in [
-        ("answers", "answers"),
-        ("unusable_answers", "unusable"),
-        ("fallback_users", "unusable"),
-        ("ids_asked", "asked"),
-        ("ids_answered", "answered"),
-        ("unknown_ids", "unknown"),
-        ("missing_ids", "missing"),
-        ("repeated_ids", "repeated"),
-    ] {
-        assert_eq!(judge[counted], n(what), "{counted}");
-        assert!(n(what) > 0, "{what} was never planted");
+    for (strategy, planted) in planted.lock().unwrap().clone() {
+        let step = format!("rerank re[strategy={strategy},judge=chat] f1 seed 1");
+        let judge = facts(&place, &step)["judge"].clone();
+        println!("{strategy} planted {planted:?}\ncounted {judge}");
+        let n = |what: &str| planted.get(what).copied().unwrap_or(0);
+        for (counted, what) in [
+            ("answers", "answers"),
+            ("unusable_answers", "unusable"),
+            ("ids_asked", "asked"),
+            ("ids_answered", "answered"),
+            ("unknown_ids", "unknown"),
+            ("missing_ids", "missing"),
+            ("repeated_ids", "repeated"),
+            ("scores_out_of_range", "out_of_range"),
+        ] {
+            assert_eq!(judge[counted], n(what), "{strategy}: {counted}");
+            let may_lack = (strategy == "bst" && what == "repeated")
+                || (strategy != "relevancy" && what == "out_of_range");
+            assert!(n(what) > 0 || may_lack, "{strategy}: {what} was never planted");
+        }
+        let rate = |part: &str, of: &str| n(part) as f64 / n(of) as f64;
+        assert_eq!(judge["hallucination_rate"], rate("unknown", "answered"));
+        assert_eq!(judge["omission_rate"], rate("missing", "asked"));
+        assert_eq!(judge["fallback_rate"], rate("unusable", "answers"));
+        if strategy == "prompt" {
+            assert_eq!(judge["fallback_users"], n("unusable"));
+        }
     }
-    let rate = |part: &str, of: &str| n(part) as f64 / n(of) as f64;
-    assert_eq!(judge["hallucination_rate"], rate("unknown", "answered"));
-    assert_eq!(judge["omission_rate"], rate("missing", "asked"));
-    assert_eq!(judge["fallback_rate"], rate("unusable", "answers"));
     // Every user's first twelve are the base's first twelve, in another order.
     place.fine(&["export", "e.yaml", "--format", "trec", "--out", "out"]);
     let runs: Vec<PathBuf> =
         fs::read_dir(place.path("out")).unwrap().flatten().map(|entry| entry.path()).collect();
-    let pool = |name: &str| {
-        let path = runs
-            .iter()
-            .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(name))
-            .unwrap_or_else(|| panic!("no {name} in {runs:?}"));
+    let pools = |path: &PathBuf| {
         let mut pools: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in fs::read_to_string(path).unwrap().lines() {
             let fields: Vec<&str> = line.split_whitespace().collect();
@@ -313,12 +349,195 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
                 pool.push(fields[2].to_owned());
             }
         }
-        for pool in pools.values_mut() {
-            pool.sort();
-        }
+        pools.values_mut().for_each(|pool| pool.sort());
         pools
     };
-    assert_eq!(pool("als"), pool("re"));
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let base = pools(runs.iter().find(|path| name(path).starts_with("als")).unwrap());
+    let reranked: Vec<&PathBuf> = runs.iter().filter(|path| name(path).starts_with("re")).collect();
+    assert_eq!(reranked.len(), 4);
+    for path in reranked {
+        assert_eq!(pools(path), base, "{path:?}");
+    }
+    // Ceiling, floor and control came by themselves.
+    let results = place.fine(&["results", "e.yaml"]);
+    for control in
+        ["ceiling[of=als,pool=12]", "free control[of=als,pool=12]", "floor[of=als,pool=12]"]
+    {
+        assert!(results.contains(control), "{control}");
+    }
+}
+
+#[test]
+fn explanations_are_written_checked_and_counted() {
+    if !weights() {
+        return;
+    }
+    let planted: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
+    let of = planted.clone();
+    let endpoint = Endpoint::start(move |request, _| {
+        let question = question(request);
+        let all = candidates(&question);
+        if request["response_format"]["json_schema"]["name"] == "order" {
+            let ids: Vec<&String> = all.iter().map(|(id, _)| id).collect();
+            return Act::Answer(json!({"order": ids}).to_string());
+        }
+        let (_, wanted) = question.rsplit_once("Explain these 3: ").expect("what to explain");
+        let mut ids: Vec<String> =
+            wanted.trim().trim_end_matches('.').split(", ").map(str::to_owned).collect();
+        assert_eq!(ids.len(), 3);
+        // The best come first among all candidates.
+        assert!(ids.iter().zip(&all).all(|(id, (of, _))| id == of));
+        let about = |id: &str| -> (String, String) {
+            let text = &all.iter().find(|(of, _)| of == id).expect("a candidate").1;
+            let parts: Vec<&str> = text.split('|').collect();
+            (parts[0].to_owned(), parts[1].trim_start_matches("Genre: ").to_owned())
+        };
+        let liked = question.lines().find_map(|line| line.strip_prefix("- **Genre**: "));
+        let mut planted = of.lock().unwrap();
+        let mut plant = |what: &'static str, n: usize| *planted.entry(what).or_default() += n;
+        let at = ids.iter().flat_map(|id| id.bytes()).map(usize::from).sum::<usize>() % 6;
+        match at {
+            0 => {
+                plant("unusable", 1);
+                plant("stand_ins", 3);
+                return Act::Answer("They are all good.".into());
+            }
+            1 => {
+                ids.pop();
+                plant("stand_ins", 1);
+            }
+            2 => {
+                ids.push("nobody".into());
+                plant("unknown", 1);
+            }
+            _ => {}
+        }
+        let texts: Vec<Value> = ids
+            .iter()
+            .map(|id| {
+                let text = match (at, &id[..]) {
+                    (_, "nobody") => "Nothing.".to_owned(),
+                    (3, id) => {
+                        plant("unfounded", 1);
+                        format!(
+                            "Zebulon Quark directed {}, and so did Ann Nobody in 2077.",
+                            about(id).0
+                        )
+                    }
+                    (4, _) => {
+                        plant("generic", 1);
+                        "A great <b>thing</b> for everyone.".to_owned()
+                    }
+                    (_, id) => {
+                        plant("honest", 1);
+                        let (title, genres) = about(id);
+                        format!("{title} is {genres}.\nYou like {}.", liked.unwrap_or("anything"))
+                    }
+                };
+                json!({"id": id, "text": text})
+            })
+            .collect();
+        Act::Answer(json!({"explanations": texts}).to_string())
+    });
+    let place = Place::new();
+    let text = experiment(&endpoint.url(), "[chat, encoder, popularity, oracle]", "[prompt]")
+        .replace("    pool: 12\n", "    pool: 12\n    explain: {top: 3}\n");
+    place.write("e.yaml", text.clone());
+    let plan = place.fine(&["plan", "e.yaml"]);
+    assert!(
+        plan.contains("explain re[strategy=prompt,judge=chat] f1 seed 1: up to 300 calls"),
+        "{plan}"
+    );
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let planted = planted.lock().unwrap().clone();
+    let n = |what: &str| planted.get(what).copied().unwrap_or(0);
+    let of = facts(&place, "explain re[strategy=prompt,judge=chat] f1 seed 1");
+    println!("planted {planted:?}\ncounted {of}");
+    let (checks, judge) = (&of["checks"], &of["judge"]);
+    for what in ["unusable", "stand_ins", "unknown", "unfounded", "generic", "honest"] {
+        assert!(n(what) > 0, "{what} was never planted");
+    }
+    assert_eq!(
+        (&checks["explanations"], &checks["stand_ins"]),
+        (&json!(900), &json!(n("stand_ins")))
+    );
+    assert_eq!(checks["checked"], 900 - n("stand_ins"));
+    assert_eq!(
+        (&judge["unusable_answers"], &judge["unknown_ids"]),
+        (&json!(n("unusable")), &json!(n("unknown")))
+    );
+    assert_eq!(checks["grounded"], n("generic") + n("honest"));
+    // Three names each.
+    assert_eq!(checks["unfounded"], 3 * n("unfounded"));
+    assert_eq!(checks["unfounded_names"].as_array().unwrap().len(), 3);
+    assert!(checks["said_before"].as_u64().unwrap() as usize >= n("generic") - 1);
+    let rows: Value =
+        serde_json::from_str(&place.fine(&["explanations", "e.yaml", "--json"])).unwrap();
+    let rows: Vec<&Value> = rows.as_array().unwrap().iter().collect();
+    // The oracle tells nobody what it knows.
+    assert_eq!(rows.len(), 2700);
+    let apart = |is: &dyn Fn(&str) -> bool| {
+        let of = rows.iter().map(|row| &row["explanation"]);
+        let fits = of.filter(|row| row["stands_in"] == false && is(row["text"].as_str().unwrap()));
+        let all: Vec<f64> = fits.filter_map(|row| row["told_apart"].as_f64()).collect();
+        all.iter().sum::<f64>() / all.len() as f64
+    };
+    let generic = apart(&|text| text.starts_with("A great"));
+    let popular = apart(&|text| text.contains("was liked by"));
+    let honest = apart(&|text| text.contains("You like"));
+    println!("told apart: generic {generic}, popularity {popular}, honest {honest}");
+    assert_eq!(generic, 0.5);
+    assert!(honest > 0.7 && popular < 0.65, "{honest} {popular}");
+    let html = fs::read_to_string(place.path("reports/rerank/index.html")).unwrap();
+    assert!(html.contains("<h2>Explanations</h2>") && html.contains("zebulon quark ("));
+    assert!(!html.contains("<b>thing</b>"));
+    assert!(
+        html.contains(
+            "Quality against cost: ndcg@10 (full, standard, all) and money for 1,000 users"
+        )
+    );
+    let shown = place.fine(&[
+        "explanations",
+        "e.yaml",
+        "--user",
+        "7",
+        "--system",
+        "re[strategy=prompt,judge=encoder]",
+    ]);
+    assert!(shown.lines().count() == 4 && shown.contains("user 7 #1"), "{shown}");
+    let odd = place.fine(&["explanations", "e.yaml", "--unfounded", "--limit", "1"]);
+    assert!(
+        odd.contains("unfounded: 2077; ann nobody; zebulon quark")
+            && odd.contains("more (--limit 0"),
+        "{odd}"
+    );
+    let wrong =
+        place.assay(&["explanations", "e.yaml", "--system", "re[strategy=prompt,judge=chatt]"]);
+    assert!(wrong.code == 2 && wrong.err.contains("did you mean"), "{}", wrong.err);
+    // Other settings of explanations leave lists as they are; all of it comes again from the journal.
+    let asked = endpoint.seen.total();
+    place.write("e.yaml", text.replace("{top: 3}", "{top: 3, users: sample=10}"));
+    let plan = place.fine(&["plan", "e.yaml", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let open = plan["steps"].as_array().unwrap().iter().filter(|step| step["done"] == false);
+    let open: Vec<&str> = open.map(|step| step["kind"].as_str().unwrap()).collect();
+    assert_eq!(open, ["explain"; 3]);
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    assert_eq!(endpoint.seen.total(), asked);
+    place.write("e.yaml", text);
+    let before = place.artefacts(".assay");
+    fs::remove_dir_all(place.path(".assay/steps/explain")).unwrap();
+    place.fine(&["run", "e.yaml", "--quiet", "--answers", "replay", "--threads", "1"]);
+    assert_eq!(endpoint.seen.total(), asked);
+    place.write(
+        "e.yaml",
+        fs::read_to_string(place.path("e.yaml"))
+            .unwrap()
+            .replace("{top: 3}", "{top: 3, users: sample=10}"),
+    );
+    place.fine(&["run", "e.yaml", "--quiet", "--answers", "replay"]);
+    assert_eq!(place.artefacts(".assay"), before);
 }
 
 #[test]
@@ -327,7 +546,7 @@ fn the_plan_says_what_it_may_cost() {
     let text = experiment("http://127.0.0.1:9/v1", "[encoder, chat]", "[prompt, relevancy]");
     place.write(
         "e.yaml",
-        text.replace("pool: 12", "pool: 20, users: {sample: 50}")
+        text.replace("pool: 12", "pool: 20, users: sample=50")
             .replace("    pool: 20, ", "    pool: 20\n    "),
     );
     let plan = place.fine(&["plan", "e.yaml"]);

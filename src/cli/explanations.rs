@@ -1,0 +1,138 @@
+//! `assay explanations`
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{CliError, WorkspaceArg, planned, print};
+use crate::{
+    exit::Exit,
+    rerank::explain::{Row, read},
+    spec::nearest,
+};
+
+/// Print explanations of reranked lists, with what the checks found
+///
+/// An explanation may name only what is known of the item (metadata and profile) and of the user
+/// (profile and latest ratings); what else it names stands under `unfounded`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay explanations experiments/ebrat2025-rerank.yaml
+  assay explanations experiments/ebrat2025-rerank.yaml --user 42
+  assay explanations experiments/ebrat2025-rerank.yaml --unfounded --limit 0
+  assay explanations experiments/ebrat2025-rerank.yaml --json > explanations.json")]
+pub struct Explanations {
+    /// The experiment file
+    file: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Of this system alone, by its name in the tables
+    #[arg(long)]
+    system: Option<String>,
+    /// Of this fold alone
+    #[arg(long)]
+    fold: Option<String>,
+    /// To this user alone
+    #[arg(long)]
+    user: Option<String>,
+    /// Only those that name something unfounded
+    #[arg(long)]
+    unfounded: bool,
+    /// How many of each system and fold; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit: usize,
+    /// Print all that fit as a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explanations {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let (_, plan, _) = planned(&self.file)?;
+        let workspace = self.workspace.open();
+        let explained = || plan.trials.iter().filter(|trial| trial.explain.is_some());
+        if explained().next().is_none() {
+            return Err(CliError::Usage(format!(
+                "no system of {} explains its lists\n  = help: give a reranker `explain: {{top: 5}}`",
+                self.file.display()
+            )));
+        }
+        if let Some(system) = &self.system
+            && !explained().any(|trial| trial.name == *system)
+        {
+            let near = nearest(system, explained().map(|trial| &trial.name[..]));
+            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            return Err(CliError::Usage(format!("no system `{system}` explains its lists{near}")));
+        }
+        let fits = |asked: &Option<String>, is: &str| asked.as_deref().is_none_or(|of| of == is);
+        let (mut texts, mut all, mut missing) = (String::new(), Vec::new(), 0);
+        for trial in explained() {
+            if !fits(&self.system, &trial.name) || !fits(&self.fold, &trial.fold) {
+                continue;
+            }
+            let Some(step) = trial.explain.map(|at| &plan.steps[at]) else { continue };
+            if !workspace.exists(step.kind.name(), &step.key) {
+                missing += 1;
+                continue;
+            }
+            let dir = workspace.step_dir(step.kind.name(), &step.key);
+            let mut rows = read(&dir).map_err(|error| {
+                CliError::Usage(format!(
+                    "{}: {error}\n  = help: run the experiment again",
+                    dir.display()
+                ))
+            })?;
+            rows.retain(|row| {
+                fits(&self.user, &row.user) && (!self.unfounded || !row.unfounded.is_empty())
+            });
+            let found = rows.len();
+            if self.json {
+                all.extend(rows.iter().map(|row| {
+                    json!({"system": trial.name, "fold": trial.fold, "seed": trial.seed, "explanation": row})
+                }));
+                continue;
+            }
+            if self.limit > 0 {
+                rows.truncate(self.limit);
+            }
+            texts.push_str(&format!("{} {} seed {}\n", trial.name, trial.fold, trial.seed));
+            rows.iter().for_each(|row| texts.push_str(&line(row)));
+            if found > rows.len() {
+                let more = found - rows.len();
+                texts.push_str(&format!("  … and {more} more (--limit 0 shows all)\n"));
+            } else if found == 0 {
+                texts.push_str("  none\n");
+            }
+        }
+        if self.json {
+            texts = serde_json::to_string_pretty(&all)? + "\n";
+        }
+        print(&texts)?;
+        if missing > 0 {
+            eprintln!(
+                "warning: {missing} trials are not explained yet; `assay run {}` does it",
+                self.file.display()
+            );
+            return Ok(Exit::Inconclusive);
+        }
+        Ok(Exit::Pass)
+    }
+}
+
+fn line(row: &Row) -> String {
+    let mut text = format!("  user {} #{} {}: {}\n", row.user, row.place, row.title, row.text);
+    let mut notes = Vec::new();
+    if row.stands_in {
+        notes.push("made by rule: the judge gave none".to_owned());
+    }
+    if !row.unfounded.is_empty() {
+        notes.push(format!("unfounded: {}", row.unfounded));
+    }
+    if row.said_before {
+        notes.push("said before".into());
+    }
+    if !notes.is_empty() {
+        text.push_str(&format!("      {}\n", notes.join("; ")));
+    }
+    text
+}

@@ -1,0 +1,125 @@
+//! Rerankers of an experiment file: their bases, their judges, and the controls they stand beside.
+
+use super::{
+    Diagnostic,
+    experiment::{System, place_of},
+    node::Entry,
+};
+use crate::{
+    eval::{ScoreSpec, Slice},
+    llm::JudgeSpec,
+    model::ModelSpec,
+    rerank::{JudgeName, RerankParams, Strategy},
+};
+
+/// Every reranker must find its base system and its judge.
+pub(super) fn check(
+    systems: &[System],
+    judges: &[(String, JudgeSpec)],
+    entry: &Entry,
+) -> Result<(), Diagnostic> {
+    for (system, params) in rerankers(systems) {
+        let at = place_of(&system.name, entry)?;
+        let base = systems.iter().find(|base| base.name == params.of);
+        let names =
+            systems.iter().filter(|base| base.name != system.name).map(|base| &base.name[..]);
+        match base.map(|base| &base.model) {
+            None => {
+                return Err(Diagnostic::at(
+                    at,
+                    format!("`{}` reranks `{}`, which is no system", system.name, params.of),
+                )
+                .expected(
+                    "the name of another system, with the levels of its sweeps: `gat[cosine=on]`",
+                )
+                .suggest(&params.of, names));
+            }
+            Some(ModelSpec::Rerank(_) | ModelSpec::External(_)) => {
+                return Err(Diagnostic::at(
+                    at,
+                    format!("`{}` reranks `{}`, which is no model", system.name, params.of),
+                )
+                .expected("a system whose model scores every item"));
+            }
+            Some(_) => {}
+        }
+        if let JudgeName::Chat(judge) = &params.judge
+            && !judges.iter().any(|(name, _)| name == judge)
+        {
+            let known = judges.iter().map(|(name, _)| &name[..]);
+            return Err(Diagnostic::at(at, format!("unknown judge `{judge}`"))
+                .expected(
+                    "encoder, popularity, shuffle, oracle, or one of the experiment's `judges`",
+                )
+                .suggest(judge, JudgeName::CONTROLS.into_iter().chain(known)));
+        }
+    }
+    Ok(())
+}
+
+fn rerankers(systems: &[System]) -> impl Iterator<Item = (&System, &RerankParams)> {
+    systems.iter().filter_map(|system| match &system.model {
+        ModelSpec::Rerank(params) => Some((system, params)),
+        _ => None,
+    })
+}
+
+/// Puts ceiling, floor and free control beside every chat model that has none of the same base, pool,
+/// users and fusion: a claim about a chat model is worth nothing without them.
+pub(super) fn add_controls(systems: &mut Vec<System>) {
+    let chats: Vec<RerankParams> = rerankers(systems)
+        .filter(|(_, params)| matches!(params.judge, JudgeName::Chat(_)))
+        .map(|(_, params)| params.clone())
+        .collect();
+    for chat in chats {
+        for (name, judge) in [
+            ("ceiling", JudgeName::Oracle),
+            ("free control", JudgeName::Encoder),
+            ("floor", JudgeName::Shuffle),
+        ] {
+            // The ceiling is not fused.
+            let fused = judge != JudgeName::Oracle;
+            let is_it = |other: &RerankParams| {
+                other.judge == judge
+                    && (&other.of, other.pool, other.users) == (&chat.of, chat.pool, chat.users)
+                    && other.text == chat.text
+                    && (!fused || other.fuse == chat.fuse)
+            };
+            if rerankers(systems).any(|(_, other)| is_it(other)) {
+                continue;
+            }
+            let mut levels = vec![format!("of={}", chat.of), format!("pool={}", chat.pool)];
+            if chat.users != Slice::All {
+                levels.push(format!("users={}", chat.users));
+            }
+            if fused && chat.fuse != Default::default() {
+                levels.push(format!("fuse={} by {}", chat.fuse.judge, chat.fuse.by.name()));
+            }
+            let mut name = format!("{name}[{}]", levels.join(","));
+            if systems.iter().any(|system| system.name == name) {
+                name = format!("{}, {}]", name.trim_end_matches(']'), chat.text.profiles);
+            }
+            systems.push(System {
+                name,
+                describe: "Put beside the chat models by assay.".into(),
+                model: ModelSpec::Rerank(RerankParams {
+                    judge,
+                    strategy: Strategy::Prompt,
+                    explain: None,
+                    prompt: Default::default(),
+                    ..chat.clone()
+                }),
+            });
+        }
+    }
+}
+
+/// Rerankers for some users are scored on those users too: everywhere else their rows are mostly the
+/// base's.
+pub(super) fn add_slices(systems: &[System], evaluate: &mut ScoreSpec) {
+    for (_, params) in rerankers(systems) {
+        if !evaluate.slices.contains(&params.users) && params.users != Slice::All {
+            evaluate.slices.push(params.users);
+        }
+    }
+}
