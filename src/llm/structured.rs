@@ -81,7 +81,7 @@ mod tests {
             "Sure! {not json} Here: {\"ids\": [\"a\", \"b\"]} – enjoy.",
             "<think>Perhaps {\"ids\": [\"b\"]}?</think>{\"ids\": [\"a\", \"b\"]}",
         ] {
-            assert_eq!(values(text), [value.clone()], "{text}");
+            assert_eq!(values(text), std::slice::from_ref(&value), "{text}");
         }
         assert_eq!(values("of [1, 2]: {\"ids\": [\"a\", \"b\"]}"), [json!([1, 2]), value]);
         for text in ["", "no", "7", "\"x\"", "{\"ids\": "] {

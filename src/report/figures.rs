@@ -183,10 +183,15 @@ fn mesh(chart: &mut ChartContext<'_, SVGBackend<'_>, Plane>, x: &str, y: &str) -
 
 /// A label of an axis, no longer than it need be.
 fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 10.0 || value == value.round() => format!("{value:.0}"),
-        size if size >= 0.1 => format!("{value:.1}"),
-        _ => format!("{value:.4}").trim_end_matches('0').to_owned(),
+    let digits = match value.abs() {
+        size if size >= 10.0 => 0,
+        size if size >= 0.1 => 2,
+        _ => 4,
+    };
+    let text = format!("{value:.digits$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
     }
 }
 

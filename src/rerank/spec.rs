@@ -259,14 +259,14 @@ impl RerankParams {
             within("overlap", self.overlap, 0, self.batch - 1)?;
         }
         within("rounds", self.rounds, 1, 20)?;
-        if let Some(explain) = &self.explain {
-            if !(1..=self.pool).contains(&explain.top) {
-                let pool = self.pool;
-                return Err((
-                    "explain",
-                    format!("`top` is {}; expected 1 to {pool}, the pool", explain.top),
-                ));
-            }
+        if let Some(explain) = &self.explain
+            && !(1..=self.pool).contains(&explain.top)
+        {
+            let pool = self.pool;
+            return Err((
+                "explain",
+                format!("`top` is {}; expected 1 to {pool}, the pool", explain.top),
+            ));
         }
         for (name, value) in [("fuse", self.fuse.judge), ("recheck", self.recheck)] {
             if !(0.0..=1.0).contains(&value) {

@@ -541,6 +541,38 @@ fn explanations_are_written_checked_and_counted() {
 }
 
 #[test]
+fn some_users_are_reranked_and_scored_by_themselves() {
+    if !weights() {
+        return;
+    }
+    let place = Place::new();
+    let text = experiment("http://127.0.0.1:9/v1", "[popularity]", "[prompt]");
+    place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=40\n"));
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let rows: Value = serde_json::from_str(&place.fine(&["results", "e.yaml", "--json"])).unwrap();
+    let row = |system: &str, slice: &str| {
+        let rows = rows.as_array().unwrap().iter();
+        let mut found = rows.filter(|row| {
+            row["system"] == system
+                && row["slice"] == slice
+                && (row["fold"] == "mean" && row["metric"] == "ndcg" && row["k"] == 10)
+        });
+        let row = found.next().unwrap_or_else(|| panic!("{system} {slice}"));
+        (row["value"].as_f64().unwrap(), row["n_users"].as_u64().unwrap())
+    };
+    let reranked = "re[strategy=prompt,judge=popularity]";
+    let ((base, n), (of, n_of)) = (row("als", "sample=40"), row(reranked, "sample=40"));
+    assert!(n == n_of && (20..=40).contains(&n), "{n} {n_of}");
+    let ((base_all, n_all), (of_all, _)) = (row("als", "all"), row(reranked, "all"));
+    // Everybody else's lists are the base's: the whole difference is that of these users.
+    let whole = (of_all - base_all) * n_all as f64;
+    assert!(of != base && (whole - (of - base) * n as f64).abs() < 1e-9, "{whole} {of} {base} {n}");
+    // Intervals are those of the slice too.
+    let table = place.fine(&["table", "e.yaml", "--slice", "sample=40", "--intervals"]);
+    assert!(table.contains(&format!("n = {n} users")) && table.contains('['), "{table}");
+}
+
+#[test]
 fn the_plan_says_what_it_may_cost() {
     let place = Place::new();
     let text = experiment("http://127.0.0.1:9/v1", "[encoder, chat]", "[prompt, relevancy]");
@@ -583,6 +615,18 @@ fn what_cannot_be_reranked_is_one_clear_error() {
         (
             "an overlap too large",
             "{model: rerank, of: als, strategy: batch, judge: encoder, batch: 5, overlap: 5, text: {profiles: p}}",
+        ),
+        (
+            "a search over rerankers",
+            "{model: rerank, of: als, strategy: bst, judge: encoder, text: {profiles: p}, search: {over: {pool: [10, 20]}, trials: 2}}",
+        ),
+        (
+            "users who are no slice",
+            "{model: rerank, of: als, strategy: bst, judge: encoder, users: sample=0, text: {profiles: p}}",
+        ),
+        (
+            "more explained than reranked",
+            "{model: rerank, of: als, strategy: bst, judge: encoder, pool: 10, explain: {top: 11}, text: {profiles: p}}",
         ),
         (
             "a weight too large",

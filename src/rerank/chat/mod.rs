@@ -21,6 +21,12 @@ use crate::{
     text::Prompt,
 };
 
+/// What an answer says of the ids it names.
+type Named<T> = Vec<(String, T)>;
+
+/// What an answer says of items, by their places among those asked about.
+type Known<T> = Vec<(usize, T)>;
+
 /// What was odd about answers.
 #[derive(Debug, Default)]
 struct Counts {
@@ -143,8 +149,8 @@ impl<'a> ChatJudge<'a> {
         user: UserIx,
         chat: &Chat,
         (ids, n): (&[String], usize),
-        read: &dyn Fn(&Value) -> Option<Vec<(String, T)>>,
-    ) -> Result<Option<Vec<(usize, T)>>, LlmError> {
+        read: &dyn Fn(&Value) -> Option<Named<T>>,
+    ) -> Result<Option<Known<T>>, LlmError> {
         let place = |id: &str| {
             let id = plain(id);
             ids.iter().position(|known| *known == id)
@@ -190,7 +196,7 @@ impl<'a> ChatJudge<'a> {
             counts.usable.insert(user.0);
             counts.asked += n;
             counts.answered += named.len();
-            let mut known: Vec<(usize, T)> = Vec::new();
+            let mut known: Known<T> = Vec::new();
             for (id, of) in named {
                 match place(&id) {
                     None => counts.unknown += 1,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Explanation,
     ground::{Ground, Vocabulary, look},
-    words::{stem, title, tokens},
+    words::{Title, stem, tokens},
 };
 use crate::{data::UserIx, rerank::Knowledge, text::ItemFacts};
 
@@ -49,8 +49,8 @@ pub fn check(explained: &mut [Explanation], knows: &Knowledge) {
         let item = items
             .entry(of.item)
             .or_insert_with(|| Ground::of_item(fact, knows.item_profile(of.item)));
-        let own = title(knows.name(of.item));
-        let named = look(&of.text, &vocabulary, item, &users[of.user.at()], &own);
+        let own = Title::of(knows.name(of.item));
+        let named = look(&of.text, &vocabulary, (item, &users[of.user.at()]), &own);
         let words = without(&of.text, &own);
         let runs = |n: usize| words.windows(n).map(|run| run.join(" ")).collect::<Vec<String>>();
         let threes = runs(3);
@@ -60,7 +60,7 @@ pub fn check(explained: &mut [Explanation], knows: &Knowledge) {
             unfounded: named.unfounded,
             names_item: named.item,
             names_user: named.user,
-            told_apart: audience.told_apart(of.user, &of.text),
+            told_apart: audience.told_apart(of.user, &words),
             said_before: !said.insert(words.join(" ")),
             repeated: known as f64 / threes.len().max(1) as f64,
             loops: fours.iter().collect::<HashSet<_>>().len() < fours.len(),
@@ -77,14 +77,16 @@ fn of_user(user: UserIx, knows: &Knowledge) -> Ground {
 }
 
 /// The words of a text, with the item's own title taken out.
-fn without(text: &str, own: &[String]) -> Vec<String> {
+fn without(text: &str, own: &Title) -> Vec<String> {
     let words: Vec<String> = tokens(text).into_iter().map(|token| token.word).collect();
     let mut left = Vec::with_capacity(words.len());
     let mut at = 0;
     while at < words.len() {
-        match !own.is_empty() && words[at..].starts_with(own) {
-            true => at += own.len(),
-            false => {
+        let titles = [&own.whole, &own.short];
+        let here = titles.iter().find(|title| !title.is_empty() && words[at..].starts_with(title));
+        match here {
+            Some(title) => at += title.len(),
+            None => {
                 left.push(words[at].clone());
                 at += 1;
             }
@@ -126,12 +128,12 @@ impl Audience {
         Self { words, lengths: squares.into_iter().map(f64::sqrt).collect() }
     }
 
-    fn told_apart(&self, user: UserIx, text: &str) -> Option<f64> {
+    fn told_apart(&self, user: UserIx, words: &[String]) -> Option<f64> {
         let own = user.at();
         if self.lengths[own] == 0.0 {
             return None;
         }
-        let mut words: Vec<String> = tokens(text).iter().map(|token| stem(&token.word)).collect();
+        let mut words: Vec<String> = words.iter().map(|word| stem(word)).collect();
         words.sort_unstable();
         words.dedup();
         let mut sums = vec![0.0f64; self.lengths.len()];
@@ -202,7 +204,9 @@ mod tests {
             })
             .collect();
         let audience = Audience::of(&users);
-        let apart = |user: u32, text: &str| audience.told_apart(UserIx(user), text);
+        let apart = |user: u32, text: &str| {
+            audience.told_apart(UserIx(user), &without(text, &Title::of("")))
+        };
         assert_eq!(apart(0, "A western."), Some(0.75));
         assert_eq!(apart(1, "A musical, with songs."), Some(1.0));
         assert_eq!(apart(1, "A western."), Some(0.0));
@@ -213,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_title_is_taken_out() {
-        let own = title("Heat (1995)");
-        assert_eq!(without("Heat is hot. I like Heat", &own), ["is", "hot", "i", "like"]);
+        let own = Title::of("Heat (1995)");
+        assert_eq!(without("Heat (1995) is hot. I like Heat", &own), ["is", "hot", "i", "like"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::words::{Token, flat, has, stem, stems, title, tokens};
+use super::words::{Title, Token, flat, has, stem, stems, tokens};
 use crate::text::{ItemFacts, Profile};
 
 /// What can be named: titles and genres of the catalogue.
@@ -27,7 +27,7 @@ impl Vocabulary {
                 genres.insert(tokens(genre).iter().map(|token| stem(&token.word)).collect());
             }
             let Some(name) = &fact.title else { continue };
-            let words = title(name);
+            let words = Title::of(name).short;
             let is_number = words.iter().all(|word| word.bytes().all(|c| c.is_ascii_digit()));
             if let Some(first) = words.first().filter(|_| !is_number) {
                 titles.entry(first.clone()).or_default().push(words);
@@ -133,25 +133,42 @@ pub struct Named {
     pub user: bool,
 }
 
-/// Looks through a text about an item for a user.
+/// Looks through a text about an item for a user. To name the item's own title, `own` and whole, says
+/// nothing of either.
 pub fn look(
     text: &str,
     vocabulary: &Vocabulary,
-    item: &Ground,
-    user: &Ground,
-    own: &[String],
+    (item, user): (&Ground, &Ground),
+    own: &Title,
 ) -> Named {
     let tokens = tokens(text);
-    let all_stems = flat(
-        tokens.iter().map(|token| stem(&token.word)).collect::<Vec<_>>().iter().map(String::as_str),
-    );
+    let mut used = vec![false; tokens.len()];
+    for words in [&own.whole, &own.short] {
+        for at in 0..tokens.len() {
+            let end = at + words.len();
+            let here = tokens.get(at..end).is_some_and(|found| {
+                !words.is_empty()
+                    && found.iter().zip(words).all(|(token, word)| token.word == *word)
+            });
+            // A short title is any word where it is not written as one.
+            let spelt = tokens[at].capital || words.len() > 1;
+            if here && spelt && !used[at..end].contains(&true) {
+                used[at..end].fill(true);
+            }
+        }
+    }
+    let rest: Vec<String> = tokens
+        .iter()
+        .zip(&used)
+        .map(|(token, used)| if *used { "|".to_owned() } else { stem(&token.word) })
+        .collect();
+    let rest = flat(rest.iter().map(String::as_str));
     let mut named = Named {
-        item: item.lists.iter().any(|entry| has(&all_stems, entry)),
-        user: user.lists.iter().any(|entry| has(&all_stems, entry)),
+        item: item.lists.iter().any(|entry| has(&rest, entry)),
+        user: user.lists.iter().any(|entry| has(&rest, entry)),
         unfounded: Vec::new(),
     };
-    let mut used = vec![false; tokens.len()];
-    titles(&tokens, &mut used, vocabulary, (item, user, own), &mut named);
+    titles(&tokens, &mut used, vocabulary, (item, user), &mut named);
     genres(&tokens, &mut used, vocabulary, (item, user), &mut named);
     numbers(&tokens, &used, (item, user), &mut named);
     names(&tokens, &used, (item, user), &mut named);
@@ -164,10 +181,10 @@ fn titles(
     tokens: &[Token],
     used: &mut [bool],
     vocabulary: &Vocabulary,
-    (item, user, own): (&Ground, &Ground, &[String]),
+    (item, user): (&Ground, &Ground),
     named: &mut Named,
 ) {
-    let is_at = |at: usize, words: &[String]| {
+    let is_at = |used: &[bool], at: usize, words: &[String]| {
         let Some(found) = tokens.get(at..at + words.len()) else { return false };
         let same = found.iter().zip(words).all(|(token, word)| token.word == *word);
         // One word is a title where nothing else makes it a capital.
@@ -179,21 +196,22 @@ fn titles(
         let only_genre = words.len() == 1
             && !found[0].quoted
             && vocabulary.genres.iter().any(|genre| genre[..] == [stem(&words[0])]);
-        same && alone && found.iter().all(spelt) && found[0].capital && !only_genre
+        let free = !used[at..at + words.len()].contains(&true);
+        same && alone && free && found.iter().all(spelt) && found[0].capital && !only_genre
     };
     let mut at = 0;
     while at < tokens.len() {
         let candidates = vocabulary.titles.get(&tokens[at].word);
-        let found = candidates.and_then(|titles| titles.iter().find(|words| is_at(at, words)));
+        let found =
+            candidates.and_then(|titles| titles.iter().find(|words| is_at(used, at, words)));
         let Some(words) = found else {
             at += 1;
             continue;
         };
         used[at..at + words.len()].fill(true);
-        match (words[..] == *own, user.names(words)) {
-            (true, _) => {}
-            (false, true) => named.user = true,
-            (false, false) if item.names(words) => named.item = true,
+        match (user.names(words), item.names(words)) {
+            (true, _) => named.user = true,
+            (false, true) => named.item = true,
             (false, false) => named.unfounded.push(spelling(words)),
         }
         at += words.len();
@@ -314,11 +332,11 @@ mod tests {
         let profile = "## Overview\nLikes tension.\n\n## Attributes\n- **Genre**: Crime, Film-Noir\n- \
                        **Tags**: heist\n\n## Description\nDark streets.\n\n## Dislikes:\nMusical\n";
         let user = Ground::of_user(profile, &[&facts[1]]);
-        let own = title("Heat (1995)");
-        let look = |text: &str| super::look(text, &vocabulary, &item, &user, &own);
+        let own = Title::of("Heat (1995)");
+        let look = |text: &str| super::look(text, &vocabulary, (&item, &user), &own);
         for (text, unfounded, of_item, of_user) in [
             // Its own title is nothing of the item's yet.
-            ("You will love Heat.", &[][..], false, false),
+            ("You will love Heat (1995). Heat is it.", &[][..], false, false),
             ("Heat is a crime film from the 1990s.", &[], true, true),
             ("Vincent Hanna hunts a thief in Los Angeles.", &[], true, false),
             ("Like The Godfather, which you loved, it is dark.", &[], false, true),

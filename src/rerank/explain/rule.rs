@@ -22,10 +22,18 @@ pub(super) fn explain(
         JudgeName::Oracle => return None,
         JudgeName::Shuffle => format!("{name} was drawn at random."),
         JudgeName::Popularity => {
-            let liked = (0..knows.users.len() as u32).filter(|of| {
-                knows.data.positives.items_of(UserIx(*of)).binary_search(&item).is_ok()
-            });
-            format!("{name} was liked by {} people.", liked.count())
+            let n_users = knows.users.len() as u32;
+            let likes =
+                |user: &u32| knows.data.positives.items_of(UserIx(*user)).binary_search(&item);
+            let liked = (0..n_users).filter(|user| likes(user).is_ok()).count();
+            // In words: a number would stand nowhere in what is known of the item.
+            let many = match liked as f64 / f64::from(n_users.max(1)) {
+                share if share >= 0.2 => "very many",
+                share if share >= 0.05 => "many",
+                share if share >= 0.01 => "some",
+                _ => "few",
+            };
+            format!("{name} was liked by {many} people.")
         }
         JudgeName::Encoder | JudgeName::Chat(_) => shared(user, item, knows),
     })

@@ -91,28 +91,37 @@ pub fn stems(text: &str) -> String {
     flat(stems.iter().map(String::as_str))
 }
 
-/// The words a title is known by: without what stands in brackets, and without an article at either end.
-pub fn title(title: &str) -> Vec<String> {
-    let mut depth = 0;
-    let plain: String = title
-        .chars()
-        .filter(|c| {
+/// The words of a title.
+pub struct Title {
+    pub whole: Vec<String>,
+    /// What it is known by: without what stands in brackets, and without an article at either end.
+    pub short: Vec<String>,
+}
+
+impl Title {
+    /// Takes a title apart.
+    pub fn of(title: &str) -> Self {
+        let words =
+            |text: &str| tokens(text).into_iter().map(|token| token.word).collect::<Vec<String>>();
+        let mut depth = 0;
+        let outside = |c: &char| {
             depth += i32::from(*c == '(');
             let outside = depth <= 0;
             depth -= i32::from(*c == ')');
             outside
-        })
-        .collect();
-    let mut words: Vec<String> = tokens(&plain).into_iter().map(|token| token.word).collect();
-    let article = |word: &String| matches!(&word[..], "the" | "a" | "an");
-    // `Godfather, The`
-    if words.len() > 1 && plain.contains(',') && words.last().is_some_and(article) {
-        words.pop();
+        };
+        let plain: String = title.chars().filter(outside).collect();
+        let mut short = words(&plain);
+        let article = |word: &String| matches!(&word[..], "the" | "a" | "an");
+        // `Godfather, The`
+        if short.len() > 1 && plain.contains(',') && short.last().is_some_and(article) {
+            short.pop();
+        }
+        if short.len() > 1 && short.first().is_some_and(article) {
+            short.remove(0);
+        }
+        Self { whole: words(title), short }
     }
-    if words.len() > 1 && words.first().is_some_and(article) {
-        words.remove(0);
-    }
-    words
 }
 
 #[cfg(test)]
@@ -132,6 +141,7 @@ mod tests {
 
     #[test]
     fn titles_lose_brackets_and_articles() {
+        let title = |text: &str| Title::of(text).short;
         assert_eq!(title("Godfather, The (1972)"), ["godfather"]);
         assert_eq!(title("The Lion King (1994)"), ["lion", "king"]);
         assert_eq!(title("Shanghai Triad (Yao a yao) (1995)"), ["shanghai", "triad"]);
