@@ -64,8 +64,18 @@ impl Explanations {
             let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
             return Err(CliError::Usage(format!("no system `{system}` explains its lists{near}")));
         }
+        if let Some(fold) = &self.fold
+            && !explained().any(|trial| trial.fold == *fold)
+        {
+            let mut folds: Vec<&str> = explained().map(|trial| &trial.fold[..]).collect();
+            folds.dedup();
+            return Err(CliError::Usage(format!(
+                "no fold `{fold}`\n  = help: there are {}",
+                folds.join(", ")
+            )));
+        }
         let fits = |asked: &Option<String>, is: &str| asked.as_deref().is_none_or(|of| of == is);
-        let (mut texts, mut all, mut missing) = (String::new(), Vec::new(), 0);
+        let (mut texts, mut all, mut missing, mut is_known) = (String::new(), Vec::new(), 0, false);
         for trial in explained() {
             if !fits(&self.system, &trial.name) || !fits(&self.fold, &trial.fold) {
                 continue;
@@ -82,6 +92,7 @@ impl Explanations {
                     dir.display()
                 ))
             })?;
+            is_known |= rows.iter().any(|row| fits(&self.user, &row.user));
             rows.retain(|row| {
                 fits(&self.user, &row.user) && (!self.unfounded || !row.unfounded.is_empty())
             });
@@ -103,6 +114,11 @@ impl Explanations {
             } else if found == 0 {
                 texts.push_str("  none\n");
             }
+        }
+        if let Some(user) = self.user.as_ref().filter(|_| !is_known && missing == 0) {
+            return Err(CliError::Usage(format!(
+                "nothing is explained to a user `{user}`\n  = help: `explain.users` and `users` say to whom"
+            )));
         }
         if self.json {
             texts = serde_json::to_string_pretty(&all)? + "\n";

@@ -247,12 +247,25 @@ fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
             let branch = if at + 1 == trials.len() { "└─" } else { "├─" };
             let (fit, score) = (&verdicts[trial.fit], &verdicts[trial.score]);
             let (fit, score) = (in_words(fit), in_words(score));
-            let state = if fit == score { fit } else { format!("fit {fit}; score {score}") };
-            text.push_str(&format!("{indent}{branch} {} – {state}\n", plan.steps[trial.fit].label));
+            let mut state = if fit == score { fit } else { format!("fit {fit}; score {score}") };
+            if let Some(explain) = trial.explain {
+                let explain = in_words(&verdicts[explain]);
+                if explain != state {
+                    state.push_str(&format!("; explanations {explain}"));
+                }
+            }
+            // A step that several systems share goes by the name of the first.
+            let seed = match plan.steps[trial.fit].label.ends_with(&format!(" seed {}", trial.seed))
+            {
+                true => format!(" seed {}", trial.seed),
+                false => String::new(),
+            };
+            let name = format!("{} {}{seed}", trial.name, trial.fold);
+            text.push_str(&format!("{indent}{branch} {name} – {state}\n"));
         }
     }
     for setting in &experiment.settings {
-        let idle = setting.systems.iter().filter(|system| !system.model.is_seeded());
+        let idle = setting.systems.iter().filter(|system| !setting.is_seeded(system));
         let names: Vec<&str> = idle.map(|system| system.name.as_str()).collect();
         if setting.seeds.len() > 1 && !names.is_empty() {
             text.push_str(&format!(

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     LlmError,
     answers::Answers,
+    claim::Claims,
     journal::{Kind, Record, Usage},
     judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode},
     key::{Identity, Key, Request, hex},
@@ -37,6 +38,7 @@ pub struct Llm {
     thread: Option<thread::JoinHandle<()>>,
     spent: Arc<Mutex<Ledger>>,
     interrupt: Interrupt,
+    claims: Claims,
     transports: Mutex<HashMap<String, Transport>>,
 }
 
@@ -187,6 +189,7 @@ impl Llm {
             thread: Some(thread),
             spent,
             interrupt: interrupt.clone(),
+            claims: Claims::open(dir),
             transports: Mutex::default(),
         })
     }
@@ -218,8 +221,8 @@ impl Llm {
 
     /// One who asks one judge on behalf of one step.
     pub fn asker(&self, name: &str, judge: &JudgeSpec) -> Asker<'_> {
-        // Another process may have journaled what this one is about to ask for. Where its files cannot be
-        // read, the next lookup says so.
+        // Another process may have journaled what this one is about to ask for.
+        // Where its files cannot be read, the next lookup says so.
         let _ = self.answers.look_again();
         Asker {
             llm: self,
@@ -262,8 +265,16 @@ impl Llm {
         judge: &Arc<(String, JudgeSpec)>,
         about: &str,
     ) -> Result<(Record, bool), LlmError> {
-        if !matches!(self.mode, Mode::Refresh | Mode::Off)
-            && let Some(record) = self.answers.find(&request)?
+        let looks = !matches!(self.mode, Mode::Refresh | Mode::Off);
+        let mut found = if looks { self.answers.find(&request)? } else { None };
+        // Held until the answer is journaled: another process that wants the same waits, and finds it.
+        let mut _claim = None;
+        if looks && found.is_none() && self.mode != Mode::Replay {
+            _claim = Some(self.claims.take(&request.key, &self.interrupt)?);
+            let _ = self.answers.look_again();
+            found = self.answers.find(&request)?;
+        }
+        if let Some(record) = found
             && (record.kind != Kind::Abandoned || self.mode == Mode::Replay)
         {
             if record.kind == Kind::Abandoned {

@@ -6,6 +6,7 @@
 pub mod answers;
 mod batch;
 pub mod cassette;
+mod claim;
 pub mod client;
 #[cfg(test)]
 mod dialects;

@@ -133,7 +133,7 @@ impl Plan {
             let folds = fold_names(&setting.split, &setting.data.source, dirs)?;
             let evaluate = setting.evaluate.normalised();
             for (system_at, system) in setting.systems.iter().enumerate() {
-                let seeds = match system.model.is_seeded() {
+                let seeds = match setting.is_seeded(system) {
                     true => &setting.seeds[..],
                     false => &setting.seeds[..1],
                 };
@@ -241,10 +241,7 @@ impl Plan {
             None => None,
         };
         let seeded = system.model.is_seeded();
-        let label = match seeded {
-            true => format!("{name} {fold} seed {}", of.seed),
-            false => format!("{name} {fold}"),
-        };
+        let label = label(setting, of, fold);
         let mut material = json!({
             "revision": [FIT_REVISION, system.model.revision()],
             "model": system.model,
@@ -260,11 +257,10 @@ impl Plan {
         }
         let mut inputs = vec![split];
         if let Some(text) = &text {
-            material["text"] = json!({
-                "items": self.steps[text.item_vectors].key,
-                "users": self.steps[text.user_vectors].key,
-            });
-            inputs.extend([text.item_vectors, text.user_vectors]);
+            let [items, users] = text.vectors.unwrap_or([text.items, text.users]);
+            material["text"] =
+                json!({"items": self.steps[items].key, "users": self.steps[users].key});
+            inputs.extend([items, users]);
         }
         let fit = self.step(Step {
             kind: StepKind::Fit,
@@ -275,7 +271,7 @@ impl Plan {
             seed: of.seed,
             ..self.steps[split].clone()
         });
-        Ok((fit, text.iter().flat_map(|text| text.all()).collect()))
+        Ok((fit, text.iter().flat_map(TextSteps::all).collect()))
     }
 
     /// The step that reranks, the steps it needs beside the split, and the step that explains.
@@ -292,13 +288,24 @@ impl Plan {
         let name = format!("{}{}", system.name, setting.label);
         // invariant: the experiment was checked to have a system of this name
         let base = setting.systems.iter().position(|base| base.name == params.of).unwrap_or(0);
-        let seed = match setting.systems[base].model.is_seeded() {
-            true => of.seed,
-            false => setting.seeds[0],
-        };
-        let of_base = Of { system: base, seed, ..*of };
+        let of_base = Of { system: base, seed: setting.seed_of(base, of.seed), ..*of };
         let (base, mut needs) = self.fit(&of_base, split, None, dirs)?;
-        let text = self.text(of.setting, split, &params.text, &name, dirs)?;
+        // The oracle explains nothing: what it knows is nothing to tell a user.
+        let explain = params.explain.as_ref().filter(|_| params.judge != JudgeName::Oracle);
+        let spec = &params.text;
+        let text = match &params.judge {
+            JudgeName::Encoder => Some(self.text(of.setting, split, spec, &name, dirs)?),
+            JudgeName::Chat(_) => Some(self.profiles(of.setting, split, spec, &name, dirs)?),
+            // The others look at no text.
+            _ if explain.is_some() => Some(self.profiles(of.setting, split, spec, &name, dirs)?),
+            _ => None,
+        };
+        // What the judge goes by.
+        let told: Vec<usize> = match (&params.judge, &text) {
+            (JudgeName::Encoder, Some(text)) => text.vectors.into_iter().flatten().collect(),
+            (JudgeName::Chat(_), Some(text)) => vec![text.items, text.users],
+            _ => Vec::new(),
+        };
         // What is explained changes no list.
         let model = ModelSpec::Rerank(RerankParams { explain: None, ..params.clone() });
         let mut material = json!({
@@ -308,10 +315,7 @@ impl Plan {
             "seed": of.seed,
             "split": self.steps[split].key,
             "fit": self.steps[base].key,
-            "text": {
-                "items": self.steps[text.item_vectors].key,
-                "users": self.steps[text.user_vectors].key,
-            },
+            "text": told.iter().map(|at| self.steps[*at].key).collect::<Vec<_>>(),
         });
         if let JudgeName::Chat(judge) = &params.judge {
             material["judge"] = setting.judge(judge).material();
@@ -324,19 +328,18 @@ impl Plan {
         }
         let rerank = self.step(Step {
             kind: StepKind::Rerank,
-            label: format!("{name} {fold} seed {}", of.seed),
-            inputs: vec![split, base, text.item_vectors, text.user_vectors, text.items, text.users],
+            label: label(setting, of, fold),
+            inputs: [split, base].into_iter().chain(told).collect(),
             material,
             system: Some(of.system),
             seed: of.seed,
             ..self.steps[split].clone()
         });
         needs.push(base);
-        needs.extend(text.all());
-        let explain = match &params.explain {
-            // What the oracle knows is nothing to tell a user.
-            Some(explain) if params.judge != JudgeName::Oracle => {
-                Some(self.explain(params, explain, setting, (rerank, &text), dirs)?)
+        needs.extend(text.iter().flat_map(TextSteps::all));
+        let explain = match (explain, &text) {
+            (Some(spec), Some(text)) => {
+                Some(self.explain(of, params, spec, (rerank, text), dirs)?)
             }
             _ => None,
         };
@@ -346,12 +349,13 @@ impl Plan {
     /// The step that explains the lists of a reranker.
     fn explain(
         &mut self,
+        of: &Of,
         params: &RerankParams,
         explain: &ExplainSpec,
-        setting: &Setting,
         (rerank, text): (usize, &TextSteps),
         dirs: &DataDirs,
     ) -> Result<usize, DataError> {
+        let (_, setting) = of.setting;
         let mut material = json!({
             "revision": EXPLAIN_REVISION,
             "explain": explain,
@@ -368,6 +372,9 @@ impl Plan {
         let split = self.steps[rerank].inputs[0];
         Ok(self.step(Step {
             kind: StepKind::Explain,
+            // The lists may be those of another system that differs in its explanations alone.
+            label: label(setting, of, &self.steps[split].fold),
+            system: Some(of.system),
             inputs: vec![split, rerank, text.items, text.users],
             material,
             ..self.steps[rerank].clone()
@@ -422,5 +429,15 @@ impl Plan {
             k,
             users: pair.1.users_rule().into(),
         }
+    }
+}
+
+/// `als u1 seed 1`: a step of a system, with the seed where it depends on one.
+fn label(setting: &Setting, of: &Of, fold: &str) -> String {
+    let system = &setting.systems[of.system];
+    let name = format!("{}{}", system.name, setting.label);
+    match setting.is_seeded(system) {
+        true => format!("{name} {fold} seed {}", of.seed),
+        false => format!("{name} {fold}"),
     }
 }

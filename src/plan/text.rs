@@ -26,22 +26,58 @@ pub struct TextStep {
 }
 
 /// Indices of the steps a trial's texts go through.
+#[derive(Clone, Copy)]
 pub(super) struct TextSteps {
     pub items: usize,
     pub users: usize,
-    pub item_vectors: usize,
-    pub user_vectors: usize,
+    /// Those of their vectors, items before users, where vectors are wanted.
+    pub vectors: Option<[usize; 2]>,
 }
 
 impl TextSteps {
-    pub fn all(&self) -> [usize; 4] {
-        [self.items, self.users, self.item_vectors, self.user_vectors]
+    pub fn all(&self) -> impl Iterator<Item = usize> {
+        [self.items, self.users].into_iter().chain(self.vectors.into_iter().flatten())
     }
 }
 
 impl Plan {
-    /// Adds the steps for the texts of one system on one fold, whose split is at `split`.
+    /// Adds the steps for the texts of one system on one fold, whose split is at `split`, and for their
+    /// vectors.
     pub(super) fn text(
+        &mut self,
+        setting: (usize, &Setting),
+        split: usize,
+        spec: &TextSpec,
+        system: &str,
+        dirs: &DataDirs,
+    ) -> Result<TextSteps, DataError> {
+        let texts = self.profiles(setting, split, spec, system, dirs)?;
+        let weights = weights_digest(&spec.encoder, dirs)?;
+        let vectors = [(texts.items, false), (texts.users, true)].map(|(of, users)| {
+            let of_profiles = self.steps[of].clone();
+            let material = json!({
+                "revision": EMBEDDINGS_REVISION,
+                "encoder": spec.encoder,
+                "weights": weights,
+                "profiles": of_profiles.key,
+            });
+            self.step(Step {
+                kind: StepKind::Embeddings,
+                inputs: vec![of],
+                material,
+                text: Some(TextStep {
+                    profiles: spec.profiles.clone(),
+                    users,
+                    encoder: Some(spec.encoder.clone()),
+                }),
+                ..of_profiles
+            })
+        });
+        Ok(TextSteps { vectors: Some(vectors), ..texts })
+    }
+
+    /// Adds the steps that make profiles alone.
+    pub(super) fn profiles(
         &mut self,
         setting: (usize, &Setting),
         split: usize,
@@ -124,31 +160,7 @@ impl Plan {
             text: Some(TextStep { profiles: spec.profiles.clone(), users: true, encoder: None }),
             ..template.clone()
         });
-        let weights = weights_digest(&spec.encoder, dirs)?;
-        let mut vectors = |of: usize, label: String, users: bool| {
-            let material = json!({
-                "revision": EMBEDDINGS_REVISION,
-                "encoder": spec.encoder,
-                "weights": weights,
-                "profiles": self.steps[of].key,
-            });
-            self.step(Step {
-                kind: StepKind::Embeddings,
-                label,
-                inputs: vec![of],
-                material,
-                fold: if users { fold.clone() } else { String::new() },
-                text: Some(TextStep {
-                    profiles: spec.profiles.clone(),
-                    users,
-                    encoder: Some(spec.encoder.clone()),
-                }),
-                ..template.clone()
-            })
-        };
-        let item_vectors = vectors(items, format!("{name} items"), false);
-        let user_vectors = vectors(users, format!("{name} users {fold}"), true);
-        Ok(TextSteps { items, users, item_vectors, user_vectors })
+        Ok(TextSteps { items, users, vectors: None })
     }
 }
 

@@ -8,7 +8,9 @@ use crate::{
         EvalError,
         scores::{UserCells, read_summary, read_user_cells},
     },
+    model::ModelSpec,
     plan::{Plan, Trial},
+    rerank::JudgeName,
     spec::Experiment,
     stats::{Bootstrap, UserValues, with_means},
     store::{StepState, Workspace},
@@ -150,7 +152,11 @@ fn row(
     let pair = (mean.protocol, mean.convention);
     let fingerprint = plan.fingerprint(experiment, trial.setting, pair, mean.k).short();
     let place = (trial.fold.as_str(), trial.seed.to_string());
-    ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint)
+    let row = ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint);
+    let model = &experiment.settings[trial.setting].systems[trial.system].model;
+    let knows_test =
+        matches!(model, ModelSpec::Rerank(params) if params.judge == JudgeName::Oracle);
+    ResultRow { knows_test, ..row }
 }
 
 /// Recall is a mean over the users with a relevant item under every convention.

@@ -1,5 +1,7 @@
 //! Explanations of reranked lists: what the checks found, and a sample to read.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -72,13 +74,17 @@ pub fn explain_rows(plan: &Plan, workspace: &Workspace) -> Vec<ExplainRow> {
         let Ok(record) = workspace.record(step.kind.name(), &step.key) else { continue };
         let at = rows.iter().position(|row| row.system == trial.name).unwrap_or_else(|| {
             let dir = workspace.step_dir(step.kind.name(), &step.key);
-            let sample = sample(explain::read(&dir).unwrap_or_default());
+            let sample = explain::read(&dir).unwrap_or_default();
             rows.push(ExplainRow { system: trial.name.clone(), sample, ..ExplainRow::default() });
             rows.len() - 1
         });
         add(&mut rows[at], &record.facts);
     }
-    rows.iter_mut().for_each(finish);
+    let shared = shared_users(&rows);
+    for row in &mut rows {
+        finish(row);
+        row.sample = sample(std::mem::take(&mut row.sample), &shared);
+    }
     rows
 }
 
@@ -139,12 +145,21 @@ fn finish(row: &mut ExplainRow) {
     row.names = names.map(|(name, count)| format!("{name} ({count})")).collect();
 }
 
-/// Some users by a draw that their names make, so that all systems show the same; and some of what is
-/// unfounded.
-fn sample(rows: Vec<Row>) -> Vec<Row> {
+/// Users to whom every system explains something.
+fn shared_users(rows: &[ExplainRow]) -> BTreeSet<String> {
+    let users = |row: &ExplainRow| -> BTreeSet<String> {
+        row.sample.iter().map(|of| of.user.clone()).collect()
+    };
+    let all = rows.iter().map(users);
+    all.reduce(|a, b| a.intersection(&b).cloned().collect()).unwrap_or_default()
+}
+
+/// What is shown of all rows: some users by a draw that their names make, those that all systems share
+/// first, and some of what is unfounded.
+fn sample(rows: Vec<Row>, shared: &BTreeSet<String>) -> Vec<Row> {
     let mut users: Vec<&str> = rows.iter().map(|row| &row.user[..]).collect();
     users.dedup();
-    users.sort_by_key(|user| Digest::of(user));
+    users.sort_by_key(|user| (!shared.contains(*user), Digest::of(user)));
     users.truncate(SHOWN_USERS);
     let shown = |row: &Row| row.place as usize <= SHOWN_EACH && users.contains(&&row.user[..]);
     let mut sample: Vec<Row> = rows.iter().filter(|row| shown(row)).cloned().collect();

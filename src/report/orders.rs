@@ -58,7 +58,11 @@ impl Orders {
         let chosen: Vec<&ResultRow> = rows
             .iter()
             .filter(|row| {
-                row.metric == metric && row.k == k && row.slice == slice && row.fold == fold
+                row.metric == metric
+                    && row.k == k
+                    && row.slice == slice
+                    && row.fold == fold
+                    && !row.knows_test
             })
             .collect();
         let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
@@ -268,6 +272,7 @@ mod tests {
             fingerprint: "f".into(),
             low: None,
             high: None,
+            knows_test: false,
         }
     }
 

@@ -28,6 +28,9 @@ pub struct ResultRow {
     /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
     pub low: Option<f64>,
     pub high: Option<f64>,
+    /// Whether the system is a ceiling, which knows the test part: nothing is compared with it.
+    #[serde(skip)]
+    pub knows_test: bool,
 }
 
 impl ResultRow {
@@ -55,6 +58,7 @@ impl ResultRow {
             fingerprint,
             low: None,
             high: None,
+            knows_test: false,
         }
     }
 }

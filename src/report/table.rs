@@ -272,15 +272,18 @@ fn rows_of(chosen: &[&ResultRow], metrics: &[String], leads: &dyn Fn() -> Vec<St
             system,
         })
         .collect();
-    if rows.len() > 1 {
+    let is_ceiling = |system: &str| chosen.iter().any(|row| row.system == system && row.knows_test);
+    let compared: Vec<bool> = rows.iter().map(|row| !is_ceiling(&row.system)).collect();
+    if compared.iter().filter(|compared| **compared).count() > 1 {
         for (at, metric) in metrics.iter().enumerate() {
             if UNRANKED.contains(&metric.as_str()) {
                 continue;
             }
-            let values = rows.iter().filter_map(|row| row.cells[at].value);
+            let of_compared = || rows.iter().zip(&compared).filter(|(_, compared)| **compared);
+            let values = of_compared().filter_map(|(row, _)| row.cells[at].value);
             let best = values.fold(f64::NEG_INFINITY, f64::max);
-            for row in &mut rows {
-                row.cells[at].best = row.cells[at].value == Some(best);
+            for (row, compared) in rows.iter_mut().zip(&compared) {
+                row.cells[at].best = *compared && row.cells[at].value == Some(best);
             }
         }
     }
@@ -296,6 +299,11 @@ fn notes(
     counts: &[Vec<usize>],
 ) -> Vec<String> {
     let mut notes = vec![notes_of(&selections[0], chosen, all)];
+    let knows = chosen.iter().filter(|row| row.knows_test);
+    let ceilings = distinct(knows.map(|row| row.system.as_str()));
+    if !ceilings.is_empty() {
+        notes.push(format!("Knows the test part, so never best: {}.", ceilings.join(", ")));
+    }
     let intervals = chosen.iter().any(|row| row.low.is_some());
     if intervals {
         let Bootstrap { resamples, seed } = Bootstrap::default();
@@ -436,6 +444,7 @@ mod tests {
                         fingerprint: "0123456789".into(),
                         low: None,
                         high: None,
+                        knows_test: false,
                     });
                 }
             }

@@ -90,6 +90,9 @@ pub fn rerank(
 
 fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {
     let size = asking.params.pool.min(list.len());
+    if size < 2 {
+        return Ok((list.clone(), Judged::default()));
+    }
     let (pool, rest) = list.split_at(size);
     let items: Vec<u32> = pool.iter().map(|(_, item)| *item).collect();
     let judged = judged(asking, &items)?;

@@ -1,6 +1,6 @@
 //! Steps that rerank the lists of a base system.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::{
     hash::Digest,
     interrupt::Interrupt,
     model::{ModelError, ModelSpec, TrainingData, neural::mix, save_lists},
-    plan::Step,
+    plan::{Step, StepKind},
     rankings::Rankings,
     rerank::{ChatJudge, Judge, JudgeName, Knowledge, RerankParams, Scored, explain, rerank},
     store::{StoreError, read_json, write_json},
@@ -96,7 +96,7 @@ impl Shared<'_> {
                 }))?
             }
             JudgeName::Chat(name) => {
-                let texts = self.known(&step.inputs[4..6])?;
+                let texts = self.known(step)?;
                 let asker = self.llm()?.asker(name, &setting.judge(name));
                 let prompt = params.read_prompt(self.dirs)?;
                 let judge = ChatJudge::new(asker, prompt, texts.knowledge(&training, &data, seed));
@@ -111,7 +111,10 @@ impl Shared<'_> {
         let of_base = self.workspace.record(fit.kind.name(), &fit.key).ok();
         let of_base = of_base.and_then(|record| record.facts["warnings"].as_array().cloned());
         let mut warnings = of_base.unwrap_or_default();
-        warnings.extend(self.leak(step).map(Value::from));
+        // A judge who reads no text cannot be told too much.
+        if step.inputs.len() > 2 {
+            warnings.extend(self.leak(step).map(Value::from));
+        }
         warnings.dedup();
         if !warnings.is_empty() {
             facts["warnings"] = json!(warnings);
@@ -142,7 +145,7 @@ impl Shared<'_> {
         let of_all = users.members(&counts);
         let chosen = spec.users.members(&counts).into_iter().zip(of_all);
         let chosen: Vec<bool> = chosen.map(|(to_her, hers)| to_her && hers).collect();
-        let texts = self.known(&step.inputs[2..4])?;
+        let texts = self.known(step)?;
         let knows = texts.knowledge(&training, &data, step.seed);
         let mut facts = json!({"users": chosen.iter().filter(|chosen| **chosen).count()});
         let written = match judge {
@@ -171,15 +174,19 @@ impl Shared<'_> {
     }
 
     /// Texts of items and of users, from the steps that made them.
-    fn known(&self, inputs: &[usize]) -> Result<Known, StepError> {
-        let [items, users] = [inputs[0], inputs[1]].map(|input| {
-            let from = &self.plan.steps[input];
-            self.workspace.step_dir(from.kind.name(), &from.key)
-        });
+    fn known(&self, step: &Step) -> Result<Known, StepError> {
+        let inputs = step.inputs.iter().map(|input| &self.plan.steps[*input]);
+        let from: Vec<PathBuf> = inputs
+            .filter(|input| input.kind == StepKind::Profiles)
+            .map(|input| self.workspace.step_dir(input.kind.name(), &input.key))
+            .collect();
+        let [items, users] = &from[..] else {
+            return Err(StepError::Panic("no texts for a judge who reads them".into()));
+        };
         Ok(Known {
             facts: read_json(&items.join(FACTS))?,
-            items: Profiles::read(&items)?,
-            users: Profiles::read(&users)?,
+            items: Profiles::read(items)?,
+            users: Profiles::read(users)?,
         })
     }
 }

@@ -208,7 +208,8 @@ impl<'a> Shared<'a> {
         )?;
         scores.write(dir, &training.users, &training.items)?;
         let mut facts = json!({ "users": scores.rows.len(), "test_opened": opening });
-        if let Fitted::Lists { .. } = &*fitted {
+        // A reranker's lists are as long as is needed.
+        if matches!(&*fitted, Fitted::Lists { .. }) && fit.kind == StepKind::Fit {
             facts["warnings"] = json!(scores.warnings());
         }
         Ok(facts)

@@ -23,6 +23,7 @@ use crate::{
     eval::{Protocol, ScoreSpec},
     llm::{AnswersSpec, JudgeSpec},
     model::{ModelSpec, Search, SearchSpec},
+    rerank::JudgeName,
     text::{MetadataSpec, ProfilesSpec},
 };
 
@@ -211,6 +212,20 @@ impl Setting {
 }
 
 impl Setting {
+    /// Whether a system comes out otherwise with another seed. A reranker does so with its base, and
+    /// where its judge is shuffled or is asked with ids of its own.
+    pub fn is_seeded(&self, system: &System) -> bool {
+        let ModelSpec::Rerank(params) = &system.model else { return system.model.is_seeded() };
+        let base = self.systems.iter().find(|base| base.name == params.of);
+        base.is_some_and(|base| base.model.is_seeded())
+            || matches!(params.judge, JudgeName::Shuffle | JudgeName::Chat(_))
+    }
+
+    /// The seed that a system is fitted with where another one of it is run with `seed`.
+    pub fn seed_of(&self, system: usize, seed: u64) -> u64 {
+        if self.is_seeded(&self.systems[system]) { seed } else { self.seeds[0] }
+    }
+
     /// The judge of a name that was checked to be there.
     pub fn judge(&self, name: &str) -> JudgeSpec {
         let found = self.judges.iter().find(|(known, _)| known == name);

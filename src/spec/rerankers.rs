@@ -77,13 +77,16 @@ pub(super) fn add_controls(systems: &mut Vec<System>) {
             ("free control", JudgeName::Encoder),
             ("floor", JudgeName::Shuffle),
         ] {
-            // The ceiling is not fused.
+            // The ceiling is not fused, and no ceiling where batches keep it from its order; ceiling and
+            // floor read no text.
             let fused = judge != JudgeName::Oracle;
+            let reads = judge == JudgeName::Encoder;
             let is_it = |other: &RerankParams| {
                 other.judge == judge
                     && (&other.of, other.pool, other.users) == (&chat.of, chat.pool, chat.users)
-                    && other.text == chat.text
+                    && (!reads || other.text == chat.text)
                     && (!fused || other.fuse == chat.fuse)
+                    && (fused || other.strategy != Strategy::Batch)
             };
             if rerankers(systems).any(|(_, other)| is_it(other)) {
                 continue;
@@ -95,10 +98,13 @@ pub(super) fn add_controls(systems: &mut Vec<System>) {
             if fused && chat.fuse != Default::default() {
                 levels.push(format!("fuse={} by {}", chat.fuse.judge, chat.fuse.by.name()));
             }
-            let mut name = format!("{name}[{}]", levels.join(","));
-            if systems.iter().any(|system| system.name == name) {
-                name = format!("{}, {}]", name.trim_end_matches(']'), chat.text.profiles);
-            }
+            let named = |more: &[String]| format!("{name}[{}]", [&levels, more].concat().join(","));
+            let taken = |name: &String| systems.iter().any(|system| system.name == *name);
+            let of_text = format!("text={}", chat.text.profiles);
+            let names = std::iter::once(named(&[])).chain([named(&[of_text.clone()])]);
+            let names = names.chain((2..).map(|n| named(&[of_text.clone(), n.to_string()])));
+            // invariant: the names do not end
+            let name = names.into_iter().find(|name| !taken(name)).unwrap_or_default();
             systems.push(System {
                 name,
                 describe: "Put beside the chat models by assay.".into(),

@@ -79,6 +79,7 @@ mod tests {
             fingerprint: "f".into(),
             low: None,
             high: None,
+            knows_test: false,
         }
     }
 

@@ -95,6 +95,45 @@ fn journal(place: &Place, workspace: &str) -> (HashMap<String, usize>, Vec<Value
     (answers, lines)
 }
 
+/// Other steps (the judge goes by another name), the same questions, at the same time.
+#[test]
+fn two_processes_do_not_pay_twice_for_the_same_answer() {
+    const N: usize = 300;
+    let endpoint = Endpoint::start(|request, _| {
+        thread::sleep(Duration::from_millis(20));
+        Act::Answer(profile(request))
+    });
+    let place = place(N, &endpoint.url(), ", concurrency: 4");
+    let text = fs::read_to_string(place.path("e.yaml")).unwrap();
+    place.write(
+        "other.yaml",
+        text.replace("writer", "scribe").replace("experiment: llm", "experiment: other"),
+    );
+    let start = |file: &str| {
+        let mut command = place.command(&["run", file, "--until", "profiles", "--quiet"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [start("e.yaml"), start("other.yaml")];
+    for process in both {
+        let ended = ended(process.wait_with_output().unwrap(), place.dir.path());
+        assert_eq!(ended.code, 0, "{}", ended.err);
+    }
+    assert_eq!((endpoint.seen.total(), endpoint.seen.most_answers()), (N, 1));
+    let (answers, _) = journal(&place, ".assay");
+    assert_eq!(answers.len(), N);
+    // Or nothing was shown: they ran at the same time.
+    let runs = fs::read_dir(place.path(".assay/runs")).unwrap().flatten().map(|run| {
+        let record: Value =
+            serde_json::from_slice(&fs::read(run.path().join("run.json")).unwrap()).unwrap();
+        let started: f64 =
+            record["run"].as_str().unwrap().split('-').next().unwrap().parse().unwrap();
+        (started / 1e3, record["wall_seconds"].as_f64().unwrap())
+    });
+    let mut runs: Vec<(f64, f64)> = runs.collect();
+    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(runs[1].0 < runs[0].0 + runs[0].1 - 0.5, "{runs:?}");
+}
+
 /// A fifth of all tries misbehave, each in one of ten ways.
 #[test]
 fn ten_thousand_requests_under_faults_all_end_well() {

@@ -1,9 +1,12 @@
 //! On real data, where ASSAY_DATA holds it. Each test says whether it ran.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     path::{Path, PathBuf},
 };
+
+use serde_json::Value;
 
 use rec_assay::data::{DataDirs, DataSource, DatasetStats};
 
@@ -122,6 +125,80 @@ fn networks_reach_their_figures_on_movielens_100k() {
         let value: f64 = line.split(',').next().unwrap().parse().unwrap();
         assert!(value >= least, "{system}: {value}");
     }
+}
+
+/// The ceiling is reckoned here anew, from the base's exported lists and the test file.
+#[test]
+fn rerankers_stay_between_floor_and_ceiling_on_movielens_100k() {
+    let Some(root) = data("rerankers on MovieLens-100K", &["ml-100k/u1.test"]) else { return };
+    let place = Place::new();
+    let als = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines/als.yaml");
+    place.write(
+        "e.yaml",
+        format!(
+            "experiment: e\ndata: {{set: ml-100k, relevant: '>= 4', disliked: '<= 2'}}\nsplit: {{scheme: \
+             official, only: [u1]}}\nprofiles: {{p: {{from: template}}}}\nsystems:\n  als: {{use: {}}}\n  re: \
+             {{model: rerank, of: als, text: {{profiles: p}}, strategy: {{sweep: [prompt, batch]}}, judge: \
+             {{sweep: [popularity, shuffle, oracle]}}, explain: {{top: 2, users: sample=30}}}}\nevaluate: \
+             {{k: [10], metrics: [ndcg]}}\n",
+            als.display()
+        ),
+    );
+    let assay = |args: &[&str]| {
+        let output = place.command(args).env("ASSAY_DATA", &root).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assay(&["run", "e.yaml", "--quiet"]);
+    let rows: Value = serde_json::from_str(&assay(&["results", "e.yaml", "--json"])).unwrap();
+    let ndcg = |system: &str| -> f64 {
+        let mut rows = rows.as_array().unwrap().iter();
+        let row = rows.find(|row| row["system"] == system && row["fold"] == "u1").unwrap();
+        row["value"].as_f64().unwrap()
+    };
+    let re = |strategy: &str, judge: &str| ndcg(&format!("re[strategy={strategy},judge={judge}]"));
+    // Which test items each user likes, and which of them the base has among its first twenty.
+    let mut liked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in std::fs::read_to_string(root.join("ml-100k/u1.test")).unwrap().lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        if fields[2].parse::<f64>().unwrap() >= 4.0 {
+            liked.entry(fields[0].into()).or_default().insert(fields[1].into());
+        }
+    }
+    assay(&["export", "e.yaml", "--format", "trec", "--out", "out"]);
+    let runs = std::fs::read_dir(place.path("out")).unwrap().flatten().map(|entry| entry.path());
+    let is_base = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("als");
+    let base = runs.into_iter().find(is_base).unwrap();
+    let (mut places, mut hits) =
+        (BTreeMap::<String, usize>::new(), BTreeMap::<String, usize>::new());
+    for line in std::fs::read_to_string(base).unwrap().lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let place = places.entry(fields[0].into()).or_default();
+        *place += 1;
+        let likes = liked.get(fields[0]).is_some_and(|liked| liked.contains(fields[2]));
+        if likes && *place <= 20 {
+            *hits.entry(fields[0].into()).or_default() += 1;
+        }
+    }
+    let gain =
+        |n: usize| (1..=n.min(10)).map(|place| 1.0 / ((place + 1) as f64).log2()).sum::<f64>();
+    let of_user = |user: &String, liked: &BTreeSet<String>| {
+        gain(hits.get(user).copied().unwrap_or(0)) / gain(liked.len())
+    };
+    let ceiling: f64 = liked.iter().map(|(user, liked)| of_user(user, liked)).sum();
+    let ceiling = ceiling / liked.len() as f64;
+    assert!((re("prompt", "oracle") - ceiling).abs() < 1e-9, "{ceiling}");
+    assert!((ceiling - 0.7154).abs() < 0.01 && (ndcg("als") - 0.4596).abs() < 0.01, "{ceiling}");
+    for strategy in ["prompt", "batch"] {
+        let (floor, popularity) = (re(strategy, "shuffle"), re(strategy, "popularity"));
+        assert!(floor < popularity && popularity < ndcg("als"), "{strategy}: {floor} {popularity}");
+    }
+    let explained: Value =
+        serde_json::from_str(&assay(&["explanations", "e.yaml", "--json"])).unwrap();
+    let explained = explained.as_array().unwrap();
+    assert_eq!(explained.len(), 4 * 30 * 2);
+    let grounded = explained.iter().filter(|of| of["explanation"]["unfounded"] == "").count();
+    assert_eq!(grounded, explained.len());
 }
 
 /// The experiment file that a user would run.

@@ -540,6 +540,54 @@ fn explanations_are_written_checked_and_counted() {
     assert_eq!(place.artefacts(".assay"), before);
 }
 
+/// Needs no encoder: these judges read no text.
+#[test]
+fn systems_may_differ_in_their_explanations_alone() {
+    let place = Place::new();
+    let reranker =
+        "model: rerank, of: knn, text: {profiles: p}, strategy: prompt, judge: popularity";
+    place.write(
+        "e.yaml",
+        format!(
+            "experiment: e\ndata: {{set: sample, relevant: \">= 4\"}}\nsplit: {{scheme: official, only: [f1]}}\n\
+             seeds: [1, 2]\nprofiles: {{p: {{from: template}}}}\nsystems:\n  knn: {{model: item-knn}}\n  plain: \
+             {{{reranker}}}\n  told: {{{reranker}, explain: {{top: {{sweep: [1, 2]}}}}}}\n  ceiling: {{model: rerank, of: \
+             knn, text: {{profiles: p}}, strategy: bst, judge: oracle}}\nevaluate: {{k: [5], protocols: [full, judged]}}\n"
+        ),
+    );
+    let plan = place.fine(&["plan", "e.yaml"]);
+    assert!(plan.contains("not seeded, so run once for all seeds: knn, plain"), "{plan}");
+    assert!(!plan.contains("embeddings"), "{plan}");
+    let out = place.fine(&["run", "e.yaml"]);
+    // What knows the test part is not marked best, and is said to know it.
+    let best: Vec<&str> = out.lines().filter(|line| line.contains('*')).collect();
+    assert!(best.iter().all(|line| !line.contains("ceiling")) && best.len() > 1, "{out}");
+    assert!(out.contains("Knows the test part, so never best: ceiling."), "{out}");
+    let rows: Value =
+        serde_json::from_str(&place.fine(&["explanations", "e.yaml", "--json"])).unwrap();
+    let of = |system: &str| {
+        rows.as_array().unwrap().iter().filter(|row| row["system"] == system).count()
+    };
+    assert_eq!((of("plain"), of("told[top=1]"), of("told[top=2]")), (0, 300, 600));
+    let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
+    let kinds = plan["steps"].as_array().unwrap().iter().map(|step| step["kind"].as_str().unwrap());
+    assert_eq!(kinds.filter(|kind| *kind == "rerank").count(), 2);
+    for (args, says) in [
+        (["--fold", "f9"], "no fold `f9`"),
+        (["--user", "nobody"], "nothing is explained to a user `nobody`"),
+        (["--system", "plain"], "no system `plain` explains its lists"),
+    ] {
+        let ended = place.assay(&["explanations", "e.yaml", args[0], args[1]]);
+        assert!(ended.code == 2 && ended.err.contains(says), "{}", ended.err);
+    }
+    // Explained once more where only that is missing.
+    fs::remove_dir_all(place.path(".assay/steps/explain")).unwrap();
+    let plan = place.fine(&["plan", "e.yaml"]);
+    assert!(plan.contains("told[top=1] f1 – done; explanations to run"), "{plan}");
+    let shown = place.assay(&["explanations", "e.yaml"]);
+    assert!(shown.code == 3 && shown.err.contains("not explained yet"), "{}", shown.err);
+}
+
 #[test]
 fn some_users_are_reranked_and_scored_by_themselves() {
     if !weights() {
@@ -621,6 +669,10 @@ fn what_cannot_be_reranked_is_one_clear_error() {
             "{model: rerank, of: als, strategy: bst, judge: encoder, text: {profiles: p}, search: {over: {pool: [10, 20]}, trials: 2}}",
         ),
         (
+            "negatives drawn for lists",
+            "{model: rerank, of: als, strategy: bst, judge: encoder, text: {profiles: p}}",
+        ),
+        (
             "users who are no slice",
             "{model: rerank, of: als, strategy: bst, judge: encoder, users: sample=0, text: {profiles: p}}",
         ),
@@ -633,15 +685,26 @@ fn what_cannot_be_reranked_is_one_clear_error() {
             "{model: rerank, of: als, strategy: bst, judge: encoder, fuse: {judge: 1.5}, text: {profiles: p}}",
         ),
     ] {
+        let sampled =
+            if name.starts_with("negatives") { "evaluate: {protocols: [sampled]}\n" } else { "" };
         place.write(
             "e.yaml",
             format!(
                 "experiment: wrong\ndata: {{set: sample}}\nsplit: {{scheme: official, only: [f1]}}\nprofiles: \
-                 {{p: {{from: template}}}}\nsystems:\n  als: {{model: als}}\n  it: {system}\n"
+                 {{p: {{from: template}}}}\nsystems:\n  als: {{model: als}}\n  it: {system}\n{sampled}"
             ),
         );
         let ended = place.assay(&["plan", "e.yaml"]);
         shown.push_str(&format!("# {name}: exit {}\n{}\n", ended.code, ended.err));
     }
+    place.write(
+        "e.yaml",
+        experiment("http://127.0.0.1:9/v1", "[oracle]", "[prompt]").replace("  chat:", "  oracle:"),
+    );
+    let ended = place.assay(&["plan", "e.yaml"]);
+    shown.push_str(&format!(
+        "# a judge with a control's name: exit {}\n{}\n",
+        ended.code, ended.err
+    ));
     insta::assert_snapshot!(shown);
 }

@@ -45,6 +45,23 @@ struct Counts {
     users: HashSet<u32>,
 }
 
+/// What an answer is about: the first `among` of `ids`, of which it should name `n`. The others may be
+/// named too.
+struct Asked<'a> {
+    ids: &'a [String],
+    among: usize,
+    n: usize,
+}
+
+impl<'a> Asked<'a> {
+    fn all(ids: &'a [String]) -> Self {
+        Self { ids, among: ids.len(), n: ids.len() }
+    }
+}
+
+/// How the problem of an answer begins that names inventions alone.
+const NO_KNOWN_ID: &str = "no known id";
+
 /// A chat model with what it is told.
 pub struct ChatJudge<'a> {
     pub asker: Asker<'a>,
@@ -91,7 +108,9 @@ impl<'a> ChatJudge<'a> {
     ) -> Result<Vec<Option<String>>, LlmError> {
         let ids = self.knows.ids(user, items);
         let n = n.min(items.len());
-        let wanted = &ids[..n];
+        if n == 0 {
+            return Ok(Vec::new());
+        }
         let mut values = self.knows.values(user, items, &ids);
         values["recommended"] =
             values["candidates"].as_array().map_or(&[][..], |all| &all[..n]).into();
@@ -105,14 +124,18 @@ impl<'a> ChatJudge<'a> {
         let about = format!("user {name} explanations of {n} items");
         let chat = self.chat(&values, schema("explanations", of), about)?;
         let read = |value: &Value| {
-            let texts = pairs(value)?.into_iter();
+            let texts = pairs(value, &ids)?.into_iter();
             let texts =
                 texts.map(|(id, text)| (id, text.split_whitespace().collect::<Vec<_>>().join(" ")));
             Some(texts.filter(|(_, text)| !text.is_empty()).collect())
         };
         let mut explained = vec![None; n];
-        for (at, text) in self.ask(user, &chat, (wanted, n), &read)?.unwrap_or_default() {
-            explained[at] = Some(text);
+        // All are shown, so those beyond are no inventions.
+        let asked = Asked { ids: &ids, among: n, n };
+        for (at, text) in self.ask(user, &chat, &asked, &read)?.unwrap_or_default() {
+            if at < n {
+                explained[at] = Some(text);
+            }
         }
         Ok(explained)
     }
@@ -141,14 +164,13 @@ impl<'a> ChatJudge<'a> {
         self.chat(&self.knows.values(user, items, ids), schema, about)
     }
 
-    /// Asks, and counts what is odd: `ids` are those asked about, of which an answer should name `n`.
-    /// Returns the known ones, each once, by their places among `ids`, in the order of the answer; none
-    /// where the answer cannot be used.
+    /// Asks, and counts what is odd. Returns what is said of known ids, each once, in the order of the
+    /// answer; none where the answer cannot be used.
     fn ask<T>(
         &self,
         user: UserIx,
         chat: &Chat,
-        (ids, n): (&[String], usize),
+        &Asked { ids, among, n }: &Asked,
         read: &dyn Fn(&Value) -> Option<Named<T>>,
     ) -> Result<Option<Known<T>>, LlmError> {
         let place = |id: &str| {
@@ -171,25 +193,27 @@ impl<'a> ChatJudge<'a> {
                 Some(named) if n_known(&named) > 0 => Ok(named),
                 named => {
                     unknown.set(named.map(|named| named.len()));
-                    Err("no known id: nothing of what was asked about".to_owned())
+                    Err(format!("{NO_KNOWN_ID}: nothing of what was asked about"))
                 }
             }
         };
         let outcome = self.asker.checked(chat, &check)?;
-        let named = match outcome {
-            Outcome::Good(named) => Some(named),
-            Outcome::Bad(_) | Outcome::Missing(_) => None,
+        let (named, invented) = match outcome {
+            Outcome::Good(named) => (Some(named), None),
+            // The last try may have ended otherwise, and named nothing.
+            Outcome::Bad(problem) if problem.starts_with(NO_KNOWN_ID) => (None, unknown.get()),
+            Outcome::Bad(_) | Outcome::Missing(_) => (None, None),
         };
         Ok(self.count(|counts| {
             counts.answers += 1;
             counts.users.insert(user.0);
             let Some(named) = named else {
                 counts.unusable += 1;
-                if let Some(unknown) = unknown.get() {
+                if let Some(invented) = invented {
                     counts.asked += n;
                     counts.missing += n;
-                    counts.answered += unknown;
-                    counts.unknown += unknown;
+                    counts.answered += invented;
+                    counts.unknown += invented;
                 }
                 return None;
             };
@@ -204,7 +228,8 @@ impl<'a> ChatJudge<'a> {
                     Some(at) => known.push((at, of)),
                 }
             }
-            counts.missing += n.saturating_sub(known.len());
+            let n_wanted = known.iter().filter(|(at, _)| *at < among).count();
+            counts.missing += n.saturating_sub(n_wanted);
             Some(known)
         }))
     }
@@ -229,7 +254,7 @@ impl Judge for ChatJudge<'_> {
         let of = json!({"order": {"type": "array", "items": {"type": "string"}}});
         let chat = self.question(user, items, &wanted, schema("order", of), 0)?;
         let read = |value: &Value| ids(value, &wanted);
-        let Some(known) = self.ask(user, &chat, (&wanted, items.len()), &read)? else {
+        let Some(known) = self.ask(user, &chat, &Asked::all(&wanted), &read)? else {
             return Ok(None);
         };
         let mut places: Vec<usize> = known.into_iter().map(|(at, ())| at).collect();
@@ -243,7 +268,9 @@ impl Judge for ChatJudge<'_> {
         let wanted = self.knows.ids(user, &items);
         let of = json!({"better": {"type": "string", "enum": wanted}});
         let chat = self.question(user, &items, &wanted, schema("better", of), 0)?;
-        let known = self.ask(user, &chat, (&wanted, 1), &|value| one(value, &wanted))?;
+        let known = self.ask(user, &chat, &Asked { n: 1, ..Asked::all(&wanted) }, &|value| {
+            one(value, &wanted)
+        })?;
         Ok(known.and_then(|known| Some(known.first()?.0 == 0)))
     }
 
@@ -261,7 +288,9 @@ impl Judge for ChatJudge<'_> {
             "additionalProperties": false,
         }}});
         let chat = self.question(user, items, &wanted, schema("scores", of), round)?;
-        let known = self.ask(user, &chat, (&wanted, items.len()), &numbers)?.unwrap_or_default();
+        let known = self
+            .ask(user, &chat, &Asked::all(&wanted), &|value| numbers(value, &wanted))?
+            .unwrap_or_default();
         let mut scores = vec![None; items.len()];
         let mut outside = 0;
         for (at, score) in known {

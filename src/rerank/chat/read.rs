@@ -46,8 +46,8 @@ pub(super) fn plain(id: &str) -> String {
 }
 
 /// Ids with their numbers: a list of objects, or an object by id. What is no finite number is left out.
-pub(super) fn numbers(value: &Value) -> Option<Vec<(String, f64)>> {
-    by_id(value, &|value| {
+pub(super) fn numbers(value: &Value, wanted: &[String]) -> Option<Vec<(String, f64)>> {
+    by_id(value, wanted, &|value| {
         let score = value.get("score").or_else(|| value.get("relevance")).unwrap_or(value);
         let number = score.as_f64().or_else(|| score.as_str()?.trim().parse().ok())?;
         number.is_finite().then_some(number)
@@ -55,15 +55,20 @@ pub(super) fn numbers(value: &Value) -> Option<Vec<(String, f64)>> {
 }
 
 /// Ids with a text each: a list of objects, or an object by id.
-pub(super) fn pairs(value: &Value) -> Option<Vec<(String, String)>> {
-    by_id(value, &|value| {
+pub(super) fn pairs(value: &Value, wanted: &[String]) -> Option<Vec<(String, String)>> {
+    by_id(value, wanted, &|value| {
         let found = ["text", "explanation", "reason"].iter().find_map(|name| value.get(name));
         found.unwrap_or(value).as_str().map(str::to_owned)
     })
 }
 
-/// A list of objects with an `id`, or an object by id; either may be the one value of an object.
-fn by_id<T>(value: &Value, read: &dyn Fn(&Value) -> Option<T>) -> Option<Vec<(String, T)>> {
+/// A list of objects with an `id`, or an object by id; either may be a value of an object: the one that
+/// has most of `wanted` is meant.
+fn by_id<T>(
+    value: &Value,
+    wanted: &[String],
+    read: &dyn Fn(&Value) -> Option<T>,
+) -> Option<Vec<(String, T)>> {
     let listed = |list: &[Value]| -> Vec<(String, T)> {
         let pair = |of: &Value| Some((of.get("id")?.as_str()?.to_owned(), read(of)?));
         list.iter().filter_map(pair).collect()
@@ -71,20 +76,22 @@ fn by_id<T>(value: &Value, read: &dyn Fn(&Value) -> Option<T>) -> Option<Vec<(St
     let named = |object: &Map<String, Value>| -> Vec<(String, T)> {
         object.iter().filter_map(|(id, of)| Some((id.clone(), read(of)?))).collect()
     };
-    Some(match value {
-        Value::Array(list) => listed(list),
+    let n_wanted = |pairs: &Vec<(String, T)>| {
+        pairs.iter().filter(|(id, _)| wanted.contains(&plain(id))).count()
+    };
+    match value {
+        Value::Array(list) => Some(listed(list)),
         Value::Object(object) => {
             let inner = object.values().filter_map(|of| match of {
                 Value::Array(list) => Some(listed(list)),
-                Value::Object(inner) if read(of).is_none() => Some(named(inner)),
+                Value::Object(inner) => Some(named(inner)),
                 _ => None,
             });
-            // Lists of something else may stand beside the one that is meant.
-            let inner = inner.collect::<Vec<_>>().into_iter().find(|pairs| !pairs.is_empty());
-            inner.unwrap_or_else(|| named(object))
+            let all = std::iter::once(named(object)).chain(inner);
+            all.max_by_key(|pairs| (n_wanted(pairs), pairs.len()))
         }
-        _ => return None,
-    })
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -96,9 +103,13 @@ mod tests {
         values(text).remove(0)
     }
 
+    fn wanted() -> [String; 2] {
+        ["a".to_owned(), "b".to_owned()]
+    }
+
     #[test]
     fn ids_are_found_in_any_dress() {
-        let wanted = ["a".to_owned(), "b".to_owned()];
+        let wanted = wanted();
         let ids = |text: &str| -> Vec<String> {
             ids(&value(text), &wanted).unwrap().into_iter().map(|(id, ())| plain(&id)).collect()
         };
@@ -129,14 +140,17 @@ mod tests {
             r#"{"scores": [{"id": "a", "score": 70.5}, {"id": "b", "score": "3"}]}"#,
             r#"{"scores": {"a": 70.5, "b": 3}}"#,
             r#"{"notes": ["none"], "scores": {"a": 70.5, "b": "3"}}"#,
+            r#"{"weights": {"x": 1, "y": 2, "z": 3}, "scores": [{"id": "a", "score": 70.5}, {"id": "[b]", "score": 3}]}"#,
             r#"{"a": 70.5, "b": 3}"#,
         ] {
-            let found = numbers(&value(text)).unwrap();
+            let found: Vec<(String, f64)> = numbers(&value(text), &wanted()).unwrap();
+            let found: Vec<(String, f64)> =
+                found.into_iter().map(|(id, of)| (plain(&id), of)).collect();
             assert_eq!(found, [("a".to_owned(), 70.5), ("b".to_owned(), 3.0)], "{text}");
         }
         let odd = r#"{"scores": [{"id": "a", "score": "NaN"}, {"id": "b", "score": "inf"}, {"id": "c"},
             {"id": "d", "score": 1}]}"#;
-        assert_eq!(numbers(&value(odd)).unwrap(), [("d".to_owned(), 1.0)]);
+        assert_eq!(numbers(&value(odd), &wanted()).unwrap(), [("d".to_owned(), 1.0)]);
     }
 
     #[test]
@@ -146,8 +160,9 @@ mod tests {
             r#"[{"id": "a", "explanation": "x"}, {"id": "b", "reason": "y"}]"#,
             r#"{"explanations": {"a": "x", "b": "y"}}"#,
             r#"{"a": "x", "b": {"text": "y"}}"#,
+            r#"{"analysis": {"taste": "dark crime"}, "explanations": [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}]}"#,
         ] {
-            let found = pairs(&value(text)).unwrap();
+            let found = pairs(&value(text), &wanted()).unwrap();
             assert_eq!(
                 found,
                 [("a".to_owned(), "x".to_owned()), ("b".into(), "y".into())],

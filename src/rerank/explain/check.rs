@@ -34,10 +34,11 @@ pub struct Check {
 
 /// Checks all explanations of a fold, which are sorted by user and place.
 pub fn check(explained: &mut [Explanation], knows: &Knowledge) {
-    let vocabulary = Vocabulary::of(knows.facts);
+    let vocabulary = Vocabulary::of(knows.facts, explained.iter().map(|of| &of.text[..]));
     let mut items: HashMap<u32, Ground> = HashMap::new();
-    let users: Vec<Ground> =
-        (0..knows.users.len() as u32).map(|user| of_user(UserIx(user), knows)).collect();
+    let users: Vec<Ground> = (0..knows.users.len() as u32)
+        .map(|user| ground_of(UserIx(user), &vocabulary, knows))
+        .collect();
     let audience = Audience::of(&users);
     let mut said = HashSet::new();
     let mut of_user: (Option<UserIx>, HashSet<String>) = (None, HashSet::new());
@@ -48,7 +49,7 @@ pub fn check(explained: &mut [Explanation], knows: &Knowledge) {
         let fact = &knows.facts[of.item as usize];
         let item = items
             .entry(of.item)
-            .or_insert_with(|| Ground::of_item(fact, knows.item_profile(of.item)));
+            .or_insert_with(|| Ground::of_item(&vocabulary, fact, knows.item_profile(of.item)));
         let own = Title::of(knows.name(of.item));
         let named = look(&of.text, &vocabulary, (item, &users[of.user.at()]), &own);
         let words = without(&of.text, &own);
@@ -70,29 +71,19 @@ pub fn check(explained: &mut [Explanation], knows: &Knowledge) {
     }
 }
 
-fn of_user(user: UserIx, knows: &Knowledge) -> Ground {
+fn ground_of(user: UserIx, vocabulary: &Vocabulary, knows: &Knowledge) -> Ground {
     let rated: Vec<&ItemFacts> =
         knows.recent(user).into_iter().map(|(item, _)| &knows.facts[item as usize]).collect();
-    Ground::of_user(knows.profile(user), &rated)
+    Ground::of_user(vocabulary, knows.profile(user), &rated)
 }
 
 /// The words of a text, with the item's own title taken out.
 fn without(text: &str, own: &Title) -> Vec<String> {
-    let words: Vec<String> = tokens(text).into_iter().map(|token| token.word).collect();
-    let mut left = Vec::with_capacity(words.len());
-    let mut at = 0;
-    while at < words.len() {
-        let titles = [&own.whole, &own.short];
-        let here = titles.iter().find(|title| !title.is_empty() && words[at..].starts_with(title));
-        match here {
-            Some(title) => at += title.len(),
-            None => {
-                left.push(words[at].clone());
-                at += 1;
-            }
-        }
-    }
-    left
+    let tokens = tokens(text);
+    let places = own.places(&tokens);
+    let is_title = |at: usize| places.iter().any(|place| place.contains(&at));
+    let rest = tokens.into_iter().enumerate().filter(|(at, _)| !is_title(*at));
+    rest.map(|(_, token)| token.word).collect()
 }
 
 /// All users by the words known of them.
@@ -107,14 +98,11 @@ impl Audience {
     fn of(users: &[Ground]) -> Self {
         let mut words: HashMap<String, (f64, Vec<u32>)> = HashMap::new();
         for (user, ground) in users.iter().enumerate() {
-            let mut own: Vec<&str> = ground.stems().split_whitespace().collect();
-            own.sort_unstable();
-            own.dedup();
-            for word in own {
+            for word in ground.stems() {
                 words.entry(word.to_owned()).or_default().1.push(user as u32);
             }
         }
-        let known = users.iter().filter(|ground| ground.stems().len() > 1).count();
+        let known = users.iter().filter(|ground| !ground.stems().is_empty()).count();
         let mut squares = vec![0.0f64; users.len()];
         // In the order of words: sums must not depend on a hash map's.
         let mut sorted: Vec<(&String, &mut (f64, Vec<u32>))> = words.iter_mut().collect();
@@ -157,7 +145,7 @@ impl Audience {
 }
 
 /// Unfounded names that a record keeps, the most frequent first.
-const MOST_NAMES: usize = 20;
+const MOST_NAMES: usize = 200;
 
 /// Counts for a step's record, over the explanations that nothing stands in for.
 pub fn summary(explained: &[Explanation]) -> Value {
@@ -181,10 +169,10 @@ pub fn summary(explained: &[Explanation]) -> Value {
         "unfounded_names": most,
         "name_item": count(&|check| check.names_item),
         "name_user": count(&|check| check.names_user),
-        "told_apart": apart.iter().sum::<f64>(),
+        "told_apart": apart.iter().fold(0.0, |sum, of| sum + of),
         "told_apart_of": apart.len(),
         "said_before": count(&|check| check.said_before),
-        "repeated": own.iter().map(|of| of.check.repeated).sum::<f64>(),
+        "repeated": own.iter().fold(0.0, |sum, of| sum + of.check.repeated),
         "loops": count(&|check| check.loops),
     })
 }
@@ -195,12 +183,13 @@ mod tests {
 
     #[test]
     fn a_text_fits_the_user_whose_words_it_has() {
+        let vocabulary = Vocabulary::of(&[], []);
         let profile = |genre: &str| format!("Likes {genre} and films.");
         let users: Vec<Ground> = ["westerns", "musicals", "westerns", ""]
             .iter()
             .map(|genre| match *genre {
-                "" => Ground::of_user("", &[]),
-                genre => Ground::of_user(&profile(genre), &[]),
+                "" => Ground::of_user(&vocabulary, "", &[]),
+                genre => Ground::of_user(&vocabulary, &profile(genre), &[]),
             })
             .collect();
         let audience = Audience::of(&users);

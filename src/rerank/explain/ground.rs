@@ -5,21 +5,46 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::words::{Title, Token, flat, has, stem, stems, tokens};
 use crate::text::{ItemFacts, Profile};
 
-/// What can be named: titles and genres of the catalogue.
+/// What can be named: titles and genres of the catalogue; and what is no name.
 pub struct Vocabulary {
     /// By their first word, the longest first.
     titles: HashMap<String, Vec<Vec<String>>>,
     /// Stems, the longest first.
     genres: Vec<Vec<String>>,
+    /// Words that are written small somewhere: with a capital they are not yet a name.
+    ordinary: HashSet<String>,
 }
 
-/// Words that are small in titles.
+/// Words that are small in titles, and no names by themselves.
 const SMALL: [&str; 14] =
     ["of", "the", "and", "in", "a", "an", "to", "for", "on", "at", "with", "from", "or", "by"];
 
+/// Capitals in English, whatever they stand for.
+const CALENDAR: [&str; 19] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
 impl Vocabulary {
-    /// All that a catalogue names.
-    pub fn of(facts: &[ItemFacts]) -> Self {
+    /// All that a catalogue names; `texts` show how words are written.
+    pub fn of<'a>(facts: &'a [ItemFacts], texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut titles: HashMap<String, Vec<Vec<String>>> = HashMap::new();
         let mut genres = BTreeSet::new();
         for fact in facts {
@@ -41,7 +66,62 @@ impl Vocabulary {
         let mut genres: Vec<Vec<String>> =
             genres.into_iter().filter(|of: &Vec<String>| !of.is_empty()).collect();
         genres.sort_by(longest_first);
-        Self { titles, genres }
+        let overviews = facts.iter().filter_map(|fact| fact.overview.as_deref());
+        let ordinary = overviews
+            .chain(texts)
+            .flat_map(tokens)
+            .filter(|token| !token.capital)
+            .map(|token| token.word)
+            .collect();
+        Self { titles, genres, ordinary }
+    }
+
+    fn is_ordinary(&self, word: &str) -> bool {
+        SMALL.contains(&word) || CALENDAR.contains(&word) || self.ordinary.contains(word)
+    }
+
+    /// The catalogue's title that begins at a word of a text, where it is written as a title.
+    fn title_at(&self, tokens: &[Token], at: usize) -> Option<&Vec<String>> {
+        let first = tokens[at].capital.then(|| self.titles.get(&tokens[at].word))??;
+        first.iter().find(|words| {
+            let Some(found) = tokens.get(at..at + words.len()) else { return false };
+            let spelt = |token: &Token| {
+                let number = token.word.starts_with(|c: char| c.is_ascii_digit());
+                token.capital || number || SMALL.contains(&&token.word[..])
+            };
+            found.iter().zip(words.iter()).all(|(token, word)| token.word == *word && spelt(token))
+                && (words.len() > 1 || self.is_title_alone(tokens, at))
+        })
+    }
+
+    /// Whether one word is a title: nothing else may make it a capital, and no name go on with it.
+    fn is_title_alone(&self, tokens: &[Token], at: usize) -> bool {
+        let token = &tokens[at];
+        let word = &token.word;
+        if token.quoted {
+            return true;
+        }
+        let is_genre = self.genres.iter().any(|genre| genre[..] == [stem(word)]);
+        let after = tokens.get(at + 1).is_some_and(|next| next.joined && next.capital);
+        let before = at > 0 && token.joined && tokens[at - 1].capital && !tokens[at - 1].starts;
+        let by_place = token.starts && self.is_ordinary(word);
+        !is_genre && !after && !before && !by_place && !CALENDAR.contains(&&word[..])
+    }
+
+    /// All titles of the catalogue that a text names: where, and which.
+    fn titles_in<'a>(&'a self, tokens: &[Token]) -> Vec<(usize, &'a Vec<String>)> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < tokens.len() {
+            match self.title_at(tokens, at) {
+                Some(words) => {
+                    found.push((at, words));
+                    at += words.len();
+                }
+                None => at += 1,
+            }
+        }
+        found
     }
 }
 
@@ -51,6 +131,8 @@ pub struct Ground {
     words: String,
     stems: String,
     years: HashSet<u32>,
+    /// Titles that are named in it, whole: a part of one is another title.
+    titles: HashSet<Vec<String>>,
     /// Stems of genres and tags.
     lists: Vec<String>,
     /// Single words of those.
@@ -58,13 +140,24 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// From texts, with genres and tags that may be named in any spelling.
-    fn of(texts: &[&str], lists: &[&[String]]) -> Self {
+    /// From texts and titles, with genres and tags that may be named in any spelling.
+    fn of(vocabulary: &Vocabulary, texts: &[&str], titles: &[&str], lists: &[&[String]]) -> Self {
         let mut words: Vec<String> = Vec::new();
+        let mut named: HashSet<Vec<String>> = HashSet::new();
         for text in texts {
-            words.extend(tokens(text).into_iter().map(|token| token.word));
+            let tokens = tokens(text);
+            named.extend(vocabulary.titles_in(&tokens).into_iter().map(|(_, title)| title.clone()));
+            words.extend(tokens.into_iter().map(|token| token.word));
             // Nothing reaches over the end of a text.
             words.push("|".into());
+        }
+        for name in titles {
+            let title = Title::of(name);
+            for form in title.forms {
+                words.extend(form);
+                words.push("|".into());
+            }
+            named.insert(title.short);
         }
         let years =
             words.iter().filter(|word| word.len() == 4).filter_map(|word| word.parse().ok());
@@ -75,38 +168,37 @@ impl Ground {
         Self {
             years: years.collect(),
             words: flat(words.iter().map(String::as_str)),
-            stems: stems(&words.join(" ")),
+            stems: flat(
+                words.iter().map(|word| stem(word)).collect::<Vec<_>>().iter().map(String::as_str),
+            ),
+            titles: named,
             lists,
             list_words,
         }
     }
 
     /// What is known of an item: metadata and profile.
-    pub fn of_item(fact: &ItemFacts, profile: &str) -> Self {
+    pub fn of_item(vocabulary: &Vocabulary, fact: &ItemFacts, text: &str) -> Self {
         let genres = fact.genres.join(", ");
-        let texts = [
-            fact.title.as_deref().unwrap_or_default(),
-            &genres,
-            fact.overview.as_deref().unwrap_or_default(),
-            profile,
-        ];
-        let profile = Profile::parse(profile).map(|(profile, _)| profile).unwrap_or_default();
-        Self::of(&texts, &[&fact.genres, &profile.genres, &profile.tags])
+        let texts = [&genres, fact.overview.as_deref().unwrap_or_default(), text];
+        let profile = Profile::parse(text).map(|(profile, _)| profile).unwrap_or_default();
+        let title: Vec<&str> = fact.title.as_deref().into_iter().collect();
+        Self::of(vocabulary, &texts, &title, &[&fact.genres, &profile.genres, &profile.tags])
     }
 
     /// What is known of a user: profile, and titles and genres of what she rated last.
-    pub fn of_user(profile: &str, rated: &[&ItemFacts]) -> Self {
+    pub fn of_user(vocabulary: &Vocabulary, text: &str, rated: &[&ItemFacts]) -> Self {
         let genres: Vec<String> = rated.iter().flat_map(|fact| fact.genres.clone()).collect();
         let of_rated = genres.join(", ");
-        let mut texts = vec![profile, &of_rated];
-        texts.extend(rated.iter().filter_map(|fact| fact.title.as_deref()));
-        let profile = Profile::parse(profile).map(|(profile, _)| profile).unwrap_or_default();
-        Self::of(&texts, &[&profile.genres, &profile.tags, &profile.dislikes, &genres])
+        let titles: Vec<&str> = rated.iter().filter_map(|fact| fact.title.as_deref()).collect();
+        let profile = Profile::parse(text).map(|(profile, _)| profile).unwrap_or_default();
+        let lists = [&profile.genres[..], &profile.tags, &profile.dislikes, &genres];
+        Self::of(vocabulary, &[text, &of_rated], &titles, &lists)
     }
 
-    /// The stems of all its words.
-    pub fn stems(&self) -> &str {
-        &self.stems
+    /// The stems of all its words, each once, in order.
+    pub fn stems(&self) -> BTreeSet<&str> {
+        self.stems.split_whitespace().filter(|word| *word != "|").collect()
     }
 
     fn names(&self, phrase: &[String]) -> bool {
@@ -133,8 +225,17 @@ pub struct Named {
     pub user: bool,
 }
 
-/// Looks through a text about an item for a user. To name the item's own title, `own` and whole, says
-/// nothing of either.
+impl Named {
+    fn note(&mut self, of_item: bool, of_user: bool, words: &[String]) {
+        self.item |= of_item;
+        self.user |= of_user;
+        if !of_item && !of_user {
+            self.unfounded.push(words.join(" "));
+        }
+    }
+}
+
+/// Looks through a text about an item for a user. To name the item's own title says nothing of either.
 pub fn look(
     text: &str,
     vocabulary: &Vocabulary,
@@ -143,18 +244,15 @@ pub fn look(
 ) -> Named {
     let tokens = tokens(text);
     let mut used = vec![false; tokens.len()];
-    for words in [&own.whole, &own.short] {
-        for at in 0..tokens.len() {
-            let end = at + words.len();
-            let here = tokens.get(at..end).is_some_and(|found| {
-                !words.is_empty()
-                    && found.iter().zip(words).all(|(token, word)| token.word == *word)
-            });
-            // A short title is any word where it is not written as one.
-            let spelt = tokens[at].capital || words.len() > 1;
-            if here && spelt && !used[at..end].contains(&true) {
-                used[at..end].fill(true);
-            }
+    for place in own.places(&tokens) {
+        used[place].fill(true);
+    }
+    let mut named = Named::default();
+    for (at, words) in vocabulary.titles_in(&tokens) {
+        let place = at..at + words.len();
+        if !used[place.clone()].contains(&true) {
+            used[place].fill(true);
+            named.note(item.titles.contains(words), user.titles.contains(words), words);
         }
     }
     let rest: Vec<String> = tokens
@@ -163,59 +261,14 @@ pub fn look(
         .map(|(token, used)| if *used { "|".to_owned() } else { stem(&token.word) })
         .collect();
     let rest = flat(rest.iter().map(String::as_str));
-    let mut named = Named {
-        item: item.lists.iter().any(|entry| has(&rest, entry)),
-        user: user.lists.iter().any(|entry| has(&rest, entry)),
-        unfounded: Vec::new(),
-    };
-    titles(&tokens, &mut used, vocabulary, (item, user), &mut named);
+    named.item |= item.lists.iter().any(|entry| has(&rest, entry));
+    named.user |= user.lists.iter().any(|entry| has(&rest, entry));
     genres(&tokens, &mut used, vocabulary, (item, user), &mut named);
     numbers(&tokens, &used, (item, user), &mut named);
-    names(&tokens, &used, (item, user), &mut named);
+    names(&tokens, &used, vocabulary, (item, user), &mut named);
     named.unfounded.sort();
     named.unfounded.dedup();
     named
-}
-
-fn titles(
-    tokens: &[Token],
-    used: &mut [bool],
-    vocabulary: &Vocabulary,
-    (item, user): (&Ground, &Ground),
-    named: &mut Named,
-) {
-    let is_at = |used: &[bool], at: usize, words: &[String]| {
-        let Some(found) = tokens.get(at..at + words.len()) else { return false };
-        let same = found.iter().zip(words).all(|(token, word)| token.word == *word);
-        // One word is a title where nothing else makes it a capital.
-        let alone = words.len() > 1 || found[0].quoted || !found[0].starts;
-        let spelt = |token: &Token| {
-            let number = token.word.starts_with(|c: char| c.is_ascii_digit());
-            token.capital || number || SMALL.contains(&&token.word[..])
-        };
-        let only_genre = words.len() == 1
-            && !found[0].quoted
-            && vocabulary.genres.iter().any(|genre| genre[..] == [stem(&words[0])]);
-        let free = !used[at..at + words.len()].contains(&true);
-        same && alone && free && found.iter().all(spelt) && found[0].capital && !only_genre
-    };
-    let mut at = 0;
-    while at < tokens.len() {
-        let candidates = vocabulary.titles.get(&tokens[at].word);
-        let found =
-            candidates.and_then(|titles| titles.iter().find(|words| is_at(used, at, words)));
-        let Some(words) = found else {
-            at += 1;
-            continue;
-        };
-        used[at..at + words.len()].fill(true);
-        match (user.names(words), item.names(words)) {
-            (true, _) => named.user = true,
-            (false, true) => named.item = true,
-            (false, false) => named.unfounded.push(spelling(words)),
-        }
-        at += words.len();
-    }
 }
 
 fn genres(
@@ -228,45 +281,44 @@ fn genres(
     for genre in &vocabulary.genres {
         let phrase = flat(genre.iter().map(String::as_str));
         for at in 0..tokens.len() {
-            let Some(found) = tokens.get(at..at + genre.len()) else { break };
+            let place = at..at + genre.len();
+            let Some(found) = tokens.get(place.clone()) else { break };
             let same = found.iter().zip(genre).all(|(token, word)| stem(&token.word) == *word);
-            if !same || used[at..at + genre.len()].contains(&true) {
-                continue;
-            }
-            used[at..at + genre.len()].fill(true);
-            let (of_item, of_user) = (has(&item.stems, &phrase), has(&user.stems, &phrase));
-            named.item |= of_item;
-            named.user |= of_user;
-            if !of_item && !of_user {
-                named.unfounded.push(spelling(genre));
+            if same && !used[place.clone()].contains(&true) {
+                used[place].fill(true);
+                named.note(has(&item.stems, &phrase), has(&user.stems, &phrase), genre);
             }
         }
     }
 }
 
 fn numbers(tokens: &[Token], used: &[bool], (item, user): (&Ground, &Ground), named: &mut Named) {
-    for (token, _) in tokens.iter().zip(used).filter(|(_, used)| !**used) {
+    for (token, _) in tokens.iter().zip(used).filter(|(token, used)| !**used && !token.percent) {
         let digits = token.word.bytes().take_while(u8::is_ascii_digit).count();
+        let number = std::slice::from_ref(&token.word);
         let known = |ground: &Ground| match &token.word[digits..] {
-            "" if digits >= 3 => Some(ground.names(std::slice::from_ref(&token.word))),
+            "" if digits >= 3 => Some(ground.names(number)),
             "s" if digits == 2 || digits == 4 => Some(ground.has_decade(&token.word)),
             _ => None,
         };
-        let (Some(of_item), Some(of_user)) = (known(item), known(user)) else { continue };
-        named.item |= of_item;
-        named.user |= of_user;
-        if !of_item && !of_user {
-            named.unfounded.push(token.word.clone());
+        if let (Some(of_item), Some(of_user)) = (known(item), known(user)) {
+            named.note(of_item, of_user, number);
         }
     }
 }
 
 /// Runs of words with capitals, where no sentence begins.
-fn names(tokens: &[Token], used: &[bool], (item, user): (&Ground, &Ground), named: &mut Named) {
+fn names(
+    tokens: &[Token],
+    used: &[bool],
+    vocabulary: &Vocabulary,
+    (item, user): (&Ground, &Ground),
+    named: &mut Named,
+) {
     let is_name = |at: usize| {
         let token = &tokens[at];
         let word = &token.word;
-        token.capital && !used[at] && word.len() > 1 && !word.starts_with("i'")
+        token.capital && !used[at] && word.chars().count() > 1 && !word.starts_with("i'")
     };
     let mut at = 0;
     while at < tokens.len() {
@@ -274,32 +326,33 @@ fn names(tokens: &[Token], used: &[bool], (item, user): (&Ground, &Ground), name
             at += 1;
             continue;
         }
-        let mut to = at + 1;
-        while to < tokens.len() && is_name(to) && tokens[to].joined {
-            to += 1;
+        let from = at;
+        at += 1;
+        while at < tokens.len() && is_name(at) && tokens[at].joined {
+            at += 1;
         }
-        let run: Vec<String> = tokens[at..to].iter().map(|token| token.word.clone()).collect();
-        // The first word of a sentence may be any word.
-        let rest = &run[usize::from(tokens[at].starts)..];
-        at = to;
-        if rest.is_empty() {
+        let words: Vec<String> = tokens[from..at].iter().map(|token| token.word.clone()).collect();
+        let mut run = &words[..];
+        // The first word of a sentence may be any word; an article is none of the name.
+        while let Some(first) = run.first() {
+            let begins = run.len() == words.len() && tokens[from].starts;
+            let alone = run.len() == 1 && begins;
+            match SMALL.contains(&&first[..]) || alone || (begins && vocabulary.is_ordinary(first))
+            {
+                true => run = &run[1..],
+                false => break,
+            }
+        }
+        // One word that is written small elsewhere is no name yet.
+        if run.is_empty() || (run.len() == 1 && vocabulary.is_ordinary(&run[0])) {
             continue;
         }
         let known = |ground: &Ground| {
             let listed = |word: &String| ground.list_words.contains(&stem(word));
-            ground.names(&run) || ground.names(rest) || rest.iter().all(listed)
+            ground.names(run) || run.iter().all(listed)
         };
-        let (of_item, of_user) = (known(item), known(user));
-        named.item |= of_item;
-        named.user |= of_user;
-        if !of_item && !of_user {
-            named.unfounded.push(spelling(&run));
-        }
+        named.note(known(item), known(user), run);
     }
-}
-
-fn spelling(words: &[String]) -> String {
-    words.join(" ")
 }
 
 #[cfg(test)]
@@ -314,24 +367,41 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_what_is_known_of_item_and_user_may_be_named() {
-        let facts = [
+    fn catalogue() -> Vec<ItemFacts> {
+        vec![
             fact(
                 "Heat (1995)",
                 &["Crime", "Thriller"],
                 "A thief in Los Angeles is hunted by Vincent Hanna.",
             ),
-            fact("Godfather, The (1972)", &["Crime", "Drama"], ""),
+            fact(
+                "Godfather, The (1972)",
+                &["Crime", "Drama"],
+                "What a speed, here in the heat of all that is dark.",
+            ),
             fact("Star Wars (1977)", &["Sci-Fi", "Action"], ""),
             fact("Lion King, The (1994)", &["Musical"], ""),
             fact("Speed (1994)", &["Action"], ""),
-        ];
-        let vocabulary = Vocabulary::of(&facts);
-        let item = Ground::of_item(&facts[0], "");
-        let profile = "## Overview\nLikes tension.\n\n## Attributes\n- **Genre**: Crime, Film-Noir\n- \
-                       **Tags**: heist\n\n## Description\nDark streets.\n\n## Dislikes:\nMusical\n";
-        let user = Ground::of_user(profile, &[&facts[1]]);
+            fact("Batman & Robin (1997)", &["Action"], ""),
+            fact("Batman (1989)", &["Action"], ""),
+            fact("Michael (1996)", &["Comedy"], ""),
+            fact("Braveheart (1995)", &["War"], ""),
+            fact("Lost World: Jurassic Park, The (1997)", &["Action"], ""),
+            fact("Boot, Das (1981)", &["War"], ""),
+            fact("Friday (1995)", &["Comedy"], ""),
+        ]
+    }
+
+    const PROFILE: &str = "## Overview\nLikes tension.\n\n## Attributes\n- **Genre**: Crime, Film-Noir\n- \
+                           **Tags**: heist\n\n## Description\nDark streets.\n\n## Dislikes:\nMusical\n";
+
+    #[test]
+    fn only_what_is_known_of_item_and_user_may_be_named() {
+        let facts = catalogue();
+        let vocabulary = Vocabulary::of(&facts, ["its pace, you expect it now and loved the like"]);
+        let item = Ground::of_item(&vocabulary, &facts[0], "");
+        let rated: Vec<&ItemFacts> = [1, 5, 9, 10].map(|at| &facts[at]).to_vec();
+        let user = Ground::of_user(&vocabulary, PROFILE, &rated);
         let own = Title::of("Heat (1995)");
         let look = |text: &str| super::look(text, &vocabulary, (&item, &user), &own);
         for (text, unfounded, of_item, of_user) in [
@@ -341,15 +411,21 @@ mod tests {
             ("Vincent Hanna hunts a thief in Los Angeles.", &[], true, false),
             ("Like The Godfather, which you loved, it is dark.", &[], false, true),
             ("No musicals here, just heists: a film noir of 1995.", &[], true, true),
+            ("You enjoyed The Lost World and Das Boot.", &[], false, true),
+            ("You rated it 4 of 5. Here is a 100% match. (Expect speed.)", &[], false, false),
+            ("Now: Its pace is a MUST on a Friday night in the 1990's.", &["must"], true, true),
             ("As in Star Wars, there is a chase.", &["star wars"], false, false),
+            ("A Batman fan? You loved Batman & Robin.", &["batman"], false, true),
+            ("It is dark. Braveheart was one of yours.", &["braveheart"], false, false),
             (
                 "Directed by Michael Mann, it won an Oscar in 1996.",
                 &["1996", "michael mann", "oscar"],
                 false,
                 false,
             ),
+            ("Michael Hanna hunts.", &["michael hanna"], false, false),
             ("A romance? No: a Sci-Fi tale for drama lovers.", &["sci fi"], false, true),
-            ("Michael Mann made it in the 80s.", &["80s", "michael mann"], false, false),
+            ("Michael Mann made it in the 60s.", &["60s", "michael mann"], false, false),
             (
                 "I think I'm sure that the speed is high in Angeles Los!",
                 &["angeles los"],
@@ -362,6 +438,23 @@ mod tests {
             let named = look(text);
             assert_eq!(named.unfounded, unfounded, "{text}");
             assert_eq!((named.item, named.user), (of_item, of_user), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_title_with_an_article_is_taken_out_as_people_write_it() {
+        let facts = [
+            fact("Rock, The (1996)", &["Action"], ""),
+            fact("Usual Suspects, The (1995)", &["Crime"], ""),
+        ];
+        let vocabulary = Vocabulary::of(&facts, []);
+        let item = Ground::of_item(&vocabulary, &facts[0], "");
+        let user = Ground::of_user(&vocabulary, "", &[&facts[1]]);
+        for text in
+            ["I recommend The Rock (1996) to you.", "Rock, The (1996) it is.", "You need The Rock!"]
+        {
+            let named = look(text, &vocabulary, (&item, &user), &Title::of("Rock, The (1996)"));
+            assert_eq!(named, Named::default(), "{text}");
         }
     }
 }

@@ -58,12 +58,12 @@ fn shared(user: UserIx, item: u32, knows: &Knowledge) -> String {
     }
     let genres = |item: u32| &knows.facts[item as usize].genres;
     let common = |other: u32| genres(other).iter().filter(|of| genres(item).contains(of)).count();
+    // Of the latest that she liked the one that shares most, and of equals the latest.
+    let liked = knows.data.positives.items_of(user);
     let rated = knows.recent(user);
-    let best = rated.iter().map(|(_, rating)| *rating).fold(f32::NEG_INFINITY, f32::max);
-    // Of those rated best the one that shares most, and of equals the latest.
     let near = rated
         .iter()
-        .filter(|(other, rating)| *rating == best && common(*other) > 0)
+        .filter(|(other, _)| liked.binary_search(other).is_ok() && common(*other) > 0)
         .min_by_key(|(other, _)| std::cmp::Reverse(common(*other)));
     let list = words.iter().map(|word| &word[..]).collect::<Vec<_>>().join(", ");
     match (words.is_empty(), near) {

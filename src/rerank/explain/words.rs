@@ -12,10 +12,16 @@ pub struct Token {
     pub quoted: bool,
     /// Only blanks or hyphens stand between it and the word before.
     pub joined: bool,
+    /// `%` stands after it.
+    pub percent: bool,
 }
 
-/// After these a full stop ends no sentence.
+/// After these a full stop ends no sentence; nor after an initial.
 const ABBREVIATED: [&str; 8] = ["dr", "mr", "mrs", "ms", "st", "jr", "sr", "vs"];
+
+/// What begins a sentence, or a part of one that may begin with a capital.
+const STARTERS: [char; 14] =
+    ['.', '!', '?', ':', ';', '\n', '•', '…', '(', '[', '–', '—', '"', '“'];
 
 /// The words of a text. Hyphens part words; apostrophes inside do not.
 pub fn tokens(text: &str) -> Vec<Token> {
@@ -29,31 +35,38 @@ pub fn tokens(text: &str) -> Vec<Token> {
         } else if matches!(c, '\'' | '’') && inside {
             word.push('\'');
         } else {
-            end(&mut tokens, &mut gap, &mut word);
+            end(&mut tokens, &mut gap, &mut word, c == '%');
             gap.push(c);
         }
     }
-    end(&mut tokens, &mut gap, &mut word);
+    end(&mut tokens, &mut gap, &mut word, false);
     tokens
 }
 
-fn end(tokens: &mut Vec<Token>, gap: &mut String, word: &mut String) {
+fn end(tokens: &mut Vec<Token>, gap: &mut String, word: &mut String, percent: bool) {
     if word.is_empty() {
         return;
     }
     let before = tokens.last().map(|token| &token.word[..]);
-    let short = before.is_some_and(|word| word.len() == 1 || ABBREVIATED.contains(&word));
+    let initial = |word: &str| word.chars().count() == 1 && word.chars().all(char::is_alphabetic);
+    let short = before.is_some_and(|word| initial(word) || ABBREVIATED.contains(&word));
     let between = match short {
         true => gap.strip_prefix('.').unwrap_or(gap),
         false => &gap[..],
     };
     let small = word.to_lowercase();
-    let small = small.strip_suffix("'s").unwrap_or(&small).to_owned();
+    let small = match small.strip_suffix("'s") {
+        // `the 1990's`
+        Some(number) if number.bytes().all(|c| c.is_ascii_digit()) => format!("{number}s"),
+        Some(of) => of.to_owned(),
+        None => small,
+    };
     tokens.push(Token {
         capital: word.starts_with(char::is_uppercase),
-        starts: before.is_none() || between.contains(['.', '!', '?', ':', ';', '\n', '•', '…']),
+        starts: before.is_none() || between.contains(STARTERS),
         quoted: gap.ends_with(['"', '“', '‘', '\'', '«', '*', '_']),
         joined: before.is_some() && between.chars().all(|c| c == ' ' || c == '-'),
+        percent,
         word: small,
     });
     gap.clear();
@@ -91,11 +104,18 @@ pub fn stems(text: &str) -> String {
     flat(stems.iter().map(String::as_str))
 }
 
+/// Articles that catalogues put behind a title: `Godfather, The`.
+const ARTICLES: [&str; 26] = [
+    "the", "a", "an", "das", "der", "die", "il", "la", "le", "les", "el", "los", "las", "l", "lo",
+    "i", "gli", "un", "une", "een", "het", "de", "den", "det", "o", "os",
+];
+
 /// The words of a title.
 pub struct Title {
-    pub whole: Vec<String>,
     /// What it is known by: without what stands in brackets, and without an article at either end.
     pub short: Vec<String>,
+    /// All ways it is written, the longest first: with or without article and year.
+    pub forms: Vec<Vec<String>>,
 }
 
 impl Title {
@@ -111,16 +131,53 @@ impl Title {
             outside
         };
         let plain: String = title.chars().filter(outside).collect();
-        let mut short = words(&plain);
-        let article = |word: &String| matches!(&word[..], "the" | "a" | "an");
-        // `Godfather, The`
-        if short.len() > 1 && plain.contains(',') && short.last().is_some_and(article) {
-            short.pop();
+        let is_article = |word: &String| ARTICLES.contains(&&word[..]);
+        let (mut short, mut article) = (words(&plain), None);
+        let behind = plain.rsplit_once(',').map(|(_, behind)| words(behind));
+        if short.len() > 1 && behind.is_some_and(|of| of.len() == 1 && is_article(&of[0])) {
+            article = short.pop();
+        } else if short.len() > 1 && matches!(&short[0][..], "the" | "a" | "an") {
+            article = Some(short.remove(0));
         }
-        if short.len() > 1 && short.first().is_some_and(article) {
-            short.remove(0);
+        let year = title.trim_end().strip_suffix(')').and_then(|of| of.rsplit_once('('));
+        let year = year.map(|(_, year)| words(year)).filter(|year| year.len() == 1);
+        let mut forms = vec![words(title)];
+        let led: Option<Vec<String>> =
+            article.map(|article| std::iter::once(article).chain(short.clone()).collect());
+        for form in led.into_iter().chain([short.clone()]) {
+            if let Some(year) = &year {
+                forms.push(form.iter().chain(year).cloned().collect());
+            }
+            forms.push(form);
         }
-        Self { whole: words(title), short }
+        forms.retain(|form| !form.is_empty());
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.dedup();
+        Self { short, forms }
+    }
+
+    /// Where the title stands in a text, as a range of words.
+    pub fn places(&self, tokens: &[Token]) -> Vec<std::ops::Range<usize>> {
+        let mut places = Vec::new();
+        let mut at = 0;
+        while at < tokens.len() {
+            let is_here = |form: &&Vec<String>| {
+                let found = tokens.get(at..at + form.len());
+                let same = |found: &[Token]| {
+                    found.iter().zip(form.iter()).all(|(token, word)| token.word == *word)
+                };
+                // One word in small letters is that word, and no title.
+                found.is_some_and(same) && (form.len() > 1 || tokens[at].capital)
+            };
+            match self.forms.iter().find(is_here) {
+                Some(form) => {
+                    places.push(at..at + form.len());
+                    at += form.len();
+                }
+                None => at += 1,
+            }
+        }
+        places
     }
 }
 
@@ -130,23 +187,44 @@ mod tests {
 
     #[test]
     fn words_know_their_places() {
-        let found = tokens("Mr. Holland’s film-noir. “Heat” isn't it? J. Doe");
+        let found = tokens("Mr. Holland’s film-noir. “Heat” isn't it? J. Doe rated 4. His 80's!");
         let words: Vec<&str> = found.iter().map(|token| &token.word[..]).collect();
-        assert_eq!(words, ["mr", "holland", "film", "noir", "heat", "isn't", "it", "j", "doe"]);
+        let all = "mr holland film noir heat isn't it j doe rated 4 his 80s";
+        assert_eq!(words.join(" "), all);
         let starts: Vec<&str> =
             found.iter().filter(|token| token.starts).map(|token| &token.word[..]).collect();
-        assert_eq!(starts, ["mr", "heat", "j"]);
+        assert_eq!(starts, ["mr", "heat", "j", "his"]);
         assert!(found[4].quoted && found[1].joined && found[3].joined && found[8].joined);
+        assert!(tokens("a 100% match")[1].percent);
     }
 
     #[test]
     fn titles_lose_brackets_and_articles() {
-        let title = |text: &str| Title::of(text).short;
-        assert_eq!(title("Godfather, The (1972)"), ["godfather"]);
-        assert_eq!(title("The Lion King (1994)"), ["lion", "king"]);
-        assert_eq!(title("Shanghai Triad (Yao a yao) (1995)"), ["shanghai", "triad"]);
-        assert_eq!(title("Heat"), ["heat"]);
-        assert_eq!(title("(1995)"), [""; 0]);
+        let title = |text: &str| Title::of(text).short.join(" ");
+        assert_eq!(title("Godfather, The (1972)"), "godfather");
+        assert_eq!(title("The Lion King (1994)"), "lion king");
+        assert_eq!(title("Boot, Das (1981)"), "boot");
+        assert_eq!(title("Paris, Texas (1984)"), "paris texas");
+        assert_eq!(title("Shanghai Triad (Yao a yao) (1995)"), "shanghai triad");
+        assert_eq!(title("Heat"), "heat");
+        assert_eq!(title("(1995)"), "");
+        assert_eq!(title(""), "");
+    }
+
+    #[test]
+    fn a_title_is_known_however_it_is_written() {
+        let places = |title: &str, text: &str| -> usize {
+            Title::of(title)
+                .places(&tokens(text))
+                .iter()
+                .map(std::iter::ExactSizeIterator::len)
+                .sum()
+        };
+        let rock = "Rock, The (1996)";
+        assert_eq!(places(rock, "See The Rock (1996), Rock, The (1996) and the Rock."), 8);
+        assert_eq!(places(rock, "a rock from 1996"), 0);
+        assert_eq!(places("Boot, Das (1981)", "Das Boot is dark"), 2);
+        assert_eq!(places("", "anything"), 0);
     }
 
     #[test]
