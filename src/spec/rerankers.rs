@@ -98,13 +98,15 @@ pub(super) fn add_controls(systems: &mut Vec<System>) {
             if fused && chat.fuse != Default::default() {
                 levels.push(format!("fuse={} by {}", chat.fuse.judge, chat.fuse.by.name()));
             }
-            let named = |more: &[String]| format!("{name}[{}]", [&levels, more].concat().join(","));
+            // Two chat models may differ in what the name does not say: it is counted on.
+            let named = |n: usize| match n {
+                1 => format!("{name}[{}]", levels.join(",")),
+                n => format!("{name}[{},text={},{n}]", levels.join(","), chat.text.profiles),
+            };
             let taken = |name: &String| systems.iter().any(|system| system.name == *name);
-            let of_text = format!("text={}", chat.text.profiles);
-            let names = std::iter::once(named(&[])).chain([named(&[of_text.clone()])]);
-            let names = names.chain((2..).map(|n| named(&[of_text.clone(), n.to_string()])));
-            // invariant: the names do not end
-            let name = names.into_iter().find(|name| !taken(name)).unwrap_or_default();
+            // invariant: one of so many names is free
+            let name =
+                (1..=systems.len() + 1).map(named).find(|name| !taken(name)).unwrap_or_default();
             systems.push(System {
                 name,
                 describe: "Put beside the chat models by assay.".into(),

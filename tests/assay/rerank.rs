@@ -540,6 +540,62 @@ fn explanations_are_written_checked_and_counted() {
     assert_eq!(place.artefacts(".assay"), before);
 }
 
+#[test]
+fn prompts_of_ones_own_are_used_and_versioned() {
+    if !weights() {
+        return;
+    }
+    let endpoint = Endpoint::start(|request, _| {
+        let question = question(request);
+        let ids: Vec<String> = candidates(&question).into_iter().map(|(id, _)| id).collect();
+        Act::Answer(match request["response_format"]["json_schema"]["name"].as_str().unwrap() {
+            "order" if question.starts_with("Mine, 12, 5 is best") => {
+                json!({"order": ids}).to_string()
+            }
+            "explanations" if question.starts_with("Why?") => {
+                json!({"explanations": {&ids[0]: "Because."}}).to_string()
+            }
+            _ => "An unknown prompt.".into(),
+        })
+    });
+    let place = Place::new();
+    let list = "{% for item in candidates %}\n[{{ item.id }}] {{ item.title }}{% endfor %}\n";
+    place.write("mine.md", format!("[user]\nMine, {{{{ n }}}}, {{{{ best }}}} is best\n{list}"));
+    place.write("why.md", format!("[system]\nBe brief.\n[user]\nWhy?\n{list}"));
+    let text = experiment(&endpoint.url(), "[chat]", "[prompt]").replace(
+        "    pool: 12\n",
+        "    pool: 12\n    users: sample=5\n    prompt: mine.md\n    explain: {top: 1, prompt: why.md}\n",
+    );
+    place.write("e.yaml", text);
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    for kind in ["rerank", "explain"] {
+        let facts = facts(&place, &format!("{kind} re[strategy=prompt,judge=chat] f1 seed 1"));
+        assert_eq!(
+            (&facts["judge"]["answers"], &facts["judge"]["unusable_answers"]),
+            (&json!(5), &json!(0))
+        );
+    }
+    let open = || -> Vec<String> {
+        let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
+        let steps = plan["steps"].as_array().unwrap().iter();
+        let open = steps.filter(|step| step["done"] == false);
+        open.map(|step| step["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(open().is_empty());
+    // A changed prompt is another prompt, and only what it is for is done again.
+    place.write("why.md", format!("[user]\nWhy? {{{{ nobody }}}}\n{list}"));
+    assert_eq!(open(), ["explain"]);
+    let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+    assert!(
+        ended.code == 4 && ended.err.contains("why.md") && ended.err.contains("nobody"),
+        "{}",
+        ended.err
+    );
+    fs::remove_file(place.path("mine.md")).unwrap();
+    let ended = place.assay(&["plan", "e.yaml"]);
+    assert!(ended.code == 2 && ended.err.contains("mine.md"), "{} {}", ended.code, ended.err);
+}
+
 /// Needs no encoder: these judges read no text.
 #[test]
 fn systems_may_differ_in_their_explanations_alone() {
