@@ -89,6 +89,15 @@ impl Cache {
         let workspace = self.workspace.open();
         let dir = workspace.path(&[DIRECTORY]);
         let writes = matches!(self.verb, Verb::Import { .. });
+        // Before a workspace is made for what is not there.
+        if let Verb::Import { file, .. } = &self.verb
+            && !file.is_file()
+        {
+            return Err(CliError::Usage(format!(
+                "{}: there is no such file\n  = help: `assay cache export FILE` writes one",
+                file.display()
+            )));
+        }
         if !writes && !dir.join("journal").is_dir() {
             return Err(CliError::NoResults(format!(
                 "{}: no answers are kept there\n  = help: name the workspace with `--workspace DIR`",
