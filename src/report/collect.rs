@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::ResultRow;
 use crate::{
     eval::{
-        EvalError,
+        EvalError, Slice,
         scores::{UserCells, read_summary, read_user_cells},
     },
     model::ModelSpec,
@@ -154,9 +154,13 @@ fn row(
     let place = (trial.fold.as_str(), trial.seed.to_string());
     let row = ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint);
     let model = &experiment.settings[trial.setting].systems[trial.system].model;
-    let knows_test =
-        matches!(model, ModelSpec::Rerank(params) if params.judge == JudgeName::Oracle);
-    ResultRow { knows_test, ..row }
+    let ModelSpec::Rerank(params) = model else { return row };
+    let users = Some(params.users).filter(|users| *users != Slice::All);
+    ResultRow {
+        knows_test: params.judge == JudgeName::Oracle,
+        own_lists_of: users.map(|users| users.to_string()),
+        ..row
+    }
 }
 
 /// Recall is a mean over the users with a relevant item under every convention.

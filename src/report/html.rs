@@ -173,6 +173,7 @@ pub fn render(
     let mut context = Context::new();
     context.insert("published", &published);
     context.insert("learning", &learning);
+    context.insert("asks", &reranks.iter().any(|row| row.is_chat));
     context.insert("reranks", &reranks);
     context.insert("cost", &cost);
     context.insert("explanations", &explain_rows(plan, workspace));

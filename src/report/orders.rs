@@ -273,6 +273,7 @@ mod tests {
             low: None,
             high: None,
             knows_test: false,
+            own_lists_of: None,
         }
     }
 

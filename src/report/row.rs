@@ -31,6 +31,9 @@ pub struct ResultRow {
     /// Whether the system is a ceiling, which knows the test part: nothing is compared with it.
     #[serde(skip)]
     pub knows_test: bool,
+    /// The slice whose users alone have lists of the system's own, where that is not everybody.
+    #[serde(skip)]
+    pub own_lists_of: Option<String>,
 }
 
 impl ResultRow {
@@ -59,6 +62,7 @@ impl ResultRow {
             low: None,
             high: None,
             knows_test: false,
+            own_lists_of: None,
         }
     }
 }

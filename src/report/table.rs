@@ -304,6 +304,17 @@ fn notes(
     if !ceilings.is_empty() {
         notes.push(format!("Knows the test part, so never best: {}.", ceilings.join(", ")));
     }
+    let partly = |row: &&&ResultRow| row.own_lists_of.as_ref().is_some_and(|of| *of != row.slice);
+    let of = distinct(chosen.iter().filter(partly).filter_map(|row| row.own_lists_of.as_deref()));
+    for slice in of {
+        let rows =
+            chosen.iter().filter(partly).filter(|row| row.own_lists_of.as_ref() == Some(&slice));
+        let systems = distinct(rows.map(|row| row.system.as_str()));
+        notes.push(format!(
+            "Lists of the base, but for the users of the slice `{slice}`: {}.",
+            systems.join(", ")
+        ));
+    }
     let intervals = chosen.iter().any(|row| row.low.is_some());
     if intervals {
         let Bootstrap { resamples, seed } = Bootstrap::default();
@@ -445,6 +456,7 @@ mod tests {
                         low: None,
                         high: None,
                         knows_test: false,
+                        own_lists_of: None,
                     });
                 }
             }

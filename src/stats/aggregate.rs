@@ -80,6 +80,7 @@ mod tests {
             low: None,
             high: None,
             knows_test: false,
+            own_lists_of: None,
         }
     }
 

@@ -646,9 +646,6 @@ fn systems_may_differ_in_their_explanations_alone() {
 
 #[test]
 fn some_users_are_reranked_and_scored_by_themselves() {
-    if !weights() {
-        return;
-    }
     let place = Place::new();
     let text = experiment("http://127.0.0.1:9/v1", "[popularity]", "[prompt]");
     place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=40\n"));
@@ -674,6 +671,10 @@ fn some_users_are_reranked_and_scored_by_themselves() {
     // Intervals are those of the slice too.
     let table = place.fine(&["table", "e.yaml", "--slice", "sample=40", "--intervals"]);
     assert!(table.contains(&format!("n = {n} users")) && table.contains('['), "{table}");
+    // Elsewhere it is said whose lists these are.
+    let note =
+        format!("Lists of the base, but for the users of the slice `sample=40`: {reranked}.");
+    assert!(!table.contains(&note) && place.fine(&["table", "e.yaml"]).contains(&note));
 }
 
 #[test]
