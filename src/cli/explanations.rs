@@ -142,7 +142,7 @@ fn line(row: &Row) -> String {
         notes.push("made by rule: the judge gave none".to_owned());
     }
     if !row.unfounded.is_empty() {
-        notes.push(format!("unfounded: {}", row.unfounded));
+        notes.push(format!("unfounded: {}", row.unfounded.join("; ")));
     }
     if row.said_before {
         notes.push("said before".into());

@@ -161,7 +161,7 @@ fn sample(rows: Vec<Row>, shared: &BTreeSet<String>) -> Vec<Row> {
     users.dedup();
     users.sort_by_key(|user| (!shared.contains(*user), Digest::of(user)));
     users.truncate(SHOWN_USERS);
-    let shown = |row: &Row| row.place as usize <= SHOWN_EACH && users.contains(&&row.user[..]);
+    let shown = |row: &Row| row.place <= SHOWN_EACH && users.contains(&&row.user[..]);
     let mut sample: Vec<Row> = rows.iter().filter(|row| shown(row)).cloned().collect();
     let unfounded = rows.iter().filter(|row| !row.unfounded.is_empty() && !shown(row));
     sample.extend(unfounded.take(SHOWN_UNFOUNDED).cloned());

@@ -197,7 +197,10 @@ fn rerankers_stay_between_floor_and_ceiling_on_movielens_100k() {
         serde_json::from_str(&assay(&["explanations", "e.yaml", "--json"])).unwrap();
     let explained = explained.as_array().unwrap();
     assert_eq!(explained.len(), 4 * 30 * 2);
-    let grounded = explained.iter().filter(|of| of["explanation"]["unfounded"] == "").count();
+    let grounded = explained
+        .iter()
+        .filter(|of| of["explanation"]["unfounded"] == serde_json::json!([]))
+        .count();
     assert_eq!(grounded, explained.len());
 }
 

@@ -6,9 +6,8 @@ mod ground;
 mod rule;
 mod words;
 
-use std::path::{Path, PathBuf};
+use std::{fs, io, path::Path};
 
-use polars::prelude::{Column, DataFrame};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +18,6 @@ use crate::{
     data::{DataDirs, DataError, UserIx},
     eval::Slice,
     rankings::Rankings,
-    table,
     text::{Prompt, PromptFile},
 };
 
@@ -101,20 +99,20 @@ pub fn explain(
     explained
 }
 
-const FILE: &str = "explanations.parquet";
+const FILE: &str = "explanations.jsonl";
 
 /// One explanation as it is kept and read by people: users and items by name.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub user: String,
-    pub place: u32,
+    pub place: usize,
     pub item: String,
     pub title: String,
     pub text: String,
     /// The judge gave none: made by rule.
     pub stands_in: bool,
-    /// Names that are known neither of the item nor of the user, parted by `; `.
-    pub unfounded: String,
+    /// Names that are known neither of the item nor of the user.
+    pub unfounded: Vec<String>,
     pub names_item: bool,
     pub names_user: bool,
     pub told_apart: Option<f64>,
@@ -122,76 +120,35 @@ pub struct Row {
     pub repeated: f64,
 }
 
-/// Writes explanations into the directory of a step.
-pub fn write(explained: &[Explanation], knows: &Knowledge, dir: &Path) -> std::io::Result<()> {
-    let texts = |of: &dyn Fn(&Explanation) -> String| explained.iter().map(of).collect::<Vec<_>>();
-    let flags = |of: &dyn Fn(&Explanation) -> bool| explained.iter().map(of).collect::<Vec<_>>();
-    let places: Vec<u32> = explained.iter().map(|of| of.place as u32).collect();
-    let apart: Vec<Option<f64>> = explained.iter().map(|of| of.check.told_apart).collect();
-    let repeated: Vec<f64> = explained.iter().map(|of| of.check.repeated).collect();
-    let mut frame = DataFrame::new(
-        explained.len(),
-        vec![
-            Column::new("user".into(), texts(&|of| knows.users.name(of.user.0).to_owned())),
-            Column::new("place".into(), places),
-            Column::new("item".into(), texts(&|of| knows.items.name(of.item).to_owned())),
-            Column::new("title".into(), texts(&|of| knows.name(of.item).to_owned())),
-            Column::new("text".into(), texts(&|of| of.text.clone())),
-            Column::new("stands_in".into(), flags(&|of| of.stands_in)),
-            Column::new("unfounded".into(), texts(&|of| of.check.unfounded.join("; "))),
-            Column::new("names_item".into(), flags(&|of| of.check.names_item)),
-            Column::new("names_user".into(), flags(&|of| of.check.names_user)),
-            Column::new("told_apart".into(), apart),
-            Column::new("said_before".into(), flags(&|of| of.check.said_before)),
-            Column::new("repeated".into(), repeated),
-        ],
-    )
-    .map_err(table::to_io)?;
-    table::write(&path(dir), &mut frame)
+impl Row {
+    fn of(explanation: &Explanation, knows: &Knowledge) -> Self {
+        let Explanation { user, item, place, text, stands_in, check } = explanation;
+        Self {
+            user: knows.users.name(user.0).to_owned(),
+            place: *place,
+            item: knows.items.name(*item).to_owned(),
+            title: knows.name(*item).to_owned(),
+            text: text.clone(),
+            stands_in: *stands_in,
+            unfounded: check.unfounded.clone(),
+            names_item: check.names_item,
+            names_user: check.names_user,
+            told_apart: check.told_apart,
+            said_before: check.said_before,
+            repeated: check.repeated,
+        }
+    }
+}
+
+/// Writes explanations into the directory of a step, one a line.
+pub fn write(explained: &[Explanation], knows: &Knowledge, dir: &Path) -> io::Result<()> {
+    let rows = explained.iter().map(|of| serde_json::to_string(&Row::of(of, knows)));
+    let lines: Vec<String> = rows.collect::<Result<_, _>>()?;
+    fs::write(dir.join(FILE), lines.iter().map(|line| line.to_owned() + "\n").collect::<String>())
 }
 
 /// Reads what [`write`] wrote.
-pub fn read(dir: &Path) -> std::io::Result<Vec<Row>> {
-    let frame = table::read(&path(dir))?;
-    let column = |name: &str| frame.column(name).map_err(table::to_io);
-    let texts = |name: &str| -> std::io::Result<Vec<String>> {
-        let column = column(name)?.str().map_err(table::to_io)?.clone();
-        Ok(column.iter().map(|text| text.unwrap_or_default().to_owned()).collect())
-    };
-    let flags = |name: &str| -> std::io::Result<Vec<bool>> {
-        let column = column(name)?.bool().map_err(table::to_io)?.clone();
-        Ok(column.iter().map(|flag| flag.unwrap_or_default()).collect())
-    };
-    let numbers = |name: &str| -> std::io::Result<Vec<Option<f64>>> {
-        Ok(column(name)?.f64().map_err(table::to_io)?.iter().collect())
-    };
-    let places: Vec<Option<u32>> = column("place")?.u32().map_err(table::to_io)?.iter().collect();
-    let [user, item, title, text, unfounded] =
-        ["user", "item", "title", "text", "unfounded"].map(texts);
-    let (user, item, title, text, unfounded) = (user?, item?, title?, text?, unfounded?);
-    let [stands_in, names_item, names_user, said_before] =
-        ["stands_in", "names_item", "names_user", "said_before"].map(flags);
-    let (stands_in, names_item, names_user, said_before) =
-        (stands_in?, names_item?, names_user?, said_before?);
-    let (told_apart, repeated) = (numbers("told_apart")?, numbers("repeated")?);
-    Ok((0..frame.height())
-        .map(|at| Row {
-            user: user[at].clone(),
-            place: places[at].unwrap_or_default(),
-            item: item[at].clone(),
-            title: title[at].clone(),
-            text: text[at].clone(),
-            stands_in: stands_in[at],
-            unfounded: unfounded[at].clone(),
-            names_item: names_item[at],
-            names_user: names_user[at],
-            told_apart: told_apart[at],
-            said_before: said_before[at],
-            repeated: repeated[at].unwrap_or_default(),
-        })
-        .collect())
-}
-
-fn path(dir: &Path) -> PathBuf {
-    dir.join(FILE)
+pub fn read(dir: &Path) -> io::Result<Vec<Row>> {
+    let text = fs::read_to_string(dir.join(FILE))?;
+    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
 }
