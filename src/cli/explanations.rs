@@ -88,13 +88,13 @@ impl Explanations {
             let dir = workspace.step_dir(step.kind.name(), &step.key);
             let mut rows = read(&dir).map_err(|error| {
                 CliError::Usage(format!(
-                    "{}: {error}\n  = help: run the experiment again",
-                    dir.display()
+                    "{error}
+  = help: the file is damaged; run the experiment again"
                 ))
             })?;
             is_known |= rows.iter().any(|row| fits(&self.user, &row.user));
             rows.retain(|row| {
-                fits(&self.user, &row.user) && (!self.unfounded || !row.unfounded.is_empty())
+                fits(&self.user, &row.user) && (!self.unfounded || !row.check.unfounded.is_empty())
             });
             let found = rows.len();
             if self.json {
@@ -141,10 +141,10 @@ fn line(row: &Row) -> String {
     if row.stands_in {
         notes.push("made by rule: the judge gave none".to_owned());
     }
-    if !row.unfounded.is_empty() {
-        notes.push(format!("unfounded: {}", row.unfounded.join("; ")));
+    if !row.check.unfounded.is_empty() {
+        notes.push(format!("unfounded: {}", row.check.unfounded.join("; ")));
     }
-    if row.said_before {
+    if row.check.said_before {
         notes.push("said before".into());
     }
     if !notes.is_empty() {

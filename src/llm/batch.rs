@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::{
     LlmError,
-    client::{Asker, Chat},
+    asker::{Asker, Chat},
     journal::{Kind, Record, Usage},
     key::{Identity, hex},
     spent::{cost, describe, expected_tokens},

@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    client::Answer,
+    asker::Answer,
     journal::Record,
     spent::describe,
     transport::{Call, Endpoint, Transport, Verdict},

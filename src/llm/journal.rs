@@ -371,7 +371,8 @@ fn begin(dir: &Path) -> io::Result<Segment> {
     fs::create_dir_all(dir)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.unwrap_or_default().as_millis();
-    for at in 0.. {
+    let mut at = 0;
+    loop {
         let path = dir.join(format!("{now:014}-{:08}-{at}.jsonl", std::process::id()));
         match OpenOptions::new().create_new(true).append(true).open(&path) {
             Ok(file) => {
@@ -380,11 +381,10 @@ fn begin(dir: &Path) -> io::Result<Segment> {
                 File::open(dir)?.sync_all()?;
                 return Ok(Segment { path, file, len: 0 });
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => at += 1,
             Err(error) => return Err(error),
         }
     }
-    unreachable!("there is always a next number")
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Language models: asked over HTTP, answers kept in a journal, never lost and never paid for twice.
 //!
 //! `answers` is the store: a journal that is on disk before an answer is used, and an index made of it.
-//! `client` is what others call, `worker` the thread that asks: limits, retries, budget (`spent`). `judge` is what an experiment says of both.
+//! `client` opens all that, `asker` is what others call, `worker` the thread that asks: limits, retries, budget (`spent`). `judge` is what an experiment says of both.
 
 pub mod answers;
+mod asker;
 mod batch;
 pub mod cassette;
 mod claim;
@@ -24,7 +25,8 @@ mod worker;
 use std::path::Path;
 
 pub use answers::Answers;
-pub use client::{Answer, Asker, Chat, Llm, Outcome, Tally};
+pub use asker::{Answer, Asker, Chat, Outcome, Tally};
+pub use client::Llm;
 pub use index::Counts;
 pub use judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode, Price, Structured};
 pub use spent::Spent;

@@ -134,7 +134,9 @@ impl Worker {
         let chat = matches!(call, Call::Chat(_));
         let expected = expected_tokens(call, spec);
         let timeout = Duration::from_secs_f64(spec.timeout);
-        for attempt in 1.. {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let slot = tokio::select! {
                 slot = limits.slot(expected.0 + expected.1) => slot,
                 () = self.interrupted() => return Err(Refused::Interrupted),
@@ -230,8 +232,8 @@ impl Worker {
                             "check the key in {}",
                             spec.key_env.as_deref().unwrap_or("the environment (`key_env`)")
                         ),
-                        404 => "check the judge's `base_url` and `model`".into(),
-                        _ => "the account has no credit left".into(),
+                        429 => "the account has no credit left".into(),
+                        _ => "check the judge's `base_url` and `model`".into(),
                     };
                     return Err(Refused::Hopeless(format!(
                         "the judge `{name}` at {} answers {cause}\n  = help: {help}",
@@ -240,7 +242,6 @@ impl Worker {
                 }
             }
         }
-        unreachable!("the loop returns")
     }
 
     /// Waits for Ctrl-C.

@@ -163,7 +163,7 @@ fn sample(rows: Vec<Row>, shared: &BTreeSet<String>) -> Vec<Row> {
     users.truncate(SHOWN_USERS);
     let shown = |row: &Row| row.place <= SHOWN_EACH && users.contains(&&row.user[..]);
     let mut sample: Vec<Row> = rows.iter().filter(|row| shown(row)).cloned().collect();
-    let unfounded = rows.iter().filter(|row| !row.unfounded.is_empty() && !shown(row));
+    let unfounded = rows.iter().filter(|row| !row.check.unfounded.is_empty() && !shown(row));
     sample.extend(unfounded.take(SHOWN_UNFOUNDED).cloned());
     sample
 }

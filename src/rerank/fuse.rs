@@ -150,15 +150,15 @@ mod tests {
         assert_eq!(with(0.5, FuseBy::Score), [1, 3, 2]);
     }
 
-    /// No answer can be used.
-    struct Silent;
+    /// Prefers what comes first, or says nothing; and nothing to any other question.
+    struct First(Option<bool>);
 
-    impl Judge for Silent {
+    impl Judge for First {
         fn order(&self, _: UserIx, _: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
             Ok(None)
         }
         fn prefers(&self, _: UserIx, _: u32, _: u32) -> Result<Option<bool>, LlmError> {
-            Ok(None)
+            Ok(self.0)
         }
         fn relevance(
             &self,
@@ -178,7 +178,8 @@ mod tests {
             for strategy in [Strategy::Prompt, Strategy::Bst, Strategy::Batch, Strategy::Relevancy]
             {
                 let params = RerankParams { recheck: 1.0, ..params(strategy, n as usize) };
-                let asking = Asking { user: UserIx(0), judge: &Silent, params: &params, seed: 1 };
+                let asking =
+                    Asking { user: UserIx(0), judge: &First(None), params: &params, seed: 1 };
                 let judged = judged(&asking, &items).unwrap();
                 for by in [FuseBy::Rank, FuseBy::Score] {
                     assert_eq!(
@@ -232,25 +233,9 @@ mod tests {
 
     #[test]
     fn a_judge_that_prefers_what_comes_first_is_found_out() {
-        struct First;
-        impl Judge for First {
-            fn order(&self, _: UserIx, items: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
-                Ok(Some(items.to_vec()))
-            }
-            fn prefers(&self, _: UserIx, _: u32, _: u32) -> Result<Option<bool>, LlmError> {
-                Ok(Some(true))
-            }
-            fn relevance(
-                &self,
-                _: UserIx,
-                items: &[u32],
-                _: usize,
-            ) -> Result<Vec<Option<f64>>, LlmError> {
-                Ok(vec![None; items.len()])
-            }
-        }
         let params = RerankParams { recheck: 1.0, ..params(Strategy::Bst, 20) };
-        let asking = Asking { user: UserIx(0), judge: &First, params: &params, seed: 1 };
+        let asking =
+            Asking { user: UserIx(0), judge: &First(Some(true)), params: &params, seed: 1 };
         let judged = judged(&asking, &(0..20).collect::<Vec<_>>()).unwrap();
         assert!(judged.swapped > 0 && judged.inconsistent == judged.swapped);
     }

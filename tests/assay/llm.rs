@@ -456,6 +456,34 @@ fn a_refused_key_stops_at_once_and_failures_can_be_asked_again() {
     assert_eq!(endpoint.seen.total(), before + 1);
 }
 
+/// As llama.cpp's router and OpenAI say it: neither is tried for every request.
+#[test]
+fn a_model_or_credit_that_is_not_there_stops_at_once_and_says_what_to_do() {
+    for (status, body, says) in [
+        (
+            400,
+            r#"{"error":{"message":"model 'test-1' not found"}}"#,
+            "check the judge's `base_url` and `model`",
+        ),
+        (
+            404,
+            r#"{"error":{"message":"no such model"}}"#,
+            "check the judge's `base_url` and `model`",
+        ),
+        (
+            429,
+            r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#,
+            "the account has no credit left",
+        ),
+    ] {
+        let endpoint = Endpoint::start(move |_, _| Act::Raw(status, body.into()));
+        let place = place(200, &endpoint.url(), ", concurrency: 4");
+        let ended = place.assay(&RUN);
+        assert!(ended.code == 4 && ended.err.contains(says), "{status}: {}", ended.err);
+        assert!(endpoint.seen.total() < 50, "{status}: {}", endpoint.seen.total());
+    }
+}
+
 #[test]
 fn an_endpoint_that_is_not_there_is_said_so_soon() {
     let place = place(200, "http://127.0.0.1:9/v1", "");

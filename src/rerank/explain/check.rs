@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
 use crate::{data::UserIx, rerank::Knowledge, text::ItemFacts};
 
 /// What was found of one explanation.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// Names, titles, genres and years that are known neither of the item nor of the user.
     pub unfounded: Vec<String>,

@@ -82,12 +82,13 @@ impl Vocabulary {
 
     /// The catalogue's title that begins at a word of a text, where it is written as a title.
     fn title_at(&self, tokens: &[Token], at: usize) -> Option<&Vec<String>> {
-        let first = tokens[at].capital.then(|| self.titles.get(&tokens[at].word))??;
+        let is_number = |token: &Token| token.word.starts_with(|c: char| c.is_ascii_digit());
+        let begins = tokens[at].capital || is_number(&tokens[at]);
+        let first = begins.then(|| self.titles.get(&tokens[at].word))??;
         first.iter().find(|words| {
             let Some(found) = tokens.get(at..at + words.len()) else { return false };
             let spelt = |token: &Token| {
-                let number = token.word.starts_with(|c: char| c.is_ascii_digit());
-                token.capital || number || SMALL.contains(&&token.word[..])
+                token.capital || is_number(token) || SMALL.contains(&&token.word[..])
             };
             found.iter().zip(words.iter()).all(|(token, word)| token.word == *word && spelt(token))
                 && (words.len() > 1 || self.is_title_alone(tokens, at))
@@ -389,6 +390,7 @@ mod tests {
             fact("Lost World: Jurassic Park, The (1997)", &["Action"], ""),
             fact("Boot, Das (1981)", &["War"], ""),
             fact("Friday (1995)", &["Comedy"], ""),
+            fact("2 Days in the Valley (1996)", &["Crime"], ""),
         ]
     }
 
@@ -414,6 +416,7 @@ mod tests {
             ("You enjoyed The Lost World and Das Boot.", &[], false, true),
             ("You rated it 4 of 5. Here is a 100% match. (Expect speed.)", &[], false, false),
             ("Now: Its pace is a MUST on a Friday night in the 1990's.", &["must"], true, true),
+            ("It has 2 Days in the Valley in it.", &["2 days in the valley"], false, false),
             ("As in Star Wars, there is a chase.", &["star wars"], false, false),
             ("A Batman fan? You loved Batman & Robin.", &["batman"], false, true),
             ("It is dark. Braveheart was one of yours.", &["braveheart"], false, false),

@@ -111,13 +111,8 @@ pub struct Row {
     pub text: String,
     /// The judge gave none: made by rule.
     pub stands_in: bool,
-    /// Names that are known neither of the item nor of the user.
-    pub unfounded: Vec<String>,
-    pub names_item: bool,
-    pub names_user: bool,
-    pub told_apart: Option<f64>,
-    pub said_before: bool,
-    pub repeated: f64,
+    #[serde(flatten)]
+    pub check: Check,
 }
 
 impl Row {
@@ -130,12 +125,7 @@ impl Row {
             title: knows.name(*item).to_owned(),
             text: text.clone(),
             stands_in: *stands_in,
-            unfounded: check.unfounded.clone(),
-            names_item: check.names_item,
-            names_user: check.names_user,
-            told_apart: check.told_apart,
-            said_before: check.said_before,
-            repeated: check.repeated,
+            check: check.clone(),
         }
     }
 }
@@ -147,8 +137,13 @@ pub fn write(explained: &[Explanation], knows: &Knowledge, dir: &Path) -> io::Re
     fs::write(dir.join(FILE), lines.iter().map(|line| line.to_owned() + "\n").collect::<String>())
 }
 
-/// Reads what [`write`] wrote.
-pub fn read(dir: &Path) -> io::Result<Vec<Row>> {
-    let text = fs::read_to_string(dir.join(FILE))?;
-    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+/// Reads what [`write`] wrote; the error says which file and line.
+pub fn read(dir: &Path) -> Result<Vec<Row>, String> {
+    let path = dir.join(FILE);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let row = |(at, line): (usize, &str)| {
+        let row = serde_json::from_str(line);
+        row.map_err(|error| format!("{}:{}: {error}", path.display(), at + 1))
+    };
+    text.lines().enumerate().map(row).collect()
 }
