@@ -317,9 +317,11 @@ impl Plan {
             "fit": self.steps[base].key,
             "text": told.iter().map(|at| self.steps[*at].key).collect::<Vec<_>>(),
         });
+        // Read whoever the judge is: a file that is not there is a slip in any case.
+        let prompt = params.read_prompt(dirs)?;
         if let JudgeName::Chat(judge) = &params.judge {
             material["judge"] = setting.judge(judge).material();
-            material["prompt"] = json!(params.read_prompt(dirs)?.digest());
+            material["prompt"] = json!(prompt.digest());
         }
         // Where the order of all test items counts, lists are not cut.
         let whole = setting.evaluate.protocols.contains(&Protocol::Judged);
@@ -365,9 +367,10 @@ impl Plan {
             "rerank": self.steps[rerank].key,
             "text": {"items": self.steps[text.items].key, "users": self.steps[text.users].key},
         });
+        let prompt = explain.read_prompt(dirs)?;
         if let JudgeName::Chat(judge) = &params.judge {
             material["judge"] = setting.judge(judge).material();
-            material["prompt"] = json!(explain.read_prompt(dirs)?.digest());
+            material["prompt"] = json!(prompt.digest());
         }
         let split = self.steps[rerank].inputs[0];
         Ok(self.step(Step {
