@@ -21,7 +21,7 @@ pub struct SearchSpec {
     /// Random settings to try; without it every combination of the lists in `over` (a grid).
     #[serde(default)]
     pub trials: Option<usize>,
-    /// Of the random settings and of the validation part.
+    /// Of the random settings, of the validation part, and of the models that are tried.
     #[serde(default = "one")]
     pub seed: u64,
     /// What is searched: a field of the model (`layers`, `training.learning_rate`) and its values.
@@ -201,11 +201,13 @@ struct Searched {
 }
 
 impl Search {
-    pub(super) fn fit(
+    /// Fits every candidate on a part of the training ratings and measures it on the rest. The best
+    /// one is marked.
+    pub fn search(
         &self,
         data: &TrainingData,
         context: &FitContext,
-    ) -> Result<Fitted, ModelError> {
+    ) -> Result<Vec<SearchTrial>, ModelError> {
         let part = self.cut(data)?;
         let kept = context.scratch.map(|dir| dir.join(TRIALS));
         let mut trials: Vec<SearchTrial> = kept
@@ -214,12 +216,12 @@ impl Search {
             .unwrap_or_default();
         for at in trials.len()..self.candidates.len() {
             context.interrupt.check()?;
-            (context.progress)(at as u64, self.candidates.len() as u64 + 1);
+            (context.progress)(at as u64, self.candidates.len() as u64);
             let trial = self.trial(at, &part, context)?;
             (context.log)(&format!("trial {}: {} gives {:?}", at + 1, trial.settings, trial.value));
             trials.push(trial);
             if let Some(path) = &kept {
-                write(path, &trials)?;
+                write_trials(path, &trials)?;
             }
         }
         let best = trials
@@ -242,12 +244,20 @@ impl Search {
             "search_best",
             json!({"settings": trials[best].settings, "validation": value}),
         );
-        // On all of the training part, for as many epochs as were best.
-        let chosen = self.chosen(best, &trials);
+        Ok(trials)
+    }
+
+    /// Fits the settings that a search chose, on all of the training part, for as many epochs as
+    /// were best.
+    pub fn fit_chosen(
+        &self,
+        trials: Vec<SearchTrial>,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Fitted, ModelError> {
+        let best = chosen_of(&trials)?;
         (context.log)(&format!("fits {} on the whole training part", trials[best].settings));
-        let again = context.scratch.map(|dir| dir.join("chosen"));
-        let context = FitContext { scratch: again.as_deref(), ..*context };
-        match chosen.fit(data, &context)? {
+        match self.chosen(best, &trials).fit(data, context)? {
             Fitted::Scores(model) => Ok(Fitted::Scores(Box::new(Searched { model, trials }))),
             lists => Ok(lists),
         }
@@ -259,13 +269,8 @@ impl Search {
         data: &TrainingData,
         context: &FitContext,
     ) -> Result<Fitted, ModelError> {
-        let path = dir.join(TRIALS);
-        let text = fs::read_to_string(&path)
-            .map_err(|source| ModelError::Io { path: path.clone(), source })?;
-        let trials: Vec<SearchTrial> = serde_json::from_str(&text)
-            .map_err(|error| ModelError::Malformed { path, problem: error.to_string() })?;
-        let best = trials.iter().position(|trial| trial.chosen).unwrap_or(0);
-        self.chosen(best, &trials).load(dir, data, context)
+        let trials = read_trials(dir)?;
+        self.chosen(chosen_of(&trials)?, &trials).load(dir, data, context)
     }
 
     fn chosen(&self, best: usize, trials: &[SearchTrial]) -> ModelSpec {
@@ -315,7 +320,9 @@ impl Search {
             }
         };
         let scratch = context.scratch.map(|dir| dir.join(format!("trial-{at}")));
+        // Not the trial's seed: the search is the same for every seed that is fitted afterwards.
         let of_trial = FitContext {
+            seed: self.spec.seed,
             fact: &fact,
             scratch: scratch.as_deref(),
             progress: &|_, _| {},
@@ -346,7 +353,23 @@ impl Search {
     }
 }
 
-fn write(path: &Path, trials: &[SearchTrial]) -> Result<(), ModelError> {
+/// The trial that was chosen.
+fn chosen_of(trials: &[SearchTrial]) -> Result<usize, ModelError> {
+    let chosen = trials.iter().position(|trial| trial.chosen);
+    chosen.ok_or_else(|| ModelError::Unsuitable(format!("no trial in {TRIALS} is chosen")))
+}
+
+/// Reads what [`write_trials`] wrote into `dir`.
+pub fn read_trials(dir: &Path) -> Result<Vec<SearchTrial>, ModelError> {
+    let path = dir.join(TRIALS);
+    let text = fs::read_to_string(&path)
+        .map_err(|source| ModelError::Io { path: path.clone(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| ModelError::Malformed { path, problem: error.to_string() })
+}
+
+/// Writes how every trial went.
+pub fn write_trials(path: &Path, trials: &[SearchTrial]) -> Result<(), ModelError> {
     let error = |source| ModelError::Io { path: path.to_owned(), source };
     let lines: Result<Vec<String>, _> = trials.iter().map(serde_json::to_string).collect();
     let text = format!("[\n{}\n]\n", lines.map_err(|e| error(e.into()))?.join(",\n"));
@@ -369,7 +392,7 @@ impl Recommender for Searched {
     /// The chosen model's files, and how every trial went.
     fn save(&self, dir: &Path) -> Result<(), ModelError> {
         self.model.save(dir)?;
-        write(&dir.join(TRIALS), &self.trials)
+        write_trials(&dir.join(TRIALS), &self.trials)
     }
 }
 

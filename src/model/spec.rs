@@ -213,7 +213,9 @@ impl ModelSpec {
                 let plan = params.plan(data, context)?;
                 neural::fit(plan, &params.training, data, context)?
             }
-            Self::Search(search) => return search.fit(data, context),
+            Self::Search(search) => {
+                return search.fit_chosen(search.search(data, context)?, data, context);
+            }
             Self::External(params) => return params.fit(data, context),
             Self::Rerank(_) => {
                 return Err(ModelError::Unsuitable("a reranker cannot be fitted by itself".into()));

@@ -23,10 +23,11 @@ use text::TextSteps;
 
 /// Raised when the code of a kind of step comes to mean something else.
 const SPLIT_REVISION: u32 = 1;
-const FIT_REVISION: u32 = 1;
-const RERANK_REVISION: u32 = 2;
-const EXPLAIN_REVISION: u32 = 3;
-const SCORE_REVISION: u32 = 2;
+const SEARCH_REVISION: u32 = 1;
+const FIT_REVISION: u32 = 2;
+const RERANK_REVISION: u32 = 3;
+const EXPLAIN_REVISION: u32 = 4;
+const SCORE_REVISION: u32 = 3;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -34,6 +35,7 @@ pub enum StepKind {
     Split,
     Profiles,
     Embeddings,
+    Search,
     Fit,
     Rerank,
     Explain,
@@ -47,6 +49,7 @@ impl StepKind {
             Self::Split => "split",
             Self::Profiles => "profiles",
             Self::Embeddings => "embeddings",
+            Self::Search => "search",
             Self::Fit => "fit",
             Self::Rerank => "rerank",
             Self::Explain => "explain",
@@ -87,8 +90,8 @@ pub struct Trial {
     pub fold: String,
     pub seed: u64,
     pub split: usize,
-    /// Steps that make its texts and their vectors.
-    pub text: Vec<usize>,
+    /// What its fit needs beside the split: texts, their vectors, a search.
+    pub needs: Vec<usize>,
     pub fit: usize,
     /// The step that explains its lists, where they are explained.
     pub explain: Option<usize>,
@@ -179,11 +182,11 @@ impl Plan {
                             trials: vec![],
                         });
                         let of = Of { setting: (setting_at, setting), system: system_at, seed };
-                        let (fit, text, explain) = match &system.model {
+                        let (fit, needs, explain) = match &system.model {
                             ModelSpec::Rerank(params) => plan.rerank(&of, params, split, dirs)?,
                             _ => {
-                                let (fit, text) = plan.fit(&of, split, rankings, dirs)?;
-                                (fit, text, None)
+                                let (fit, needs) = plan.fit(&of, split, rankings, dirs)?;
+                                (fit, needs, None)
                             }
                         };
                         let label = plan.steps[fit].label.clone();
@@ -198,9 +201,11 @@ impl Plan {
                                 "split": plan.steps[split].key,
                                 "fit": plan.steps[fit].key,
                             }),
+                            setting: setting_at,
+                            system: Some(system_at),
                             ..plan.steps[fit].clone()
                         });
-                        let others = text.iter().copied().chain(explain);
+                        let others = needs.iter().copied().chain(explain);
                         for step in [split, fit, score].into_iter().chain(others) {
                             let trial = plan.trials.len();
                             plan.steps[step].trials.push(trial);
@@ -212,7 +217,7 @@ impl Plan {
                             fold: fold.clone(),
                             seed,
                             split,
-                            text,
+                            needs,
                             fit,
                             explain,
                             score,
@@ -224,7 +229,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The step that fits a system, with the steps it needs beside the split.
+    /// The step that fits a system, and the steps it needs beside the split.
     fn fit(
         &mut self,
         of: &Of,
@@ -241,12 +246,10 @@ impl Plan {
             None => None,
         };
         let seeded = system.model.is_seeded();
-        let label = label(setting, of, fold);
         let mut material = json!({
             "revision": [FIT_REVISION, system.model.revision()],
             "model": system.model,
             "relevant": setting.data.relevant,
-            "seed": seeded.then_some(of.seed),
             "split": self.steps[split].key,
         });
         if system.model.uses_dislikes() {
@@ -262,16 +265,36 @@ impl Plan {
                 json!({"items": self.steps[items].key, "users": self.steps[users].key});
             inputs.extend([items, users]);
         }
+        let mut needs: Vec<usize> = text.iter().flat_map(TextSteps::all).collect();
+        // Settings are searched once a fold: with every seed the same settings are fitted.
+        if let ModelSpec::Search(search) = &system.model {
+            let mut material = material.clone();
+            material["revision"] = json!([SEARCH_REVISION, system.model.revision()]);
+            let step = self.step(Step {
+                kind: StepKind::Search,
+                label: format!("{name} {fold}"),
+                inputs: inputs.clone(),
+                material,
+                setting: of.setting.0,
+                system: Some(of.system),
+                seed: search.spec.seed,
+                ..self.steps[split].clone()
+            });
+            inputs.push(step);
+            needs.push(step);
+        }
+        material["seed"] = json!(seeded.then_some(of.seed));
         let fit = self.step(Step {
             kind: StepKind::Fit,
-            label,
+            label: label(setting, of, fold),
             inputs,
             material,
+            setting: of.setting.0,
             system: Some(of.system),
             seed: of.seed,
             ..self.steps[split].clone()
         });
-        Ok((fit, text.iter().flat_map(TextSteps::all).collect()))
+        Ok((fit, needs))
     }
 
     /// The step that reranks, the steps it needs beside the split, and the step that explains.
@@ -333,6 +356,7 @@ impl Plan {
             label: label(setting, of, fold),
             inputs: [split, base].into_iter().chain(told).collect(),
             material,
+            setting: of.setting.0,
             system: Some(of.system),
             seed: of.seed,
             ..self.steps[split].clone()
@@ -377,6 +401,7 @@ impl Plan {
             kind: StepKind::Explain,
             // The lists may be those of another system that differs in its explanations alone.
             label: label(setting, of, &self.steps[split].fold),
+            setting: of.setting.0,
             system: Some(of.system),
             inputs: vec![split, rerank, text.items, text.users],
             material,

@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// Raised when the code comes to mean something else.
-const PROFILES_REVISION: u32 = 1;
-const EMBEDDINGS_REVISION: u32 = 1;
+const PROFILES_REVISION: u32 = 2;
+const EMBEDDINGS_REVISION: u32 = 2;
 
 /// What a step about texts is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +70,7 @@ impl Plan {
                     users,
                     encoder: Some(spec.encoder.clone()),
                 }),
+                setting: setting.0,
                 ..of_profiles
             })
         });

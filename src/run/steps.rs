@@ -14,7 +14,10 @@ use crate::{
     hash::Digest,
     interrupt::Interrupt,
     llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
-    model::{FitContext, Fitted, ModelSpec},
+    model::{
+        FitContext, Fitted, ModelError, ModelSpec, TrainingData,
+        search::{TRIALS, read_trials, write_trials},
+    },
     plan::{Plan, Step, StepKind},
     spec::{DataSpec, Experiment},
     store::Workspace,
@@ -81,6 +84,7 @@ impl<'a> Shared<'a> {
             StepKind::Split => self.split(step, dir, voice),
             StepKind::Profiles => self.profiles(step, dir, voice),
             StepKind::Embeddings => self.embeddings(step, dir, voice),
+            StepKind::Search => self.search(step, dir, voice),
             StepKind::Fit => self.fit(step, dir, voice),
             StepKind::Rerank => self.rerank(step, dir, voice),
             StepKind::Explain => self.explain(step, dir, voice),
@@ -146,18 +150,71 @@ impl<'a> Shared<'a> {
         Ok(cell.get_or_init(|| data).clone())
     }
 
+    /// Tries the settings of a search.
+    fn search(
+        &self,
+        step: &Step,
+        dir: &std::path::Path,
+        voice: &Voice,
+    ) -> Result<Value, StepError> {
+        let ModelSpec::Search(search) = self.model(step) else {
+            return Err(StepError::Panic("a search step of something else".into()));
+        };
+        let search_trials = |data: &TrainingData, context: &FitContext| {
+            let trials = search.search(data, context)?;
+            write_trials(&dir.join(TRIALS), &trials)
+        };
+        let ((), facts) = self.with_training(step, voice, &search_trials)?;
+        Ok(facts)
+    }
+
     fn fit(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {
+        let model = self.model(step);
+        (voice.log)(&format!("{} with {}", model.name(), step.material["model"]));
+        let fit = |data: &TrainingData, context: &FitContext| match model {
+            ModelSpec::Search(search) => {
+                let inputs = step.inputs.iter().map(|input| &self.plan.steps[*input]);
+                let searched = inputs.into_iter().find(|input| input.kind == StepKind::Search);
+                let searched = searched.ok_or_else(|| {
+                    ModelError::Unsuitable("a fit of a search without its trials".into())
+                })?;
+                let from = self.workspace.step_dir(searched.kind.name(), &searched.key);
+                search.fit_chosen(read_trials(&from)?, data, context)
+            }
+            _ => model.fit(data, context),
+        };
+        let (fitted, mut facts) = self.with_training(step, voice, &fit)?;
+        fitted.save(dir)?;
+        if let Some(warning) = self.leak(step) {
+            facts["warnings"] = json!([warning]);
+        }
+        if let Fitted::Lists { findings: Some(findings), .. } = &fitted {
+            facts["findings"] = json!(findings);
+            facts["warnings"] = json!(findings.warnings());
+        }
+        if let Ok(mut models) = self.fitted.lock() {
+            models.insert(step.key, Arc::new(fitted));
+        }
+        Ok(facts)
+    }
+
+    /// Calls `work` with what a fit or a search may learn from; returns what it recorded too.
+    fn with_training<T>(
+        &self,
+        step: &Step,
+        voice: &Voice,
+        work: &dyn Fn(&TrainingData, &FitContext) -> Result<T, ModelError>,
+    ) -> Result<(T, Value), StepError> {
         let (training, model) = (self.training(step)?, self.model(step));
         let DataSpec { relevant, disliked, .. } = self.experiment.settings[step.setting].data;
         let data = training.training_data(relevant, disliked);
         if data.positives.is_empty() && !matches!(model, ModelSpec::External(_)) {
-            return Err(crate::model::ModelError::Unsuitable(format!(
+            return Err(ModelError::Unsuitable(format!(
                 "no rating in the training part of the fold {} meets `relevant: \"{relevant}\"`",
                 step.fold
             ))
             .into());
         }
-        (voice.log)(&format!("{} with {}", model.name(), step.material["model"]));
         let facts = Mutex::new(json!({ "positives": data.positives.len() }));
         let fact = |name: &str, value: Value| {
             if let Ok(mut facts) = facts.lock() {
@@ -176,20 +233,8 @@ impl<'a> Shared<'a> {
             scratch: Some(&scratch),
             ..self.context(step, &training, voice)
         };
-        let fitted = model.fit(&data, &context)?;
-        fitted.save(dir)?;
-        let mut facts = facts.into_inner().unwrap_or_default();
-        if let Some(warning) = self.leak(step) {
-            facts["warnings"] = json!([warning]);
-        }
-        if let Fitted::Lists { findings: Some(findings), .. } = &fitted {
-            facts["findings"] = json!(findings);
-            facts["warnings"] = json!(findings.warnings());
-        }
-        if let Ok(mut models) = self.fitted.lock() {
-            models.insert(step.key, Arc::new(fitted));
-        }
-        Ok(facts)
+        let result = work(&data, &context)?;
+        Ok((result, facts.into_inner().unwrap_or_default()))
     }
 
     fn score(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {

@@ -127,6 +127,7 @@ fn a_search_tries_all_settings_and_trains_the_best() {
     let experiment = "experiment: search
 data: {set: sample, relevant: \">= 4\"}
 split: {scheme: official, only: [f1]}
+seeds: [1, 2]
 systems:
   als: {model: als, factors: 8, iterations: 5, search: {over: {regularization: [0.1, 5, 500], alpha: [1, 2]}}}
   bprmf:
@@ -144,7 +145,12 @@ evaluate: {k: [10]}
         .filter(|(name, _)| name.ends_with("search.json"))
         .map(|(_, bytes)| serde_json::from_slice(bytes).unwrap())
         .collect();
-    assert_eq!(searches.len(), 2);
+    // Searched once a model, then kept beside the fit of each seed.
+    assert_eq!(fs::read_dir(place.path(".assay/steps/search")).unwrap().count(), 2);
+    assert_eq!(searches.len(), 2 + 2 * 2);
+    let distinct: std::collections::BTreeSet<String> =
+        searches.iter().map(ToString::to_string).collect();
+    assert_eq!(distinct.len(), 2);
     for trials in &searches {
         let trials = trials.as_array().unwrap();
         assert!([3, 6].contains(&trials.len()));
