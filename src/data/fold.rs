@@ -201,7 +201,9 @@ fn damaged(path: &Path) -> impl Fn(PolarsError) -> DataError {
 fn read_ids(path: &Path, column: &str) -> Result<Ids, DataError> {
     let frame = table::read(path).map_err(|error| DataError::io(path, error))?;
     let names = frame.column(column).and_then(|column| column.str()).map_err(damaged(path))?;
-    Ok(Ids::new(names.iter().flatten().map(str::to_owned)))
+    // Rows of the parts are indices into this order: it is kept, not made again.
+    Ids::in_order(names.iter().flatten().map(str::to_owned).collect())
+        .ok_or_else(|| damaged(path)(PolarsError::ComputeError("its ids are out of order".into())))
 }
 
 fn read_part(path: &Path, n_users: usize, n_items: usize) -> Result<Interactions, DataError> {

@@ -185,7 +185,12 @@ impl DataSource {
             let digest = Digest::of_file(&path).map_err(|error| DataError::io(&path, error))?;
             files.push((file, digest));
         }
-        Ok(Digest::of_json(&(readers::REVISION, &located.reader, located.duplicates, files)))
+        Ok(Digest::of_json(&(
+            located.reader.revision(),
+            &located.reader,
+            located.duplicates,
+            files,
+        )))
     }
 
     /// Reads the data set. Where a manifest gives hashes of its files, they are checked first.

@@ -11,7 +11,7 @@ use super::{
     columns::{Columns, Role},
     open::{Opened, each},
 };
-use crate::data::{DataError, Ids, Interactions, UserIx};
+use crate::data::{DataError, Ids, Interactions, UserIx, ids::id_order};
 
 /// What decides the order of a list.
 #[derive(
@@ -79,7 +79,8 @@ impl Opened {
             });
         }
         let mut findings = Findings::default();
-        let (rows, n_known_and_unknown) = rows(self, options, users, items, &mut findings)?;
+        let (rows, places) = rows(self, options, users, items, &mut findings)?;
+        let n_known_and_unknown = places.len();
         let order = options.order.unwrap_or(match (&rows.ranks, &rows.scores) {
             (Some(_), Some(_)) if self.trec => Order::Score,
             (None, Some(_)) => Order::Score,
@@ -133,8 +134,17 @@ impl Opened {
                         return (None, Findings::default());
                     }
                     let seen = train.items_of(UserIx(user as u32));
-                    let (list, findings) =
-                        list(of_user, &rows, order, items.len(), seen, drop_seen, met, user as u32);
+                    let (list, findings) = list(
+                        of_user,
+                        &rows,
+                        order,
+                        &places,
+                        items,
+                        seen,
+                        drop_seen,
+                        met,
+                        user as u32,
+                    );
                     // A user of whom nothing is left has no list.
                     (Some(list).filter(|list| !list.is_empty()), findings)
                 },
@@ -175,7 +185,7 @@ impl<'a> Lookup<'a> {
             None => {
                 self.unknown_rows += 1;
                 let next = (self.ids.len() + self.unknown.len()) as u32;
-                *self.unknown.entry(name).or_insert(next)
+                *self.unknown.entry(whole(name)).or_insert(next)
             }
         };
         self.last = Some((name, index));
@@ -191,9 +201,28 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// `12.0` is how tables with a missing value elsewhere write the id 12.
+/// `12.0` is how tables with a missing value elsewhere write the id 12; `v1.0` is a name.
 fn whole(name: &str) -> &str {
-    name.strip_suffix(".0").unwrap_or(name)
+    let digits = |number: &&str| number.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_suffix(".0").filter(digits).filter(|number| !number.is_empty()).unwrap_or(name)
+}
+
+/// The place of every known and then of every unknown item in the order of their ids: where a file holds
+/// more items than are known, a tie must not say which are.
+fn places(items: &Ids, unknown: &HashMap<&str, u32>) -> Vec<u32> {
+    let n_known = items.len();
+    if unknown.is_empty() {
+        return (0..n_known as u32).collect();
+    }
+    let known = items.names().iter().zip(0u32..).map(|(name, at)| (name.as_str(), at));
+    let mut all: Vec<(&str, u32)> =
+        known.chain(unknown.iter().map(|(name, at)| (*name, *at))).collect();
+    all.sort_by(|(a, _), (b, _)| id_order(a, b));
+    let mut places = vec![0; all.len()];
+    for (place, (_, at)) in all.into_iter().enumerate() {
+        places[at as usize] = place as u32;
+    }
+    places
 }
 
 fn rows(
@@ -202,7 +231,7 @@ fn rows(
     users: &Ids,
     items: &Ids,
     findings: &mut Findings,
-) -> Result<(Rows, usize), DataError> {
+) -> Result<(Rows, Vec<u32>), DataError> {
     let (table, columns) = (&opened.table, &options.columns);
     let user = opened.required(Role::User, columns.user.as_ref(), 1)?;
     let item_place = if opened.trec { 3 } else { 2 };
@@ -257,8 +286,7 @@ fn rows(
     findings.unknown_items = of_items.unknown.len();
     findings.unknown_item_rows = of_items.unknown_rows;
     findings.unknown_item_names = of_items.examples();
-    let all_items = items.len() + of_items.unknown.len();
-    Ok((rows, all_items))
+    Ok((rows, places(items, &of_items.unknown)))
 }
 
 /// Sorts one user's rows, drops what is repeated and counts what is odd.
@@ -267,7 +295,8 @@ fn list(
     of_user: &[u32],
     rows: &Rows,
     order: Order,
-    n_items: usize,
+    places: &[u32],
+    items: &Ids,
     seen: &[u32],
     drop_seen: bool,
     met: &mut [u32],
@@ -277,6 +306,7 @@ fn list(
     let rank = |row: u32| rows.ranks.as_ref().map(|ranks| ranks[row as usize]);
     let score = |row: u32| rows.scores.as_ref().map(|scores| scores[row as usize]);
     let item = |row: u32| rows.items[row as usize];
+    let place = |row: u32| places[item(row) as usize];
     let by_rank = |a: &u32, b: &u32| match (rank(*a), rank(*b)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
         _ => std::cmp::Ordering::Equal,
@@ -290,7 +320,7 @@ fn list(
     match order {
         Order::Rank => order_of.sort_by(|a, b| by_rank(a, b).then(by_score(a, b))),
         Order::Score => order_of
-            .sort_by(|a, b| by_score(a, b).then(by_rank(a, b)).then(item(*a).cmp(&item(*b)))),
+            .sort_by(|a, b| by_score(a, b).then(by_rank(a, b)).then(place(*a).cmp(&place(*b)))),
     }
     let one = |found: bool| usize::from(found);
     let any_pair =
@@ -326,7 +356,7 @@ fn list(
                 continue;
             }
         }
-        let item = if (item as usize) < n_items { item } else { UNKNOWN };
+        let item = if (item as usize) < items.len() { item } else { UNKNOWN };
         list.push((score(row).unwrap_or(f32::NAN), item));
     }
     findings.lists_with_repeated_items = one(findings.repeated_items > 0);

@@ -13,3 +13,4 @@ mod resume;
 mod score;
 mod support;
 mod texts;
+mod ties;

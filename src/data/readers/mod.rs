@@ -20,9 +20,6 @@ use super::{
 };
 use crate::spec::{Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node};
 
-/// Raised when a reader gives something else than before for the same files.
-pub const REVISION: u32 = 1;
-
 /// How files are read. The names are those of `reader:`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "reader", rename_all = "kebab-case")]
@@ -70,6 +67,16 @@ impl ReaderSpec {
                     .suggest(name, Self::NAMES));
             }
         })
+    }
+
+    /// Raised when the reader gives something else than before for the same files.
+    pub fn revision(&self) -> u32 {
+        match self {
+            // Ids of MovieLens and of LightGCN's files are whole numbers.
+            Self::Movielens100k | Self::Movielens1m(_) | Self::UserItems(_) | Self::Encoder => 1,
+            // Of ids that are partly numbers, numbers come first.
+            Self::Recbole(_) | Self::Table(_) => 2,
+        }
     }
 
     /// The files it reads, relative to the data set's folder.
