@@ -18,7 +18,7 @@ pub struct ContentParams {
 
 impl ContentParams {
     pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
-        self.text.encoder.validate().map_err(|message| ("text", message))
+        self.text.validate_fixed().map_err(|message| ("text", message))
     }
 
     pub(super) fn fit(&self, context: &FitContext) -> Result<Box<dyn Recommender>, ModelError> {

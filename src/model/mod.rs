@@ -151,6 +151,18 @@ pub trait Recommender: Send + Sync {
 
     /// Writes what [`ModelSpec::load`] needs into the directory `dir`.
     fn save(&self, dir: &Path) -> Result<(), ModelError>;
+
+    /// How it was trained up to the parameters that it has, where it was trained in epochs.
+    fn training_path(&self) -> Option<TrainingPath> {
+        None
+    }
+}
+
+/// Epochs of a training, and the learning rate of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingPath {
+    pub epochs: usize,
+    pub rates: Vec<f64>,
 }
 
 /// What fitting gives: something that scores every item, or ready-made lists.

@@ -1,14 +1,17 @@
 //! Search of settings on a validation part cut from the training part; the test part is out of reach.
 
-use std::{fs, path::Path, sync::Mutex};
+use std::{fs, path::Path};
 
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{FitContext, Fitted, ModelError, ModelSpec, Recommender, TrainingData, validation};
+use super::{
+    FitContext, Fitted, ModelError, ModelSpec, Recommender, TrainingData, neural::Schedule,
+    validation,
+};
 use crate::{
     data::{Interaction, Interactions, UserIx},
     eval::{LAST_CUTOFF, Metric},
@@ -186,9 +189,12 @@ pub struct SearchTrial {
     /// Why it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
-    /// Epochs after which the model was best, where it was stopped early.
+    /// Epochs after which the model was what was measured, where the settings alone do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
+    /// The learning rate of each of them, where it changed on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Vec<f64>>,
     pub chosen: bool,
 }
 
@@ -248,7 +254,7 @@ impl Search {
     }
 
     /// Fits the settings that a search chose, on all of the training part, for as many epochs as
-    /// were best.
+    /// were best and with the learning rates of the trial.
     pub fn fit_chosen(
         &self,
         trials: Vec<SearchTrial>,
@@ -257,7 +263,7 @@ impl Search {
     ) -> Result<Fitted, ModelError> {
         let best = chosen_of(&trials)?;
         (context.log)(&format!("fits {} on the whole training part", trials[best].settings));
-        match self.chosen(best, &trials).fit(data, context)? {
+        match self.chosen(best, &trials)?.fit(data, context)? {
             Fitted::Scores(model) => Ok(Fitted::Scores(Box::new(Searched { model, trials }))),
             lists => Ok(lists),
         }
@@ -270,12 +276,22 @@ impl Search {
         context: &FitContext,
     ) -> Result<Fitted, ModelError> {
         let trials = read_trials(dir)?;
-        self.chosen(chosen_of(&trials)?, &trials).load(dir, data, context)
+        self.chosen(chosen_of(&trials)?, &trials)?.load(dir, data, context)
     }
 
-    fn chosen(&self, best: usize, trials: &[SearchTrial]) -> ModelSpec {
-        let spec = &self.candidates[best];
-        trials[best].epochs.map_or_else(|| spec.clone(), |epochs| spec.with_epochs(epochs))
+    /// The settings of a trial, to be trained as they were in it.
+    fn chosen(&self, best: usize, trials: &[SearchTrial]) -> Result<ModelSpec, ModelError> {
+        let (spec, trial) = (&self.candidates[best], &trials[best]);
+        let changes = spec.training().is_some_and(|of| of.schedule != Schedule::Constant);
+        let Some(epochs) = trial.epochs else { return Ok(spec.clone()) };
+        if changes && trial.rates.as_ref().is_none_or(|rates| rates.len() < epochs) {
+            return Err(ModelError::Unsuitable(format!(
+                "the trial `{}` in {TRIALS} lacks the learning rates of its {epochs} epochs\n  = help: \
+                 remove the directory of the search's step and run again",
+                trial.settings
+            )));
+        }
+        Ok(spec.following(epochs, trial.rates.clone()))
     }
 
     /// The training part without a seeded share, which becomes the validation part.
@@ -311,19 +327,11 @@ impl Search {
         part: &TrainingData,
         context: &FitContext,
     ) -> Result<SearchTrial, ModelError> {
-        let epochs = Mutex::new(None);
-        let fact = |name: &str, value: Value| {
-            if name == "best_epoch"
-                && let Ok(mut epochs) = epochs.lock()
-            {
-                *epochs = value.as_u64().map(|epoch| epoch as usize);
-            }
-        };
         let scratch = context.scratch.map(|dir| dir.join(format!("trial-{at}")));
         // Not the trial's seed: the search is the same for every seed that is fitted afterwards.
         let of_trial = FitContext {
             seed: self.spec.seed,
-            fact: &fact,
+            fact: &|_, _| {},
             scratch: scratch.as_deref(),
             progress: &|_, _| {},
             ..*context
@@ -333,19 +341,26 @@ impl Search {
             value: None,
             failed: None,
             epochs: None,
+            rates: None,
             chosen: false,
         };
         match self.candidates[at].fit(part, &of_trial) {
             Ok(Fitted::Scores(model)) => {
                 let (metric, k) = (self.spec.metric, self.spec.k);
                 trial.value = Some(validation(&*model, part, metric, k, context)?);
+                let training = self.candidates[at].training();
+                if let Some(training) = training.filter(|of| of.depends_on_measurements())
+                    && let Some(path) = model.training_path()
+                {
+                    trial.epochs = Some(path.epochs);
+                    trial.rates = (training.schedule != Schedule::Constant).then_some(path.rates);
+                }
             }
             Ok(Fitted::Lists { .. }) => trial.failed = Some("rankings cannot be searched".into()),
             // A trial that diverges is a result of the search.
             Err(ModelError::Diverged(why)) => trial.failed = Some(why),
             Err(error) => return Err(error),
         }
-        trial.epochs = epochs.into_inner().ok().flatten().filter(|epochs| *epochs > 0);
         if let Some(scratch) = scratch {
             let _ = fs::remove_dir_all(scratch);
         }

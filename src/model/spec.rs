@@ -153,8 +153,9 @@ impl ModelSpec {
         }
     }
 
-    /// The same, trained for so many epochs without looking at a validation part.
-    pub fn with_epochs(&self, epochs: usize) -> Self {
+    /// The same, trained for so many epochs, with the learning rate of each where they are given, and
+    /// without measuring anything on the way. The last parameters are kept.
+    pub fn following(&self, epochs: usize, rates: Option<Vec<f64>>) -> Self {
         let mut spec = self.clone();
         let training = match &mut spec {
             Self::Bprmf(params) => &mut params.training,
@@ -163,7 +164,8 @@ impl ModelSpec {
             Self::Gat(params) => &mut params.training,
             _ => return spec,
         };
-        (training.epochs, training.validate, training.stop) = (epochs, None, None);
+        (training.epochs, training.rates) = (epochs, rates);
+        (training.validate, training.stop, training.keep) = (None, None, None);
         spec
     }
 

@@ -246,7 +246,7 @@ impl RerankParams {
     }
 
     pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
-        self.text.encoder.validate().map_err(|message| ("text", message))?;
+        self.text.validate_fixed().map_err(|message| ("text", message))?;
         let within = |name: &'static str, value: usize, low: usize, high: usize| match (low..=high)
             .contains(&value)
         {

@@ -353,7 +353,10 @@ fn searched(
         labels.push(label.join(", "));
         candidates.push(candidate);
     }
-    if candidates.iter().any(|candidate| candidate.text() != candidates[0].text()) {
+    // Whether texts are trained makes no other texts.
+    let texts =
+        |model: &ModelSpec| model.text().map(|text| (text.profiles.clone(), text.encoder.clone()));
+    if candidates.iter().any(|candidate| texts(candidate) != texts(&candidates[0])) {
         return Err(Diagnostic::at(&search.value.at, "a search cannot try several texts")
             .help("make them systems of their own: `text: {profiles: {sweep: [a, b]}}`"));
     }

@@ -21,6 +21,9 @@ use crate::{
 /// Tokens of one batch. More do not make products of matrices faster, and take memory.
 const BATCH_TOKENS: usize = 4096;
 
+/// A 32-bit float under 1 has no more.
+const MOST_DECIMALS: u32 = 9;
+
 /// The encoder and how texts are put to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +34,9 @@ pub struct EncoderSpec {
     pub prefix: String,
     /// Normalises a text's vector over its dimensions before its length is set to 1.
     pub layer_norm: bool,
+    /// Rounds the numbers of a vector, after its length is set to 1, to so many decimals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decimals: Option<u32>,
     /// Longer texts are cut off, `[CLS]` and `[SEP]` counted.
     pub max_tokens: usize,
     /// auto, cpu, cuda or cuda:N.
@@ -43,6 +49,7 @@ impl Default for EncoderSpec {
             model: "all-minilm-l6-v2".into(),
             prefix: String::new(),
             layer_norm: false,
+            decimals: None,
             max_tokens: 256,
             device: "cpu".into(),
         }
@@ -54,6 +61,11 @@ impl EncoderSpec {
     pub fn validate(&self) -> Result<(), String> {
         if !(3..=512).contains(&self.max_tokens) {
             return Err(format!("`max_tokens` is {}; expected 3 to 512", self.max_tokens));
+        }
+        if let Some(decimals) = self.decimals
+            && !(1..=MOST_DECIMALS).contains(&decimals)
+        {
+            return Err(format!("`decimals` is {decimals}; expected 1 to {MOST_DECIMALS}"));
         }
         device::validate(&self.device).map_err(|message| format!("`device` {message}"))
     }
@@ -182,8 +194,17 @@ impl Encoder {
         let mut values = vec![0.0; rows.numel()];
         let count = values.len();
         rows.copy_data(&mut values, count);
+        if let Some(decimals) = self.spec.decimals {
+            values.iter_mut().for_each(|value| *value = rounded(*value, decimals));
+        }
         values
     }
+}
+
+/// The nearest number with so many decimals; of two equally near ones that with an even last digit.
+fn rounded(value: f32, decimals: u32) -> f32 {
+    let scale = f64::from(10u32.pow(decimals));
+    ((f64::from(value) * scale).round_ties_even() / scale) as f32
 }
 
 /// Cuts the texts into batches of so many tokens.
@@ -258,6 +279,27 @@ mod tests {
             pool.install(|| encode(&many))
         };
         assert!(with(1) == with(3));
+    }
+
+    #[test]
+    fn vectors_are_rounded_to_decimals() {
+        // numpy: np.round(np.float32([0.123456, -0.000004, 0.000015, 0.5]), 5)
+        let found = [0.123456, -0.000004, 0.000016, 0.5].map(|value| rounded(value, 5));
+        assert_eq!(found, [0.12346, -0.0, 0.00002, 0.5]);
+        let Some(plain) = encoder() else { return };
+        let spec = EncoderSpec { decimals: Some(5), ..EncoderSpec::default() };
+        assert_eq!(serde_json::to_value(&spec).unwrap()["decimals"], 5);
+        let other = Encoder::read(&spec, &DataDirs::from_env()).unwrap();
+        let of = |encoder: &Encoder| {
+            encoder.encode(&["a film"], &Interrupt::default(), &|_, _| {}).unwrap().0
+        };
+        let (exact, found) = (of(&plain), of(&other));
+        assert!(exact.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 5.1e-6));
+        assert!(found.iter().all(|value| {
+            let scaled = f64::from(*value) * 1e5;
+            (scaled - scaled.round()).abs() < 2e-2
+        }));
+        assert_ne!(exact, found);
     }
 
     #[test]

@@ -24,6 +24,24 @@ pub struct TextSpec {
     pub profiles: String,
     #[serde(default)]
     pub encoder: EncoderSpec,
+    /// `gat` alone: whether the vectors of the texts are start values that are trained with the model
+    /// (true), or features that stay as they are (false).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub train: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl TextSpec {
+    /// What is wrong with it, for a model that trains nothing of its texts.
+    pub fn validate_fixed(&self) -> Result<(), String> {
+        if self.train {
+            return Err("`train: true` means something for the model `gat` alone".into());
+        }
+        self.encoder.validate()
+    }
 }
 
 /// Where the profiles of items and of users come from.

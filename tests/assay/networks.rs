@@ -168,6 +168,172 @@ evaluate: {k: [10]}
     assert_eq!(before, place.fine(&["results", "e.yaml"]));
 }
 
+/// One file of each fit step, by the system's name.
+fn of_fits(place: &Place, workspace: &str, file: &str) -> Vec<(String, Vec<u8>)> {
+    let steps = fs::read_dir(place.path(workspace).join("steps/fit")).unwrap().flatten();
+    let mut found: Vec<(String, Vec<u8>)> = steps
+        .map(|step| {
+            let record = fs::read_to_string(step.path().join("record.json")).unwrap();
+            let record: Value = serde_json::from_str(&record).unwrap();
+            let name = record["label"].as_str().unwrap().to_owned();
+            (name, fs::read(step.path().join(file)).unwrap_or_default())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn history(bytes: &[u8]) -> Vec<Value> {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+/// What is kept must be what a training of just so many epochs gives, to the byte.
+#[test]
+fn stopping_and_keeping_do_what_they_say() {
+    let place = Place::new();
+    let with = |name: &str, training: &str| {
+        let system = format!(
+            "  {name}: {{model: bprmf, dim: 16, training: {{epochs: 60, learning_rate: 0.05, batch: 256{training}}}}}\n"
+        );
+        system
+    };
+    let head = "experiment: keep\ndata: {set: sample, relevant: \">= 4\"}\nsplit: {scheme: official, only: \
+                [f1], validation: {fraction: 0.1}}\nevaluate: {k: [10]}\nsystems:\n";
+    let systems = [
+        with("a-loss", ", stop: {on: training-loss, patience: 2}, keep: best"),
+        with("b-both", ", validate: {every: 1}, stop: {on: training-loss, patience: 2}"),
+        with("c-metric", ", validate: {every: 1}, stop: {on: validation, patience: 2}"),
+        with("d-last", ", stop: {on: training-loss, patience: 2}"),
+    ];
+    place.write("e.yaml", format!("{head}{}", systems.concat()));
+    place.fine(&["run", "e.yaml", "--workspace", "stopped"]);
+    let histories = of_fits(&place, "stopped", "history.json");
+    // Epochs without an improvement at the end, and the best epoch.
+    let last = |values: &[f64]| {
+        let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let at = values.iter().position(|value| *value == best).unwrap() + 1;
+        (values.len() - at, at)
+    };
+    let mut kept = Vec::new();
+    for (name, bytes) in &histories {
+        let epochs = history(bytes);
+        let losses: Vec<f64> = epochs.iter().map(|e| -e["loss"].as_f64().unwrap()).collect();
+        let metric: Vec<f64> = epochs.iter().filter_map(|e| e["validation"].as_f64()).collect();
+        assert!(losses.len() < 60, "{name}: {}", losses.len());
+        kept.push(match &name[..1] {
+            "a" => {
+                assert_eq!(last(&losses).0, 2, "{name}");
+                last(&losses).1
+            }
+            "b" => {
+                assert_eq!((last(&losses).0, metric.len()), (2, losses.len()), "{name}");
+                last(&metric).1
+            }
+            "c" => {
+                assert_eq!(last(&metric).0, 2, "{name}");
+                last(&metric).1
+            }
+            _ => losses.len(),
+        });
+    }
+    assert!(kept[0] < kept[3] && kept[1] < history(&histories[1].1).len(), "{kept:?}");
+    // The twins: so many epochs, nothing else.
+    let twins: String = ["a-loss", "b-both", "c-metric", "d-last"]
+        .iter()
+        .zip(&kept)
+        .map(|(name, epochs)| with(name, "").replace("epochs: 60", &format!("epochs: {epochs}")))
+        .collect();
+    place.write("e.yaml", format!("{head}{twins}"));
+    place.fine(&["run", "e.yaml", "--workspace", "twins"]);
+    let models = |workspace| {
+        let mut models = of_fits(&place, workspace, "model.safetensors");
+        models.retain(|(_, bytes)| !bytes.is_empty());
+        models
+    };
+    let twin = models("twins");
+    for (name, bytes) in models("stopped") {
+        assert!(twin.iter().any(|(of, twin)| *of == name && *twin == bytes), "{name}: {kept:?}");
+    }
+}
+
+/// A model that is fitted after a search has the learning rates of the trial that was chosen, however
+/// long that trial was to last and whatever it measured.
+#[test]
+fn a_refit_follows_the_learning_rates_of_the_trial() {
+    let place = Place::new();
+    place.write(
+        "e.yaml",
+        "experiment: rates
+data: {set: sample, relevant: \">= 4\"}
+split: {scheme: official, only: [f1]}
+seeds: [1, 2]
+systems:
+  cosine:
+    model: bprmf
+    dim: 16
+    training:
+      epochs: 40
+      batch: 256
+      schedule: {cosine: {lowest: 0.0001}}
+      validate: {every: 1}
+      stop: {on: validation, patience: 3}
+    search: {over: {training.learning_rate: [0.05]}}
+  plateau:
+    model: bprmf
+    dim: 16
+    training:
+      epochs: 40
+      batch: 256
+      schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0.0001}}
+      validate: {every: 1}
+      stop: {on: validation, patience: 6}
+    search: {over: {training.learning_rate: [0.05]}}
+  loss:
+    model: bprmf
+    dim: 16
+    training:
+      epochs: 60
+      batch: 256
+      stop: {on: training-loss, patience: 2}
+      keep: best
+    search: {over: {training.learning_rate: [0.05]}}
+evaluate: {k: [10]}
+",
+    );
+    place.fine(&["run", "e.yaml"]);
+    let histories = of_fits(&place, ".assay", "history.json");
+    let searches = of_fits(&place, ".assay", "search.json");
+    assert_eq!((histories.len(), searches.len()), (6, 6));
+    for ((name, of_fit), (_, search)) in histories.iter().zip(&searches) {
+        let trials: Value = serde_json::from_slice(search).unwrap();
+        let epochs = trials[0]["epochs"].as_u64().unwrap() as usize;
+        let rates: Vec<f64> =
+            history(of_fit).iter().map(|epoch| epoch["learning_rate"].as_f64().unwrap()).collect();
+        assert_eq!(rates.len(), epochs, "{name}");
+        assert!((2..40).contains(&epochs), "{name}: {epochs}");
+        let of_trial = trials[0].get("rates").map(|rates| {
+            rates.as_array().unwrap().iter().map(|rate| rate.as_f64().unwrap()).collect::<Vec<_>>()
+        });
+        match name.split(' ').next().unwrap() {
+            // The horizon is that of the trial: 40 epochs.
+            "cosine" => {
+                let expected: Vec<f64> = (0..epochs)
+                    .map(|epoch| {
+                        let done = std::f64::consts::PI * epoch as f64 / 40.0;
+                        0.0001 + (0.05 - 0.0001) * 0.5 * (1.0 + done.cos())
+                    })
+                    .collect();
+                let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12;
+                assert!(rates.iter().zip(&expected).all(near), "{rates:?}");
+                assert_eq!(of_trial, Some(rates));
+            }
+            "plateau" => assert_eq!(of_trial, Some(rates)),
+            // Constant: nothing to be written down.
+            _ => assert_eq!((of_trial, &rates[..]), (None, &vec![0.05; epochs][..])),
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
     let place = Place::new();
@@ -188,6 +354,11 @@ fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
         "{model: bprmf, training: {device: gpu}}",
         "{model: bprmf, training: {stop: {on: validation, patience: 3}}}",
         "{model: bprmf, training: {stop: {on: test, patience: 3}}}",
+        "{model: bprmf, training: {keep: first}}",
+        "{model: bprmf, training: {epochs: 4, validate: {every: 5}}}",
+        "{model: bprmf, training: {schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0, on: validation}}}}",
+        "{model: bprmf, training: {schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0, treshold: 0}}}}",
+        "{model: bprmf, training: {schedule: {cosine: {lowest: 1}}}}",
         "{model: bprmf, training: {validate: {every: 2}, stop: {on: validation, patience: 3}}}",
         "{model: gat, training: {epochs: 1}}",
         "{model: bprmf, training: {epochs: 1, negatives: {exclude: liked-and-disliked}}}",

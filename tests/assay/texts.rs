@@ -61,6 +61,53 @@ fn texts_become_features_the_same_whatever_the_thread_count() {
     assert_eq!((count("profiles"), count("embeddings")), (5, 5));
 }
 
+/// The texts are start values: `nodes` is among the parameters, as wide as the texts, and after an epoch
+/// with a learning rate of almost nothing it still holds them.
+#[test]
+fn trained_texts_are_parameters_of_the_graph_model() {
+    if !weights() {
+        return;
+    }
+    let place = Place::new();
+    let experiment = |rate: &str| {
+        format!(
+            "experiment: train
+data: {{set: sample, relevant: \">= 4\"}}
+split: {{scheme: official, only: [f1]}}
+profiles: {{template: {{from: template}}}}
+systems:
+  gat: {{model: gat, text: {{profiles: template, train: {{sweep: [true, false]}}}}, edges: all, hidden: 16, heads: [2, 1], training: {{epochs: 3, learning_rate: {rate}}}}}
+evaluate: {{k: [10]}}
+"
+        )
+    };
+    let fits = |rate: &str, workspace: &str| {
+        place.write("e.yaml", experiment(rate));
+        place.fine(&["run", "e.yaml", "--workspace", workspace]);
+        let mut nodes = Vec::new();
+        for (name, bytes) in place.artefacts(workspace) {
+            if name.starts_with("fit") && name.ends_with("model.safetensors") {
+                let arrays = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+                let array = arrays.tensor("param.nodes").unwrap();
+                let values: Vec<f32> = array
+                    .data()
+                    .chunks_exact(4)
+                    .map(|word| f32::from_le_bytes(word.try_into().unwrap()))
+                    .collect();
+                nodes.push((array.shape()[1], values));
+            }
+        }
+        nodes.sort_by_key(|(width, _)| *width);
+        nodes
+    };
+    let (still, moved) = (fits("1e-12", "still"), fits("0.02", "moved"));
+    assert_eq!((still[0].0, still[1].0, moved[0].0, moved[1].0), (0, 384, 0, 384));
+    let lengths = still[1].1.chunks(384).map(|row| row.iter().map(|x| x * x).sum::<f32>());
+    assert!(lengths.filter(|length| (length - 1.0).abs() < 1e-4).count() > 300);
+    let off = still[1].1.iter().zip(&moved[1].1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off > 0.01, "{off}");
+}
+
 #[test]
 fn another_fold_takes_over_the_items_texts() {
     let place = Place::new();
@@ -139,6 +186,14 @@ fn what_cannot_be_meant_is_one_clear_error() {
         (
             "a search over texts",
             "profiles:\n  a: {from: template}\n  b: {from: metadata}\nsystems:\n  it: {model: gat, edges: liked, text: {profiles: a}, search: {trials: 2, over: {text.profiles: [a, b]}}}",
+        ),
+        (
+            "trained texts of a model that trains nothing",
+            "profiles:\n  mine: {from: template}\nsystems:\n  it: {model: content, text: {profiles: mine, train: true}}",
+        ),
+        (
+            "too many decimals",
+            "profiles:\n  mine: {from: template}\nsystems:\n  it: {model: gat, edges: liked, text: {profiles: mine, encoder: {decimals: 30}}}",
         ),
         (
             "another encoder",

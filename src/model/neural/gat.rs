@@ -45,10 +45,11 @@ pub struct GatParams {
     /// Length of the nodes' own trainable vectors: 64 by default, 0 where `text` gives features.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<usize>,
-    /// Texts whose vectors are features of the nodes, beside their own vectors.
+    /// Texts whose vectors are features of the nodes, beside their own vectors: as they are, or with
+    /// `train: true` as the values that these features have before training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextSpec>,
-    /// Standard deviation of the vectors at the start.
+    /// Standard deviation of the nodes' own vectors at the start.
     pub init: f64,
     /// Channels of each head.
     pub hidden: usize,
@@ -131,6 +132,7 @@ impl GatParams {
                 ));
             }
         };
+        let train = self.text.as_ref().is_some_and(|text| text.train);
         let (mut shapes, mut weights) = (Vec::new(), Vec::new());
         let mut input = own + context.features.filter(|_| text.is_some()).map_or(0, |f| f.dim);
         for (layer, &heads) in self.heads.iter().enumerate() {
@@ -157,6 +159,11 @@ impl GatParams {
             shapes.push(GatShape { heads, channels: self.hidden, projects });
             input = output;
         }
+        // Trained texts are a part of the nodes' own vectors.
+        let (nodes, text) = match text {
+            Some(text) if train => (Tensor::cat(&[&nodes, &text], 1), None),
+            text => (nodes, text),
+        };
         Ok(Plan {
             network: Box::new(move |place| {
                 let weights = weights.into_iter().map(|of| of.into_iter().map(place).collect());
@@ -451,5 +458,140 @@ fn inputs<'a, T: Real>(graph: &'a Graph, shape: GatShape, parts: &'a [Tensor]) -
         right: slice(&parts[1]),
         attention: slice(&parts[2]),
         edge: slice(&parts[3]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::{ItemIx, Relevance, UserIx},
+        interrupt::Interrupt,
+        model::neural::{
+            loss::{Batch, loss},
+            tensors::floats,
+        },
+        text::Features,
+    };
+
+    const USERS: usize = 4;
+    const ITEMS: usize = 5;
+    const DIM: usize = 3;
+
+    fn data() -> TrainingData {
+        let rows: Vec<Interaction> = [(0, 0, 5.0), (0, 1, 4.0), (1, 1, 2.0), (1, 2, 5.0)]
+            .into_iter()
+            .chain([(2, 3, 4.0), (2, 0, 1.0), (3, 4, 5.0), (3, 2, 3.0)])
+            .map(|(user, item, rating)| Interaction {
+                user: UserIx(user),
+                item: ItemIx(item),
+                rating,
+                timestamp: 0,
+            })
+            .collect();
+        let ratings = Interactions::new(USERS, ITEMS, &rows);
+        let relevant: Relevance = serde_yaml::from_str("'>= 4'").unwrap();
+        TrainingData {
+            positives: ratings.filter(|row| relevant.accepts(row.rating)),
+            validation: Interactions::new(USERS, ITEMS, &[]),
+            disliked: None,
+            ratings,
+            relevant,
+        }
+    }
+
+    fn features() -> Features {
+        let values = |n: usize, from: f32| (0..n).map(move |at| ((at as f32 + from) * 0.7).sin());
+        Features {
+            dim: DIM,
+            users: values(USERS * DIM, 0.3).collect(),
+            items: values(ITEMS * DIM, 9.1).collect(),
+            filled_users: 0,
+            bare_items: 0,
+        }
+    }
+
+    fn params(train: bool, own: usize) -> GatParams {
+        let yaml = format!(
+            "{{features: {own}, text: {{profiles: a, train: {train}}}, hidden: 16, heads: [2, 1], edges: \
+             all, dropout: 0}}"
+        );
+        serde_yaml::from_str(&yaml).unwrap()
+    }
+
+    /// The network as it starts, in 64 bits.
+    fn network(params: &GatParams, features: &Features) -> Box<dyn Network> {
+        crate::model::neural::one_thread();
+        let interrupt = Interrupt::default();
+        let context = FitContext { features: Some(features), ..FitContext::silent(3, &interrupt) };
+        let plan = params.plan(&data(), &context).unwrap();
+        (plan.network)(&|tensor| tensor.to_kind(Kind::Double))
+    }
+
+    /// All pairs of the positives above, each with an item the user has not rated.
+    fn batch() -> Batch {
+        let item = |item: u32| USERS as u32 + item;
+        Batch {
+            users: vec![0, 0, 1, 2, 3],
+            positives: [0, 1, 2, 3, 4].map(item).to_vec(),
+            negatives: [3, 4, 0, 1, 1].map(item).to_vec(),
+        }
+    }
+
+    /// The texts' values before training are the same in both models, and so are the embeddings.
+    #[test]
+    fn trained_texts_start_as_the_texts_and_frozen_ones_stay_them() {
+        let features = features();
+        let texts = [&features.users[..], &features.items[..]].concat();
+        for own in [0, 16] {
+            let mut frozen = network(&params(false, own), &features);
+            let mut trained = network(&params(true, own), &features);
+            assert!(frozen.forward(None) == trained.forward(None));
+            let nodes = |network: &mut Box<dyn Network>| network.params()[0].value.shallow_clone();
+            assert_eq!(nodes(&mut frozen).size(), [(USERS + ITEMS) as i64, own as i64]);
+            let nodes = nodes(&mut trained);
+            assert_eq!(nodes.size(), [(USERS + ITEMS) as i64, (own + DIM) as i64]);
+            assert_eq!(floats(&nodes.narrow(1, own as i64, DIM as i64)), texts);
+        }
+    }
+
+    /// The gradient of the whole loss with respect to every number of every text, against central
+    /// differences.
+    #[test]
+    fn the_gradient_reaches_the_texts() {
+        let features = features();
+        for own in [0, 16] {
+            let mut network = network(&params(true, own), &features);
+            let weights = Weights { bpr: 5.0, cosine: 2.0 };
+            let total = |network: &mut Box<dyn Network>| {
+                let embeddings = network.forward(None);
+                let (parts, grad) = loss(&embeddings, &batch(), weights);
+                (5.0 * parts.bpr + 2.0 * parts.cosine, grad)
+            };
+            let (_, grad) = total(&mut network);
+            network.backward(&grad);
+            let grad = network.params()[0].grad.copy();
+            let mut largest = 0f64;
+            for row in 0..(USERS + ITEMS) as i64 {
+                for column in own as i64..(own + DIM) as i64 {
+                    let step = 1e-6;
+                    let mut at = |by: f64| {
+                        let nodes = &mut network.params()[0].value;
+                        let _ = nodes.get(row).get(column).g_add_scalar_(by);
+                        let value = total(&mut network).0;
+                        let _ = network.params()[0].value.get(row).get(column).g_sub_scalar_(by);
+                        value
+                    };
+                    let numeric = (at(step) - at(-step)) / (2.0 * step);
+                    let ours = grad.double_value(&[row, column]);
+                    assert!(
+                        (ours - numeric).abs() < 1e-7,
+                        "{own} {row} {column}: {ours} {numeric}"
+                    );
+                    largest = largest.max(ours.abs());
+                }
+            }
+            assert!(largest > 1e-2, "no gradient: {largest}");
+        }
     }
 }

@@ -38,12 +38,12 @@ pub use gat::{Edges, GatParams};
 pub use lightgcn::LightGcnParams;
 pub use ngcf::NgcfParams;
 pub use sampler::{Draw, Exclude, Negatives};
-pub use settings::{Schedule, Stop, StopOn, Training, Validate};
+pub use settings::{Keep, Schedule, Stop, Training, Validate, Watch};
 pub use trainer::Epoch;
 
 use self::{network::Network, trainer::Trained};
 use super::{
-    FitContext, ModelError, Recommender, TrainingData,
+    FitContext, ModelError, Recommender, TrainingData, TrainingPath,
     factors::Factors,
     files::{Array, Saved},
 };
@@ -127,6 +127,12 @@ impl Recommender for Neural {
 
     fn score(&self, users: &[crate::data::UserIx], scores: &mut [f32]) {
         self.factors.score(users, scores);
+    }
+
+    fn training_path(&self) -> Option<TrainingPath> {
+        let trained = self.trained.as_ref()?;
+        let rates = trained.history[..trained.kept_epoch].iter().map(|epoch| epoch.learning_rate);
+        Some(TrainingPath { epochs: trained.kept_epoch, rates: rates.collect() })
     }
 
     /// The final embeddings, the parameters they come from, and the history of epochs.

@@ -31,21 +31,55 @@ pub struct Training {
     pub validate: Option<Validate>,
     /// Ends before `epochs`.
     pub stop: Option<Stop>,
+    /// Which epoch's parameters are kept. By default the best where `validate` measures them, else the
+    /// last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: String,
+    /// The learning rate of every epoch, in place of `schedule`: of a model that is trained again as
+    /// the best trial of a search was.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub rates: Option<Vec<f64>>,
+}
+
+/// Which epoch's parameters are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// Those with the highest validation metric where `validate` measures it, else those after the epoch
+    /// with the lowest training loss.
+    Best,
+    /// Those after the last epoch.
+    Last,
 }
 
 /// How the learning rate changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     #[default]
     Constant,
-    /// Times `factor` after `patience` measurements without an improvement: of the validation metric
-    /// where it is measured, else of the training loss.
-    Plateau { factor: f64, patience: usize, lowest: f64 },
+    /// Times `factor` after more than `patience` measurements without an improvement, down to `lowest`.
+    Plateau {
+        factor: f64,
+        patience: usize,
+        lowest: f64,
+        /// What has to improve. By default the validation metric where it is measured, else the
+        /// training loss.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on: Option<Watch>,
+        /// By which share of the best so far it has to improve. PyTorch's `ReduceLROnPlateau` has 1e-4.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        threshold: f64,
+    },
     /// Along half a cosine from the learning rate to `lowest` over all epochs.
     Cosine { lowest: f64 },
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// A measurement on the validation part.
@@ -68,20 +102,30 @@ impl Default for Validate {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
-    pub on: StopOn,
+    pub on: Watch,
     /// Measurements (of the training loss: epochs) without an improvement.
     pub patience: usize,
 }
 
-/// What early stopping looks at.
+/// A quantity that tells how training goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum StopOn {
-    /// The metric of `validate`; the best epoch's model is kept.
+pub enum Watch {
+    /// The metric of `validate`.
     Validation,
-    /// The training loss, which says nothing of new interactions: as the authors of Ebrat et al. 2025
-    /// do.
+    /// The training loss, measured in every epoch. It says nothing of new interactions; the released
+    /// code of Ebrat et al. 2025 stops on it.
     TrainingLoss,
+}
+
+impl Watch {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::TrainingLoss => "training-loss",
+        }
+    }
 }
 
 impl Default for Training {
@@ -97,7 +141,9 @@ impl Default for Training {
             negatives: Negatives::default(),
             validate: None,
             stop: None,
+            keep: None,
             device: "auto".into(),
+            rates: None,
         }
     }
 }
@@ -151,6 +197,32 @@ pub fn share(name: &'static str, value: f64) -> Result<(), Wrong> {
 }
 
 impl Training {
+    /// What says which epoch is kept; none where the last one is.
+    pub(super) fn keeps_best_by(&self) -> Option<Watch> {
+        match (self.keep, self.validate) {
+            (Some(Keep::Last), _) | (None, None) => None,
+            (_, Some(_)) => Some(Watch::Validation),
+            (Some(Keep::Best), None) => Some(Watch::TrainingLoss),
+        }
+    }
+
+    /// What the plateau schedule looks at where the file does not say.
+    pub(super) fn plateau_watches(&self, on: Option<Watch>) -> Watch {
+        match self.validate {
+            Some(_) => on.unwrap_or(Watch::Validation),
+            None => on.unwrap_or(Watch::TrainingLoss),
+        }
+    }
+
+    /// Whether the number of epochs or their learning rates depend on what is measured on the way. A
+    /// model that is to be trained in the same way on other data must follow what was done.
+    pub(crate) fn depends_on_measurements(&self) -> bool {
+        self.validate.is_some()
+            || self.stop.is_some()
+            || self.keep == Some(Keep::Best)
+            || self.schedule != Schedule::Constant
+    }
+
     /// The first setting that is out of range.
     pub fn validate(&self) -> Result<(), Wrong> {
         let wrong = |message: String| Err(("training", message));
@@ -170,6 +242,22 @@ impl Training {
             Schedule::Plateau { factor, .. } if !(0.0..1.0).contains(&factor) => {
                 return wrong("`schedule.plateau.factor` must be under 1".into());
             }
+            Schedule::Plateau { threshold, .. } if !(0.0..1.0).contains(&threshold) => {
+                return wrong("`schedule.plateau.threshold` must be 0 or more and under 1".into());
+            }
+            Schedule::Plateau { on: Some(Watch::Validation), .. } if self.validate.is_none() => {
+                return wrong(
+                    "`schedule: {plateau: {on: validation}}` needs `validate: {every: …}`".into(),
+                );
+            }
+            Schedule::Plateau { lowest, .. } | Schedule::Cosine { lowest }
+                if !(0.0..=self.learning_rate).contains(&lowest) =>
+            {
+                return wrong(format!(
+                    "`schedule`: `lowest` is {lowest}; expected 0 to the learning rate, {}",
+                    self.learning_rate
+                ));
+            }
             _ => {}
         }
         let Negatives { draw, candidates, exponent, .. } = self.negatives;
@@ -187,8 +275,16 @@ impl Training {
         {
             return wrong("`validate` needs every ≥ 1, k ≥ 1 and a metric of relevance".into());
         }
+        if let Some(Validate { every, .. }) = self.validate
+            && every > self.epochs
+        {
+            return wrong(format!(
+                "`validate.every` is {every}, and there are {} epochs: nothing would be measured",
+                self.epochs
+            ));
+        }
         match self.stop {
-            Some(Stop { on: StopOn::Validation, .. }) if self.validate.is_none() => {
+            Some(Stop { on: Watch::Validation, .. }) if self.validate.is_none() => {
                 wrong("`stop: {on: validation}` needs `validate: {every: …}`".into())
             }
             Some(Stop { patience: 0, .. }) => wrong("`stop.patience` is 0".into()),

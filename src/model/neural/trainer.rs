@@ -18,7 +18,7 @@ use super::{
     network::{Dropout, Network, Regularised},
     optimizer::{State, gradient_norm},
     sampler::{Draw, Exclude, Sampler, mix},
-    settings::{Schedule, StopOn, Training},
+    settings::{Schedule, Training, Watch},
     tensors::{floats, tensor_of},
 };
 use crate::{
@@ -67,6 +67,8 @@ pub struct Trained {
     pub items: Vec<f32>,
     /// Name, shape and numbers of every parameter.
     pub params: Vec<(String, Vec<usize>, Vec<f32>)>,
+    /// The epoch after which they were these.
+    pub kept_epoch: usize,
     pub history: Vec<Epoch>,
 }
 
@@ -78,13 +80,37 @@ struct Memory {
     steps: u64,
     /// Factor on the learning rate.
     factor: f64,
-    /// Best measurement so far, the epoch it was made after, and measurements since.
-    best: Option<f64>,
-    best_epoch: usize,
-    since_best: usize,
-    since_change: usize,
+    /// Of the negative training loss, of the validation metric, and of what the plateau schedule looks at.
+    loss: Tracker,
+    validation: Tracker,
+    plateau: Tracker,
+    /// The epoch of the best parameters, where those are kept.
+    kept_epoch: Option<usize>,
     history: Vec<Epoch>,
     seconds: f64,
+}
+
+/// The best of a quantity so far; more is better.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Tracker {
+    best: Option<f64>,
+    /// The epoch it was measured after.
+    epoch: usize,
+    /// Measurements since.
+    since: usize,
+}
+
+impl Tracker {
+    /// Takes note of a measurement; whether it is better than the best by more than `threshold`, a share
+    /// of the best.
+    fn note(&mut self, value: f64, epoch: usize, threshold: f64) -> bool {
+        let improves = self.best.is_none_or(|best| value > best + threshold * best.abs());
+        match improves {
+            true => *self = Self { best: Some(value), epoch, since: 0 },
+            false => self.since += 1,
+        }
+        improves
+    }
 }
 
 /// Checkpoints are at least so far apart; `ASSAY_CHECKPOINT_SECONDS` says otherwise.
@@ -163,7 +189,16 @@ pub fn train(
         }
         let started = Instant::now();
         let epoch = memory.epochs;
-        let rate = memory.factor * scheduled(settings, epoch);
+        let rate = match &settings.rates {
+            Some(rates) => *rates.get(epoch).ok_or_else(|| {
+                ModelError::Unsuitable(format!(
+                    "there are learning rates of {} epochs, and {} are to be trained",
+                    rates.len(),
+                    settings.epochs
+                ))
+            })?,
+            None => memory.factor * scheduled(settings, epoch),
+        };
         let mut order: Vec<u32> = (0..pairs.len() as u32).collect();
         let mut random = ChaCha8Rng::seed_from_u64(context.seed);
         random.set_stream(epoch as u64 + 1);
@@ -227,17 +262,15 @@ pub fn train(
             learning_rate: rate,
             validation: None,
         };
-        let measured = match settings.validate {
-            Some(validate) if memory.epochs.is_multiple_of(validate.every) => {
-                let (dim, users, items) = embeddings(network, n_users);
-                let model = Factors::new(dim, users, items);
-                let value = validation(&model, data, validate.metric, validate.k, context)?;
-                entry.validation = Some(value);
-                Some(value)
-            }
-            Some(_) => None,
-            None => Some(-total),
-        };
+        if let Some(validate) = settings.validate
+            && memory.epochs.is_multiple_of(validate.every)
+        {
+            let (dim, users, items) = embeddings(network, n_users);
+            let model = Factors::new(dim, users, items);
+            entry.validation =
+                Some(validation(&model, data, validate.metric, validate.k, context)?);
+        }
+        let measured = (total, entry.validation);
         memory.seconds += started.elapsed().as_secs_f64();
         (context.log)(&format!(
             "epoch {}: loss {total:.6}{} ({:.3} s)",
@@ -247,9 +280,7 @@ pub fn train(
         ));
         memory.history.push(entry);
         (context.progress)(memory.epochs as u64, settings.epochs as u64);
-        if let Some(value) = measured
-            && judge(value, settings, &mut memory, &mut best, network)
-        {
+        if judge(measured, settings, &mut memory, &mut best, network) {
             break;
         }
         if let Some(path) = &checkpoint
@@ -259,17 +290,21 @@ pub fn train(
             last_saved = Instant::now();
         }
     }
-    if let Some(best) = best {
+    let mut kept = (memory.epochs, "last");
+    if let (Some(best), Some(epoch)) = (best, memory.kept_epoch) {
         for (param, value) in network.params().iter_mut().zip(best) {
             param.value = value;
         }
+        kept = (epoch, settings.keeps_best_by().map_or("last", Watch::name));
     }
     (context.fact)("epochs", json!(memory.epochs));
     (context.fact)("seconds_an_epoch", json!(memory.seconds / memory.epochs.max(1) as f64));
     (context.fact)("device", json!(format!("{device:?}")));
+    (context.fact)("kept_epoch", json!(kept.0));
+    (context.fact)("kept_by", json!(kept.1));
     if settings.validate.is_some() {
-        (context.fact)("best_epoch", json!(memory.best_epoch));
-        (context.fact)("best_validation", json!(memory.best));
+        (context.fact)("best_epoch", json!(memory.validation.epoch));
+        (context.fact)("best_validation", json!(memory.validation.best));
     }
     let (dim, users, items) = embeddings(network, n_users);
     let params = network
@@ -280,7 +315,7 @@ pub fn train(
             (param.name.clone(), shape, floats(&param.value))
         })
         .collect();
-    Ok(Trained { dim, users, items, params, history: memory.history })
+    Ok(Trained { dim, users, items, params, kept_epoch: kept.0, history: memory.history })
 }
 
 fn draw(
@@ -318,38 +353,43 @@ fn scheduled(settings: &Training, epoch: usize) -> f64 {
     }
 }
 
-/// Takes note of a measurement (more is better): schedule, best model; whether to stop.
+/// Takes note of an epoch's training loss and, where it was measured, of its validation metric: best
+/// parameters, learning rate; whether to stop.
 fn judge(
-    value: f64,
+    (loss, validation): (f64, Option<f64>),
     settings: &Training,
     memory: &mut Memory,
     best: &mut Option<Vec<Tensor>>,
     network: &mut dyn Network,
 ) -> bool {
-    if memory.best.is_none_or(|highest| value > highest) {
-        memory.best = Some(value);
-        memory.best_epoch = memory.epochs;
-        (memory.since_best, memory.since_change) = (0, 0);
-        if settings.validate.is_some() {
-            *best = Some(network.params().iter().map(|param| param.value.copy()).collect());
-        }
-    } else {
-        memory.since_best += 1;
-        memory.since_change += 1;
+    let epoch = memory.epochs;
+    let of = |watch: Watch| match watch {
+        Watch::Validation => validation,
+        Watch::TrainingLoss => Some(-loss),
+    };
+    let less_loss = memory.loss.note(-loss, epoch, 0.0);
+    let better = validation.is_some_and(|value| memory.validation.note(value, epoch, 0.0));
+    let keeps = match settings.keeps_best_by() {
+        Some(Watch::Validation) => better,
+        Some(Watch::TrainingLoss) => less_loss,
+        None => false,
+    };
+    if keeps {
+        *best = Some(network.params().iter().map(|param| param.value.copy()).collect());
+        memory.kept_epoch = Some(epoch);
     }
-    if let Schedule::Plateau { factor, patience, lowest } = settings.schedule
-        && memory.since_change > patience
+    if let Schedule::Plateau { factor, patience, lowest, on, threshold } = settings.schedule
+        && let Some(value) = of(settings.plateau_watches(on))
+        && !memory.plateau.note(value, epoch, threshold)
+        && memory.plateau.since > patience
     {
         let rate = (settings.learning_rate * memory.factor * factor).max(lowest);
         memory.factor = rate / settings.learning_rate;
-        memory.since_change = 0;
+        memory.plateau.since = 0;
     }
-    settings.stop.is_some_and(|stop| {
-        let looked_at = match stop.on {
-            StopOn::Validation => settings.validate.is_some(),
-            StopOn::TrainingLoss => true,
-        };
-        looked_at && memory.since_best >= stop.patience
+    settings.stop.is_some_and(|stop| match stop.on {
+        Watch::Validation => memory.validation.since >= stop.patience,
+        Watch::TrainingLoss => memory.loss.since >= stop.patience,
     })
 }
 
@@ -436,4 +476,134 @@ fn load(
     (state.first, state.second, state.steps) = (first, second, remembered.steps);
     (*memory, *best) = (remembered, best_values);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::neural::network::Param;
+
+    /// A network whose only number is the epoch.
+    struct Counter(Vec<Param>);
+
+    impl Network for Counter {
+        fn forward(&mut self, _: Option<Dropout>) -> Tensor {
+            self.0[0].value.shallow_clone()
+        }
+
+        fn backward(&mut self, _: &Tensor) {}
+
+        fn params(&mut self) -> &mut Vec<Param> {
+            &mut self.0
+        }
+    }
+
+    /// As an experiment file is read: serde_yaml alone would ask for tags.
+    fn read(yaml: &str) -> Result<Training, serde_json::Error> {
+        serde_json::from_value(serde_yaml::from_str(yaml).unwrap())
+    }
+
+    /// What comes of measurements by epoch (training loss; validation, where measured): the epoch after
+    /// which it ends, the one whose parameters are kept, and the factors on the learning rate.
+    fn follow(yaml: &str, measured: &[(f64, Option<f64>)]) -> (usize, usize, Vec<f64>) {
+        let settings = read(yaml).unwrap();
+        settings.validate().unwrap();
+        let mut network = Counter(vec![Param::new("epoch", Tensor::from_slice(&[0.0f32]))]);
+        let mut memory = Memory { factor: 1.0, ..Memory::default() };
+        let (mut best, mut factors) = (None, Vec::new());
+        for measured in measured {
+            memory.epochs += 1;
+            network.0[0].value = Tensor::from_slice(&[memory.epochs as f32]);
+            let ends = judge(*measured, &settings, &mut memory, &mut best, &mut network);
+            factors.push(memory.factor);
+            if ends {
+                break;
+            }
+        }
+        let kept = best.map_or(memory.epochs, |best| floats(&best[0])[0] as usize);
+        assert_eq!(kept, memory.kept_epoch.unwrap_or(memory.epochs));
+        (memory.epochs, kept, factors)
+    }
+
+    const LOSSES: [f64; 8] = [5.0, 4.0, 3.0, 2.0, 2.5, 2.4, 2.3, 1.0];
+
+    #[test]
+    fn stopping_looks_at_what_it_says() {
+        // The metric is best in the second epoch, the loss falls up to the fourth.
+        let metric = [0.1, 0.3, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2];
+        let both: Vec<_> = LOSSES.iter().zip(metric).map(|(loss, of)| (*loss, Some(of))).collect();
+        let on = |what: &str| {
+            let yaml = format!("{{validate: {{every: 1}}, stop: {{on: {what}, patience: 2}}}}");
+            let (end, kept, _) = follow(&yaml, &both);
+            (end, kept)
+        };
+        assert_eq!(on("validation"), (4, 2));
+        assert_eq!(on("training-loss"), (6, 2));
+        // Measured in every second epoch: the loss is looked at in all of them.
+        let seldom: Vec<_> = LOSSES
+            .iter()
+            .enumerate()
+            .map(|(at, loss)| (*loss, (at % 2 == 1).then_some(at as f64)))
+            .collect();
+        let yaml = "{validate: {every: 2}, stop: {on: training-loss, patience: 2}}";
+        assert_eq!(follow(yaml, &seldom).0, 6);
+    }
+
+    #[test]
+    fn the_best_or_the_last_parameters_are_kept() {
+        let losses: Vec<_> = LOSSES[..6].iter().map(|loss| (*loss, None)).collect();
+        let kept = |yaml: &str| follow(yaml, &losses).1;
+        assert_eq!(kept("{}"), 6);
+        assert_eq!(kept("{keep: last}"), 6);
+        assert_eq!(kept("{keep: best}"), 4);
+        assert_eq!(kept("{stop: {on: training-loss, patience: 2}}"), 6);
+        assert_eq!(kept("{stop: {on: training-loss, patience: 2}, keep: best}"), 4);
+        let metric = [0.1, 0.3, 0.2, 0.2];
+        let both: Vec<_> = LOSSES.iter().zip(metric).map(|(loss, of)| (*loss, Some(of))).collect();
+        let kept = |keep: &str| follow(&format!("{{validate: {{every: 1}}{keep}}}"), &both).1;
+        assert_eq!((kept(""), kept(", keep: best"), kept(", keep: last")), (2, 2, 4));
+    }
+
+    /// As PyTorch's ReduceLROnPlateau: more than `patience` epochs, each no better than the best by the
+    /// share `threshold` of it.
+    #[test]
+    fn a_plateau_is_one_of_the_quantity_that_is_named() {
+        let both: Vec<_> = [(4.0, 0.1), (3.0, 0.1), (2.9, 0.1), (2.89, 0.1), (2.88, 0.2)]
+            .map(|(loss, metric)| (loss, Some(metric)))
+            .to_vec();
+        let plateau = |more: &str| {
+            let yaml = format!(
+                "{{validate: {{every: 1}}, schedule: {{plateau: {{factor: 0.5, patience: 1, lowest: \
+                 0{more}}}}}}}"
+            );
+            follow(&yaml, &both).2
+        };
+        assert_eq!(plateau(""), [1.0, 1.0, 0.5, 0.5, 0.5]);
+        assert_eq!(plateau(", on: validation"), [1.0, 1.0, 0.5, 0.5, 0.5]);
+        assert_eq!(plateau(", on: training-loss"), [1.0; 5]);
+        assert_eq!(plateau(", on: training-loss, threshold: 0.1"), [1.0, 1.0, 1.0, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        for (yaml, says) in [
+            ("{stop: {on: validation, patience: 2}}", "needs `validate"),
+            (
+                "{schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0, on: validation}}}",
+                "needs `validate",
+            ),
+            ("{epochs: 4, validate: {every: 5}}", "nothing would be measured"),
+            (
+                "{learning_rate: 0.001, schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0.01}}}",
+                "`lowest` is 0.01",
+            ),
+            ("{learning_rate: 0.001, schedule: {cosine: {lowest: 0.01}}}", "`lowest` is 0.01"),
+        ] {
+            let settings = read(yaml).unwrap();
+            let (_, message) = settings.validate().unwrap_err();
+            assert!(message.contains(says), "{yaml}: {message}");
+        }
+        let mistyped = "{schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0, treshold: 1}}}";
+        assert!(read(mistyped).is_err());
+    }
 }
