@@ -159,6 +159,20 @@ impl Convention {
         self == Self::Ebrat2025
     }
 
+    /// Whether the mean of `metric` is bounded by the oracle's order of a pool: relevant items first (the
+    /// higher rated before others), then unjudged ones, then those judged irrelevant. For one user that order
+    /// is best under every convention. But where a user without a hit is left out of the mean, a list that
+    /// hides its hits takes a user out who lowers it.
+    pub fn bounded_by_oracle(self, metric: Metric) -> bool {
+        let over = match metric {
+            Metric::Precision | Metric::Recall | Metric::HitRate | Metric::Mrr => return true,
+            Metric::Ndcg => self.rules().ndcg_over,
+            Metric::Map | Metric::MapRel => self.rules().map_over,
+            Metric::Novelty | Metric::ItemCoverage | Metric::Gini => return false,
+        };
+        over == Over::Relevant
+    }
+
     /// Whether a user without a ranking is left out of every mean.
     pub fn needs_ranking(self) -> bool {
         self.rules().needs_ranking

@@ -16,7 +16,7 @@ pub mod topk;
 pub use convention::Convention;
 pub use fingerprint::Fingerprint;
 pub use metric::Metric;
-pub use open::{OpenFold, Opening, open_for_oracle, score_fold};
+pub use open::{OpenFold, Opening, OracleJudgement, open_for_oracle, score_fold};
 pub use permit::ScoringPermit;
 pub use protocol::Protocol;
 pub use score::{Labels, Source, score};

@@ -25,7 +25,7 @@ use text::TextSteps;
 const SPLIT_REVISION: u32 = 1;
 const SEARCH_REVISION: u32 = 1;
 const FIT_REVISION: u32 = 2;
-const RERANK_REVISION: u32 = 3;
+const RERANK_REVISION: u32 = 4;
 const EXPLAIN_REVISION: u32 = 4;
 const SCORE_REVISION: u32 = 3;
 

@@ -18,8 +18,14 @@ pub struct RerankRow {
     pub questions: u64,
     /// Of the steps, as they ran; what a chat model took is `answer_seconds`.
     pub seconds: f64,
-    /// Share of comparisons asked again in swapped order that came out otherwise; empty where none was.
+    /// Share of comparisons won by the item named first, beyond a half, with its sign: which place the judge
+    /// favours. Empty where none was decided, as the next.
+    pub first_named: String,
+    /// Share of comparisons asked again in swapped order that came out otherwise: noise, and what the order
+    /// decides.
     pub inconsistent: String,
+    /// Items that were in no batch, all users together.
+    pub in_no_batch: u64,
     /// Of chat models alone, as all that follows.
     pub calls: u64,
     pub tokens: u64,
@@ -45,6 +51,8 @@ impl RerankRow {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sums {
+    decided: u64,
+    first_wins: u64,
     swapped: u64,
     inconsistent: u64,
     money: f64,
@@ -89,7 +97,10 @@ fn add(row: &mut RerankRow, facts: &Value) {
     row.tokens += number(&llm["input_tokens"]) + number(&llm["output_tokens"]);
     row.answer_seconds += llm["latency_seconds"].as_f64().unwrap_or(0.0);
     row.fallback_users += number(&judge["fallback_users"]);
+    row.in_no_batch += number(&asked["items_in_no_batch"]);
     let sums = &mut row.sums;
+    sums.decided += number(&asked["decided"]);
+    sums.first_wins += number(&asked["first_named_wins"]);
     sums.swapped += number(&asked["asked_again_swapped"]);
     sums.inconsistent += number(&asked["inconsistent"]);
     sums.money += llm["money"].as_f64().unwrap_or(0.0);
@@ -108,6 +119,10 @@ fn finish(row: &mut RerankRow) {
         _ => format!("{:.2} %", 100.0 * part as f64 / of as f64),
     };
     let sums = row.sums.clone();
+    if sums.decided > 0 {
+        let share = sums.first_wins as f64 / sums.decided as f64;
+        row.first_named = format!("{:+.2} %", 100.0 * (share - 0.5));
+    }
     row.inconsistent = share(sums.inconsistent, sums.swapped);
     row.unknown_ids = share(sums.unknown, sums.answered);
     row.missing_ids = share(sums.missing, sums.asked);

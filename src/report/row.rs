@@ -28,7 +28,7 @@ pub struct ResultRow {
     /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
     pub low: Option<f64>,
     pub high: Option<f64>,
-    /// Whether the system is a ceiling, which knows the test part: nothing is compared with it.
+    /// Whether the system is an oracle, which knows the test part: nothing is compared with it.
     #[serde(skip)]
     pub knows_test: bool,
     /// The slice whose users alone have lists of the system's own, where that is not everybody.

@@ -272,8 +272,8 @@ fn rows_of(chosen: &[&ResultRow], metrics: &[String], leads: &dyn Fn() -> Vec<St
             system,
         })
         .collect();
-    let is_ceiling = |system: &str| chosen.iter().any(|row| row.system == system && row.knows_test);
-    let compared: Vec<bool> = rows.iter().map(|row| !is_ceiling(&row.system)).collect();
+    let is_oracle = |system: &str| chosen.iter().any(|row| row.system == system && row.knows_test);
+    let compared: Vec<bool> = rows.iter().map(|row| !is_oracle(&row.system)).collect();
     if compared.iter().filter(|compared| **compared).count() > 1 {
         for (at, metric) in metrics.iter().enumerate() {
             if UNRANKED.contains(&metric.as_str()) {

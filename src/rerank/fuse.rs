@@ -1,9 +1,59 @@
 //! The judge's order and the base's become one.
 
-use super::{Fuse, FuseBy, Judged};
+use super::{Fuse, FuseBy, Judged, RerankParams, Strategy, Variant};
 
-/// The pool's items in the order of the weighted sum; of equals, the base's better first.
-pub(super) fn fuse(fuse: &Fuse, pool: &[(f32, u32)], judged: &Judged) -> Vec<u32> {
+/// The pool's items in the order of both together; of equals, the base's better first.
+pub(super) fn fuse(params: &RerankParams, pool: &[(f32, u32)], judged: &Judged) -> Vec<u32> {
+    match (params.variant, params.strategy) {
+        (Variant::Paper, _) => by_weight(&params.fuse(), pool, judged),
+        // Merged batches are the result. (`bst` has no such variant.)
+        (Variant::Code, Strategy::Batch | Strategy::Bst) => judged.order.clone(),
+        (Variant::Code, Strategy::Prompt) => {
+            // Ranks from 1, the least sum first. The code divides both by the number of items.
+            sorted_by(
+                pool,
+                |at, rank| {
+                    let judge = match rank {
+                        1..=5 => 0.9,
+                        6..=10 => 0.7,
+                        _ => 0.5,
+                    };
+                    -(judge * rank as f64 + (1.0 - judge) * (at + 1) as f64)
+                },
+                judged,
+            )
+        }
+        (Variant::Code, Strategy::Relevancy) => {
+            // From 100 for the base's first down to 1 for its last, were its list as long as the pool.
+            let step = 99.0 / (params.pool.max(2) - 1) as f64;
+            sorted_by(
+                pool,
+                |at, rank| {
+                    let merit = judged.merit.get(rank - 1).copied().unwrap_or(1.0);
+                    0.8 * merit + (1.0 - 0.8) * (100.0 - at as f64 * step)
+                },
+                judged,
+            )
+        }
+    }
+}
+
+/// The pool by `value` of the place in the base's list (from 0) and the judge's rank (from 1), more first.
+fn sorted_by(
+    pool: &[(f32, u32)],
+    value: impl Fn(usize, usize) -> f64,
+    judged: &Judged,
+) -> Vec<u32> {
+    let rank = |item: u32| 1 + judged.order.iter().position(|of| *of == item).unwrap_or(pool.len());
+    let values = pool.iter().enumerate().map(|(at, (_, item))| value(at, rank(*item)));
+    let values: Vec<f64> = values.collect();
+    let mut order: Vec<usize> = (0..pool.len()).collect();
+    order.sort_by(|a, b| values[*b].total_cmp(&values[*a]).then(a.cmp(b)));
+    order.into_iter().map(|at| pool[at].1).collect()
+}
+
+/// By the weighted sum.
+fn by_weight(fuse: &Fuse, pool: &[(f32, u32)], judged: &Judged) -> Vec<u32> {
     let n = pool.len();
     let place_of = |item: u32| judged.order.iter().position(|of| *of == item).unwrap_or(n);
     let scale = |values: Vec<f64>| -> Vec<f64> {
@@ -37,7 +87,7 @@ pub(super) fn fuse(fuse: &Fuse, pool: &[(f32, u32)], judged: &Judged) -> Vec<u32
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Asking, Judge, JudgeName, RerankParams, Scored, Strategy, judged};
+    use super::super::{Asking, Judge, JudgeName, RerankParams, Scored, Strategy, Variant, judged};
     use super::*;
     use crate::{data::UserIx, eval::Slice, llm::LlmError, text::PromptFile};
     use std::{collections::BTreeSet, sync::Mutex};
@@ -48,12 +98,13 @@ mod tests {
             strategy,
             judge: JudgeName::Encoder,
             text: serde_json::from_value(serde_json::json!({"profiles": "p"})).unwrap(),
+            variant: Variant::Paper,
             pool,
-            fuse: Fuse::default(),
+            fuse: None,
             users: Slice::All,
             batch: 5,
-            overlap: 2,
-            rounds: 3,
+            overlap: None,
+            rounds: None,
             recheck: 0.0,
             prompt: PromptFile::default(),
             explain: None,
@@ -141,7 +192,7 @@ mod tests {
         let pool = [(9.0, 1), (8.0, 2), (1.0, 3)];
         let judged =
             Judged { order: vec![3, 2, 1], merit: vec![100.0, 10.0, 0.0], ..Judged::default() };
-        let with = |judge: f64, by: FuseBy| fuse(&Fuse { judge, by }, &pool, &judged);
+        let with = |judge: f64, by: FuseBy| by_weight(&Fuse { judge, by }, &pool, &judged);
         assert_eq!(with(1.0, FuseBy::Rank), [3, 2, 1]);
         assert_eq!(with(0.0, FuseBy::Rank), [1, 2, 3]);
         assert_eq!(with(0.8, FuseBy::Rank), [3, 2, 1]);
@@ -183,12 +234,12 @@ mod tests {
                 let judged = judged(&asking, &items).unwrap();
                 for by in [FuseBy::Rank, FuseBy::Score] {
                     assert_eq!(
-                        fuse(&Fuse { judge: 0.8, by }, &pool, &judged),
+                        by_weight(&Fuse { judge: 0.8, by }, &pool, &judged),
                         items,
                         "{strategy:?} {n}"
                     );
                 }
-                assert_eq!((judged.swapped, judged.inconsistent), (0, 0));
+                assert_eq!((judged.decided, judged.swapped, judged.first_twice), (0, 0, 0));
             }
         }
     }
@@ -207,7 +258,7 @@ mod tests {
                 asked += judged.asked;
                 swapped += judged.swapped;
                 // A control prefers nothing for its place.
-                assert_eq!(judged.inconsistent, 0);
+                assert_eq!((judged.first_twice, judged.second_twice), (0, 0));
             }
             assert!(asked as u64 <= params.questions(200) && swapped > 0, "{recheck}: {asked}");
         }
@@ -231,12 +282,139 @@ mod tests {
         }
     }
 
+    /// Sums over many users of what `judge` makes of comparisons.
+    fn comparisons(judge: &dyn Judge) -> Judged {
+        let params = RerankParams { recheck: 1.0, ..params(Strategy::Bst, 20) };
+        let items: Vec<u32> = (0..20).collect();
+        let mut total = Judged::default();
+        for user in 0..200 {
+            let asking = Asking { user: UserIx(user), judge, params: &params, seed: 1 };
+            let of = judged(&asking, &items).unwrap();
+            total.decided += of.decided;
+            total.first_wins += of.first_wins;
+            total.swapped += of.swapped;
+            total.first_twice += of.first_twice;
+            total.second_twice += of.second_twice;
+        }
+        total
+    }
+
     #[test]
     fn a_judge_that_prefers_what_comes_first_is_found_out() {
-        let params = RerankParams { recheck: 1.0, ..params(Strategy::Bst, 20) };
-        let asking =
-            Asking { user: UserIx(0), judge: &First(Some(true)), params: &params, seed: 1 };
-        let judged = judged(&asking, &(0..20).collect::<Vec<_>>()).unwrap();
-        assert!(judged.swapped > 0 && judged.inconsistent == judged.swapped);
+        let of = comparisons(&First(Some(true)));
+        assert!(of.decided > 5000 && of.first_wins == of.decided, "{of:?}");
+        assert_eq!((of.first_twice, of.second_twice), (of.swapped, 0));
+        let of = comparisons(&First(Some(false)));
+        assert_eq!((of.first_wins, of.first_twice, of.second_twice), (0, 0, of.swapped));
+    }
+
+    /// Were the base's better item always named first, a judge of the base's mind would win with the first
+    /// name every time and look biased.
+    #[test]
+    fn a_judge_of_the_bases_mind_favours_no_place() {
+        let of = comparisons(&Scored(|_: UserIx, item: u32| -f64::from(item)));
+        let share = of.first_wins as f64 / of.decided as f64;
+        // Standard deviation of a half: .5 / √n.
+        assert!((share - 0.5).abs() < 4.0 * 0.5 / (of.decided as f64).sqrt(), "{share}");
+        assert_eq!((of.first_twice, of.second_twice), (0, 0));
+    }
+
+    /// Chance without a direction: the item named first wins by a coin that every question throws again.
+    #[test]
+    fn noise_is_told_from_direction() {
+        struct Coin;
+        impl Judge for Coin {
+            fn order(&self, _: UserIx, _: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
+                Ok(None)
+            }
+            fn prefers(&self, user: UserIx, a: u32, b: u32) -> Result<Option<bool>, LlmError> {
+                let of = u64::from(user.0) << 40 | u64::from(a) << 20 | u64::from(b);
+                Ok(Some(crate::model::neural::mix(of ^ 77) & 1 == 0))
+            }
+            fn relevance(
+                &self,
+                _: UserIx,
+                _: &[u32],
+                _: usize,
+            ) -> Result<Vec<Option<f64>>, LlmError> {
+                Ok(vec![])
+            }
+        }
+        let of = comparisons(&Coin);
+        let share = |part: usize, of: usize| part as f64 / of as f64;
+        assert!((share(of.first_wins, of.decided) - 0.5).abs() < 0.03, "{of:?}");
+        assert!((share(of.first_twice, of.swapped) - 0.25).abs() < 0.03, "{of:?}");
+        assert!((share(of.second_twice, of.swapped) - 0.25).abs() < 0.03, "{of:?}");
+    }
+
+    fn code(strategy: Strategy, pool: usize) -> RerankParams {
+        RerankParams { variant: Variant::Code, ..params(strategy, pool) }
+    }
+
+    /// Values worked out with the released code's formulas in Python (numbers of the items, from 1 for the
+    /// base's first).
+    #[test]
+    fn the_variant_of_the_code_fuses_and_merges_as_the_code() {
+        let rerank = |params: &RerankParams, n: u32, judge: &dyn Judge| {
+            let pool: Vec<(f32, u32)> = (1..=n).map(|item| (-(item as f32), item)).collect();
+            let items: Vec<u32> = (1..=n).collect();
+            let asking = Asking { user: UserIx(0), judge, params, seed: 1 };
+            let judged = judged(&asking, &items).unwrap();
+            (fuse(params, &pool, &judged), judged)
+        };
+        let reversed = Scored(|_: UserIx, item: u32| f64::from(item));
+        // Ranks 1 to 12 of the items 12 to 1: 0.9 · 1 + 0.1 · 12 = 2.1 for 12, … 0.9 · 5 + 0.1 · 8 = 5.3 for 8,
+        // 0.7 · 6 + 0.3 · 7 = 6.3 for 7, 6.7, 7.1, 7.5, 7.9 for 3; 0.5 · 11 + 0.5 · 2 = 6.5 for 2 and for 1.
+        let (order, _) = rerank(&code(Strategy::Prompt, 12), 12, &reversed);
+        assert_eq!(order, [12, 11, 10, 9, 8, 7, 1, 2, 6, 5, 4, 3]);
+        // 0.8 · 10 · item + 0.2 · (100 − (item − 1) · 99 / 9): the judge's 8 a rank outweigh the base's 2.2.
+        let tens = Scored(|_: UserIx, item: u32| 10.0 * f64::from(item));
+        let (order, found) = rerank(&code(Strategy::Relevancy, 10), 10, &tens);
+        assert_eq!(order, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!((found.asked, found.in_no_batch, found.merit[0]), (2, 0, 100.0));
+        // Two of twelve are in no batch and count 1: .8 + .2 · base against .8 · 12 + .2 · base for the rest.
+        let twelves = Scored(|_: UserIx, _: u32| 12.0);
+        let (order, found) = rerank(&code(Strategy::Relevancy, 12), 12, &twelves);
+        assert_eq!((found.asked, found.in_no_batch), (2, 2));
+        assert_eq!(order, (1..=12).collect::<Vec<u32>>());
+        assert_eq!(
+            found.merit,
+            [[12.0; 5], [12.0; 5]].concat().into_iter().chain([1.0; 2]).collect::<Vec<_>>()
+        );
+        // A judge who does not answer gives every item 1, and the base's order stays.
+        let (order, found) = rerank(&code(Strategy::Relevancy, 10), 10, &First(None));
+        assert_eq!((order, found.merit), ((1..=10).collect(), vec![1.0; 10]));
+        // Thirty in batches of five that share two: the last is in none and keeps the middle.
+        let (order, found) = rerank(&code(Strategy::Batch, 30), 30, &reversed);
+        assert_eq!((found.asked, found.in_no_batch), (9, 1));
+        let at = |item: u32| found.order.iter().position(|of| *of == item).unwrap();
+        assert_eq!(found.merit[at(30)], 25.0);
+        assert_eq!(order, found.order, "no fusion with the base");
+        // The order of the package `trueskill`.
+        assert_eq!(
+            order,
+            [
+                29, 28, 26, 23, 20, 17, 14, 11, 27, 24, 21, 18, 15, 12, 8, 9, 25, 22, 19, 16, 13,
+                6, 10, 5, 7, 30, 3, 4, 2, 1
+            ]
+        );
+    }
+
+    #[test]
+    fn questions_of_the_variant_of_the_code_are_those_promised() {
+        for n in 2..70 {
+            for strategy in [Strategy::Prompt, Strategy::Batch, Strategy::Relevancy] {
+                let params = code(strategy, n);
+                let judge = Scored(|_: UserIx, item: u32| f64::from(item * 7919 % 101));
+                let asking = Asking { user: UserIx(0), judge: &judge, params: &params, seed: 1 };
+                let items: Vec<u32> = (0..n as u32).collect();
+                let judged = judged(&asking, &items).unwrap();
+                assert_eq!(judged.asked as u64, params.questions(1), "{strategy:?} {n}");
+                let mut sorted = judged.order.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, items);
+                assert_eq!(judged.merit.len(), n);
+            }
+        }
     }
 }

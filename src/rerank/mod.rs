@@ -1,5 +1,6 @@
 //! Rerankers: a judge is asked about the best candidates of a base system, in one of four ways, and its
-//! order is fused with the base's (Ebrat et al. 2025, section on LLM-based reranking).
+//! order is fused with the base's (after Ebrat et al. 2025; where their paper and their code differ, the
+//! variant says which of the two is meant).
 //!
 //! A strategy is how a judge is asked; each is a file. A judge is who is asked: a chat model, or one of the
 //! controls that every claim about a chat model needs beside it.
@@ -14,6 +15,7 @@ mod knowledge;
 mod prompt;
 mod relevancy;
 mod spec;
+mod trueskill;
 
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ pub use chat::ChatJudge;
 pub use explain::ExplainSpec;
 pub use judge::{Judge, Scored};
 pub use knowledge::Knowledge;
-pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy};
+pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy, Variant};
 
 use crate::{
     data::UserIx,
@@ -38,9 +40,16 @@ pub struct Judged {
     pub merit: Vec<f64>,
     /// Questions put to the judge.
     pub asked: usize,
-    /// Of comparisons that were asked again in swapped order: how many, and how many came out otherwise.
+    /// Comparisons that the judge decided, and those of them that the item named first won.
+    pub decided: usize,
+    pub first_wins: usize,
+    /// Comparisons that were decided in swapped order too, and those that were won both times by the item
+    /// named first, or both times by the one named second: the order decided, or chance.
     pub swapped: usize,
-    pub inconsistent: usize,
+    pub first_twice: usize,
+    pub second_twice: usize,
+    /// Items that were in no batch.
+    pub in_no_batch: usize,
 }
 
 /// A user's list, and how it came about.
@@ -75,14 +84,23 @@ pub fn rerank(
     let mut total = Judged::default();
     for (_, judged) in judged.iter().flatten() {
         total.asked += judged.asked;
+        total.decided += judged.decided;
+        total.first_wins += judged.first_wins;
         total.swapped += judged.swapped;
-        total.inconsistent += judged.inconsistent;
+        total.first_twice += judged.first_twice;
+        total.second_twice += judged.second_twice;
+        total.in_no_batch += judged.in_no_batch;
     }
     let facts = json!({
         "users": chosen.iter().filter(|chosen| **chosen).count(),
         "questions": total.asked,
+        "decided": total.decided,
+        "first_named_wins": total.first_wins,
         "asked_again_swapped": total.swapped,
-        "inconsistent": total.inconsistent,
+        "inconsistent": total.first_twice + total.second_twice,
+        "first_named_wins_twice": total.first_twice,
+        "second_named_wins_twice": total.second_twice,
+        "items_in_no_batch": total.in_no_batch,
     });
     let lists = judged.into_iter().map(|of| of.map(|(list, _)| list)).collect();
     Ok((Rankings { lists }, facts))
@@ -96,7 +114,7 @@ fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {
     let (pool, rest) = list.split_at(size);
     let items: Vec<u32> = pool.iter().map(|(_, item)| *item).collect();
     let judged = judged(asking, &items)?;
-    let order = fuse::fuse(&asking.params.fuse, pool, &judged);
+    let order = fuse::fuse(asking.params, pool, &judged);
     let all = order.into_iter().chain(rest.iter().map(|(_, item)| *item));
     // What follows the order is a score again: higher is better, no ties.
     let length = list.len();

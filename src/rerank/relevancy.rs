@@ -1,11 +1,12 @@
-//! Scores from 0 to 100 in batches: each item in several batches, in other places and other company.
+//! Scores in batches. As the paper: from 0 to 100, each item in several batches, at other ranks and in other
+//! company. As the code: from 1 to 100, batches in the base's order.
 
 use std::collections::HashSet;
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Asking, Judged};
+use super::{Asking, Judged, Variant, batch::in_no_batch};
 use crate::{llm::LlmError, model::neural::mix};
 
 /// Draws of a round before a company of old is put up with.
@@ -29,7 +30,7 @@ fn rounds(asking: &Asking, n: usize) -> Vec<Vec<Vec<usize>>> {
         company.sort_unstable();
         company
     };
-    (0..asking.params.rounds)
+    (0..asking.params.rounds())
         .map(|round| {
             let fresh = |batches: &Vec<Vec<usize>>| {
                 batches.iter().all(|batch| !known.contains(&company(batch)))
@@ -43,6 +44,43 @@ fn rounds(asking: &Asking, n: usize) -> Vec<Vec<Vec<usize>>> {
 }
 
 pub(super) fn judge(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
+    match asking.params.variant {
+        Variant::Paper => in_rounds(asking, items),
+        Variant::Code => in_sequence(asking, items),
+    }
+}
+
+/// What the code takes for a batch without a usable answer, and for an item in no batch.
+const LOWEST: f64 = 1.0;
+
+fn in_sequence(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
+    let windows = asking.params.windows(items.len());
+    let mut sums = vec![(0.0f64, 0usize); items.len()];
+    for &(start, end) in &windows {
+        let scores = asking.judge.relevance(asking.user, &items[start..end], 0)?;
+        // One score that is missing spoils the whole batch.
+        let scores: Option<Vec<f64>> = scores.into_iter().collect();
+        for (at, sum) in sums[start..end].iter_mut().enumerate() {
+            let score = scores.as_ref().map_or(LOWEST, |scores| scores[at]);
+            *sum = (sum.0 + score.clamp(LOWEST, 100.0), sum.1 + 1);
+        }
+    }
+    let mean = |at: usize| match sums[at] {
+        (_, 0) => LOWEST,
+        (sum, n) => sum / n as f64,
+    };
+    let mut places: Vec<usize> = (0..items.len()).collect();
+    places.sort_by(|a, b| mean(*b).total_cmp(&mean(*a)).then(a.cmp(b)));
+    Ok(Judged {
+        order: places.iter().map(|at| items[*at]).collect(),
+        merit: places.iter().map(|at| mean(*at)).collect(),
+        asked: windows.len(),
+        in_no_batch: in_no_batch(items.len(), &windows),
+        ..Judged::default()
+    })
+}
+
+fn in_rounds(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
     let mut sums = vec![(0.0f64, 0usize); items.len()];
     let mut judged = Judged::default();
     for (round, batches) in rounds(asking, items.len()).iter().enumerate() {

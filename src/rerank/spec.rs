@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::explain::ExplainSpec;
+use super::{batch, explain::ExplainSpec};
 use crate::{
     data::{DataDirs, DataError},
     eval::Slice,
@@ -24,10 +24,32 @@ pub enum Strategy {
     Prompt,
     /// For one of two at a time, into a search tree that is kept balanced.
     Bst,
-    /// For the order of overlapping batches, merged by Borda counts.
+    /// For the order of overlapping batches, merged into one.
     Batch,
-    /// For scores from 0 to 100 in batches, each item in several of them, averaged.
+    /// For scores in batches, averaged.
     Relevancy,
+}
+
+/// Whether a strategy works as the paper of Ebrat et al. 2025 describes it or as their released code does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// As the paper describes it, with choices of assay where the paper leaves them open: batches reach the
+    /// last item and are merged by Borda counts, every item is scored in `rounds` batches from 0 to 100, and
+    /// `fuse` joins the result with the base.
+    #[default]
+    Paper,
+    /// As the released code: `prompt` fuses ranks, the judge weighing .9 for its first five, .7 for the next
+    /// five and .5 after that; `batch` starts batches at 0, `batch` - `overlap`, … as long as a whole one
+    /// fits, merges them by TrueSkill and does not fuse; `relevancy` scores from 1 to 100 in such batches and
+    /// fuses .8 of the mean with .2 of the base's rank. `bst` has no such variant.
+    Code,
+}
+
+impl Variant {
+    fn is_paper(&self) -> bool {
+        *self == Self::Paper
+    }
 }
 
 impl Strategy {
@@ -59,9 +81,10 @@ pub enum JudgeName {
     Encoder,
     /// How many liked the item in training.
     Popularity,
-    /// Nothing: any order. The floor.
+    /// Nothing: any order, the random reranker.
     Shuffle,
-    /// The test part itself: the ceiling of any reranking of this pool.
+    /// The test part itself: relevant items first (the higher rated before others), then unjudged ones, then
+    /// those judged irrelevant. The oracle upper bound of any reranking of this pool.
     Oracle,
     /// One of the experiment's `judges`.
     Chat(String),
@@ -114,7 +137,7 @@ pub struct Fuse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FuseBy {
-    /// Places, from 1 for the first down to 1/n for the last, as the authors do.
+    /// Ranks, from 1 for the first down to 1/n for the last.
     #[default]
     Rank,
     /// The judge's merits and the base's scores, each set to 0..1 over the pool.
@@ -148,24 +171,29 @@ pub struct RerankParams {
     pub judge: JudgeName,
     /// Texts about users and items.
     pub text: TextSpec,
-    /// How many of the base's best are reranked; the rest follow as they were. The authors: 20, and 30
-    /// for `batch`.
+    /// `paper` (the default) or `code`.
+    #[serde(default, skip_serializing_if = "Variant::is_paper")]
+    pub variant: Variant,
+    /// How many of the base's best are reranked; the rest follow as they were.
     #[serde(default = "twenty")]
     pub pool: usize,
-    #[serde(default)]
-    pub fuse: Fuse,
+    /// How the judge's order and the base's become one; by default 80:20 by rank. The variant `code` fuses
+    /// in its own way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuse: Option<Fuse>,
     /// Whom it is for, as a slice; the lists of others stay as the base made them.
     #[serde(default, skip_serializing_if = "is_all")]
     pub users: Slice,
     /// Items of a batch.
     #[serde(default = "five")]
     pub batch: usize,
-    /// `batch`: items that a batch shares with the one before.
-    #[serde(default = "two")]
-    pub overlap: usize,
-    /// `relevancy`: batches that each item is in.
-    #[serde(default = "three")]
-    pub rounds: usize,
+    /// Items that a batch shares with the one before, by default 2 for `batch`, and 0 for `relevancy` as in
+    /// the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<usize>,
+    /// `relevancy` as in the paper: batches that each item is in, by default 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<usize>,
     /// `bst`: share of comparisons that are asked again in swapped order.
     #[serde(default = "tenth")]
     pub recheck: f64,
@@ -189,14 +217,6 @@ fn five() -> usize {
     5
 }
 
-fn two() -> usize {
-    2
-}
-
-fn three() -> usize {
-    3
-}
-
 fn tenth() -> f64 {
     0.1
 }
@@ -216,6 +236,44 @@ impl RerankParams {
         }
     }
 
+    /// How the judge's order and the base's become one; not for the variant `code`.
+    pub fn fuse(&self) -> Fuse {
+        self.fuse.unwrap_or_default()
+    }
+
+    pub(super) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(3)
+    }
+
+    fn overlap(&self) -> usize {
+        self.overlap.unwrap_or(match self.strategy {
+            Strategy::Batch => 2,
+            _ => 0,
+        })
+    }
+
+    /// First and last rank (exclusive) of the batches of a pool of `n`.
+    pub(super) fn windows(&self, n: usize) -> Vec<(usize, usize)> {
+        match self.variant {
+            Variant::Paper => batch::windows(n, self.batch, self.overlap()),
+            Variant::Code => {
+                let whole = batch::whole_windows(n, self.batch, self.overlap());
+                // A pool shorter than a batch is scored in one; it is not put in order.
+                match self.strategy {
+                    Strategy::Relevancy if whole.is_empty() => vec![(0, n)],
+                    _ => whole,
+                }
+            }
+        }
+    }
+
+    /// Whether no reranking of the pool has a higher value: the oracle, asked in a way that follows its order.
+    pub fn is_upper_bound(&self) -> bool {
+        self.judge == JudgeName::Oracle
+            && self.variant == Variant::Paper
+            && self.strategy != Strategy::Batch
+    }
+
     /// Most questions that so many users take. Which comparisons are asked again is drawn: the bound
     /// holds but for a chance of one in a million.
     pub fn questions(&self, users: u64) -> u64 {
@@ -224,8 +282,11 @@ impl RerankParams {
             Strategy::Prompt => 1,
             // The place of each item among those before it, found by halving.
             Strategy::Bst => (1..n).map(|at| (usize::BITS - at.leading_zeros()) as usize).sum(),
-            Strategy::Batch => super::batch::windows(n, self.batch, self.overlap).len(),
-            Strategy::Relevancy => self.rounds * n.div_ceil(self.batch),
+            Strategy::Batch => self.windows(n).len(),
+            Strategy::Relevancy => match self.variant {
+                Variant::Paper => self.rounds() * n.div_ceil(self.batch),
+                Variant::Code => self.windows(n).len(),
+            },
         };
         let once = users * of_one as u64;
         if self.strategy != Strategy::Bst {
@@ -255,10 +316,36 @@ impl RerankParams {
         };
         within("pool", self.pool, 2, 1000)?;
         within("batch", self.batch, 2, 100)?;
-        if self.strategy == Strategy::Batch {
-            within("overlap", self.overlap, 0, self.batch - 1)?;
+        if let Some(overlap) = self.overlap {
+            within("overlap", overlap, 0, self.batch - 1)?;
         }
-        within("rounds", self.rounds, 1, 20)?;
+        if let Some(rounds) = self.rounds {
+            within("rounds", rounds, 1, 20)?;
+        }
+        let idle = |name, message: &str| Err((name, message.to_owned()));
+        if self.variant == Variant::Code {
+            if self.strategy == Strategy::Bst {
+                return idle(
+                    "variant",
+                    "is `code`, and no code of `bst` was released; expected paper",
+                );
+            }
+            if self.judge == JudgeName::Oracle {
+                return idle(
+                    "variant",
+                    "is `code`, which does not follow the oracle's order; expected paper",
+                );
+            }
+            if self.fuse.is_some() {
+                return idle(
+                    "fuse",
+                    "is given, and the variant `code` fuses in its own way; leave it out",
+                );
+            }
+            if self.rounds.is_some() {
+                return idle("rounds", "is given, and the variant `code` has none; leave it out");
+            }
+        }
         if let Some(explain) = &self.explain
             && !(1..=self.pool).contains(&explain.top)
         {
@@ -268,7 +355,7 @@ impl RerankParams {
                 format!("`top` is {}; expected 1 to {pool}, the pool", explain.top),
             ));
         }
-        for (name, value) in [("fuse", self.fuse.judge), ("recheck", self.recheck)] {
+        for (name, value) in [("fuse", self.fuse().judge), ("recheck", self.recheck)] {
             if !(0.0..=1.0).contains(&value) {
                 return Err((name, format!("holds {value}; expected 0 to 1")));
             }

@@ -17,7 +17,9 @@ use crate::{
     model::{ModelError, ModelSpec, TrainingData, neural::mix, save_lists},
     plan::{Step, StepKind},
     rankings::Rankings,
-    rerank::{ChatJudge, Judge, JudgeName, Knowledge, RerankParams, Scored, explain, rerank},
+    rerank::{
+        ChatJudge, Fuse, FuseBy, Judge, JudgeName, Knowledge, RerankParams, Scored, explain, rerank,
+    },
     store::{StoreError, read_json, write_json},
     text::{ItemFacts, Profiles},
 };
@@ -48,10 +50,10 @@ impl Shared<'_> {
         let base = base_lists(&base.source(), &training, depth, self.interrupt)?;
         let mut facts = json!({});
         let (seed, interrupt) = (step.seed, self.interrupt);
-        // The ceiling is what the judge could reach alone.
+        // The upper bound is what the judge could reach alone.
         let mut alone = params.clone();
         if params.judge == JudgeName::Oracle {
-            alone.fuse.judge = 1.0;
+            alone.fuse = Some(Fuse { judge: 1.0, by: FuseBy::Rank });
         }
         let params = &alone;
         let chosen = params.users.members(&training.counts());
@@ -79,7 +81,7 @@ impl Shared<'_> {
                 }))?
             }
             JudgeName::Shuffle => {
-                // Each strategy and each fold draws anew: one lucky draw is not all floors.
+                // Every strategy and fold draws for itself: one lucky draw is not all random rerankers.
                 let of = Digest::of(format!("{} {} {seed}", params.strategy.name(), step.fold));
                 let seed = of.as_u64();
                 ask(&Scored(|user: UserIx, item: u32| {
@@ -89,11 +91,9 @@ impl Shared<'_> {
             }
             JudgeName::Oracle => {
                 let at = self.workspace.step_dir(split.kind.name(), &split.key);
-                let (liked, opening) = open_for_oracle(&at, setting.data.relevant)?;
+                let (judgement, opening) = open_for_oracle(&at, setting.data.relevant)?;
                 facts["test_opened"] = json!(opening);
-                ask(&Scored(|user: UserIx, item: u32| {
-                    100.0 * f64::from(u8::from(liked.items_of(user).binary_search(&item).is_ok()))
-                }))?
+                ask(&Scored(|user: UserIx, item: u32| judgement.worth(user, item)))?
             }
             JudgeName::Chat(name) => {
                 let texts = self.known(step)?;

@@ -9,7 +9,7 @@ use crate::{
     eval::{ScoreSpec, Slice},
     llm::JudgeSpec,
     model::ModelSpec,
-    rerank::{JudgeName, RerankParams, Strategy},
+    rerank::{JudgeName, RerankParams, Strategy, Variant},
 };
 
 /// Every reranker must find its base system and its judge.
@@ -64,8 +64,8 @@ fn rerankers(systems: &[System]) -> impl Iterator<Item = (&System, &RerankParams
     })
 }
 
-/// Puts ceiling, floor and free control beside every chat model that has none of the same base, pool,
-/// users and fusion: a claim about a chat model is worth nothing without them.
+/// Puts oracle upper bound, embedding baseline and random reranker beside every chat model that has none of
+/// the same base, pool, users and fusion: a claim about a chat model is worth nothing without them.
 pub(super) fn add_controls(systems: &mut Vec<System>) {
     let chats: Vec<RerankParams> = rerankers(systems)
         .filter(|(_, params)| matches!(params.judge, JudgeName::Chat(_)))
@@ -73,20 +73,23 @@ pub(super) fn add_controls(systems: &mut Vec<System>) {
         .collect();
     for chat in chats {
         for (name, judge) in [
-            ("ceiling", JudgeName::Oracle),
-            ("free control", JudgeName::Encoder),
-            ("floor", JudgeName::Shuffle),
+            ("oracle upper bound", JudgeName::Oracle),
+            ("embedding baseline", JudgeName::Encoder),
+            ("random reranker", JudgeName::Shuffle),
         ] {
-            // The ceiling is not fused, and no ceiling where batches keep it from its order; ceiling and
-            // floor read no text.
+            // The oracle is not fused; oracle and random reranker read no text. A chat model of the variant
+            // `code` fuses by strategy: its controls are asked in the same way.
             let fused = judge != JudgeName::Oracle;
             let reads = judge == JudgeName::Encoder;
             let is_it = |other: &RerankParams| {
                 other.judge == judge
                     && (&other.of, other.pool, other.users) == (&chat.of, chat.pool, chat.users)
                     && (!reads || other.text == chat.text)
-                    && (!fused || other.fuse == chat.fuse)
-                    && (fused || other.strategy != Strategy::Batch)
+                    && (!fused
+                        || other.variant == Variant::Paper
+                        || other.strategy == chat.strategy)
+                    && (!fused || (other.variant, other.fuse()) == (chat.variant, chat.fuse()))
+                    && (fused || other.is_upper_bound())
             };
             if rerankers(systems).any(|(_, other)| is_it(other)) {
                 continue;
@@ -95,8 +98,13 @@ pub(super) fn add_controls(systems: &mut Vec<System>) {
             if chat.users != Slice::All {
                 levels.push(format!("users={}", chat.users));
             }
-            if fused && chat.fuse != Default::default() {
-                levels.push(format!("fuse={} by {}", chat.fuse.judge, chat.fuse.by.name()));
+            let fuse = chat.fuse();
+            if fused && fuse != Default::default() {
+                levels.push(format!("fuse={} by {}", fuse.judge, fuse.by.name()));
+            }
+            let as_code = fused && chat.variant == Variant::Code;
+            if as_code {
+                levels.push(format!("strategy={},variant=code", chat.strategy.name()));
             }
             // Two chat models may differ in what the name does not say: it is counted on.
             let named = |n: usize| match n {
@@ -112,7 +120,8 @@ pub(super) fn add_controls(systems: &mut Vec<System>) {
                 describe: "Put beside the chat models by assay.".into(),
                 model: ModelSpec::Rerank(RerankParams {
                     judge,
-                    strategy: Strategy::Prompt,
+                    strategy: if as_code { chat.strategy } else { Strategy::Prompt },
+                    variant: if as_code { Variant::Code } else { Variant::Paper },
                     explain: None,
                     prompt: Default::default(),
                     ..chat.clone()

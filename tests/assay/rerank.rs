@@ -359,11 +359,13 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
     for path in reranked {
         assert_eq!(pools(path), base, "{path:?}");
     }
-    // Ceiling, floor and control came by themselves.
+    // Oracle upper bound, random reranker and embedding baseline came by themselves.
     let results = place.fine(&["results", "e.yaml"]);
-    for control in
-        ["ceiling[of=als,pool=12]", "free control[of=als,pool=12]", "floor[of=als,pool=12]"]
-    {
+    for control in [
+        "oracle upper bound[of=als,pool=12]",
+        "embedding baseline[of=als,pool=12]",
+        "random reranker[of=als,pool=12]",
+    ] {
         assert!(results.contains(control), "{control}");
     }
 }
@@ -607,7 +609,7 @@ fn systems_may_differ_in_their_explanations_alone() {
         format!(
             "experiment: e\ndata: {{set: sample, relevant: \">= 4\"}}\nsplit: {{scheme: official, only: [f1]}}\n\
              seeds: [1, 2]\nprofiles: {{p: {{from: template}}}}\nsystems:\n  knn: {{model: item-knn}}\n  plain: \
-             {{{reranker}}}\n  told: {{{reranker}, explain: {{top: {{sweep: [1, 2]}}}}}}\n  ceiling: {{model: rerank, of: \
+             {{{reranker}}}\n  told: {{{reranker}, explain: {{top: {{sweep: [1, 2]}}}}}}\n  oracle: {{model: rerank, of: \
              knn, text: {{profiles: p}}, strategy: bst, judge: oracle}}\nevaluate: {{k: [5], protocols: [full, judged]}}\n"
         ),
     );
@@ -617,8 +619,8 @@ fn systems_may_differ_in_their_explanations_alone() {
     let out = place.fine(&["run", "e.yaml"]);
     // What knows the test part is not marked best, and is said to know it.
     let best: Vec<&str> = out.lines().filter(|line| line.contains('*')).collect();
-    assert!(best.iter().all(|line| !line.contains("ceiling")) && best.len() > 1, "{out}");
-    assert!(out.contains("Knows the test part, so never best: ceiling."), "{out}");
+    assert!(best.iter().all(|line| !line.contains("oracle ")) && best.len() > 1, "{out}");
+    assert!(out.contains("Knows the test part, so never best: oracle."), "{out}");
     let rows: Value =
         serde_json::from_str(&place.fine(&["explanations", "e.yaml", "--json"])).unwrap();
     let of = |system: &str| {
@@ -746,6 +748,22 @@ fn what_cannot_be_reranked_is_one_clear_error() {
         (
             "more explained than reranked",
             "{model: rerank, of: als, strategy: bst, judge: encoder, pool: 10, explain: {top: 11}, text: {profiles: p}}",
+        ),
+        (
+            "the code of what was not released",
+            "{model: rerank, of: als, strategy: bst, variant: code, judge: encoder, text: {profiles: p}}",
+        ),
+        (
+            "an oracle that does not follow its order",
+            "{model: rerank, of: als, strategy: prompt, variant: code, judge: oracle, text: {profiles: p}}",
+        ),
+        (
+            "a fusion beside that of the code",
+            "{model: rerank, of: als, strategy: prompt, variant: code, judge: encoder, fuse: {judge: 0.8}, text: {profiles: p}}",
+        ),
+        (
+            "rounds that the code has not",
+            "{model: rerank, of: als, strategy: relevancy, variant: code, judge: encoder, rounds: 3, text: {profiles: p}}",
         ),
         (
             "a weight too large",

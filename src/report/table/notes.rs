@@ -2,6 +2,7 @@
 
 use super::{NShown, Selection, UNRANKED, distinct};
 use crate::{
+    eval::{Convention, Metric},
     report::ResultRow,
     stats::{Bootstrap, LEVEL},
 };
@@ -16,10 +17,11 @@ pub(super) fn of(
 ) -> Vec<String> {
     let mut notes = vec![of_means(&selections[0], chosen, all)];
     let knows = chosen.iter().filter(|row| row.knows_test);
-    let ceilings = distinct(knows.map(|row| row.system.as_str()));
-    if !ceilings.is_empty() {
-        notes.push(format!("Knows the test part, so never best: {}.", ceilings.join(", ")));
+    let oracles = distinct(knows.map(|row| row.system.as_str()));
+    if !oracles.is_empty() {
+        notes.push(format!("Knows the test part, so never best: {}.", oracles.join(", ")));
     }
+    notes.extend(of_unbounded(chosen));
     let partly = |row: &&&ResultRow| row.own_lists_of.as_ref().is_some_and(|of| *of != row.slice);
     let of = distinct(chosen.iter().filter(partly).filter_map(|row| row.own_lists_of.as_deref()));
     for slice in of {
@@ -81,6 +83,32 @@ pub(super) fn of(
         notes.push("Ties: lower item id first.".into());
     }
     notes
+}
+
+/// Means that no oracle bounds from above.
+fn of_unbounded(chosen: &[&ResultRow]) -> Vec<String> {
+    let named = |row: &&&ResultRow| {
+        Some((row.convention.parse::<Convention>().ok()?, row.metric.parse::<Metric>().ok()?))
+    };
+    let unbounded = |row: &&&ResultRow| {
+        row.knows_test
+            && named(row).is_some_and(|(convention, metric)| {
+                convention.mixes_users() && !convention.bounded_by_oracle(metric)
+            })
+    };
+    let rows = || chosen.iter().filter(unbounded);
+    distinct(rows().map(|row| row.convention.as_str()))
+        .into_iter()
+        .map(|convention| {
+            let of = rows().filter(|row| row.convention == convention);
+            let metrics = distinct(of.map(|row| row.metric.as_str()));
+            format!(
+                "Under {convention} the oracle is no upper bound of {}: users whose list holds no hit (for \
+                 ndcg: no judged item) are left out of the mean, so a list that hides its hits can raise it.",
+                metrics.join(", ")
+            )
+        })
+        .collect()
 }
 
 /// Systems whose means are over other folds than those of most.
