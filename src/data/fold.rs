@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 
-use super::{DataError, Dataset, Ids, Interaction, Interactions, ItemIx, Relevance, UserIx};
+use super::{
+    Cut, DataError, Dataset, Ids, Interaction, Interactions, ItemIx, Relevance, UserIx,
+    cut::cut_rows,
+};
 use crate::{eval::ScoringPermit, hash::Digest, model::TrainingData, table};
 
 const TRAIN: &str = "train.parquet";
@@ -151,6 +154,31 @@ impl TrainingPart {
             ratings: self.train.clone(),
             validation: self.validation.clone(),
         }
+    }
+
+    /// The training part in two, a fold without a test part: what a search learns from and what it measures
+    /// on. A validation part that there is already stays out of both.
+    pub fn cut(&self, name: &str, cut: Cut, share: f64, seed: u64) -> Result<Fold, DataError> {
+        let rows: Vec<Interaction> = self.train.iter().collect();
+        let (kept, held) = cut_rows(&rows, cut, share, seed);
+        if kept.is_empty() || held.is_empty() {
+            return Err(DataError::Split(format!(
+                "the training part of the fold `{name}` is too small for a search: {} ratings would stay in \
+                 it and {} be measured on",
+                kept.len(),
+                held.len()
+            )));
+        }
+        let matrix =
+            |rows: &[Interaction]| Interactions::new(self.users.len(), self.items.len(), rows);
+        Ok(Fold {
+            name: name.to_owned(),
+            users: self.users.clone(),
+            items: self.items.clone(),
+            train: matrix(&kept),
+            validation: matrix(&held),
+            test: matrix(&[]),
+        })
     }
 
     /// Number of training ratings of each user.

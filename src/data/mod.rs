@@ -1,5 +1,6 @@
 //! Interactions and catalogue: identifiers, sparse matrices, readers, manifests, splits.
 
+pub mod cut;
 mod dataset;
 mod error;
 pub mod fetch;
@@ -14,6 +15,7 @@ mod source;
 mod split;
 mod stats;
 
+pub use cut::{Cut, CutBy};
 pub use dataset::{Catalogue, Dataset, OfficialFold};
 pub use error::DataError;
 pub use fold::{Fold, TestPart, TrainingPart};

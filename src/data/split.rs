@@ -1,13 +1,14 @@
 //! Splits: from a data set to (train, validation, test), each fold by itself.
 
-use std::collections::BTreeSet;
-
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DataDirs, DataError, DataSource, Dataset, Fold, Interaction, UserIx, fold::Parts};
+use super::{
+    CutBy, DataDirs, DataError, DataSource, Dataset, Fold, Interaction, UserIx, cut::cut_rows,
+    fold::Parts,
+};
 
 /// How data is split; every fold is (train, validation, test) by construction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,15 +64,20 @@ pub enum By {
     User,
 }
 
-/// The validation part: seeded, cut from training by construction.
+/// The validation part, cut from training by construction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Validation {
-    /// Share of the training ratings, over 0 and under 1.
+    /// Share of the training ratings, over 0 and under 1; with `leave-one-out` of each user's, at least
+    /// one.
     pub fraction: f64,
-    /// Seed of the shuffle (default 42).
-    #[serde(default = "default_seed")]
-    pub seed: u64,
+    /// `random`: seed of the shuffle (default 42).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// `time`: the latest ratings, the default with `temporal` and `leave-one-out`. `random`: any, the
+    /// default with the other schemes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<CutBy>,
 }
 
 fn default_seed() -> u64 {
@@ -119,6 +125,12 @@ impl SplitSpec {
         }
         if let Some(validation) = self.validation {
             share("validation.fraction", validation.fraction)?;
+            if validation.seed.is_some() && !self.cut(validation.by).is_random() {
+                return Err(format!(
+                    "`validation.seed` means nothing where the validation part is cut by time, as with the \
+                     scheme `{scheme}`; remove it, or say `validation: {{by: random}}`"
+                ));
+            }
         }
         match (self.scheme, self.folds, self.test, self.from) {
             (Kfold, None, ..) => Err("the scheme `kfold` needs `folds`, e.g. 5".into()),
@@ -131,9 +143,19 @@ impl SplitSpec {
         }
     }
 
-    /// The settings one fold depends on: all but which folds are run.
+    /// The settings one fold depends on: all but which folds are run. Random cuts of schemes that are not
+    /// by time are written as they were before there were others, so that their keys stay.
     pub fn of_one_fold(&self) -> Self {
-        Self { only: None, ..self.clone() }
+        let validation = self.validation.map(|validation| {
+            let random = self.cut(validation.by).is_random();
+            let by = if random { CutBy::Random } else { CutBy::Time };
+            Validation {
+                seed: random.then(|| validation.seed.unwrap_or_else(default_seed)),
+                by: (self.is_by_time() || !random).then_some(by),
+                ..validation
+            }
+        });
+        Self { only: None, validation, ..self.clone() }
     }
 }
 
@@ -188,18 +210,19 @@ pub fn split_fold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Fold, 
                 "the fold `{name}` comes with a validation part of its own; remove `validation`"
             )));
         }
-        let mut order: Vec<usize> = (0..parts.train.len()).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(validation.seed));
-        let n = (parts.train.len() as f64 * validation.fraction).round() as usize;
-        let chosen: BTreeSet<usize> = order.into_iter().take(n).collect();
-        let (validation, train) =
-            parts.train.iter().enumerate().partition::<Vec<_>, _>(|(at, _)| chosen.contains(at));
-        let rows =
-            |rows: Vec<(usize, &Interaction)>| rows.into_iter().map(|(_, row)| *row).collect();
-        parts = Parts { train: rows(train), validation: rows(validation), test: parts.test };
-        if n == 0 || parts.train.is_empty() {
+        let cut = spec.cut(validation.by);
+        if !cut.is_random() {
+            needs_times(data)?;
+        }
+        let seed = validation.seed.unwrap_or_else(default_seed);
+        let (train, held) = cut_rows(&parts.train, cut, validation.fraction, seed);
+        parts = Parts { train, validation: held, test: parts.test };
+        if parts.validation.is_empty() || parts.train.is_empty() {
             return Err(DataError::Split(format!(
-                "the fold `{name}` has too few ratings for a validation part of {n}"
+                "the training part of the fold `{name}` cannot be cut: {} ratings would stay in it and {} \
+                 be the validation part",
+                parts.train.len(),
+                parts.validation.len()
             )));
         }
     }
@@ -390,6 +413,60 @@ mod tests {
         assert_eq!(test_part(&plain), test_part(&with));
         assert_eq!((with.train.len(), with.validation.len()), (144, 16));
         assert_ne!(plain.digest(), with.digest());
+    }
+
+    /// Random rows of the past of a time split know what came after them.
+    #[test]
+    fn the_validation_part_of_a_split_by_time_is_cut_by_time() {
+        let split = |yaml: &str, name: &str| split_fold(&data(), &spec(yaml), name).unwrap();
+        let later = split("{scheme: temporal, test: 0.25, validation: {fraction: 0.2}}", "later");
+        let latest = later.train.iter().map(|row| row.timestamp).max();
+        let first = later.validation.iter().map(|row| row.timestamp).min();
+        assert!(latest < first, "{latest:?} {first:?}");
+        assert_eq!((later.train.len(), later.validation.len()), (120, 30));
+        let last = split("{scheme: leave-one-out, validation: {fraction: 0.1}}", "last");
+        for user in (0..20).map(UserIx) {
+            // Of nine training ratings a tenth is one: the last before the one that is tested.
+            assert_eq!(last.validation.timestamps_of(user), [800 + i64::from(user.0)]);
+        }
+        let random = "{scheme: temporal, test: 0.25, validation: {fraction: 0.2, by: random}}";
+        let random = split(random, "later");
+        let first = random.validation.iter().map(|row| row.timestamp).min();
+        assert!(random.train.iter().map(|row| row.timestamp).max() > first);
+    }
+
+    /// What was stored under a random cut of a time split is another fold; no other key changes.
+    #[test]
+    fn only_cuts_of_splits_by_time_have_other_keys() {
+        let key = |yaml: &str| serde_json::to_string(&spec(yaml).of_one_fold()).unwrap();
+        for (yaml, expected) in [
+            ("{scheme: official, only: [f1]}", r#"{"scheme":"official"}"#),
+            (
+                "{scheme: official, validation: {fraction: 0.1}}",
+                r#"{"scheme":"official","validation":{"fraction":0.1,"seed":42}}"#,
+            ),
+            (
+                "{scheme: official, validation: {fraction: 0.1, seed: 7, by: random}}",
+                r#"{"scheme":"official","validation":{"fraction":0.1,"seed":7}}"#,
+            ),
+            (
+                "{scheme: official, validation: {fraction: 0.1, by: time}}",
+                r#"{"scheme":"official","validation":{"fraction":0.1,"by":"time"}}"#,
+            ),
+            ("{scheme: leave-one-out}", r#"{"scheme":"leave-one-out"}"#),
+            (
+                "{scheme: leave-one-out, validation: {fraction: 0.1}}",
+                r#"{"scheme":"leave-one-out","validation":{"fraction":0.1,"by":"time"}}"#,
+            ),
+            (
+                "{scheme: temporal, test: 0.2, validation: {fraction: 0.1, by: random}}",
+                r#"{"scheme":"temporal","test":0.2,"validation":{"fraction":0.1,"seed":42,"by":"random"}}"#,
+            ),
+        ] {
+            assert_eq!(key(yaml), expected, "{yaml}");
+        }
+        let seeded = spec("{scheme: temporal, test: 0.2, validation: {fraction: 0.1, seed: 3}}");
+        assert!(seeded.validate().unwrap_err().contains("means nothing"));
     }
 
     #[test]

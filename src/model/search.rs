@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use rand::{Rng, SeedableRng, seq::SliceRandom};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
     validation,
 };
 use crate::{
-    data::{Interaction, Interactions, UserIx},
+    data::{Cut, CutBy, Interaction, Interactions, UserIx, cut::cut_rows},
     eval::{LAST_CUTOFF, Metric},
 };
 
@@ -36,6 +36,14 @@ pub struct SearchSpec {
     /// Share of the training ratings that settings are judged on.
     #[serde(default = "tenth")]
     pub validation: f64,
+    /// Which of them: `time`, the latest ones (the default with `temporal` and `leave-one-out`), or
+    /// `random`, any (the default with other splits).
+    #[serde(default, skip_serializing)]
+    pub by: Option<CutBy>,
+    /// What that comes to with the experiment's split.
+    #[serde(skip_deserializing, skip_serializing_if = "Cut::is_random")]
+    #[schemars(skip)]
+    pub cut: Cut,
 }
 
 fn one() -> u64 {
@@ -214,7 +222,15 @@ impl Search {
         data: &TrainingData,
         context: &FitContext,
     ) -> Result<Vec<SearchTrial>, ModelError> {
-        let part = self.cut(data)?;
+        self.search_in(&self.cut(data)?, context)
+    }
+
+    /// The same, where the part that settings are measured on is the data's validation part already.
+    pub fn search_in(
+        &self,
+        part: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Vec<SearchTrial>, ModelError> {
         let kept = context.scratch.map(|dir| dir.join(TRIALS));
         let mut trials: Vec<SearchTrial> = kept
             .as_ref()
@@ -223,7 +239,7 @@ impl Search {
         for at in trials.len()..self.candidates.len() {
             context.interrupt.check()?;
             (context.progress)(at as u64, self.candidates.len() as u64);
-            let trial = self.trial(at, &part, context)?;
+            let trial = self.trial(at, part, context)?;
             (context.log)(&format!("trial {}: {} gives {:?}", at + 1, trial.settings, trial.value));
             trials.push(trial);
             if let Some(path) = &kept {
@@ -294,18 +310,24 @@ impl Search {
         Ok(spec.following(epochs, trial.rates.clone()))
     }
 
-    /// The training part without a seeded share, which becomes the validation part.
+    /// The training part without a share of it, which becomes the validation part.
     fn cut(&self, data: &TrainingData) -> Result<TrainingData, ModelError> {
-        let mut rows: Vec<Interaction> = data.ratings.iter().collect();
-        rows.shuffle(&mut ChaCha8Rng::seed_from_u64(self.spec.seed));
-        let n = (rows.len() as f64 * self.spec.validation).round() as usize;
-        let (held, kept) = rows.split_at(n);
+        let rows: Vec<Interaction> = data.ratings.iter().collect();
+        let SearchSpec { cut, validation, seed, .. } = self.spec;
+        if !cut.is_random() && !data.scale().timed {
+            return Err(ModelError::Unsuitable(
+                "`search.by: time` needs ratings of different times, and these have none\n  = help: say \
+                 `by: random`"
+                    .into(),
+            ));
+        }
+        let (kept, held) = cut_rows(&rows, cut, validation, seed);
         let matrix = |rows: &[Interaction]| {
             Interactions::new(data.ratings.n_users(), data.ratings.n_items(), rows)
         };
-        let ratings = matrix(kept);
+        let ratings = matrix(&kept);
         let positives = ratings.filter(|row| data.relevant.accepts(row.rating));
-        if n == 0 || positives.is_empty() {
+        if held.is_empty() || positives.is_empty() {
             return Err(ModelError::Unsuitable(
                 "the training part is too small for a validation part".into(),
             ));
@@ -316,7 +338,7 @@ impl Search {
             ratings,
             positives,
             disliked,
-            validation: matrix(held),
+            validation: matrix(&held),
             relevant: data.relevant,
         })
     }

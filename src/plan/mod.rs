@@ -12,7 +12,7 @@ use crate::{
     data::{DataDirs, DataError, fold_names},
     eval::{Fingerprint, Protocol},
     hash::Digest,
-    model::ModelSpec,
+    model::{ModelSpec, SearchSpec},
     rerank::{ExplainSpec, JudgeName, RerankParams},
     spec::{Experiment, Setting},
 };
@@ -71,7 +71,7 @@ pub struct Step {
     pub material: Value,
     pub setting: usize,
     pub fold: String,
-    /// The system and seed it belongs to; none for splits.
+    /// The system and seed it belongs to; none for splits but those that a search makes.
     pub system: Option<usize>,
     /// Of steps about texts.
     pub text: Option<TextStep>,
@@ -268,18 +268,36 @@ impl Plan {
         let mut needs: Vec<usize> = text.iter().flat_map(TextSteps::all).collect();
         // Settings are searched once a fold: with every seed the same settings are fitted.
         if let ModelSpec::Search(search) = &system.model {
-            let mut material = material.clone();
-            material["revision"] = json!([SEARCH_REVISION, system.model.revision()]);
+            let mut of_search = material.clone();
+            of_search["revision"] = json!([SEARCH_REVISION, system.model.revision()]);
+            let mut inputs_of_search = inputs.clone();
+            // Texts of users are written from ratings: those that a search measures on are cut off first.
+            if let Some(spec) = system.model.text() {
+                let part = self.cut(of, split, &search.spec);
+                let text = self.text(of.setting, part, spec, &name, dirs)?;
+                let [items, users] = text.vectors.unwrap_or([text.items, text.users]);
+                of_search["split"] = json!(self.steps[part].key);
+                of_search["text"] =
+                    json!({"items": self.steps[items].key, "users": self.steps[users].key});
+                inputs_of_search = vec![part, items, users];
+                needs.push(part);
+                needs.extend(text.all());
+                needs.sort_unstable();
+                needs.dedup();
+            }
             let step = self.step(Step {
                 kind: StepKind::Search,
                 label: format!("{name} {fold}"),
-                inputs: inputs.clone(),
-                material,
+                inputs: inputs_of_search,
+                material: of_search,
                 setting: of.setting.0,
                 system: Some(of.system),
                 seed: search.spec.seed,
                 ..self.steps[split].clone()
             });
+            if text.is_some() {
+                material["search"] = json!(self.steps[step].key);
+            }
             inputs.push(step);
             needs.push(step);
         }
@@ -295,6 +313,26 @@ impl Plan {
             ..self.steps[split].clone()
         });
         Ok((fit, needs))
+    }
+
+    /// The step that cuts a fold's training part in two for a search.
+    fn cut(&mut self, of: &Of, split: usize, search: &SearchSpec) -> usize {
+        let parent = self.steps[split].clone();
+        self.step(Step {
+            kind: StepKind::Split,
+            label: format!("{} search", parent.label),
+            inputs: vec![split],
+            material: json!({
+                "revision": SPLIT_REVISION,
+                "split": parent.key,
+                "cut": search.cut,
+                "share": search.validation,
+                "seed": search.cut.is_random().then_some(search.seed),
+            }),
+            setting: of.setting.0,
+            system: Some(of.system),
+            ..parent
+        })
     }
 
     /// The step that reranks, the steps it needs beside the split, and the step that explains.

@@ -154,7 +154,11 @@ impl Plan {
             UserProfiles::Metadata | UserProfiles::Template | UserProfiles::Mean => {}
         }
         let users = self.step(Step {
-            label: format!("{name} users {fold}"),
+            // A search has texts of its own.
+            label: match self.steps[split].inputs.is_empty() {
+                true => format!("{name} users {fold}"),
+                false => format!("{name} users {fold} search"),
+            },
             inputs: vec![split, items],
             material,
             fold: fold.clone(),

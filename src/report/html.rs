@@ -445,7 +445,12 @@ fn settings_value(experiment: &Experiment, plan: &Plan, workspace: &Workspace) -
         let folds: Vec<Value> = plan
             .steps
             .iter()
-            .filter(|step| step.setting == at && step.kind == crate::plan::StepKind::Split)
+            // Those that a search cuts further are no folds.
+            .filter(|step| {
+                step.setting == at
+                    && step.kind == crate::plan::StepKind::Split
+                    && step.inputs.is_empty()
+            })
             .map(|step| {
                 let record = workspace.record(step.kind.name(), &step.key).ok();
                 json!({"fold": step.fold, "facts": record.map(|record| record.facts)})

@@ -115,6 +115,9 @@ impl<'a> Shared<'a> {
     }
 
     fn split(&self, step: &Step, dir: &std::path::Path, voice: &Voice) -> Result<Value, StepError> {
+        if !step.inputs.is_empty() {
+            return self.cut(step, dir);
+        }
         let setting = &self.experiment.settings[step.setting];
         let data = self.dataset(step, voice)?;
         let fold = split_fold(&data, &setting.split, &step.fold)?;
@@ -128,6 +131,24 @@ impl<'a> Shared<'a> {
             "data_hash": data.digest(),
             "split_hash": fold.digest(),
             "notes": data.notes,
+        }))
+    }
+
+    /// The training part of a fold in two, for a search.
+    fn cut(&self, step: &Step, dir: &std::path::Path) -> Result<Value, StepError> {
+        let ModelSpec::Search(search) = self.model(step) else {
+            return Err(StepError::Panic("a cut for something that is no search".into()));
+        };
+        let spec = &search.spec;
+        let fold = self.training(step)?.cut(&step.fold, spec.cut, spec.validation, spec.seed)?;
+        fold.write(dir)?;
+        Ok(json!({
+            "users": fold.users.len(),
+            "items": fold.items.len(),
+            "train": fold.train.len(),
+            "validation": fold.validation.len(),
+            "test": fold.test_len(),
+            "split_hash": fold.digest(),
         }))
     }
 
@@ -160,8 +181,12 @@ impl<'a> Shared<'a> {
         let ModelSpec::Search(search) = self.model(step) else {
             return Err(StepError::Panic("a search step of something else".into()));
         };
+        let cut_before = !self.plan.steps[step.inputs[0]].inputs.is_empty();
         let search_trials = |data: &TrainingData, context: &FitContext| {
-            let trials = search.search(data, context)?;
+            let trials = match cut_before {
+                true => search.search_in(data, context)?,
+                false => search.search(data, context)?,
+            };
             write_trials(&dir.join(TRIALS), &trials)
         };
         let ((), facts) = self.with_training(step, voice, &search_trials)?;
@@ -185,8 +210,10 @@ impl<'a> Shared<'a> {
         };
         let (fitted, mut facts) = self.with_training(step, voice, &fit)?;
         fitted.save(dir)?;
-        if let Some(warning) = self.leak(step) {
-            facts["warnings"] = json!([warning]);
+        let warnings: Vec<String> =
+            self.leak(step).into_iter().chain(self.of_validation(step)).collect();
+        if !warnings.is_empty() {
+            facts["warnings"] = json!(warnings);
         }
         if let Fitted::Lists { findings: Some(findings), .. } = &fitted {
             facts["findings"] = json!(findings);

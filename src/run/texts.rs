@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     data::Interactions,
+    model::ModelSpec,
     plan::{Step, StepKind, TextStep},
     spec::Setting,
     store::{read_json, write_json},
@@ -131,6 +132,47 @@ impl Shared<'_> {
                 text.profiles, users.built_from, step.fold
             )
         })
+    }
+
+    /// What to say of a trial whose validation part its model could know of.
+    pub(super) fn of_validation(&self, step: &Step) -> Vec<String> {
+        let setting = &self.experiment.settings[step.setting];
+        let Some(system) = step.system else { return Vec::new() };
+        let model = &setting.systems[system].model;
+        let search = match model {
+            ModelSpec::Search(search) => Some(&search.spec),
+            _ => None,
+        };
+        let cut = match (search, model.training().and_then(|training| training.validate)) {
+            (Some(search), _) => search.cut,
+            (None, Some(_)) => setting.split.cut(setting.split.validation.and_then(|of| of.by)),
+            (None, None) => return Vec::new(),
+        };
+        let what =
+            if search.is_some() { "settings are chosen" } else { "the best epoch is chosen" };
+        let mut warnings = Vec::new();
+        if setting.split.is_by_time() && cut.is_random() {
+            warnings.push(format!(
+                "{what} on random ratings of a training part that is split by time (`by: random`): the model \
+                 knows later ones"
+            ));
+        }
+        let profiles = model.text().and_then(|text| {
+            let (name, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
+            match &spec.users {
+                UserProfiles::File(users) if users.built_from != "no-ratings" => {
+                    Some((name, &users.built_from))
+                }
+                _ => None,
+            }
+        });
+        if let Some((name, from)) = profiles {
+            warnings.push(format!(
+                "{what} on ratings that the profiles `{name}` of users hold: they were written from the \
+                 training part of {from}, and profiles from a file cannot be rebuilt without these ratings"
+            ));
+        }
+        warnings
     }
 }
 

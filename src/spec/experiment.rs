@@ -166,6 +166,11 @@ impl Setting {
         let split: SplitSpec = from_node(&split_entry.value)?;
         split.validate().map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
         let mut systems = systems(required(mapping, "systems", root)?)?;
+        for system in &mut systems {
+            if let ModelSpec::Search(search) = &mut system.model {
+                search.spec.cut = split.cut(search.spec.by);
+            }
+        }
         let mut evaluate = match mapping.get("evaluate") {
             Some(entry) => {
                 let spec: ScoreSpec = from_node(&entry.value)?;

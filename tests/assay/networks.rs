@@ -334,6 +334,41 @@ evaluate: {k: [10]}
     }
 }
 
+/// A search follows the split: on a split by time it measures on the latest of the training part.
+#[test]
+fn a_search_of_a_split_by_time_cuts_by_time() {
+    let place = Place::new();
+    let experiment = |split: &str, search: &str| {
+        format!(
+            "experiment: time\ndata: {{set: sample, relevant: \">= 4\"}}\nsplit: {{{split}}}\nsystems:\n  als: \
+             {{model: als, factors: 8, iterations: 2, search: {{over: {{alpha: [1, 2]}}{search}}}}}\n"
+        )
+    };
+    let material = |split: &str, search: &str| -> Value {
+        place.write("e.yaml", experiment(split, search));
+        let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
+        let steps = plan["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["kind"] == "search").unwrap();
+        step["material"]["model"]["spec"].clone()
+    };
+    let cut = |split: &str, search: &str| material(split, search).get("cut").cloned();
+    let (temporal, last) = ("scheme: temporal, test: 0.2", "scheme: leave-one-out");
+    assert_eq!(cut(temporal, ""), Some("latest".into()));
+    assert_eq!(cut(last, ""), Some("latest-of-each".into()));
+    assert_eq!(cut(temporal, ", by: random"), None);
+    assert_eq!(cut("scheme: holdout, test: 0.2", ""), None);
+    assert_eq!(cut("scheme: holdout, test: 0.2", ", by: time"), Some("latest".into()));
+    assert!(material(last, "").get("by").is_none());
+    // What the search says and what is said of a random one.
+    for (search, warned) in [("", false), (", by: random", true)] {
+        place.write("e.yaml", experiment(temporal, search));
+        let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        let says = "settings are chosen on random ratings of a training part that is split by time";
+        assert_eq!(ended.err.contains(says), warned, "{}", ended.err);
+    }
+}
+
 #[test]
 fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
     let place = Place::new();

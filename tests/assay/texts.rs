@@ -1,7 +1,8 @@
 //! Texts: where they come from, what becomes of them, and what is said when they cannot be had.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
+use rec_assay::{data::TrainingPart, text::Profiles};
 use serde_json::Value;
 
 use crate::support::{Place, means, root};
@@ -106,6 +107,124 @@ evaluate: {{k: [10]}}
     assert!(lengths.filter(|length| (length - 1.0).abs() < 1e-4).count() > 300);
     let off = still[1].1.iter().zip(&moved[1].1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(off > 0.01, "{off}");
+}
+
+/// The tenth that a search measures on is cut off before users' texts are made for it. The profiles
+/// `metadata` name every liked item, so an item that a user liked in that tenth alone must not be in the
+/// text that the search's models see, and must be in the text of the model that is fitted afterwards.
+#[test]
+fn a_search_cannot_read_of_what_it_measures_on() {
+    let place = Place::new();
+    place.write(
+        "e.yaml",
+        "experiment: search
+data: {set: sample, relevant: \">= 4\", disliked: \"<= 2\"}
+split: {scheme: official, only: [f1]}
+profiles: {integrated: {from: metadata}}
+systems:
+  gat:
+    model: gat
+    text: {profiles: integrated}
+    hidden: 16
+    heads: [2, 1]
+    training: {epochs: 2}
+    search: {over: {training.learning_rate: [0.001, 0.01]}}
+evaluate: {k: [10]}
+",
+    );
+    place.fine(&["run", "e.yaml", "--until", "profiles"]);
+    let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
+    let steps = plan["steps"].as_array().unwrap();
+    let of = |kind: &str, name: &str| -> (PathBuf, &Value) {
+        let step = steps.iter().find(|step| step["kind"] == kind && step["step"] == name);
+        let step = step.unwrap_or_else(|| panic!("no step {kind} {name}: {steps:?}"));
+        let key = step["key"].as_str().unwrap();
+        let dirs = fs::read_dir(place.path(".assay/steps").join(kind)).into_iter().flatten();
+        let dir = dirs
+            .flatten()
+            .map(|dir| dir.path())
+            .find(|dir| dir.file_name().is_some_and(|dir| key.starts_with(dir.to_str().unwrap())));
+        (dir.unwrap_or_default(), step)
+    };
+    let (whole, (part, cut)) = (of("split", "sample f1").0, of("split", "sample f1 search"));
+    let (whole, part) = (TrainingPart::read(&whole).unwrap(), TrainingPart::read(&part).unwrap());
+    assert_eq!(part.validation.len(), (whole.train.len() as f64 / 10.0).round() as usize);
+    assert_eq!(part.train.len() + part.validation.len(), whole.train.len());
+    // `12,A Title (1950),Crime|Drama,…`, in a profile `A Title (1950) (Crime, Drama)`.
+    let items = fs::read_to_string(root().join("datasets/sample/items.csv")).unwrap();
+    let title = |item: u32| {
+        let id = format!("{},", part.items.name(item));
+        let row = items.lines().find_map(|line| line.strip_prefix(&id)).unwrap();
+        let (title, rest) = row.split_once(',').unwrap();
+        format!("{title} ({})", rest.split(',').next().unwrap().replace('|', ", "))
+    };
+    let texts = |name: &str| Profiles::read(&of("profiles", name).0).unwrap().texts;
+    let (of_fit, of_search) = (texts("integrated users f1"), texts("integrated users f1 search"));
+    let (mut held, mut kept) = (0, 0);
+    for row in part.validation.iter().filter(|row| row.rating >= 4.0) {
+        let (user, title) = (row.user.at(), title(row.item.0));
+        assert!(of_fit[user].as_ref().unwrap().contains(&title), "{title}");
+        assert!(of_search[user].as_ref().is_none_or(|text| !text.contains(&title)), "{title}");
+        held += 1;
+    }
+    for row in part.train.iter().filter(|row| row.rating >= 4.0) {
+        assert!(of_search[row.user.at()].as_ref().unwrap().contains(&title(row.item.0)));
+        kept += 1;
+    }
+    assert!(held > 300 && kept > 3000, "{held} {kept}");
+    // Everything that the search learns from is of the cut, and its key and the fit's say so.
+    let (_, search) = of("search", "gat f1");
+    let users = of("profiles", "integrated users f1 search").1;
+    assert_eq!(search["material"]["split"], cut["key"]);
+    assert_eq!(users["material"]["split"], cut["key"]);
+    let vectors = steps.iter().find(|step| step["key"] == search["material"]["text"]["users"]);
+    assert_eq!(vectors.unwrap()["material"]["profiles"], users["key"]);
+    assert_eq!(of("fit", "gat f1 seed 1").1["material"]["search"], search["key"]);
+}
+
+/// Profiles from a file hold the ratings they were written from, those of the search's tenth too.
+#[test]
+fn a_search_on_profiles_from_a_file_is_marked() {
+    if !weights() {
+        return;
+    }
+    let place = Place::new();
+    place.write("users.csv", "user,text\n1,A user.\n2,Another.\n");
+    let experiment = |from: &str, systems: &str| {
+        format!(
+            "experiment: marked
+data: {{set: sample, relevant: \">= 4\"}}
+split: {{scheme: official, only: [f1], validation: {{fraction: 0.1}}}}
+profiles:
+  mine: {{items: {{from: template}}, users: {{from: file, file: users.csv, id: user, text: text, built_from: {from}}}}}
+systems:
+{systems}
+evaluate: {{k: [5]}}
+"
+        )
+    };
+    let gat = "  it: {model: gat, edges: liked, text: {profiles: mine}, hidden: 16, heads: [1], training: \
+               {epochs: 2";
+    let search = format!("{gat}}}, search: {{over: {{training.learning_rate: [0.01]}}}}}}");
+    let validate = format!("{gat}, validate: {{every: 1}}}}}}");
+    let plain = format!("{gat}}}}}");
+    for (from, systems, says) in [
+        (
+            "f1",
+            &search,
+            Some("settings are chosen on ratings that the profiles `mine` of users hold"),
+        ),
+        ("f1", &validate, Some("the best epoch is chosen on ratings that the profiles `mine`")),
+        ("no-ratings", &search, None),
+        ("f1", &plain, None),
+    ] {
+        place.write("e.yaml", experiment(from, systems));
+        let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        let found = ended.err.contains("cannot be rebuilt");
+        assert_eq!(found, says.is_some(), "{}", ended.err);
+        assert!(says.is_none_or(|says| ended.err.contains(says)), "{}", ended.err);
+    }
 }
 
 #[test]
