@@ -16,7 +16,7 @@ pub enum Exit {
     TrialsFailed = 4,
     /// A replay missed an answer, or a budget is spent.
     ReplayMiss = 5,
-    /// A bug of ours.
+    /// An internal error.
     Bug = 70,
     /// Interrupted; the same command goes on where it stopped.
     Interrupted = 75,

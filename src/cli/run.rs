@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, planned, print, published::reproductions, table::main_table};
+use super::{
+    CliError, WorkspaceArg, planned, print, published::reproductions, results::warn_of_missing,
+    table::main_table,
+};
 use crate::{
     exit::Exit,
     interrupt::Interrupt,
@@ -10,7 +13,7 @@ use crate::{
     plan::StepKind,
     progress::reporter,
     report::{Reproduction, collect, render},
-    run::{Options, run},
+    run::{Options, Outcome, run},
     spec::Experiment,
     store::Workspace,
 };
@@ -120,7 +123,11 @@ impl Run {
             eprintln!("language models: {spent}");
         }
         if failures.is_empty() {
-            return Ok(Exit::Pass);
+            // Every step ended well, and yet somebody may have removed a result since.
+            return Ok(match self.until {
+                StepKind::Score => warn_of_missing(&collected),
+                _ => Exit::Pass,
+            });
         }
         eprintln!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
         let mut causes: Vec<&str> = Vec::new();
@@ -141,7 +148,11 @@ impl Run {
             eprintln!("  {}{more}\n    {}", shown.join(", "), cause.replace('\n', "\n    "));
         }
         eprintln!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
-        Ok(if outcome.unanswered { Exit::ReplayMiss } else { Exit::TrialsFailed })
+        Ok(match outcome {
+            Outcome { undone: true, .. } => Exit::Bug,
+            Outcome { unanswered: true, .. } => Exit::ReplayMiss,
+            _ => Exit::TrialsFailed,
+        })
     }
 }
 

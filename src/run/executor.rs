@@ -41,11 +41,19 @@ pub struct Options {
 enum State {
     Waiting,
     Running,
-    Elsewhere,
+    /// Another process works on it.
+    LockedByOther,
     Done,
     Failed,
-    /// Not needed: what would use it is done.
-    Idle,
+    /// What would use it is done.
+    NotNeeded,
+}
+
+impl State {
+    /// Whether the run still has to do something about it.
+    fn is_pending(self) -> bool {
+        matches!(self, Self::Waiting | Self::Running | Self::LockedByOther)
+    }
 }
 
 /// Runs what is not done yet. Failed trials do not stop the others.
@@ -117,11 +125,12 @@ pub fn run(
         unanswered: false,
     };
     coordinator.go();
+    let interrupted = interrupt.is_raised() && coordinator.has_pending();
+    let undone = !interrupted && coordinator.fail_undone();
     let (finished, failures) = (coordinator.finished, coordinator.failures);
     let unanswered = coordinator.unanswered;
     record.spent = shared.spent().map(|(spent, _)| spent);
 
-    let interrupted = interrupt.is_raised() && states.contains(&State::Waiting);
     let (peak, cpu) = process_peak_and_cpu();
     record.wall_seconds = started.elapsed().as_secs_f64();
     record.cpu_seconds = cpu;
@@ -138,7 +147,7 @@ pub fn run(
         failed_trials: record.failures.len(),
         interrupted,
     });
-    Ok(Outcome { record, interrupted, unanswered })
+    Ok(Outcome { record, interrupted, unanswered, undone })
 }
 
 /// Key material of every step under a name that stays, to say later what made a step stale.
@@ -157,16 +166,18 @@ fn states(
     until: StepKind,
     reporter: &dyn Reporter,
 ) -> Vec<State> {
-    let mut states = vec![State::Idle; plan.steps.len()];
-    // Explanations and scores are both ends.
-    let is_end =
-        |kind: StepKind| kind == until || (until == StepKind::Score && kind == StepKind::Explain);
+    let mut states = vec![State::NotNeeded; plan.steps.len()];
     for (at, step) in plan.steps.iter().enumerate() {
-        if is_end(step.kind) {
+        if is_end(step.kind, until) {
             visit(plan, workspace, reporter, at, &mut states);
         }
     }
     states
+}
+
+/// Whether steps of this kind are what a run is for. Explanations and scores are both ends.
+fn is_end(kind: StepKind, until: StepKind) -> bool {
+    kind == until || (until == StepKind::Score && kind == StepKind::Explain)
 }
 
 fn visit(
@@ -176,7 +187,7 @@ fn visit(
     at: usize,
     states: &mut [State],
 ) {
-    if states[at] != State::Idle {
+    if states[at] != State::NotNeeded {
         return;
     }
     let step = &plan.steps[at];
@@ -229,24 +240,43 @@ impl Coordinator<'_> {
         let (sender, ended) = mpsc::channel::<Ended>();
         thread::scope(|scope| {
             let mut running = 0;
+            let mut looked = Instant::now();
             loop {
                 if !self.shared.interrupt.is_raised() {
                     running += self.start_ready(scope, &sender);
                 }
-                let waiting = self.states.contains(&State::Elsewhere);
+                // Nothing is ready here: what is left waits for running steps, for steps of other
+                // processes, or, after an interrupt, for the next run.
+                let waiting = self.states.contains(&State::LockedByOther);
                 let stopped = self.shared.interrupt.is_raised();
                 if running == 0 && (stopped || !waiting) {
                     break;
                 }
-                match ended.recv_timeout(TICK) {
-                    Ok(end) => {
-                        running -= 1;
-                        self.end(end);
-                    }
-                    Err(_) => self.look_elsewhere(),
+                if let Ok(end) = ended.recv_timeout(TICK) {
+                    running -= 1;
+                    self.end(end);
+                }
+                if looked.elapsed() >= TICK {
+                    self.look_at_others();
+                    looked = Instant::now();
                 }
             }
         });
+    }
+
+    /// Whether a step is neither done nor failed.
+    fn has_pending(&self) -> bool {
+        self.states.iter().any(|state| state.is_pending())
+    }
+
+    /// A run that ended without an interrupt has done every step or said why not. Where it has not, that
+    /// is an error like any other: results that lack it must not pass for complete.
+    fn fail_undone(&mut self) -> bool {
+        let undone = self.has_pending();
+        while let Some(at) = self.states.iter().position(|state| state.is_pending()) {
+            self.fail(at, &StepError::Panic("the run ended without doing this step".into()));
+        }
+        undone
     }
 
     fn ready(&self) -> Vec<usize> {
@@ -261,7 +291,7 @@ impl Coordinator<'_> {
         self.shared.plan
     }
 
-    /// Starts what can be started; returns how many.
+    /// Starts what can be started; returns how many steps that are.
     fn start_ready<'scope>(
         &mut self,
         scope: &'scope thread::Scope<'scope, '_>,
@@ -271,6 +301,27 @@ impl Coordinator<'_> {
         Self: 'scope,
     {
         let mut n_started = 0;
+        loop {
+            let (started, adopted) = self.start_once(scope, sender);
+            n_started += started;
+            // What waited for a step of another process is ready now.
+            if !adopted || self.shared.interrupt.is_raised() {
+                return n_started;
+            }
+        }
+    }
+
+    /// Starts what is ready by now; returns how many steps that are, and whether others were found to be
+    /// done by another process.
+    fn start_once<'scope>(
+        &mut self,
+        scope: &'scope thread::Scope<'scope, '_>,
+        sender: &mpsc::Sender<Ended>,
+    ) -> (usize, bool)
+    where
+        Self: 'scope,
+    {
+        let (mut n_started, mut adopted) = (0, false);
         let mut ready = self.ready();
         // What lies nearest to a result first: memory held between steps is freed early.
         ready.sort_by_key(|at| (std::cmp::Reverse(self.plan().steps[*at].kind as u8), *at));
@@ -293,7 +344,7 @@ impl Coordinator<'_> {
             let lock = match self.shared.workspace.try_lock(&step.key) {
                 Ok(Some(lock)) => lock,
                 Ok(None) => {
-                    self.states[at] = State::Elsewhere;
+                    self.states[at] = State::LockedByOther;
                     self.reporter.report(&Event::StepElsewhere {
                         kind: step.kind.name(),
                         step: step.label.clone(),
@@ -310,7 +361,8 @@ impl Coordinator<'_> {
             };
             // Another process may have finished it since it was last looked at.
             if self.shared.workspace.verify(step.kind.name(), &step.key) == StepState::Done {
-                self.take_over(at);
+                self.adopt(at);
+                adopted = true;
                 left -= 1;
                 continue;
             }
@@ -342,7 +394,7 @@ impl Coordinator<'_> {
             });
             n_started += 1;
         }
-        n_started
+        (n_started, adopted)
     }
 
     fn log_of(&self, step: &Step) -> Vec<PathBuf> {
@@ -359,11 +411,8 @@ impl Coordinator<'_> {
             Ok(seconds) => {
                 self.states[end.step] = State::Done;
                 self.finished += 1;
+                self.forget_unused_model_of(end.step);
                 let step = &self.shared.plan.steps[end.step];
-                if matches!(step.kind, StepKind::Rerank | StepKind::Explain | StepKind::Score) {
-                    let fit = step.inputs[1];
-                    self.forget_if_unused(fit);
-                }
                 self.reporter.report(&Event::StepFinished {
                     kind: step.kind.name(),
                     step: step.label.clone(),
@@ -385,19 +434,27 @@ impl Coordinator<'_> {
         }
     }
 
-    /// A model is kept in memory until every score that uses it is made.
-    fn forget_if_unused(&self, fit: usize) {
-        let pending = self.plan().steps.iter().enumerate().any(|(at, step)| {
-            step.inputs.contains(&fit) && matches!(self.states[at], State::Waiting | State::Running)
-        });
-        if !pending {
-            self.shared.forget(&self.plan().steps[fit].key);
+    /// A model is kept in memory until every step that uses it is done, here or elsewhere.
+    fn forget_unused_model_of(&self, at: usize) {
+        let steps = &self.plan().steps;
+        if !matches!(steps[at].kind, StepKind::Rerank | StepKind::Explain | StepKind::Score) {
+            return;
+        }
+        let fit = steps[at].inputs[1];
+        let is_used = steps
+            .iter()
+            .zip(&*self.states)
+            .any(|(step, state)| step.inputs.contains(&fit) && state.is_pending());
+        if !is_used {
+            self.shared.forget(&steps[fit].key);
         }
     }
 
-    fn take_over(&mut self, at: usize) {
+    /// Another process did the step.
+    fn adopt(&mut self, at: usize) {
         self.states[at] = State::Done;
         self.to_do -= 1;
+        self.forget_unused_model_of(at);
         let step = &self.shared.plan.steps[at];
         self.reporter.report(&Event::StepTakenOver {
             kind: step.kind.name(),
@@ -409,23 +466,25 @@ impl Coordinator<'_> {
     }
 
     /// Steps of other processes: done by now, or given up by a process that died?
-    fn look_elsewhere(&mut self) {
+    fn look_at_others(&mut self) {
         for at in 0..self.states.len() {
-            if self.states[at] != State::Elsewhere {
+            if self.states[at] != State::LockedByOther {
                 continue;
             }
             let step = &self.shared.plan.steps[at];
             // While the lock is held nothing is looked at; once it is free, either the step is done
             // or it is ours to do.
-            if let Ok(Some(lock)) = self.shared.workspace.try_lock(&step.key) {
-                let done =
-                    self.shared.workspace.verify(step.kind.name(), &step.key) == StepState::Done;
-                drop(lock);
-                if done {
-                    self.take_over(at);
-                } else {
-                    self.states[at] = State::Waiting;
+            match self.shared.workspace.try_lock(&step.key) {
+                Ok(None) => {}
+                Ok(Some(lock)) => {
+                    let state = self.shared.workspace.verify(step.kind.name(), &step.key);
+                    drop(lock);
+                    match state {
+                        StepState::Done => self.adopt(at),
+                        _ => self.states[at] = State::Waiting,
+                    }
                 }
+                Err(error) => self.fail(at, &error.into()),
             }
         }
     }
@@ -435,16 +494,25 @@ impl Coordinator<'_> {
         let mut lost = vec![at];
         self.states[at] = State::Failed;
         for (later, other) in self.shared.plan.steps.iter().enumerate() {
-            if other.inputs.iter().any(|input| lost.contains(input)) {
+            // What is done already stays done: only what is still to be done is lost.
+            let is_lost = other.inputs.iter().any(|input| lost.contains(input));
+            if is_lost && self.states[later].is_pending() {
                 self.states[later] = State::Failed;
                 lost.push(later);
             }
         }
+        let mut trials: Vec<usize> = lost
+            .iter()
+            .map(|at| &self.shared.plan.steps[*at])
+            .filter(|step| is_end(step.kind, self.options.until))
+            .flat_map(|step| step.trials.iter().copied())
+            .collect();
+        trials.sort_unstable();
         let failed = format!("{} {}", step.kind.name(), step.label);
         let mut names = Vec::new();
-        for trial in &step.trials {
-            if self.failed.insert(*trial) {
-                let of = &self.shared.plan.trials[*trial];
+        for trial in trials {
+            if self.failed.insert(trial) {
+                let of = &self.shared.plan.trials[trial];
                 let name = format!("{} {} seed {}", of.name, of.fold, of.seed);
                 names.push(name.clone());
                 self.failures.push(Failure {
@@ -463,3 +531,6 @@ impl Coordinator<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ pub enum StepError {
     Store(#[from] crate::store::StoreError),
     #[error("it needs about {} and the budget is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
     Memory { needed: u64, budget: u64 },
-    #[error("a bug in assay: {0}\n  = help: please report it with the log of this trial")]
+    #[error("internal error: {0}\n  = help: please report it with the log of this trial")]
     Panic(String),
 }
 

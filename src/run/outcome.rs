@@ -20,6 +20,8 @@ pub struct Outcome {
     pub interrupted: bool,
     /// A step ended for want of a recorded answer, or of money.
     pub unanswered: bool,
+    /// The run ended although steps were left to do: an internal error.
+    pub undone: bool,
 }
 
 /// The record of a run (`run.json`).

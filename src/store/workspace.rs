@@ -221,22 +221,20 @@ impl Workspace {
         }
         write_json(&dir.join(RECORD), &record)?;
         let target = self.step_dir(&record.kind, &record.key);
-        self.discard(&record.kind, &record.key)?;
+        // A damaged step is moved away in one go: nobody finds a part of it.
+        let old = tempfile::tempdir_in(self.root.join("tmp")).map_err(io_error(&dir))?;
+        match fs::rename(&target, old.path().join("old")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error(&target)(error));
+            }
+            _ => {}
+        }
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(io_error(parent))?;
         }
         fs::rename(&dir, &target).map_err(io_error(&target))?;
         let _ = staging.dir.keep();
         Ok(())
-    }
-
-    /// Removes a step, e.g. a damaged one.
-    pub fn discard(&self, kind: &str, key: &Digest) -> Result<(), StoreError> {
-        let dir = self.step_dir(kind, key);
-        match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&dir)(error)),
-            _ => Ok(()),
-        }
     }
 
     /// A file below the workspace.

@@ -103,6 +103,44 @@ fn two_processes_share_one_workspace() {
 }
 
 #[test]
+fn every_process_of_several_ends_with_the_whole_table() {
+    // As small as it can be: processes meet at every step. `tools/stress_processes.py` does more.
+    let place = Place::new();
+    place.write(
+        "small.yaml",
+        "experiment: small
+data: {set: sample, relevant: \">= 4\"}
+split: {scheme: official, only: [f1, f2, f3]}
+systems: {popularity: {model: popularity}, item-knn: {model: item-knn}}
+evaluate: {protocols: [full], k: [10]}
+",
+    );
+    let table = |out: &str| out.split("\nreport: ").next().unwrap().to_owned();
+    let expected = table(&place.fine(&["run", "small.yaml", "--workspace", "alone"]));
+    assert!(expected.contains("item-knn"), "{expected}");
+    for round in 0..6 {
+        let workspace = format!("shared-{round}");
+        let running: Vec<Child> = (0..3)
+            .map(|process| {
+                std::thread::sleep(std::time::Duration::from_millis((round * process) % 7));
+                place
+                    .command(&["run", "small.yaml", "--workspace", &workspace, "--threads", "1"])
+                    .args(["--out", &format!("report-{process}")])
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for child in running {
+            let run = ended(child.wait_with_output().unwrap(), place.dir.path());
+            assert_eq!(run.code, 0, "{}", run.err);
+            assert_eq!(table(&run.out), expected, "{}", run.err);
+        }
+    }
+}
+
+#[test]
 #[cfg(unix)]
 fn an_interrupted_run_says_how_to_go_on() {
     let place = slow();
