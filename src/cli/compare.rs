@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    report::{Orders, ResultRow},
+    report::{Orders, Request, ResultRow},
 };
 
 /// Show the same systems under every protocol and convention side by side
@@ -47,7 +47,7 @@ pub struct Compare {
 
 impl Compare {
     pub fn run(self) -> Result<Exit, CliError> {
-        let collected = results_of(&self.file, &self.workspace, None)?;
+        let collected = results_of(&self.file, &self.workspace, &Request::default())?;
         let rows = &collected.rows;
         let distinct = |of: fn(&ResultRow) -> &str| {
             let mut values: Vec<&str> = Vec::new();

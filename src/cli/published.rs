@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use super::{CliError, WorkspaceArg, planned, print, results::warn_of_missing};
 use crate::{
     exit::Exit,
-    report::{Collected, Reproduction, collect},
+    report::{Collected, Reproduction, Request, collect},
     spec::Experiment,
-    stats::Bootstrap,
-    store::Workspace,
 };
 
 /// Hold the results against the printed tables of a paper, cell by cell
@@ -40,14 +38,18 @@ impl Published {
             )));
         }
         let workspace = self.workspace.open();
-        let mut collected = collect(&experiment, &plan, &workspace);
+        let request = Request {
+            intervals: experiment.published.iter().map(|table| table.about.fold.clone()).collect(),
+            differences: None,
+        };
+        let collected = collect(&experiment, &plan, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "no result of this experiment is in the workspace\n  = help: run `assay run {}` first",
                 self.file.display()
             )));
         }
-        let reproductions = reproductions(&experiment, &plan, &workspace, &mut collected)?;
+        let reproductions = reproductions(&experiment, &collected);
         if self.json {
             print(&(serde_json::to_string_pretty(&reproductions)? + "\n"))?;
         } else {
@@ -59,17 +61,8 @@ impl Published {
     }
 }
 
-/// Every printed table against the results, with intervals.
-pub fn reproductions(
-    experiment: &Experiment,
-    plan: &crate::plan::Plan,
-    workspace: &Workspace,
-    collected: &mut Collected,
-) -> Result<Vec<Reproduction>, CliError> {
-    for table in &experiment.published {
-        let fold = &table.about.fold;
-        collected.add_intervals(experiment, plan, workspace, fold, Bootstrap::default())?;
-    }
+/// Every printed table against the results.
+pub fn reproductions(experiment: &Experiment, collected: &Collected) -> Vec<Reproduction> {
     let of = |table| Reproduction::new(table, &collected.rows);
-    Ok(experiment.published.iter().map(of).collect())
+    experiment.published.iter().map(of).collect()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{CliError, WorkspaceArg, planned, print, results::warn_of_missing};
 use crate::{
     exit::Exit,
-    report::{collect, render},
+    report::{Request, collect, render},
     run::RunRecord,
     store::read_json,
 };
@@ -31,7 +31,8 @@ impl ReportArgs {
     pub fn run(self) -> Result<Exit, CliError> {
         let (experiment, plan, _) = planned(&self.file)?;
         let workspace = self.workspace.open();
-        let mut collected = collect(&experiment, &plan, &workspace);
+        let request = Request::of_report(&experiment);
+        let collected = collect(&experiment, &plan, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "there is nothing to report yet\n  = help: run `assay run {}` first",
@@ -41,7 +42,7 @@ impl ReportArgs {
         let last: Option<RunRecord> =
             read_json(&workspace.path(&["experiments", &experiment.name, "run.json"])).ok();
         let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
-        let rendered = render(&experiment, &plan, &workspace, &mut collected, last.as_ref(), &dir)?;
+        let rendered = render(&experiment, &plan, &workspace, &collected, last.as_ref(), &dir)?;
         print(&format!("report: {}\n", rendered.index.display()))?;
         Ok(warn_of_missing(&collected))
     }

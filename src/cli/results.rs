@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
     exit::Exit,
-    report::{Collected, collect, csv, json},
-    stats::Bootstrap,
+    report::{Collected, MEAN, Request, collect, csv, json},
 };
 
 /// Print the results as a tidy long table: one row a value
 ///
-/// One row for each system, fold, seed, protocol, convention, slice, metric and cutoff, and rows with
-/// the fold `mean`. Where trials are missing, what is there is printed and the exit code is 3.
+/// One row for each system, fold, seed, protocol, convention, slice, metric and cutoff; for folds with
+/// several seeds rows with the seed `mean`; and rows with the fold `mean`. Where trials are missing, what is there is printed and the exit code is 3.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay results experiments/quickstart.yaml --csv > results.csv
@@ -35,26 +34,22 @@ pub struct Results {
 
 impl Results {
     pub fn run(self) -> Result<Exit, CliError> {
-        let intervals = self.intervals.then_some("mean");
-        let collected = results_of(&self.file, &self.workspace, intervals)?;
+        let request = Request::intervals_of(self.intervals.then_some(MEAN));
+        let collected = results_of(&self.file, &self.workspace, &request)?;
         print(&if self.json { json(&collected.rows)? } else { csv(&collected.rows) })?;
         Ok(warn_of_missing(&collected))
     }
 }
 
-/// The results of an experiment, of which there must be some; with intervals for the rows of the
-/// fold `intervals`, or of `mean`.
+/// The results of an experiment, of which there must be some.
 pub fn results_of(
     file: &std::path::Path,
     workspace: &WorkspaceArg,
-    intervals: Option<&str>,
+    request: &Request,
 ) -> Result<Collected, CliError> {
     let (experiment, plan, _) = planned(file)?;
     let opened = workspace.open();
-    let mut collected = collect(&experiment, &plan, &opened);
-    if let Some(fold) = intervals {
-        collected.add_intervals(&experiment, &plan, &opened, fold, Bootstrap::default())?;
-    }
+    let collected = collect(&experiment, &plan, &opened, request)?;
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
             "no result of this experiment is in the workspace {}\n  = help: run `assay run {}` first",

@@ -12,7 +12,7 @@ use crate::{
     llm::{AnswersSpec, Mode},
     plan::StepKind,
     progress::reporter,
-    report::{Reproduction, collect, render},
+    report::{Reproduction, Request, collect, render},
     run::{Options, Outcome, run},
     spec::Experiment,
     store::Workspace,
@@ -92,18 +92,19 @@ impl Run {
             );
             return Ok(Exit::Interrupted);
         }
-        let mut collected = collect(&experiment, &plan, &workspace);
+        let request = Request::of_report(&experiment);
+        let collected = collect(&experiment, &plan, &workspace, &request)?;
         let failures = &outcome.record.failures;
         if !collected.rows.is_empty() {
             let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
             let run = Some(&outcome.record);
-            let rendered = render(&experiment, &plan, &workspace, &mut collected, run, &dir)?;
+            let rendered = render(&experiment, &plan, &workspace, &collected, run, &dir)?;
             for (trial, warning) in &collected.warnings {
                 eprintln!("warning: {trial}: {warning}");
             }
             if !self.json {
                 // Printed tables are what such an experiment is about.
-                let reproductions = reproductions(&experiment, &plan, &workspace, &mut collected)?;
+                let reproductions = reproductions(&experiment, &collected);
                 match (main_table(&collected.rows), &reproductions[..]) {
                     (Some(table), []) => print(&table)?,
                     _ => print(

@@ -1,6 +1,9 @@
 //! `assay score`
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
@@ -15,7 +18,10 @@ use crate::{
     },
     exit::Exit,
     rankings::{Columns, JudgementFiles, Order, ReadOptions, Seen, open},
-    report::{Format, Orders, Reproduction, ResultRow, Selection, Table, csv, render_scores},
+    report::{
+        CellKey, Format, Interval, Orders, Reproduction, ResultRow, Selection, Table, Units, csv,
+        render_scores,
+    },
     spec::PublishedTable,
     stats::Bootstrap,
 };
@@ -199,7 +205,7 @@ impl Score {
             render_scores(path, &split, &rows, &warnings, &orders, reproduction.as_ref())?;
             eprintln!("report: {}", path.display());
         }
-        let tables = || Table::joint(&rows, &Selection::all(&rows, &split.fold));
+        let tables = || Table::joint(&rows, &Selection::all(&rows, &split.fold), None);
         if self.json {
             let findings = scored.iter().map(|file| {
                 let mut value = json!(file.findings);
@@ -397,29 +403,28 @@ fn result_rows(
     spec: &ScoreSpec,
     with_intervals: bool,
 ) -> Vec<ResultRow> {
-    let mut intervals = Vec::new();
+    let mut intervals: HashMap<CellKey, Interval> = HashMap::new();
     if with_intervals {
-        let cells = file.scores.user_cells();
+        let units = units(split, file);
         for slice in &spec.slices {
-            let of_slice = cells.of_slice(*slice);
-            let found = Bootstrap::default().intervals(&[vec![&of_slice]]);
-            intervals.extend(
-                cells.cells.iter().zip(found).map(|(cell, interval)| ((*slice, *cell), interval)),
-            );
+            intervals.extend(units.intervals(Bootstrap::default(), &split.fold, *slice));
         }
     }
-    let interval = |of: &crate::eval::Summary| {
-        let key = (of.slice, (of.protocol, of.convention, of.k, of.metric));
-        intervals.iter().find(|(known, _)| *known == key).and_then(|(_, interval)| *interval)
-    };
     let row = |mean: &crate::eval::Summary| {
-        let (low, high) = interval(mean).unzip();
         let fingerprint = split.fingerprint(mean.protocol, mean.convention, mean.k).short();
         let place = (split.fold.as_str(), String::new());
         let row = ResultRow::of_mean("score", &file.system, place, mean, fingerprint);
-        ResultRow { low, high, ..row }
+        let (low, high) = intervals.get(&CellKey::of(&row)).copied().unzip();
+        ResultRow { low, high, interval_asked: with_intervals, ..row }
     };
     file.scores.summary.iter().map(row).collect()
+}
+
+/// The values per user of a scored file.
+fn units(split: &Split, file: &ScoredFile) -> Units {
+    let mut units = Units::default();
+    units.add(&split.fold, file.scores.user_cells(&split.open.training.users));
+    units
 }
 
 /// Every metric, slice and cutoff under all ways of scoring.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    report::{Format, ResultRow, Selection, Table},
+    report::{Format, MEAN, Request, ResultRow, Selection, Spread, Table},
 };
 
 /// Print a table of systems against metrics, for a terminal, Markdown, LaTeX or CSV
@@ -39,8 +39,11 @@ pub struct TableArgs {
     #[arg(short)]
     k: Option<usize>,
     /// A fold's name, or `mean`
-    #[arg(long, default_value = "mean")]
+    #[arg(long, default_value = MEAN)]
     fold: String,
+    /// What ± is the standard deviation over (default: folds where there are several, else seeds)
+    #[arg(long, value_enum)]
+    sd: Option<Spread>,
     /// Add 95 % bootstrap intervals over users
     #[arg(long)]
     intervals: bool,
@@ -53,8 +56,8 @@ pub struct TableArgs {
 
 impl TableArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let intervals = self.intervals.then_some(self.fold.as_str());
-        let collected = results_of(&self.file, &self.workspace, intervals)?;
+        let request = Request::intervals_of(self.intervals.then_some(self.fold.as_str()));
+        let collected = results_of(&self.file, &self.workspace, &request)?;
         let rows = &collected.rows;
         let Some(usual) = main_selection(rows) else { return Ok(Exit::Inconclusive) };
         if self.joint {
@@ -68,7 +71,7 @@ impl TableArgs {
                     && is(&self.slice, &of.slice)
                     && self.k.is_none_or(|k| k == of.k)
             });
-            if let Some(table) = Table::joint(rows, &selections) {
+            if let Some(table) = Table::joint(rows, &selections, self.sd) {
                 print(&table.write(self.format))?;
                 return Ok(warn_of_missing(&collected));
             }
@@ -80,7 +83,7 @@ impl TableArgs {
             k: self.k.unwrap_or(usual.k),
             fold: self.fold,
         };
-        let Some(table) = Table::new(rows, &selection) else {
+        let Some(table) = Table::joint(rows, &[selection], self.sd) else {
             let of = |name: fn(&ResultRow) -> String| {
                 let mut values: Vec<String> = rows.iter().map(name).collect();
                 values.sort();
@@ -111,7 +114,7 @@ fn main_selection(rows: &[ResultRow]) -> Option<Selection> {
         convention: first.convention.clone(),
         slice: first.slice.clone(),
         k: if ten { 10 } else { rows.iter().map(|row| row.k).max()? },
-        fold: "mean".into(),
+        fold: MEAN.into(),
     })
 }
 

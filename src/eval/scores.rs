@@ -13,7 +13,6 @@ use crate::{
     data::{DataError, Ids, UserIx},
     interrupt::Interrupted,
     rankings::UNKNOWN,
-    stats::UserValues,
     table,
 };
 
@@ -21,6 +20,8 @@ use crate::{
 pub const SUMMARY: &str = "summary.json";
 /// One row for each user, protocol, convention and cutoff.
 pub const USERS: &str = "users.parquet";
+/// The column of [`USERS`] that says whether a list holds an item.
+const LISTED: &str = "listed";
 /// The full rankings.
 pub const RANKINGS: &str = "rankings.parquet";
 
@@ -94,31 +95,36 @@ impl Default for UserRow {
 /// One column of per-user values.
 pub type CellOf = (Protocol, Convention, usize, Metric);
 
+/// One list of each user: what metrics of all lists are over.
+pub type ListOf = (Protocol, Convention, usize);
+
 /// Every user's values, row-major `[users, cells]`; NaN where a user is not in a mean.
 #[derive(Clone, Debug)]
 pub struct UserCells {
+    /// Of metrics that are means over users.
     pub cells: Vec<CellOf>,
+    /// Ids, in the order of the rows.
+    pub users: Vec<String>,
     /// Ratings in the training part, which slices go by.
     pub train_counts: Vec<usize>,
     /// Who belongs to those slices that do not go by counts.
     pub members: Vec<(Slice, Vec<bool>)>,
     pub values: Vec<f64>,
+    pub lists: Vec<ListOf>,
+    /// Whether a user has an item on a list, row-major `[users, lists]`.
+    pub listed: Vec<bool>,
 }
 
 impl UserCells {
-    /// The values of the users of a slice.
-    pub fn of_slice(&self, slice: Slice) -> UserValues {
-        let n_cells = self.cells.len();
+    /// Which users belong to a slice.
+    pub fn members(&self, slice: Slice) -> Vec<bool> {
         let drawn = self.members.iter().find(|(of, _)| *of == slice);
-        let members = match drawn {
+        match drawn {
             Some((_, members)) => members.clone(),
             None if slice.goes_by_counts() => slice.members(&self.train_counts),
             // Such a slice was not asked for when the scores were made.
             None => vec![false; self.train_counts.len()],
-        };
-        let rows = self.values.chunks_exact(n_cells.max(1)).zip(members);
-        let rows = rows.filter(|(_, is_member)| *is_member);
-        UserValues { n_cells, values: rows.flat_map(|(row, _)| row).copied().collect() }
+        }
     }
 }
 
@@ -134,19 +140,54 @@ pub struct Scores {
 
 impl Scores {
     /// Every user's values.
-    pub fn user_cells(&self) -> UserCells {
-        let cells = self.spec.pairs().flat_map(|(protocol, convention)| {
-            self.spec.k.iter().flat_map(move |k| {
-                let metrics = self.spec.metrics.iter();
-                metrics.map(move |metric| (protocol, convention, *k, *metric))
+    pub fn user_cells(&self, users: &Ids) -> UserCells {
+        let lists: Vec<ListOf> = self
+            .spec
+            .pairs()
+            .flat_map(|(protocol, convention)| {
+                self.spec.k.iter().map(move |k| (protocol, convention, *k))
             })
-        });
+            .collect();
+        let metrics = &self.spec.metrics;
+        let each = || {
+            lists.iter().enumerate().flat_map(|(at, list)| {
+                metrics
+                    .iter()
+                    .enumerate()
+                    .map(move |(metric_at, metric)| (at, metric_at, *list, *metric))
+            })
+        };
+        let of_users = || each().filter(|(.., metric)| !metric.is_of_all_lists());
+        let places: Vec<usize> =
+            of_users().map(|(at, metric_at, ..)| at * metrics.len() + metric_at).collect();
         UserCells {
-            cells: cells.collect(),
+            cells: of_users()
+                .map(|(_, _, (protocol, convention, k), metric)| (protocol, convention, k, metric))
+                .collect(),
+            users: self.rows.iter().map(|row| users.name(row.user.0).to_owned()).collect(),
             train_counts: self.rows.iter().map(|row| row.train_count).collect(),
             members: self.members.clone(),
-            values: self.rows.iter().flat_map(|row| row.values.iter().copied()).collect(),
+            values: self
+                .rows
+                .iter()
+                .flat_map(|row| places.iter().map(|place| row.values[*place]))
+                .collect(),
+            listed: self.rows.iter().flat_map(|row| self.listed(row)).collect(),
+            lists,
         }
+    }
+
+    /// Whether a user has an item on the list of each protocol, convention and cutoff.
+    fn listed(&self, row: &UserRow) -> Vec<bool> {
+        let at = |protocol| self.spec.protocols.iter().position(|of| *of == protocol);
+        self.spec
+            .pairs()
+            .flat_map(|(protocol, _)| {
+                // invariant: pairs are made of the protocols
+                let ends = &row.ends[at(protocol).unwrap_or_default()];
+                ends.iter().map(|end| *end > 0)
+            })
+            .collect()
     }
 
     /// One row for each user, protocol, convention and cutoff, with a column for each metric;
@@ -173,6 +214,10 @@ impl Scores {
             count("k", each().map(|(_, _, k_at, _)| self.spec.k[k_at] as u32).collect()),
             count("train_count", each().map(|(row, ..)| row.train_count as u32).collect()),
             count("relevant", each().map(|(row, ..)| row.relevant as u32).collect()),
+            Column::new(
+                LISTED.into(),
+                self.rows.iter().flat_map(|row| self.listed(row)).collect::<Vec<bool>>(),
+            ),
         ];
         for (slice, members) in &self.members {
             let rows_each = pairs.len() * n_k;
@@ -290,43 +335,64 @@ pub fn read_user_cells(dir: &Path) -> Result<UserCells, EvalError> {
 
 fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
     let column = |name: &str| frame.column(name).map_err(|error| error.to_string());
-    let text = |name: &str| -> Result<Vec<String>, String> {
+    // Every user has the same rows, one after the other: as many as before the second user.
+    let users = column("user")?.str().map_err(|error| error.to_string())?;
+    let first = users.get(0);
+    let rows_each = users.iter().take_while(|user| *user == first).count();
+    let by_user = |name: &str| -> Result<Vec<String>, String> {
         let column = column(name)?.str().map_err(|error| error.to_string())?;
-        Ok(column.iter().flatten().map(str::to_owned).collect())
+        let users = column.iter().step_by(rows_each.max(1));
+        Ok(users.flatten().map(str::to_owned).collect())
+    };
+    let of_first = |name: &str| -> Result<Vec<String>, String> {
+        let column = column(name)?.str().map_err(|error| error.to_string())?;
+        Ok(column.iter().take(rows_each).flatten().map(str::to_owned).collect())
     };
     let count = |name: &str| -> Result<Vec<u32>, String> {
         let column = column(name)?.u32().map_err(|error| error.to_string())?;
-        Ok(column.into_no_null_iter().collect())
+        Ok(column.iter().flatten().collect())
     };
-    let (users, protocols, conventions) = (text("user")?, text("protocol")?, text("convention")?);
+    let flags = |name: &str| -> Result<Vec<bool>, String> {
+        let column = column(name)?.bool().map_err(|error| error.to_string())?;
+        Ok(column.iter().map(Option::unwrap_or_default).collect())
+    };
+    if users.null_count() > 0 || (rows_each > 0 && users.len() % rows_each != 0) {
+        return Err("not every user has the same rows".into());
+    }
+    let users = by_user("user")?;
+    let (protocols, conventions) = (of_first("protocol")?, of_first("convention")?);
     let (cutoffs, train_counts) = (count("k")?, count("train_count")?);
-    // Every user has the same rows, one after the other.
-    let rows_each = users.iter().take_while(|user| **user == users[0]).count();
+    if [protocols.len(), conventions.len()].iter().any(|n| *n != rows_each)
+        || [cutoffs.len(), train_counts.len()].iter().any(|n| *n != users.len() * rows_each)
+    {
+        return Err("a value is missing".into());
+    }
     let mut metrics: Vec<(Metric, Vec<f64>)> = Vec::new();
     let mut members: Vec<(Slice, Vec<bool>)> = Vec::new();
     for name in frame.get_column_names() {
         if let Ok(slice) = name.parse::<Slice>() {
-            let flags = column(name)?.bool().map_err(|error| error.to_string())?;
-            let flags = flags.iter().step_by(rows_each.max(1));
-            members.push((slice, flags.map(Option::unwrap_or_default).collect()));
+            members.push((slice, flags(name)?.into_iter().step_by(rows_each.max(1)).collect()));
             continue;
         }
         let Ok(metric) = name.parse::<Metric>() else { continue };
         let values = column(name)?.f64().map_err(|error| error.to_string())?;
         metrics.push((metric, values.iter().map(|value| value.unwrap_or(f64::NAN)).collect()));
     }
-    let mut cells = Vec::new();
+    let (mut cells, mut lists) = (Vec::new(), Vec::new());
     for row in 0..rows_each {
-        for (metric, _) in &metrics {
-            let (protocol, convention) = (protocols[row].parse()?, conventions[row].parse()?);
-            cells.push((protocol, convention, cutoffs[row] as usize, *metric));
-        }
+        let (protocol, convention) = (protocols[row].parse()?, conventions[row].parse()?);
+        let k = cutoffs[row] as usize;
+        lists.push((protocol, convention, k));
+        cells.extend(metrics.iter().map(|(metric, _)| (protocol, convention, k, *metric)));
     }
     let by_row = |row: usize| metrics.iter().map(move |(_, values)| values[row]);
     Ok(UserCells {
         cells,
         train_counts: train_counts.iter().step_by(rows_each.max(1)).map(|n| *n as usize).collect(),
         members,
-        values: (0..users.len()).flat_map(by_row).collect(),
+        values: (0..users.len() * rows_each).flat_map(by_row).collect(),
+        users,
+        lists,
+        listed: flags(LISTED)?,
     })
 }

@@ -27,7 +27,7 @@ const SEARCH_REVISION: u32 = 1;
 const FIT_REVISION: u32 = 2;
 const RERANK_REVISION: u32 = 4;
 const EXPLAIN_REVISION: u32 = 4;
-const SCORE_REVISION: u32 = 3;
+const SCORE_REVISION: u32 = 4;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

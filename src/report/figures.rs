@@ -2,7 +2,7 @@
 
 use plotters::{coord::types::RangedCoordf64, prelude::*};
 
-use super::{ResultRow, table::distinct};
+use super::{MEAN, ResultRow, table::distinct};
 
 /// Okabe and Ito's palette, which colour-blind readers can tell apart.
 const COLOURS: [RGBColor; 8] = [
@@ -16,19 +16,20 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
 ];
 
-/// A metric against the cutoff, one line a system, bars of one standard deviation. None where there
-/// is just one cutoff, or no value.
+/// A metric against the cutoff, one line a system, bars of one standard deviation: over folds where
+/// there are several, else over seeds. None where there is just one cutoff, or no value; else the
+/// figure, and what its bars are.
 pub fn metric_against_k(
     rows: &[ResultRow],
     protocol: &str,
     convention: &str,
     slice: &str,
     metric: &str,
-) -> Option<String> {
+) -> Option<(String, Option<&'static str>)> {
     let chosen: Vec<&ResultRow> = rows
         .iter()
         .filter(|row| {
-            row.fold == "mean"
+            row.fold == MEAN
                 && row.protocol == protocol
                 && row.convention == convention
                 && row.slice == slice
@@ -41,9 +42,24 @@ pub fn metric_against_k(
         return None;
     }
     let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
+    let has = |sd: fn(&ResultRow) -> Option<f64>| chosen.iter().any(|row| sd(row).is_some());
+    let (over, sd): (_, fn(&ResultRow) -> Option<f64>) = if has(|row| row.sd_folds) {
+        (Some("one standard deviation over folds"), |row| row.sd_folds)
+    } else if has(|row| row.sd_seeds) {
+        (Some("one standard deviation over seeds"), |row| row.sd_seeds)
+    } else {
+        (None, |_| None)
+    };
+    let points: Vec<(&str, [f64; 3])> = chosen
+        .iter()
+        .map(|row| {
+            let value = row.value.unwrap_or(0.0);
+            (row.system.as_str(), [row.k as f64, value, sd(row).unwrap_or(0.0)])
+        })
+        .collect();
     let mut svg = String::new();
-    draw(&mut svg, &chosen, &systems, metric).ok()?;
-    Some(svg)
+    draw(&mut svg, &points, &systems, metric).ok()?;
+    Some((svg, over))
 }
 
 /// Systems as points, each named in the legend. None where there are fewer than two.
@@ -197,13 +213,10 @@ fn number(value: f64) -> String {
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str) -> Drawn {
-    let top = rows
-        .iter()
-        .map(|row| row.value.unwrap_or(0.0) + row.sd.unwrap_or(0.0))
-        .fold(0.0f64, f64::max)
-        .max(1e-6);
-    let last_k = rows.iter().map(|row| row.k).max().unwrap_or(1) as f64;
+/// `rows`: a system with cutoff, value and the length of half a bar.
+fn draw(svg: &mut String, rows: &[(&str, [f64; 3])], systems: &[String], metric: &str) -> Drawn {
+    let top = rows.iter().map(|(_, [_, value, sd])| value + sd).fold(0.0f64, f64::max).max(1e-6);
+    let last_k = rows.iter().map(|(_, [k, ..])| *k).fold(1.0f64, f64::max);
     let (root, plot, legend) = sheet(svg, systems.len())?;
     let mut chart = ChartBuilder::on(&plot)
         .margin(12)
@@ -215,8 +228,8 @@ fn draw(svg: &mut String, rows: &[&ResultRow], systems: &[String], metric: &str)
         let colour = COLOURS[at % COLOURS.len()];
         let mut points: Vec<(f64, f64, f64)> = rows
             .iter()
-            .filter(|row| row.system == *system)
-            .filter_map(|row| Some((row.k as f64, row.value?, row.sd.unwrap_or(0.0))))
+            .filter(|(of, _)| of == system)
+            .map(|(_, [k, value, sd])| (*k, *value, *sd))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         chart.draw_series(LineSeries::new(

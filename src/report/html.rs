@@ -6,17 +6,18 @@ use serde_json::{Value, json};
 use tera::{Context, Tera};
 
 use super::{
-    Collected, Format, Orders, Reproduction, ResultRow, Selection, Table,
+    Collected, Differences, Format, MEAN, Orders, Reproduction, Request, ResultRow, Selection,
+    Table,
     explanations::explain_rows,
     figures::{Series, curves, scatter},
     metric_against_k,
     published::Verdict,
     reranks::{RerankRow, rerank_rows},
-    table::{UNRANKED, distinct},
+    table::{UNRANKED, distinct, users_text},
     tidy,
 };
 use crate::{
-    eval::{EvalError, Slice, files::Split},
+    eval::{Slice, files::Split},
     model::{
         ModelSpec,
         neural::{Epoch, HISTORY},
@@ -25,7 +26,6 @@ use crate::{
     rerank::RerankParams,
     run::RunRecord,
     spec::Experiment,
-    stats::Bootstrap,
     store::{StoreError, Workspace, write_whole},
 };
 
@@ -40,6 +40,32 @@ const TEMPLATES: [(&str, &str); 5] = [
 
 /// How many comparisons of orders a report shows: one a metric, at the main cutoff.
 const ORDERS_OF: [&str; 4] = ["ndcg", "precision", "recall", "map"];
+
+/// The cutoff that is shown first: 10 where there is that one, else the largest.
+pub fn main_cutoff(experiment: &Experiment) -> usize {
+    let cutoffs = || experiment.settings.iter().flat_map(|setting| &setting.evaluate.k).copied();
+    if cutoffs().any(|k| k == 10) { 10 } else { cutoffs().max().unwrap_or(10) }
+}
+
+impl Request {
+    /// What a report shows: numbers in it always say how far chance among the users could have moved
+    /// them.
+    pub fn of_report(experiment: &Experiment) -> Self {
+        let mut intervals = vec![MEAN.to_owned()];
+        for table in &experiment.published {
+            if !intervals.contains(&table.about.fold) {
+                intervals.push(table.about.fold.clone());
+            }
+        }
+        let differences = Differences {
+            fold: MEAN.into(),
+            k: main_cutoff(experiment),
+            metrics: Some(ORDERS_OF.map(str::to_owned).into()),
+            slice: None,
+        };
+        Self { intervals, differences: Some(differences) }
+    }
+}
 
 /// What was written.
 #[derive(Clone, Debug)]
@@ -57,8 +83,6 @@ pub enum ReportError {
     Template(#[from] tera::Error),
     #[error("results as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    Eval(#[from] EvalError),
 }
 
 /// Writes `index.html`, `results.csv`, `results.json`, `tables/` and `figures/` into `dir`.
@@ -66,17 +90,10 @@ pub fn render(
     experiment: &Experiment,
     plan: &Plan,
     workspace: &Workspace,
-    collected: &mut Collected,
+    collected: &Collected,
     run: Option<&RunRecord>,
     dir: &Path,
 ) -> Result<Rendered, ReportError> {
-    // Numbers in a report always say how far chance among the users could have moved them.
-    let bootstrap = Bootstrap::default();
-    collected.add_intervals(experiment, plan, workspace, "mean", bootstrap)?;
-    for table in experiment.published.iter().filter(|table| table.about.fold != "mean") {
-        collected.add_intervals(experiment, plan, workspace, &table.about.fold, bootstrap)?;
-    }
-    let collected: &Collected = collected;
     let rows = &collected.rows;
     let mut files = Vec::new();
     let mut write = |name: &str, text: &str| -> Result<(), StoreError> {
@@ -103,7 +120,7 @@ pub fn render(
                     convention: convention.into(),
                     slice: slice.clone(),
                     k: k.parse().unwrap_or_default(),
-                    fold: "mean".into(),
+                    fold: MEAN.into(),
                 };
                 let Some(table) = Table::new(rows, &selection) else { continue };
                 for (format, extension) in
@@ -116,13 +133,14 @@ pub fn render(
             }
             let mut figures = Vec::new();
             for metric in ["ndcg", "recall"] {
-                if let Some(svg) = metric_against_k(rows, protocol, convention, &slice, metric) {
+                let figure = metric_against_k(rows, protocol, convention, &slice, metric);
+                if let Some((svg, bars)) = figure {
                     let name = format!(
                         "figures/{metric}-{protocol}-{convention}-{}.svg",
                         slice.replace('<', "-under-")
                     );
                     write(&name, &svg)?;
-                    figures.push(json!({"metric": metric, "svg": svg, "file": name}));
+                    figures.push(json!({"metric": metric, "svg": svg, "bars": bars, "file": name}));
                 }
             }
             sections.push(json!({
@@ -136,12 +154,7 @@ pub fn render(
             }));
         }
     }
-    let main_k = super::table::distinct(rows.iter().map(|row| row.k.to_string()));
-    let main_k = if main_k.iter().any(|k| k == "10") {
-        "10".into()
-    } else {
-        main_k.last().cloned().unwrap_or_default()
-    };
+    let k = main_cutoff(experiment);
     let mut learning = Vec::new();
     for (name, title, svg) in learning_curves(plan, workspace) {
         let file = format!("figures/{name}.svg");
@@ -149,7 +162,6 @@ pub fn render(
         learning.push(json!({"title": title, "svg": svg, "file": file}));
     }
     let reranks = rerank_rows(plan, workspace);
-    let k = main_k.parse().unwrap_or_default();
     let cost = match quality_against_cost(experiment, &reranks, rows, k) {
         Some((title, svg)) => {
             let file = "figures/quality-against-cost.svg";
@@ -183,9 +195,16 @@ pub fn render(
     context.insert("experiment", &experiment.name);
     context.insert("describe", &experiment.describe);
     context.insert("file", &experiment.path.display().to_string());
-    context.insert("main_k", &main_k);
+    context.insert("main_k", &k.to_string());
     context.insert("sections", &sections);
-    context.insert("slices", &collected.slices);
+    let sizes = collected.slices.iter().map(|of| {
+        let fold = if of.fold == MEAN { "all folds" } else { &of.fold };
+        json!({
+            "setting": of.setting, "fold": fold, "slice": of.slice,
+            "users": users_text(of.users, of.pairs),
+        })
+    });
+    context.insert("slices", &sizes.collect::<Vec<Value>>());
     context.insert("missing", &collected.missing);
     context.insert("settings", &settings_value(experiment, plan, workspace));
     context.insert("run", &run);
@@ -234,7 +253,7 @@ fn quality_against_cost(
     let value = |system: &str| {
         let row = rows.iter().find(|row| {
             row.system == system
-                && row.fold == "mean"
+                && row.fold == MEAN
                 && (&row.protocol, &row.convention) == (&first.protocol, &first.convention)
                 && (row.slice == slice && row.metric == metric && row.k == k)
         });
@@ -409,7 +428,7 @@ pub(super) fn table_value(table: &Table) -> Value {
         "title": table.title,
         "header": table.header(),
         "rows": rows,
-        "notes": table.notes,
+        "notes": table.notes(true),
         "file": format!("tables/{}", table.file_name),
     })
 }
@@ -420,7 +439,7 @@ fn folds_value(collected: &Collected, protocol: &str, convention: &str, slice: &
         .rows
         .iter()
         .filter(|row| {
-            row.fold != "mean"
+            row.fold != MEAN
                 && row.metric == "ndcg"
                 && row.protocol == protocol
                 && row.convention == convention

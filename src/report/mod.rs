@@ -11,12 +11,14 @@ pub mod row;
 mod table;
 mod texts;
 mod tidy;
+mod units;
 
-pub use collect::{Collected, collect};
+pub use collect::{Collected, Differences, Request, collect};
 pub use figures::metric_against_k;
-pub use html::{Rendered, ReportError, render, render_scores};
+pub use html::{Rendered, ReportError, main_cutoff, render, render_scores};
 pub use orders::Orders;
 pub use published::Reproduction;
 pub use row::ResultRow;
-pub use table::{Cell, Format, Selection, Table};
+pub use table::{Cell, Format, Selection, Spread, Table};
 pub use tidy::{csv, json};
+pub use units::{CellKey, Interval, MEAN, PairedDraws, Units};

@@ -63,6 +63,7 @@ impl Orders {
                     && row.slice == slice
                     && row.fold == fold
                     && !row.knows_test
+                    && !row.one_of_several
             })
             .collect();
         let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
@@ -257,23 +258,13 @@ mod tests {
 
     fn row(system: &str, convention: &str, value: f64) -> ResultRow {
         ResultRow {
-            experiment: "e".into(),
             system: system.into(),
-            fold: "u1".into(),
-            seed: "1".into(),
-            protocol: "full".into(),
             convention: convention.into(),
-            slice: "all".into(),
             metric: "map".into(),
-            k: 10,
             value: Some(value),
-            sd: None,
             n_users: 6,
-            fingerprint: "f".into(),
-            low: None,
-            high: None,
-            knows_test: false,
-            own_lists_of: None,
+            n_pairs: 6,
+            ..ResultRow::example()
         }
     }
 

@@ -99,6 +99,7 @@ impl Reproduction {
                     && row.convention == about.convention.name()
                     && row.slice == about.slice.to_string()
                     && row.k == about.k
+                    && !row.one_of_several
             })
         };
         let mut counts = Counts::default();

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::eval::Summary;
 
-/// One value of one metric. `fold` is a fold's name or `mean`; `n_users` is how many users
-/// the value is a mean over (for `mean` rows: the sum over folds).
+/// One value of one metric. `fold` is a fold's name or `mean`; `n_users` is how many users the value is
+/// a mean over, each counted once, and `n_pairs` how many pairs of a user and a fold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultRow {
     pub experiment: String,
@@ -20,9 +20,13 @@ pub struct ResultRow {
     pub k: usize,
     /// `None` where no user qualifies.
     pub value: Option<f64>,
-    /// Standard deviation over folds and seeds; only on `mean` rows of two values or more.
-    pub sd: Option<f64>,
+    /// For metrics of all lists, such as gini: users with a list.
     pub n_users: usize,
+    pub n_pairs: usize,
+    /// Standard deviation over folds (of means over seeds), on rows of two folds or more.
+    pub sd_folds: Option<f64>,
+    /// Standard deviation over seeds within a fold, pooled over folds, on rows of two seeds or more.
+    pub sd_seeds: Option<f64>,
     /// Short fingerprint of everything the number's meaning rests on.
     pub fingerprint: String,
     /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
@@ -34,6 +38,15 @@ pub struct ResultRow {
     /// The slice whose users alone have lists of the system's own, where that is not everybody.
     #[serde(skip)]
     pub own_lists_of: Option<String>,
+    /// Whether there is a row with the seed `mean` for its fold, which tables show instead.
+    #[serde(skip)]
+    pub one_of_several: bool,
+    /// Whether a seed changes the system.
+    #[serde(skip)]
+    pub is_seeded: bool,
+    /// Whether an interval was asked for; with too few users there is none.
+    #[serde(skip)]
+    pub interval_asked: bool,
 }
 
 impl ResultRow {
@@ -56,13 +69,47 @@ impl ResultRow {
             metric: mean.metric.to_string(),
             k: mean.k,
             value: mean.value,
-            sd: None,
             n_users: mean.n_users,
+            n_pairs: mean.n_users,
+            sd_folds: None,
+            sd_seeds: None,
             fingerprint,
             low: None,
             high: None,
             knows_test: false,
             own_lists_of: None,
+            one_of_several: false,
+            is_seeded: false,
+            interval_asked: false,
+        }
+    }
+
+    /// A row for tests to start from.
+    #[cfg(test)]
+    pub fn example() -> Self {
+        Self {
+            experiment: "e".into(),
+            system: "s".into(),
+            fold: "u1".into(),
+            seed: "1".into(),
+            protocol: "full".into(),
+            convention: "standard".into(),
+            slice: "all".into(),
+            metric: "ndcg".into(),
+            k: 10,
+            value: None,
+            n_users: 0,
+            n_pairs: 0,
+            sd_folds: None,
+            sd_seeds: None,
+            fingerprint: "f".into(),
+            low: None,
+            high: None,
+            knows_test: false,
+            own_lists_of: None,
+            one_of_several: false,
+            is_seeded: true,
+            interval_asked: false,
         }
     }
 }

@@ -5,7 +5,7 @@ mod write;
 
 use comfy_table::{ContentArrangement, TableComponent, presets};
 
-use super::ResultRow;
+use super::{ResultRow, units::MEAN};
 
 /// Which rows a table shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,15 @@ pub enum Format {
     Csv,
 }
 
+/// What the number behind ± is a standard deviation over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Spread {
+    /// Over folds, of the means over seeds
+    Folds,
+    /// Over seeds within a fold, pooled over folds
+    Seeds,
+}
+
 /// Systems against metrics.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -39,9 +48,11 @@ pub struct Table {
     pub leads: Vec<&'static str>,
     pub metrics: Vec<String>,
     pub rows: Vec<Row>,
-    /// What the numbers rest on, one sentence a line.
-    pub notes: Vec<String>,
+    /// What the numbers rest on, one sentence a line; see [`Table::notes`].
+    notes: Vec<notes::Note>,
     n_shown: NShown,
+    /// Whether some user is in several folds, so that users are fewer than pairs of users and folds.
+    has_pairs: bool,
 }
 
 /// One system under one selection.
@@ -64,8 +75,12 @@ enum NShown {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
     pub value: Option<f64>,
+    /// The one that the table shows.
     pub sd: Option<f64>,
+    pub sd_folds: Option<f64>,
+    pub sd_seeds: Option<f64>,
     pub n_users: usize,
+    pub n_pairs: usize,
     /// The 95 % bootstrap interval over users, where it was asked for.
     pub interval: Option<(f64, f64)>,
     /// Whether no other system's value is higher.
@@ -93,12 +108,13 @@ impl Selection {
             && row.slice == self.slice
             && row.k == self.k
             && row.fold == self.fold
+            && !row.one_of_several
     }
 
     /// Every selection that `rows` have, in their order, of the fold `fold`.
     pub fn all(rows: &[ResultRow], fold: &str) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        for row in rows.iter().filter(|row| row.fold == fold) {
+        for row in rows.iter().filter(|row| row.fold == fold && !row.one_of_several) {
             if !all.iter().rev().any(|selection| selection.holds(row)) {
                 all.push(Self {
                     protocol: row.protocol.clone(),
@@ -125,12 +141,16 @@ impl Selection {
 impl Table {
     /// Picks the rows of `selection`; none where there is no such row.
     pub fn new(rows: &[ResultRow], selection: &Selection) -> Option<Self> {
-        Self::joint(rows, std::slice::from_ref(selection))
+        Self::joint(rows, std::slice::from_ref(selection), None)
     }
 
     /// One table of several selections, below each other; what they differ in stands before the
-    /// systems.
-    pub fn joint(rows: &[ResultRow], selections: &[Selection]) -> Option<Self> {
+    /// systems. ± is `spread`; by default that over folds, or over seeds where there is one fold.
+    pub fn joint(
+        rows: &[ResultRow],
+        selections: &[Selection],
+        spread: Option<Spread>,
+    ) -> Option<Self> {
         let chosen: Vec<(usize, &ResultRow)> = rows
             .iter()
             .filter_map(|row| Some((selections.iter().position(|of| of.holds(row))?, row)))
@@ -139,21 +159,24 @@ impl Table {
         let first = selections.first()?.parts();
         let varies = |at: usize| selections.iter().any(|of| of.parts()[at] != first[at]);
         let leads: Vec<usize> = (0..first.len()).filter(|at| varies(*at)).collect();
+        let has_folds = chosen.iter().any(|(_, row)| row.sd_folds.is_some());
+        let spread = spread.unwrap_or(if has_folds { Spread::Folds } else { Spread::Seeds });
         let mut table_rows = Vec::new();
         for (at, selection) in selections.iter().enumerate() {
             let of_selection: Vec<&ResultRow> =
                 chosen.iter().filter(|(of, _)| *of == at).map(|(_, row)| *row).collect();
             let lead_cells = || leads.iter().map(|lead| selection.parts()[*lead].1.clone());
-            table_rows.extend(rows_of(&of_selection, &metrics, &|| lead_cells().collect()));
+            table_rows.extend(rows_of(&of_selection, &metrics, spread, &|| lead_cells().collect()));
         }
-        let users = |row: &Row| -> Vec<usize> {
+        let users = |row: &Row| -> Vec<(usize, usize)> {
             let cells = metrics.iter().zip(&row.cells);
             let of_users = cells.filter(|(metric, _)| !UNRANKED.contains(&metric.as_str()));
-            let mut counts: Vec<usize> = of_users.map(|(_, cell)| cell.n_users).collect();
+            let mut counts: Vec<(usize, usize)> =
+                of_users.map(|(_, cell)| (cell.n_users, cell.n_pairs)).collect();
             counts.dedup();
             counts
         };
-        let counts: Vec<Vec<usize>> = table_rows.iter().map(users).collect();
+        let counts: Vec<Vec<(usize, usize)>> = table_rows.iter().map(users).collect();
         let n_shown = if counts.iter().any(|counts| counts.len() > 1) {
             NShown::Cell
         } else if counts.windows(2).any(|pair| pair[0] != pair[1]) {
@@ -164,7 +187,7 @@ impl Table {
         let of_leads = |name: &str| leads.iter().any(|lead| first[*lead].0 == name);
         let title: Vec<String> = first
             .iter()
-            .filter(|(name, value)| !of_leads(name) && (*name != "fold" || value != "mean"))
+            .filter(|(name, value)| !of_leads(name) && (*name != "fold" || value != MEAN))
             .map(|(name, value)| match *name {
                 "k" => format!("k = {value}"),
                 _ => format!("{name} {value}"),
@@ -172,22 +195,25 @@ impl Table {
             .collect();
         let file_name: Vec<String> = first
             .iter()
-            .filter(|(name, value)| !of_leads(name) && (*name != "fold" || value != "mean"))
+            .filter(|(name, value)| !of_leads(name) && (*name != "fold" || value != MEAN))
             .map(|(name, value)| match *name {
                 "k" => format!("k{value}"),
                 _ => value.replace('<', "-under-"),
             })
             .collect();
         let chosen: Vec<&ResultRow> = chosen.into_iter().map(|(_, row)| row).collect();
+        let has_pairs = chosen.iter().any(|row| row.n_pairs != row.n_users);
+        let rests_on = notes::RestsOn { selections, chosen: &chosen, all: rows, spread };
         (!chosen.is_empty()).then(|| Self {
             title: title.join(", "),
             file_name: file_name.join("-"),
             k: (!of_leads("k")).then_some(selections[0].k),
             leads: leads.iter().map(|lead| first[*lead].0).collect(),
-            notes: notes::of(selections, &chosen, rows, n_shown, &counts),
+            notes: rests_on.notes(&table_rows, n_shown, &counts),
             metrics,
             rows: table_rows,
             n_shown,
+            has_pairs,
         })
     }
 
@@ -201,12 +227,25 @@ impl Table {
         }
     }
 
+    /// What the numbers rest on, a sentence each; of what is shown alone. Where intervals stand below
+    /// the values, as in HTML, ± is shown beside them; in text they take its place.
+    pub fn notes(&self, shows_both: bool) -> Vec<&str> {
+        let mut cells = self.rows.iter().flat_map(|row| &row.cells);
+        let shows_sd =
+            cells.any(|cell| cell.sd.is_some() && (shows_both || cell.interval.is_none()));
+        let shown = self.notes.iter().filter(|note| shows_sd || !note.is_of_spread);
+        shown.map(|note| note.text.as_str()).collect()
+    }
+
     /// The names of all columns.
     pub fn header(&self) -> Vec<String> {
         let mut header: Vec<String> = self.leads.iter().map(|lead| (*lead).to_owned()).collect();
         header.push("system".into());
         if self.n_shown == NShown::Column {
             header.push("n".into());
+            if self.has_pairs {
+                header.push("n pairs".into());
+            }
         }
         header.extend(self.metrics.iter().cloned());
         header
@@ -218,8 +257,13 @@ impl Table {
         head.push(row.system.clone());
         if self.n_shown == NShown::Column {
             let cells = self.metrics.iter().zip(&row.cells);
-            let n = cells.filter(|(metric, _)| !UNRANKED.contains(&metric.as_str()));
-            head.push(n.map(|(_, cell)| cell.n_users).next().unwrap_or_default().to_string());
+            let mut n = cells.filter(|(metric, _)| !UNRANKED.contains(&metric.as_str()));
+            let (n_users, n_pairs) =
+                n.next().map(|(_, cell)| (cell.n_users, cell.n_pairs)).unwrap_or_default();
+            head.push(grouped(n_users));
+            if self.has_pairs {
+                head.push(grouped(n_pairs));
+            }
         }
         head
     }
@@ -233,11 +277,37 @@ impl Table {
             (None, None) => String::new(),
         };
         let n = match self.n_shown {
-            NShown::Cell => format!(" ({})", cell.n_users),
+            NShown::Cell if self.has_pairs => {
+                format!(" ({}; {})", grouped(cell.n_users), grouped(cell.n_pairs))
+            }
+            NShown::Cell => format!(" ({})", grouped(cell.n_users)),
             _ => String::new(),
         };
         format!("{value:.4}{spread}{n}")
     }
+}
+
+/// `943 users (3,717 user-fold pairs)`: users, and how often they are in a fold where that is more.
+pub(super) fn users_text(n_users: usize, n_pairs: usize) -> String {
+    let users = if n_users == 1 { "user" } else { "users" };
+    let pairs = match n_pairs == n_users {
+        true => String::new(),
+        false => format!(" ({} user-fold pairs)", grouped(n_pairs)),
+    };
+    format!("{} {users}{pairs}", grouped(n_users))
+}
+
+/// `3,717`
+pub(super) fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A table without lines but those under its header.
@@ -253,13 +323,24 @@ pub(super) fn plain_table() -> comfy_table::Table {
 }
 
 /// One table row for each system, with the best of each metric marked.
-fn rows_of(chosen: &[&ResultRow], metrics: &[String], leads: &dyn Fn() -> Vec<String>) -> Vec<Row> {
+fn rows_of(
+    chosen: &[&ResultRow],
+    metrics: &[String],
+    spread: Spread,
+    leads: &dyn Fn() -> Vec<String>,
+) -> Vec<Row> {
     let cell = |system: &str, metric: &str| {
         let row = chosen.iter().find(|row| row.system == system && row.metric == metric);
         row.map_or_else(Cell::default, |row| Cell {
             value: row.value,
-            sd: row.sd,
+            sd: match spread {
+                Spread::Folds => row.sd_folds,
+                Spread::Seeds => row.sd_seeds,
+            },
+            sd_folds: row.sd_folds,
+            sd_seeds: row.sd_seeds,
             n_users: row.n_users,
+            n_pairs: row.n_pairs,
             interval: row.low.zip(row.high),
             best: false,
         })
@@ -307,34 +388,33 @@ mod tests {
     use super::*;
     use crate::stats::with_means;
 
+    /// Of 466 and 460 users, 800 different ones.
     fn rows() -> Vec<ResultRow> {
         let mut rows = Vec::new();
         for (system, base) in [("popularity", 0.2), ("als[α=1,k=2]", 0.4)] {
             for (fold, n) in [("u1", 456), ("u2", 460)] {
                 for metric in ["precision", "ndcg"] {
-                    rows.push(ResultRow {
-                        experiment: "e".into(),
+                    let seeds = if base > 0.3 { &["1", "2"][..] } else { &["1"] };
+                    rows.extend(seeds.iter().map(|seed| ResultRow {
                         system: system.into(),
                         fold: fold.into(),
-                        seed: "1".into(),
-                        protocol: "full".into(),
-                        convention: "standard".into(),
+                        seed: (*seed).into(),
                         slice: "cold<10".into(),
                         metric: metric.into(),
-                        k: 10,
-                        value: Some(base + f64::from(n) / 10_000.0),
-                        sd: None,
+                        value: Some(base + f64::from(n * seed.parse::<i32>().unwrap()) / 10_000.0),
                         n_users: n as usize,
+                        n_pairs: n as usize,
                         fingerprint: "0123456789".into(),
-                        low: None,
-                        high: None,
-                        knows_test: false,
-                        own_lists_of: None,
-                    });
+                        is_seeded: seeds.len() > 1,
+                        ..ResultRow::example()
+                    }));
                 }
             }
         }
-        with_means(rows)
+        with_means(rows, &|group| match group.iter().all(|row| row.fold == group[0].fold) {
+            true => (group[0].n_users, group[0].n_pairs),
+            false => (800, 916),
+        })
     }
 
     fn selection(fold: &str) -> Selection {
@@ -366,14 +446,92 @@ mod tests {
         insta::assert_snapshot!(table("mean").write(Format::Latex));
     }
 
+    /// 456 / 10,000 is .0456: with seeds 1 and 2 ALS has .4456 and .4912 on u1, of mean .4684 and
+    /// standard deviation .0322.
+    #[test]
+    fn one_fold_is_its_mean_over_seeds_with_their_spread() {
+        let text = table("u1").write(Format::Terminal);
+        assert!(text.contains("0.4684 ± 0.0322*"), "{text}");
+        assert!(text.contains("±: sample standard deviation over the 2 seeds."), "{text}");
+    }
+
+    /// u1 has .4684, u2 .4 + (.046 + .092) / 2 = .4690: sd .0004; pooled over seeds .0324.
+    #[test]
+    fn the_spread_shown_is_that_asked_for() {
+        let of = |spread| {
+            let table = Table::joint(&rows(), &[selection("mean")], Some(spread)).unwrap();
+            table.write(Format::Terminal)
+        };
+        let (folds, seeds) = (of(Spread::Folds), of(Spread::Seeds));
+        assert!(folds.contains("0.4687 ± 0.0004*"), "{folds}");
+        assert!(folds.contains("over the 2 folds (of means over seeds)."), "{folds}");
+        assert!(seeds.contains("0.4687 ± 0.0324*"), "{seeds}");
+        assert!(seeds.contains("over seeds within a fold, pooled over the 2 folds."), "{seeds}");
+    }
+
+    #[test]
+    fn csv_has_both_spreads_and_both_counts() {
+        let csv = table("mean").write(Format::Csv);
+        assert!(csv.starts_with(
+            "system,precision,precision_sd_folds,precision_sd_seeds,precision_n_users,precision_n_pairs,ndcg"
+        ));
+        assert!(csv.lines().nth(2).unwrap().contains(",800,916"), "{csv}");
+    }
+
+    /// An interval takes the place of ±, so nothing is said of ±; without a spread and without an
+    /// interval nothing is said of either.
+    #[test]
+    fn notes_explain_what_is_shown_and_nothing_else() {
+        let mut rows = rows();
+        let plain = Table::new(&rows, &selection("u2")).unwrap();
+        assert_eq!(plain.notes(false).iter().filter(|note| note.contains('[')).count(), 0);
+        for row in &mut rows {
+            (row.low, row.high) = (row.value.map(|v| v - 0.1), row.value.map(|v| v + 0.1));
+        }
+        let table = Table::new(&rows, &selection("mean")).unwrap();
+        let text = table.write(Format::Terminal);
+        assert!(!text.contains('±') && text.contains("[low, high]: 95 % interval"), "{text}");
+        assert!(text.contains("each drawn once for all folds and seeds"), "{text}");
+        assert!(table.notes(true).iter().any(|note| note.starts_with('±')), "HTML shows both");
+        rows.retain(|row| row.system == "popularity");
+        rows.iter_mut().for_each(|row| (row.low, row.high) = (None, None));
+        let text = Table::new(&rows, &selection("mean")).unwrap().write(Format::Terminal);
+        for absent in ["seed", "[low", "best"] {
+            assert!(!text.contains(absent), "{absent} in {text}");
+        }
+    }
+
+    #[test]
+    fn intervals_over_few_users_are_warned_of() {
+        let mut rows = rows();
+        for row in &mut rows {
+            (row.interval_asked, row.n_users, row.n_pairs) = (true, 6, 6);
+            (row.low, row.high) = (Some(0.1), Some(0.6));
+        }
+        let text = |rows: &[ResultRow]| {
+            Table::new(rows, &selection("mean")).unwrap().write(Format::Terminal)
+        };
+        let few = text(&rows);
+        assert!(few.contains("fewer than 10 users: slice cold<10 (6 users)"), "{few}");
+        for row in &mut rows {
+            (row.n_users, row.n_pairs, row.low, row.high) = (2, 4, None, None);
+        }
+        let none = text(&rows);
+        let expected = "No interval over fewer than 3 users: slice cold<10 (2 users).";
+        assert!(none.contains(expected), "{none}");
+    }
+
     #[test]
     fn means_over_different_users_say_so_in_every_cell() {
         let mut rows = rows();
-        rows.iter_mut().filter(|row| row.metric == "ndcg").for_each(|row| row.n_users = 3);
+        for row in rows.iter_mut().filter(|row| row.metric == "ndcg") {
+            (row.n_users, row.n_pairs) = (3, 5);
+        }
         let table = Table::new(&rows, &selection("mean")).unwrap();
         let text = table.write(Format::Terminal);
-        assert!(text.contains("(3)") && text.contains("(916)"), "{text}");
+        assert!(text.contains("(3; 5)") && text.contains("(800; 916)"), "{text}");
         assert!(text.contains("means over different users"), "{text}");
+        assert!(text.contains("in brackets: users; user-fold pairs"), "{text}");
     }
 
     #[test]

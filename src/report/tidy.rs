@@ -5,7 +5,7 @@ use super::ResultRow;
 /// Comma-separated, with a header; numbers in full precision, nothing where there is no value.
 pub fn csv(rows: &[ResultRow]) -> String {
     let mut text = String::from(
-        "experiment,system,fold,seed,protocol,convention,slice,metric,k,value,n_users,sd,fingerprint,low,high\n",
+        "experiment,system,fold,seed,protocol,convention,slice,metric,k,value,n_users,n_pairs,sd_folds,sd_seeds,fingerprint,low,high\n",
     );
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     for row in rows {
@@ -21,7 +21,9 @@ pub fn csv(rows: &[ResultRow]) -> String {
             row.k.to_string(),
             number(row.value),
             row.n_users.to_string(),
-            number(row.sd),
+            row.n_pairs.to_string(),
+            number(row.sd_folds),
+            number(row.sd_seeds),
             row.fingerprint.clone(),
             number(row.low),
             number(row.high),

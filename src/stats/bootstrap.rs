@@ -1,4 +1,5 @@
-//! Confidence intervals of means over users: the percentile bootstrap (Efron 1979).
+//! Confidence intervals of means over users: the percentile bootstrap (Efron 1979), with users as
+//! clusters (Davison and Hinkley 1997, section 3.8): the same user is in several folds.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,67 +21,120 @@ impl Default for Bootstrap {
 /// The share of resampled means between the ends of an interval.
 pub const LEVEL: f64 = 0.95;
 
-/// Values of one trial, row-major `[users, cells]`; NaN where a user is not in a cell's mean.
+/// With fewer users there is no interval.
+pub const FEWEST_UNITS: usize = 3;
+
+/// With fewer users an interval holds the mean less often than [`LEVEL`] says: 85 % at 6 users.
+pub const FEW_UNITS: usize = 10;
+
+/// As many resamples are summed side by side: each row of values is then read from memory once.
+const BLOCK: usize = 8;
+
+/// Values of one trial, row-major `[rows, cells]`; NaN where a user is not in a cell's mean.
 #[derive(Clone, Debug)]
 pub struct UserValues {
     pub n_cells: usize,
+    /// The user of each row: an index into the users that are drawn from.
+    pub users: Vec<u32>,
     pub values: Vec<f64>,
 }
 
-impl UserValues {
-    fn n_users(&self) -> usize {
-        self.values.len().checked_div(self.n_cells).unwrap_or(0)
-    }
+/// The means of every resample.
+#[derive(Clone, Debug)]
+pub struct Resampled {
+    n_cells: usize,
+    /// `[resamples, cells]`, NaN where nobody who was drawn carries the cell.
+    means: Vec<f64>,
+    /// Users who carry each cell, in whatever fold.
+    units: Vec<usize>,
 }
 
-/// Values made ready for many weighted sums: no NaN, and who carries those cells that not all do.
+/// A fold's values made ready for many weighted sums: no NaN, and who carries those columns that
+/// not all do.
+///
+/// A column is a cell averaged over seeds, where the same users carry it under every seed: the mean
+/// of weighted means is then the weighted mean of means. Otherwise each seed has its column.
 struct Prepared {
-    n_users: usize,
+    users: Vec<u32>,
+    /// The cell of each column.
+    cells: Vec<usize>,
+    /// `[rows, columns]`.
     filled: Vec<f64>,
-    /// Cells that some user does not carry.
+    /// Columns that some row does not carry.
     partial: Vec<usize>,
-    /// 1 where the user carries the partial cell, row-major `[users, partial]`.
+    /// 1 where the row carries the partial column, `[rows, partial]`.
     carried: Vec<f64>,
 }
 
 impl Prepared {
-    fn new(values: &UserValues) -> Self {
-        let (n_users, n_cells) = (values.n_users(), values.n_cells);
-        let mut has_nan = vec![false; n_cells];
-        for row in values.values.chunks_exact(n_cells.max(1)) {
-            for (value, has_nan) in row.iter().zip(&mut has_nan) {
-                *has_nan |= value.is_nan();
+    /// Of seeds that have the same users in the same order.
+    fn new(seeds: &[&UserValues]) -> Self {
+        let n_cells = seeds[0].n_cells;
+        let at = |seed: usize, row: usize, cell: usize| seeds[seed].values[row * n_cells + cell];
+        let rows = 0..seeds[0].users.len();
+        let (mut cells, mut sources): (Vec<usize>, Vec<std::ops::Range<usize>>) = (vec![], vec![]);
+        let mut partial = Vec::new();
+        for cell in 0..n_cells {
+            let is_same = rows.clone().all(|row| {
+                let first = at(0, row, cell).is_nan();
+                (1..seeds.len()).all(|seed| at(seed, row, cell).is_nan() == first)
+            });
+            let of_cell: Vec<std::ops::Range<usize>> = match is_same {
+                true => std::iter::once(0..seeds.len()).collect(),
+                false => (0..seeds.len()).map(|seed| seed..seed + 1).collect(),
+            };
+            for seeds_of_column in of_cell {
+                let first = seeds_of_column.start;
+                if rows.clone().any(|row| at(first, row, cell).is_nan()) {
+                    partial.push(cells.len());
+                }
+                cells.push(cell);
+                sources.push(seeds_of_column);
             }
         }
-        let partial: Vec<usize> = (0..n_cells).filter(|cell| has_nan[*cell]).collect();
-        let carried = values
-            .values
-            .chunks_exact(n_cells.max(1))
-            .flat_map(|row| partial.iter().map(|cell| f64::from(u8::from(!row[*cell].is_nan()))));
-        Self {
-            n_users,
-            carried: carried.collect(),
-            filled: values.values.iter().map(|v| if v.is_nan() { 0.0 } else { *v }).collect(),
-            partial,
+        let value = |row: usize, column: usize| {
+            let of = sources[column].clone();
+            let n = of.len() as f64;
+            of.map(|seed| at(seed, row, cells[column])).sum::<f64>() / n
+        };
+        let mut filled = Vec::with_capacity(rows.len() * cells.len());
+        let mut carried = Vec::with_capacity(rows.len() * partial.len());
+        for row in rows {
+            let values = (0..cells.len()).map(|column| value(row, column));
+            filled.extend(values.map(|value| if value.is_nan() { 0.0 } else { value }));
+            let is_carried =
+                |column: &usize| !at(sources[*column].start, row, cells[*column]).is_nan();
+            carried.extend(partial.iter().map(|column| f64::from(u8::from(is_carried(column)))));
         }
+        Self { users: seeds[0].users.clone(), cells, filled, partial, carried }
     }
 
-    /// Means of all cells with users taken `times` often; NaN where nobody taken carries the cell.
-    fn means(&self, times: &[f64], n_cells: usize) -> Vec<f64> {
-        let mut means = vec![0.0; n_cells];
-        let mut weights = vec![0.0; self.partial.len()];
-        for (user, &times) in times.iter().enumerate() {
-            if times > 0.0 {
-                add(&mut means, &self.filled[user * n_cells..], times);
-                add(&mut weights, &self.carried[user * self.partial.len()..], times);
+    /// Adds the means of this fold's columns to `of_cells`, one [`Mean`] for each resample of a
+    /// block; `times` says how often each user was drawn, `[users, BLOCK]`.
+    fn add_means(&self, times: &[f64], of_cells: &mut [Mean]) {
+        let (n, n_partial) = (self.cells.len(), self.partial.len());
+        let mut sums = vec![0.0; BLOCK * n];
+        let mut weights = vec![0.0; BLOCK * n_partial];
+        let mut totals = [0.0; BLOCK];
+        for (row, user) in self.users.iter().enumerate() {
+            let values = &self.filled[row * n..][..n];
+            let carried = &self.carried[row * n_partial..][..n_partial];
+            let times = &times[*user as usize * BLOCK..][..BLOCK];
+            for (at, &times) in times.iter().enumerate().filter(|(_, times)| **times > 0.0) {
+                add(&mut sums[at * n..][..n], values, times);
+                add(&mut weights[at * n_partial..][..n_partial], carried, times);
+                totals[at] += times;
             }
         }
-        // As many users are drawn as there are; partial cells have weights of their own.
-        let mut divisors = vec![self.n_users as f64; n_cells];
-        for (cell, weight) in self.partial.iter().zip(&weights) {
-            divisors[*cell] = *weight;
+        for (at, of_cells) in of_cells.iter_mut().enumerate() {
+            let mut divisors = vec![totals[at]; n];
+            for (column, weight) in self.partial.iter().zip(&weights[at * n_partial..]) {
+                divisors[*column] = *weight;
+            }
+            for (column, cell) in self.cells.iter().enumerate() {
+                of_cells.add_one(*cell, sums[at * n + column] / divisors[column]);
+            }
         }
-        means.iter().zip(&divisors).map(|(sum, divisor)| sum / divisor).collect()
     }
 }
 
@@ -93,59 +147,100 @@ fn add(sums: &mut [f64], row: &[f64], times: f64) {
 }
 
 impl Bootstrap {
-    /// The interval of each cell's mean over seeds within a fold, then over folds.
+    /// Resampled means of each cell: over seeds within a fold, then over folds.
     ///
-    /// `folds` holds, for each fold, the values of every seed, for the same users in the same order.
-    /// Users are drawn with replacement within each fold, the same for every seed and, as the draw
-    /// depends on the number of users alone, for every system. None where fewer than two users carry
-    /// the cell.
-    pub fn intervals(&self, folds: &[Vec<&UserValues>]) -> Vec<Option<(f64, f64)>> {
+    /// `folds` holds, for each fold, the values of every seed. Out of `n_users` users as many are
+    /// drawn with replacement, once for all folds and seeds: whoever is drawn brings all her rows. The
+    /// draw depends on `n_users` alone, so it is the same for every system. A fold of which a resample
+    /// holds nobody is not in that resample's mean.
+    pub fn resample(&self, n_users: usize, folds: &[Vec<&UserValues>]) -> Resampled {
         let n_cells = folds.iter().flatten().next().map_or(0, |values| values.n_cells);
         let prepared: Vec<Vec<Prepared>> = folds
             .iter()
-            .map(|seeds| seeds.iter().map(|values| Prepared::new(values)).collect())
-            .collect();
-        let means: Vec<Vec<f64>> = (0..self.resamples)
-            .into_par_iter()
-            .map(|resample| self.resampled_means(&prepared, n_cells, resample))
-            .collect();
-        (0..n_cells)
-            .into_par_iter()
-            .map(|cell| {
-                let carriers = folds.iter().filter_map(|seeds| seeds.first()).map(|values| {
-                    let rows = values.values.chunks_exact(n_cells);
-                    rows.filter(|row| !row[cell].is_nan()).count()
-                });
-                if carriers.sum::<usize>() < 2 {
-                    return None;
-                }
-                let mut of_cell: Vec<f64> =
-                    means.iter().map(|means| means[cell]).filter(|mean| !mean.is_nan()).collect();
-                of_cell.sort_unstable_by(f64::total_cmp);
-                let tail = (1.0 - LEVEL) / 2.0;
-                (!of_cell.is_empty())
-                    .then(|| (quantile(&of_cell, tail), quantile(&of_cell, 1.0 - tail)))
+            .map(|seeds| match seeds.iter().all(|seed| seed.users == seeds[0].users) {
+                _ if seeds.is_empty() => Vec::new(),
+                true => vec![Prepared::new(seeds)],
+                false => seeds.iter().map(|seed| Prepared::new(&[*seed])).collect(),
             })
-            .collect()
+            .collect();
+        let blocks: Vec<Vec<f64>> = (0..self.resamples.div_ceil(BLOCK))
+            .into_par_iter()
+            .map(|block| self.block(n_users, &prepared, n_cells, block * BLOCK))
+            .collect();
+        Resampled { n_cells, means: blocks.concat(), units: units(n_users, n_cells, folds) }
     }
 
-    fn resampled_means(&self, folds: &[Vec<Prepared>], n_cells: usize, at: usize) -> Vec<f64> {
-        let mut of_folds = Mean::new(n_cells);
-        for (fold, seeds) in folds.iter().enumerate() {
-            let n = seeds.first().map_or(0, |values| values.n_users);
+    /// The interval of each cell's mean; see [`Bootstrap::resample`].
+    pub fn intervals(&self, n_users: usize, folds: &[Vec<&UserValues>]) -> Vec<Option<(f64, f64)>> {
+        let resampled = self.resample(n_users, folds);
+        (0..resampled.n_cells).into_par_iter().map(|cell| resampled.interval(cell)).collect()
+    }
+
+    /// Means of the resamples from `first` on, as many as a block holds, `[resamples, cells]`.
+    fn block(
+        &self,
+        n_users: usize,
+        folds: &[Vec<Prepared>],
+        n_cells: usize,
+        first: usize,
+    ) -> Vec<f64> {
+        let n = BLOCK.min(self.resamples - first);
+        let mut times = vec![0.0; n_users * BLOCK];
+        for at in 0..n {
             let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-            random.set_stream(((fold as u64) << 32) | at as u64);
-            let mut times = vec![0.0; n];
-            (0..n).for_each(|_| times[random.random_range(0..n)] += 1.0);
-            let mut of_seeds = Mean::new(n_cells);
-            seeds.iter().for_each(|values| of_seeds.add(&values.means(&times, n_cells)));
-            of_folds.add(&of_seeds.finish());
+            random.set_stream((first + at) as u64);
+            (0..n_users).for_each(|_| times[random.random_range(0..n_users) * BLOCK + at] += 1.0);
         }
-        of_folds.finish()
+        let mut of_folds = vec![Mean::new(n_cells); n];
+        for seeds in folds {
+            let mut of_seeds = vec![Mean::new(n_cells); n];
+            seeds.iter().for_each(|prepared| prepared.add_means(&times, &mut of_seeds));
+            of_folds.iter_mut().zip(&of_seeds).for_each(|(of, seeds)| of.add(&seeds.finish()));
+        }
+        of_folds.iter().flat_map(Mean::finish).collect()
     }
 }
 
+impl Resampled {
+    /// The interval of a cell's mean; none where fewer than [`FEWEST_UNITS`] users carry it.
+    pub fn interval(&self, cell: usize) -> Option<(f64, f64)> {
+        (self.units[cell] >= FEWEST_UNITS).then(|| interval(self.column(cell).collect()))?
+    }
+
+    /// The means of one cell, by resample.
+    pub fn column(&self, cell: usize) -> impl Iterator<Item = f64> {
+        self.means.iter().skip(cell).step_by(self.n_cells.max(1)).copied()
+    }
+
+    /// How many users carry a cell.
+    pub fn units(&self, cell: usize) -> usize {
+        self.units[cell]
+    }
+}
+
+/// The interval that [`LEVEL`] of `resampled` lie in; NaN are left out.
+pub fn interval(mut resampled: Vec<f64>) -> Option<(f64, f64)> {
+    resampled.retain(|value| !value.is_nan());
+    resampled.sort_unstable_by(f64::total_cmp);
+    let tail = (1.0 - LEVEL) / 2.0;
+    (!resampled.is_empty()).then(|| (quantile(&resampled, tail), quantile(&resampled, 1.0 - tail)))
+}
+
+/// How many users carry each cell in some fold with some seed.
+fn units(n_users: usize, n_cells: usize, folds: &[Vec<&UserValues>]) -> Vec<usize> {
+    let mut carries = vec![false; n_users * n_cells];
+    for values in folds.iter().flatten() {
+        for (user, row) in values.users.iter().zip(values.values.chunks_exact(n_cells.max(1))) {
+            let carries = &mut carries[*user as usize * n_cells..];
+            row.iter().zip(carries).for_each(|(value, carries)| *carries |= !value.is_nan());
+        }
+    }
+    let rows = || carries.chunks_exact(n_cells.max(1));
+    (0..n_cells).map(|cell| rows().filter(|row| row[cell]).count()).collect()
+}
+
 /// A mean that leaves NaN out, for each cell.
+#[derive(Clone)]
 struct Mean {
     sums: Vec<f64>,
     n: Vec<f64>,
@@ -157,9 +252,13 @@ impl Mean {
     }
 
     fn add(&mut self, values: &[f64]) {
-        for (at, value) in values.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
-            self.sums[at] += value;
-            self.n[at] += 1.0;
+        values.iter().enumerate().for_each(|(cell, value)| self.add_one(cell, *value));
+    }
+
+    fn add_one(&mut self, cell: usize, value: f64) {
+        if !value.is_nan() {
+            self.sums[cell] += value;
+            self.n[cell] += 1.0;
         }
     }
 
@@ -181,35 +280,118 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 mod tests {
     use super::*;
 
+    /// One cell; row by row the users 0, 1, 2 …
+    fn column(values: Vec<f64>) -> UserValues {
+        UserValues { n_cells: 1, users: (0..values.len() as u32).collect(), values }
+    }
+
     /// 400 users with values spread evenly over [0, 1): the mean's standard error is known.
     #[test]
     fn the_interval_is_that_of_the_central_limit_theorem() {
-        let values: Vec<f64> = (0..400).map(|at| f64::from(at) / 400.0).collect();
-        let values = UserValues { n_cells: 1, values };
-        let found = Bootstrap::default().intervals(&[vec![&values]])[0].unwrap();
+        let values = column((0..400).map(|at| f64::from(at) / 400.0).collect());
+        let of = |bootstrap: Bootstrap| bootstrap.intervals(400, &[vec![&values]])[0];
+        let found = of(Bootstrap::default()).unwrap();
         let half = 1.96 * (1.0f64 / 12.0 / 400.0).sqrt();
         assert!((found.0 - (0.49875 - half)).abs() < 0.005, "{found:?}");
         assert!((found.1 - (0.49875 + half)).abs() < 0.005, "{found:?}");
-        assert_eq!(Bootstrap::default().intervals(&[vec![&values]])[0], Some(found));
-        let other = Bootstrap { seed: 7, ..Bootstrap::default() };
-        assert_ne!(other.intervals(&[vec![&values]])[0], Some(found));
+        assert_eq!(of(Bootstrap::default()), Some(found));
+        assert_ne!(of(Bootstrap { seed: 7, ..Bootstrap::default() }), Some(found));
+    }
+
+    /// Five folds that repeat the same 400 values rest on 400 users, not on 2,000: a draw for each
+    /// fold would make the interval narrower by √5.
+    #[test]
+    fn a_user_in_every_fold_is_drawn_once() {
+        let values = column((0..400).map(|at| f64::from(at) / 400.0).collect());
+        let one = Bootstrap::default().intervals(400, &[vec![&values]]);
+        let five = Bootstrap::default().intervals(400, &vec![vec![&values]; 5]);
+        let (one, five) = (one[0].unwrap(), five[0].unwrap());
+        assert!(
+            (one.0 - five.0).abs() < 1e-12 && (one.1 - five.1).abs() < 1e-12,
+            "{one:?} {five:?}"
+        );
+    }
+
+    /// Rows are of users, wherever they stand in a fold.
+    #[test]
+    fn users_go_by_who_they_are_and_not_by_their_row() {
+        let forth = column((0..200).map(f64::from).collect());
+        let back = UserValues {
+            users: forth.users.iter().rev().copied().collect(),
+            values: forth.values.iter().rev().copied().collect(),
+            ..forth.clone()
+        };
+        let mirror = UserValues { users: forth.users.clone(), ..back.clone() };
+        let of =
+            |fold: &UserValues| Bootstrap::default().intervals(200, &[vec![&forth], vec![fold]]);
+        let (same, mirrored) = (of(&back)[0].unwrap(), of(&mirror)[0].unwrap());
+        let once = Bootstrap::default().intervals(200, &[vec![&forth]])[0].unwrap();
+        assert!((same.0 - once.0).abs() < 1e-9 && (same.1 - once.1).abs() < 1e-9, "{same:?}");
+        // A user with v in one fold has 199 − v in the other: the mean is 99.5 whoever is drawn.
+        assert!((mirrored.0 - 99.5).abs() < 1e-9 && (mirrored.1 - 99.5).abs() < 1e-9);
     }
 
     #[test]
-    fn users_outside_a_mean_do_not_count_and_one_user_has_no_interval() {
+    fn users_outside_a_mean_do_not_count_and_two_users_have_no_interval() {
         let nan = f64::NAN;
-        let values = UserValues { n_cells: 2, values: vec![0.2, nan, 0.4, 1.0, 0.6, nan] };
-        let found = Bootstrap::default().intervals(&[vec![&values]]);
-        let (low, high) = found[0].unwrap();
+        let values = UserValues {
+            n_cells: 2,
+            users: vec![0, 1, 2],
+            values: vec![0.2, nan, 0.4, 1.0, 0.6, 0.0],
+        };
+        let resampled = Bootstrap::default().resample(3, &[vec![&values]]);
+        let (low, high) = resampled.interval(0).unwrap();
         assert!((0.2..0.4).contains(&low) && high > 0.4 && high <= 0.6, "{low} {high}");
-        assert_eq!(found[1], None);
+        assert_eq!((resampled.interval(1), resampled.units(1)), (None, 2));
+    }
+
+    /// Two rows of one user are one unit.
+    #[test]
+    fn units_are_users_and_not_rows() {
+        let values = UserValues { n_cells: 1, users: vec![0, 1], values: vec![0.1, 0.3] };
+        let folds = vec![vec![&values]; 3];
+        assert_eq!(Bootstrap::default().resample(2, &folds).units(0), 2);
+        assert_eq!(Bootstrap::default().intervals(2, &folds), [None]);
     }
 
     #[test]
     fn folds_weigh_the_same() {
-        let constant = |n: usize, value: f64| UserValues { n_cells: 1, values: vec![value; n] };
-        let (small, large) = (constant(3, 0.0), constant(300, 1.0));
-        let found = Bootstrap::default().intervals(&[vec![&small], vec![&large]]);
+        let (small, large) = (column(vec![0.0; 100]), column(vec![1.0; 300]));
+        let found = Bootstrap::default().intervals(300, &[vec![&small], vec![&large]]);
         assert_eq!(found[0], Some((0.5, 0.5)));
+    }
+
+    /// Seeds are averaged beforehand where the same users carry them; otherwise each has its own
+    /// users. Either way a resample's mean is that of the means of the seeds.
+    #[test]
+    fn seeds_are_averaged_within_a_fold() {
+        let nan = f64::NAN;
+        let users: Vec<u32> = (0..4).collect();
+        let of = |values: Vec<f64>| UserValues { n_cells: 2, users: users.clone(), values };
+        let seeds = [
+            of(vec![0.1, 0.5, 0.2, nan, 0.6, 0.1, 0.3, 0.9]),
+            of(vec![0.4, nan, 0.0, 0.7, 0.2, 0.3, 0.1, nan]),
+        ];
+        let bootstrap = Bootstrap::default();
+        let of_both = bootstrap.resample(4, &[vec![&seeds[0], &seeds[1]]]);
+        let alone = [0, 1].map(|seed| bootstrap.resample(4, &[vec![&seeds[seed]]]));
+        for cell in [0, 1] {
+            let pairs = alone[0].column(cell).zip(alone[1].column(cell));
+            for (found, (a, b)) in of_both.column(cell).zip(pairs) {
+                let given: Vec<f64> = [a, b].into_iter().filter(|mean| !mean.is_nan()).collect();
+                let expected = given.iter().sum::<f64>() / given.len() as f64;
+                assert!((found - expected).abs() < 1e-12 || (found.is_nan() && given.is_empty()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let values = column((0..50).map(|at| (f64::from(at) * 0.37).fract()).collect());
+        let of = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| Bootstrap::default().intervals(50, &vec![vec![&values]; 3]))
+        };
+        assert_eq!(of(1), of(4));
     }
 }

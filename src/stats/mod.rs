@@ -5,5 +5,5 @@ mod bootstrap;
 mod kendall;
 
 pub use aggregate::with_means;
-pub use bootstrap::{Bootstrap, LEVEL, UserValues};
+pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserValues, interval};
 pub use kendall::tau_b;

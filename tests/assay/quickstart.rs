@@ -1,6 +1,6 @@
 //! The first things a new user does.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use crate::support::{Place, means, root};
 
@@ -70,16 +70,73 @@ fn sweeps_seeds_includes_and_tables_work_together() {
     for name in ["als[factors=4,alpha=low]", "als[factors=6,alpha=high]"] {
         assert!(csv.contains(&format!("swept,\"{name}\",holdout,2,")), "{csv}");
     }
-    // One run for popularity, which no seed changes; two for each of the four others.
-    assert_eq!(
-        csv.lines().filter(|line| line.contains("holdout") && line.contains(",ndcg,")).count(),
-        9
-    );
+    // One run for popularity, which no seed changes; two for each of the four others, and their mean.
+    let ndcg = || csv.lines().filter(|line| line.contains("holdout") && line.contains(",ndcg,"));
+    assert_eq!(ndcg().count(), 13);
+    assert_eq!(ndcg().filter(|line| line.contains(",holdout,mean,")).count(), 4);
     let latex = place.fine(&["table", "e.yaml", "--format", "latex"]);
     assert!(latex.contains("\\toprule") && latex.contains("$\\pm$"), "{latex}");
     let wrong = place.assay(&["table", "e.yaml", "--slice", "cold<3"]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("slices: all"), "{}", wrong.err);
+}
+
+/// What the columns of a tidy table hold, by name.
+fn field<'a>(csv: &'a str, line: &'a str, name: &str) -> &'a str {
+    let at = csv.lines().next().unwrap().split(',').position(|known| known == name).unwrap();
+    line.split(',').nth(at).unwrap()
+}
+
+/// The sample's folds hold the same users, so their numbers do not add up; the two spreads are worked
+/// out here from the rows.
+#[test]
+fn users_are_counted_once_and_spreads_are_two() {
+    let place = Place::new();
+    let more = "seeds: [1, 2, 3]\nsystems:\n  random: {model: random}\n";
+    place.write("small.yaml", SMALL.replace("systems:\n", more));
+    place.fine(&["run", "small.yaml", "--quiet"]);
+    let csv = place.fine(&["results", "small.yaml"]);
+    let of = |fold: &str, seed: &str| {
+        let start = format!("small,random,{fold},{seed},full,standard,all,ndcg,10,");
+        csv.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start}"))
+    };
+    let value = |line: &str| -> f64 { field(&csv, line, "value").parse().unwrap() };
+    let count = |line: &str, name: &str| -> usize { field(&csv, line, name).parse().unwrap() };
+    // Per user: who is in which fold.
+    let relevant = |fold: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root().join(format!("datasets/sample/{fold}.test"))).unwrap();
+        let rows = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+        let liked = rows.filter(|f| f[2].parse::<f64>().is_ok_and(|rating| rating >= 4.0));
+        liked.map(|f| f[0].to_owned()).collect()
+    };
+    let (f1, f2) = (relevant("f1"), relevant("f2"));
+    let both = f1.union(&f2).count();
+    let mean = of("mean", "mean");
+    assert_eq!(count(mean, "n_users"), both);
+    assert_eq!(count(mean, "n_pairs"), f1.len() + f2.len());
+    assert!(both < f1.len() + f2.len());
+    let of_fold = |fold: &str| ["1", "2", "3"].map(|seed| value(of(fold, seed)));
+    let average = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let squares = |values: &[f64]| -> f64 {
+        values.iter().map(|value| (value - average(values)).powi(2)).sum()
+    };
+    let (one, two) = (of_fold("f1"), of_fold("f2"));
+    let over_folds = squares(&[average(&one), average(&two)]).sqrt();
+    let over_seeds = ((squares(&one) + squares(&two)) / 4.0).sqrt();
+    let number = |name: &str| -> f64 { field(&csv, mean, name).parse().unwrap() };
+    assert!((number("sd_folds") - over_folds).abs() < 1e-12, "{mean}");
+    assert!((number("sd_seeds") - over_seeds).abs() < 1e-12, "{mean}");
+    let text = place.fine(&["table", "small.yaml"]);
+    let users = format!("n = {both} users ({} user-fold pairs).", f1.len() + f2.len());
+    assert!(text.contains(&users), "{text}");
+    assert!(text.contains("±: sample standard deviation over the 2 folds (of means over seeds)."));
+    // One fold with three seeds is its mean over them.
+    let of_f1 = place.fine(&["table", "small.yaml", "--fold", "f1"]);
+    let shown = format!("{:.4} ± {:.4}", average(&one), (squares(&one) / 2.0).sqrt());
+    assert!(of_f1.contains(&shown), "{shown} in {of_f1}");
+    let html = fs::read_to_string(place.path("reports/small/index.html")).unwrap();
+    assert!(html.contains(&format!("{both} users ({} user-fold pairs)", f1.len() + f2.len())));
+    assert!(html.contains("bars: one standard deviation over folds"), "figures say what bars are");
 }
 
 #[test]

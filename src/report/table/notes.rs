@@ -1,88 +1,231 @@
 //! What stands below a table: what its numbers rest on, and what does not compare.
 
-use super::{NShown, Selection, UNRANKED, distinct};
+use super::{NShown, Row, Selection, Spread, UNRANKED, distinct, grouped, users_text};
 use crate::{
     eval::{Convention, Metric},
-    report::ResultRow,
-    stats::{Bootstrap, LEVEL},
+    report::{ResultRow, units::MEAN},
+    stats::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL},
 };
 
-/// What the numbers rest on.
-pub(super) fn of(
-    selections: &[Selection],
-    chosen: &[&ResultRow],
-    all: &[ResultRow],
-    n_shown: NShown,
-    counts: &[Vec<usize>],
-) -> Vec<String> {
-    let mut notes = vec![of_means(&selections[0], chosen, all)];
-    let knows = chosen.iter().filter(|row| row.knows_test);
-    let oracles = distinct(knows.map(|row| row.system.as_str()));
-    if !oracles.is_empty() {
-        notes.push(format!("Knows the test part, so never best: {}.", oracles.join(", ")));
+/// One sentence.
+#[derive(Clone, Debug)]
+pub(super) struct Note {
+    pub text: String,
+    /// Whether it explains ±.
+    pub is_of_spread: bool,
+}
+
+/// What a table was made of.
+pub(super) struct RestsOn<'a> {
+    pub selections: &'a [Selection],
+    pub chosen: &'a [&'a ResultRow],
+    /// All rows, those of single folds and seeds too.
+    pub all: &'a [ResultRow],
+    pub spread: Spread,
+}
+
+impl RestsOn<'_> {
+    pub fn notes(
+        &self,
+        rows: &[Row],
+        n_shown: NShown,
+        counts: &[Vec<(usize, usize)>],
+    ) -> Vec<Note> {
+        let plain = |text: String| Note { text, is_of_spread: false };
+        let (folds, seeds) = self.folds_and_seeds();
+        let mut first = self.means(&folds, &seeds);
+        if rows.iter().flat_map(|row| &row.cells).any(|cell| cell.best) {
+            first.push_str(" * best.");
+        }
+        let mut notes = vec![plain(first)];
+        let of_spread = self.of_spread(&folds, &seeds);
+        notes.extend(of_spread.map(|text| Note { text, is_of_spread: true }));
+        notes.extend(self.others(n_shown, counts, &folds, &seeds).into_iter().map(plain));
+        notes
     }
-    notes.extend(of_unbounded(chosen));
-    let partly = |row: &&&ResultRow| row.own_lists_of.as_ref().is_some_and(|of| *of != row.slice);
-    let of = distinct(chosen.iter().filter(partly).filter_map(|row| row.own_lists_of.as_deref()));
-    for slice in of {
-        let rows =
-            chosen.iter().filter(partly).filter(|row| row.own_lists_of.as_ref() == Some(&slice));
-        let systems = distinct(rows.map(|row| row.system.as_str()));
-        notes.push(format!(
-            "Lists of the base, but for the users of the slice `{slice}`: {}.",
-            systems.join(", ")
-        ));
+
+    /// Folds of the systems shown; seeds of those that a seed changes.
+    fn folds_and_seeds(&self) -> (Vec<String>, Vec<String>) {
+        let systems = distinct(self.chosen.iter().map(|row| row.system.as_str()));
+        let fold = &self.selections[0].fold;
+        let single = || {
+            self.all.iter().filter(|row| {
+                row.fold != MEAN
+                    && row.seed != MEAN
+                    && (fold == MEAN || *fold == row.fold)
+                    && systems.contains(&row.system)
+            })
+        };
+        let seeded = single().filter(|row| row.is_seeded);
+        (
+            distinct(single().map(|row| row.fold.as_str())),
+            distinct(seeded.map(|row| row.seed.as_str())),
+        )
     }
-    let intervals = chosen.iter().any(|row| row.low.is_some());
-    if intervals {
-        let Bootstrap { resamples, seed } = Bootstrap::default();
-        notes.push(format!(
-            "[low, high]: {:.0} % interval of the mean, {resamples} bootstrap resamples of the users \
-             (seed {seed}); other folds and seeds would spread it more.",
-            100.0 * LEVEL
-        ));
+
+    /// `Mean over 5 folds (u1, u2, u3, u4, u5) and 3 seeds (1, 2, 3).`
+    fn means(&self, folds: &[String], seeds: &[String]) -> String {
+        let (of_folds, of_seeds) = (folds.join(", "), seeds.join(", "));
+        let mut text = match (folds.len(), seeds.len()) {
+            (0 | 1, 0) => "One fold".to_owned(),
+            (0 | 1, 1) => format!("One fold, seed {of_seeds}"),
+            (0 | 1, n) => format!("One fold, mean over {n} seeds ({of_seeds})"),
+            (n, 0) => format!("Mean over {n} folds ({of_folds})"),
+            (n, 1) => format!("Mean over {n} folds ({of_folds}), seed {of_seeds}"),
+            (n, m) => format!("Mean over {n} folds ({of_folds}) and {m} seeds ({of_seeds})"),
+        };
+        if seeds.len() > 1 && self.chosen.iter().any(|row| !row.is_seeded) {
+            text.push_str("; systems that no seed changes: one run a fold");
+        }
+        text + "."
     }
-    if n_shown == NShown::Cell {
-        notes.push(
-            "The numbers in a row are means over different users; in brackets: over how many."
-                .to_owned(),
-        );
-    } else if let (NShown::Note, Some(&n)) = (n_shown, counts.iter().flatten().next()) {
-        let over = if selections[0].fold == "mean" { ", all folds together" } else { "" };
-        notes.push(format!("n = {n} users{over}."));
+
+    fn of_spread(&self, folds: &[String], seeds: &[String]) -> Option<String> {
+        let has =
+            |sd: fn(&ResultRow) -> Option<f64>| self.chosen.iter().any(|row| sd(row).is_some());
+        let over = match self.spread {
+            Spread::Folds if has(|row| row.sd_folds) => {
+                let of_seeds = if seeds.len() > 1 { " (of means over seeds)" } else { "" };
+                format!("the {} folds{of_seeds}", folds.len())
+            }
+            Spread::Seeds if has(|row| row.sd_seeds) && folds.len() > 1 => {
+                format!("seeds within a fold, pooled over the {} folds", folds.len())
+            }
+            Spread::Seeds if has(|row| row.sd_seeds) => format!("the {} seeds", seeds.len()),
+            _ => return None,
+        };
+        Some(format!("±: sample standard deviation over {over}."))
     }
-    let unranked = |row: &&&ResultRow| UNRANKED.contains(&row.metric.as_str());
-    let lists = distinct(chosen.iter().filter(unranked).map(|row| row.n_users.to_string()));
-    if let [n] = &lists[..]
-        && n_shown == NShown::Note
-        && counts.iter().flatten().next().is_none_or(|users| users.to_string() != *n)
-    {
-        notes.push(format!("novelty, gini and item-coverage: over {n} lists."));
+
+    /// What intervals are, and where there are too few users for them.
+    fn of_intervals(&self, folds: &[String], seeds: &[String]) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.chosen.iter().any(|row| row.low.is_some()) {
+            let Bootstrap { resamples, seed } = Bootstrap::default();
+            let (once, not_in_it) = match (folds.len() > 1, seeds.len() > 1) {
+                (true, true) => (", each drawn once for all folds and seeds", "splits and seeds"),
+                (true, false) => (", each drawn once for all folds", "splits"),
+                (false, true) => (", each drawn once for all seeds", "splits and seeds"),
+                (false, false) => ("", "splits"),
+            };
+            notes.push(format!(
+                "[low, high]: {:.0} % interval of the mean, {resamples} bootstrap resamples of the users{once} \
+                 (random seed {seed}); the spread over other {not_in_it} is not in it.",
+                100.0 * LEVEL
+            ));
+        }
+        let of = |is: &dyn Fn(&ResultRow) -> bool| {
+            let rows = self.chosen.iter().filter(|row| is(row));
+            distinct(rows.map(|row| {
+                format!("slice {} ({})", row.slice, users_text(row.n_users, row.n_users))
+            }))
+        };
+        let few = of(&|row| row.low.is_some() && row.n_users < FEW_UNITS);
+        if !few.is_empty() {
+            notes.push(format!(
+                "Warning: intervals hold the mean less often than {:.0} % where they are over fewer than \
+                 {FEW_UNITS} users: {}.",
+                100.0 * LEVEL,
+                few.join(", ")
+            ));
+        }
+        let none = of(&|row| row.interval_asked && (1..FEWEST_UNITS).contains(&row.n_users));
+        if !none.is_empty() {
+            notes.push(format!(
+                "No interval over fewer than {FEWEST_UNITS} users: {}.",
+                none.join(", ")
+            ));
+        }
+        notes
     }
-    if selections[0].fold == "mean"
-        && let Some(note) = of_folds(chosen, all)
-    {
-        notes.push(note);
+
+    /// What does not compare, and how many users the numbers are over.
+    fn others(
+        &self,
+        n_shown: NShown,
+        counts: &[Vec<(usize, usize)>],
+        folds: &[String],
+        seeds: &[String],
+    ) -> Vec<String> {
+        let &Self { selections, chosen, all, .. } = self;
+        let mut notes = Vec::new();
+        let knows = chosen.iter().filter(|row| row.knows_test);
+        let oracles = distinct(knows.map(|row| row.system.as_str()));
+        if !oracles.is_empty() {
+            notes.push(format!("Knows the test part, so never best: {}.", oracles.join(", ")));
+        }
+        notes.extend(of_unbounded(chosen));
+        let partly =
+            |row: &&&ResultRow| row.own_lists_of.as_ref().is_some_and(|of| *of != row.slice);
+        let of =
+            distinct(chosen.iter().filter(partly).filter_map(|row| row.own_lists_of.as_deref()));
+        for slice in of {
+            let rows = chosen
+                .iter()
+                .filter(partly)
+                .filter(|row| row.own_lists_of.as_ref() == Some(&slice));
+            let systems = distinct(rows.map(|row| row.system.as_str()));
+            notes.push(format!(
+                "Lists of the base, but for the users of the slice `{slice}`: {}.",
+                systems.join(", ")
+            ));
+        }
+        notes.extend(self.of_intervals(folds, seeds));
+        let has_pairs = chosen.iter().any(|row| row.n_pairs != row.n_users);
+        match (n_shown, counts.iter().flatten().next()) {
+            (NShown::Cell, _) => notes.push(format!(
+                "The numbers in a row are means over different users; in brackets: {}.",
+                if has_pairs { "users; user-fold pairs" } else { "over how many" }
+            )),
+            (NShown::Note, Some((n_users, n_pairs))) => {
+                notes.push(format!("n = {}.", users_text(*n_users, *n_pairs)));
+            }
+            (NShown::Column, _) if has_pairs => {
+                notes.push("n: users; n pairs: user-fold pairs.".into());
+            }
+            _ => {}
+        }
+        let unranked = |row: &&&ResultRow| UNRANKED.contains(&row.metric.as_str());
+        let mut lists: Vec<(usize, usize)> =
+            chosen.iter().filter(unranked).map(|row| (row.n_users, row.n_pairs)).collect();
+        lists.dedup();
+        if let [of] = &lists[..]
+            && n_shown == NShown::Note
+            && counts.iter().flatten().next().is_none_or(|users| users != of)
+        {
+            let metrics = distinct(chosen.iter().filter(unranked).map(|row| row.metric.as_str()));
+            let lists = grouped(of.1);
+            notes.push(format!(
+                "{}: over {lists} lists of {}.",
+                metrics.join(", "),
+                users_text(of.0, of.0)
+            ));
+        }
+        if selections[0].fold == MEAN
+            && let Some(note) = of_folds(chosen, all)
+        {
+            notes.push(note);
+        }
+        // Selections differ by what they are; within one, all must rest on the same.
+        let mixed = selections.iter().find_map(|selection| {
+            let rows = chosen.iter().filter(|row| selection.holds(row));
+            let fingerprints = distinct(rows.map(|row| row.fingerprint.as_str()));
+            (fingerprints.len() > 1).then_some(fingerprints)
+        });
+        let fingerprints = distinct(chosen.iter().map(|row| row.fingerprint.as_str()));
+        if let Some(mixed) = mixed {
+            notes.push(format!(
+                "These numbers do not compare: they rest on different data, splits or rules \
+                 (fingerprints {}).",
+                mixed.join(", ")
+            ));
+        } else if let [fingerprint] = &fingerprints[..] {
+            notes.push(format!("Ties: lower item id first. Fingerprint {fingerprint}."));
+        } else {
+            notes.push("Ties: lower item id first.".into());
+        }
+        notes
     }
-    // Selections differ by what they are; within one, all must rest on the same.
-    let mixed = selections.iter().find_map(|selection| {
-        let rows = chosen.iter().filter(|row| selection.holds(row));
-        let fingerprints = distinct(rows.map(|row| row.fingerprint.as_str()));
-        (fingerprints.len() > 1).then_some(fingerprints)
-    });
-    let fingerprints = distinct(chosen.iter().map(|row| row.fingerprint.as_str()));
-    if let Some(mixed) = mixed {
-        notes.push(format!(
-            "These numbers do not compare: they rest on different data, splits or rules \
-             (fingerprints {}).",
-            mixed.join(", ")
-        ));
-    } else if let [fingerprint] = &fingerprints[..] {
-        notes.push(format!("Ties: lower item id first. Fingerprint {fingerprint}."));
-    } else {
-        notes.push("Ties: lower item id first.".into());
-    }
-    notes
 }
 
 /// Means that no oracle bounds from above.
@@ -114,7 +257,7 @@ fn of_unbounded(chosen: &[&ResultRow]) -> Vec<String> {
 /// Systems whose means are over other folds than those of most.
 fn of_folds(chosen: &[&ResultRow], all: &[ResultRow]) -> Option<String> {
     let folds = |system: &str| {
-        let rows = all.iter().filter(|row| row.system == system && row.fold != "mean");
+        let rows = all.iter().filter(|row| row.system == system && row.fold != MEAN);
         distinct(rows.map(|row| row.fold.as_str()))
     };
     let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
@@ -133,31 +276,4 @@ fn of_folds(chosen: &[&ResultRow], all: &[ResultRow]) -> Option<String> {
             fewer.join("; ")
         )
     })
-}
-
-/// Folds and seeds.
-fn of_means(selection: &Selection, chosen: &[&ResultRow], all: &[ResultRow]) -> String {
-    if selection.fold != "mean" {
-        let mut seeds = distinct(chosen.iter().map(|row| row.seed.as_str()));
-        seeds.retain(|seed| !seed.is_empty());
-        return match seeds.len() {
-            0 => "One fold; * best.".into(),
-            _ => format!("One fold, seed {}; * best.", seeds.join(", ")),
-        };
-    }
-    let single = || all.iter().filter(|row| row.fold != "mean");
-    let folds = distinct(single().map(|row| row.fold.as_str()));
-    let seeds = distinct(single().map(|row| row.seed.as_str()));
-    format!(
-        "Mean{} over {} ({}) and {} ({}); * best.",
-        if folds.len() * seeds.len() > 1 { " ± sample standard deviation" } else { "" },
-        plural(folds.len(), "fold"),
-        folds.join(", "),
-        plural(seeds.len(), "seed"),
-        seeds.join(", ")
-    )
-}
-
-fn plural(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

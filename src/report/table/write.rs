@@ -20,7 +20,7 @@ impl Table {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        format!("{}\n{table}\n{}\n", self.title, self.notes.join("\n"))
+        format!("{}\n{table}\n{}\n", self.title, self.notes(false).join("\n"))
     }
 
     pub(super) fn markdown(&self) -> String {
@@ -44,7 +44,8 @@ impl Table {
             }
             text.push('\n');
         }
-        format!("{text}\n{}\n", self.notes.join("\n"))
+        let notes = self.notes(false).join("\n").replace("* best.", "Bold: best.");
+        format!("{text}\n{notes}\n")
     }
 
     pub(super) fn latex(&self) -> String {
@@ -54,7 +55,7 @@ impl Table {
             "% needs \\usepackage{{booktabs}}\n\\begin{{table}}\n\\centering\n\\caption{{{} {}}}\n\
              \\begin{{tabular}}{{{}{}}}\n\\toprule\n",
             escaped(&upper_first(&self.title)),
-            escaped(&self.notes.join(" ")),
+            escaped(&self.notes(false).join(" ")),
             "l".repeat(left),
             "r".repeat(header.len() - left)
         );
@@ -85,7 +86,9 @@ impl Table {
         let mut header: Vec<String> = self.leads.iter().map(|lead| (*lead).to_owned()).collect();
         header.push("system".into());
         for metric in &self.metrics {
-            header.extend([metric.clone(), format!("{metric}_sd"), format!("{metric}_n")]);
+            header.push(metric.clone());
+            let more = ["sd_folds", "sd_seeds", "n_users", "n_pairs"];
+            header.extend(more.map(|name| format!("{metric}_{name}")));
             if has_intervals {
                 header.extend([format!("{metric}_low"), format!("{metric}_high")]);
             }
@@ -100,8 +103,10 @@ impl Table {
             for cell in &row.cells {
                 let number = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
                 let (low, high) = cell.interval.unzip();
-                let n = cell.n_users;
-                text.push_str(&format!(",{},{},{n}", number(cell.value), number(cell.sd)));
+                for value in [cell.value, cell.sd_folds, cell.sd_seeds] {
+                    text.push_str(&format!(",{}", number(value)));
+                }
+                text.push_str(&format!(",{},{}", cell.n_users, cell.n_pairs));
                 if has_intervals {
                     text.push_str(&format!(",{},{}", number(low), number(high)));
                 }
@@ -131,7 +136,7 @@ fn escaped(text: &str) -> String {
             '\\' => escaped.push_str("\\textbackslash{}"),
             '~' => escaped.push_str("\\textasciitilde{}"),
             '^' => escaped.push_str("\\textasciicircum{}"),
-            '*' => escaped.push_str("bold:"),
+            '*' => escaped.push_str("Bold:"),
             _ => escaped.push(letter),
         }
     }

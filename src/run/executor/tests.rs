@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::*;
-use crate::{hash::Digest, report::collect};
+use crate::{
+    hash::Digest,
+    report::{Request, collect},
+};
 
 const EXPERIMENT: &str = "experiment: small
 data: {set: sample, relevant: \">= 4\"}
@@ -64,7 +67,9 @@ impl Case {
     fn expect_whole(&self, outcome: &Outcome, workspace: &Workspace, what: &str) {
         assert!(!outcome.undone && !outcome.interrupted, "{what}");
         assert_eq!(outcome.record.failures, [], "{what}");
-        let rows = |workspace| collect(&self.experiment, &self.plan, workspace).rows;
+        let rows = |workspace| {
+            collect(&self.experiment, &self.plan, workspace, &Request::default()).unwrap().rows
+        };
         assert!(rows(workspace) == rows(&self.whole), "{what}: other rows");
     }
 }
