@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 
 use super::{
-    CliError, WorkspaceArg, print,
-    results::{results_of, warn_of_missing},
+    CliError, WorkspaceArg, planned, print,
+    results::{results_of_plan, warn_of_missing},
 };
 use crate::{
     exit::Exit,
-    report::{Orders, Request, ResultRow},
+    report::{Differences, MEAN, Orders, Request, main_cutoff},
 };
 
 /// Show the same systems under every protocol and convention side by side
 ///
 /// For each way of scoring: values, how far they move from the first way's, the systems' ranks, and
-/// Kendall's τ between the orders. A claim that depends on the way of scoring is seen at once.
+/// Kendall's τ between the orders. Where two systems change places, the interval of their paired
+/// difference says whether chance among the users explains it.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay compare experiments/ml-100k-baselines.yaml
@@ -35,7 +36,7 @@ pub struct Compare {
     #[arg(long)]
     slice: Option<String>,
     /// A fold's name, or `mean`
-    #[arg(long, default_value = "mean")]
+    #[arg(long, default_value = MEAN)]
     fold: String,
     /// Every metric
     #[arg(long, conflicts_with = "metric")]
@@ -47,32 +48,37 @@ pub struct Compare {
 
 impl Compare {
     pub fn run(self) -> Result<Exit, CliError> {
-        let collected = results_of(&self.file, &self.workspace, &Request::default())?;
-        let rows = &collected.rows;
-        let distinct = |of: fn(&ResultRow) -> &str| {
-            let mut values: Vec<&str> = Vec::new();
-            for row in rows {
-                if !values.contains(&of(row)) {
-                    values.push(of(row));
-                }
+        let (experiment, plan, _) = planned(&self.file)?;
+        let evaluate = || experiment.settings.iter().map(|setting| &setting.evaluate);
+        let mut metrics: Vec<&str> = Vec::new();
+        for metric in evaluate().flat_map(|spec| &spec.metrics) {
+            if !metrics.contains(&metric.name()) {
+                metrics.push(metric.name());
             }
-            values
+        }
+        let usual = metrics.iter().find(|name| **name == "ndcg").or(metrics.first());
+        let metrics: Vec<String> = match (&self.metric, self.all) {
+            (Some(metric), _) => vec![metric.clone()],
+            (None, true) => metrics.iter().map(|name| (*name).to_owned()).collect(),
+            (None, false) => usual.iter().map(|name| (**name).to_owned()).collect(),
         };
-        let metrics = distinct(|row| &row.metric);
-        let slices = distinct(|row| &row.slice);
-        let usual = if metrics.contains(&"ndcg") { "ndcg" } else { metrics[0] };
-        let metrics = match (&self.metric, self.all) {
-            (Some(metric), _) => vec![metric.as_str()],
-            (None, true) => metrics,
-            (None, false) => vec![usual],
+        let first = evaluate().flat_map(|spec| &spec.slices).next();
+        let slice = self.slice.clone().or(first.map(|slice| slice.to_string())).unwrap_or_default();
+        let k = self.k.unwrap_or_else(|| main_cutoff(&experiment));
+        let differences = Differences {
+            fold: self.fold.clone(),
+            k,
+            metrics: Some(metrics.clone()),
+            slice: Some(slice.clone()),
         };
-        let slice = self.slice.as_deref().unwrap_or(slices[0]);
-        let ten = rows.iter().any(|row| row.k == 10);
-        let largest = rows.iter().map(|row| row.k).max().unwrap_or(10);
-        let k = self.k.unwrap_or(if ten { 10 } else { largest });
+        let request = Request { intervals: Vec::new(), differences: Some(differences) };
+        let collected = results_of_plan(&self.file, &experiment, &plan, &self.workspace, &request)?;
         let orders: Vec<Orders> = metrics
             .iter()
-            .filter_map(|metric| Orders::new(rows, metric, k, slice, &self.fold))
+            .filter_map(|metric| {
+                let place = (slice.as_str(), self.fold.as_str());
+                Orders::new(&collected.rows, &collected.draws, metric, k, place)
+            })
             .collect();
         if orders.is_empty() {
             return Err(CliError::Usage(format!(

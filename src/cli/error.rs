@@ -28,6 +28,12 @@ pub enum CliError {
     Usage(String),
     #[error("{0}")]
     NoResults(String),
+    #[error(
+        "{table} is not of what is held against it\n  {}\n  = help: say in the published table what its numbers \
+         are of, or compare them all the same with --anyway",
+        .differs.join("\n  ")
+    )]
+    NotComparable { table: String, differs: Vec<String> },
 }
 
 impl CliError {
@@ -35,7 +41,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Data(DataError::Interrupted(_)) => Exit::Interrupted,
-            Self::NoResults(_) => Exit::Inconclusive,
+            Self::NoResults(_) | Self::NotComparable { .. } => Exit::Inconclusive,
             Self::Report(ReportError::Template(_) | ReportError::Json(_)) | Self::Json(_) => {
                 Exit::Bug
             }

@@ -40,7 +40,7 @@ use crate::{data::DataDirs, exit::Exit, plan::Plan, spec::Experiment, store::Wor
   assay data list                            data sets and whether they are here
 
 Exit codes: 0 all went well; 1 a gate or check failed; 2 wrong usage, experiment file or data;
-3 results are missing; 4 some trials failed; 5 a recorded answer is missing or a budget is spent; 75 interrupted, run again to go on; 70 a bug of ours.")]
+3 results are missing or do not compare; 4 some trials failed; 5 a recorded answer is missing or a budget is spent; 75 interrupted, run again to go on; 70 a bug of ours.")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

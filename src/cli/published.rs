@@ -4,39 +4,85 @@ use std::path::PathBuf;
 
 use super::{CliError, WorkspaceArg, planned, print, results::warn_of_missing};
 use crate::{
+    data::DataDirs,
     exit::Exit,
-    report::{Collected, Reproduction, Request, collect},
-    spec::Experiment,
+    plan::Plan,
+    report::{Collected, MEAN, Reproduction, Request, collect, differences},
+    spec::{Experiment, PublishedTable},
 };
 
 /// Hold the results against the printed tables of a paper, cell by cell
 ///
 /// The tables are named under `published:` in the experiment file. A cell is reproduced where our
-/// value gives the printed one at the printed precision, rounded or cut.
+/// value gives the printed one at the printed precision, rounded or cut. A table of another data set,
+/// fold, protocol, convention, slice or cutoff than the experiment computes is refused.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   assay published experiments/ebrat2025-table1.yaml
 
-Exit codes: 0 every checkable cell is reproduced; 1 some are off; 3 results are missing.")]
+Exit codes: 0 every checkable cell is reproduced; 1 some are off; 3 results are missing,
+or the table is of something else.")]
 pub struct Published {
     /// The experiment file
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
+    #[command(flatten)]
+    anyway: Anyway,
     /// A JSON array
     #[arg(long)]
     json: bool,
 }
 
+/// Whether tables are compared that are of something else.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Anyway {
+    /// Hold results against a printed table of other data, another fold or other settings all the same
+    #[arg(long)]
+    anyway: bool,
+}
+
+impl Anyway {
+    /// An error where a table differs from what it is held against; where that is wanted, the table says it.
+    pub fn check(self, table: &mut PublishedTable, differs: Vec<String>) -> Result<(), CliError> {
+        if !differs.is_empty() && !self.anyway {
+            return Err(CliError::NotComparable { table: table.about.source.clone(), differs });
+        }
+        table.differs = differs;
+        Ok(())
+    }
+
+    /// Checks all printed tables of an experiment.
+    pub fn check_all(
+        self,
+        experiment: &mut Experiment,
+        plan: &Plan,
+        dirs: &DataDirs,
+    ) -> Result<(), CliError> {
+        for mut table in std::mem::take(&mut experiment.published) {
+            let differs = differences(&table, experiment, plan, dirs)?;
+            self.check(&mut table, differs)?;
+            let fold = &table.about.fold;
+            if *fold != MEAN && !plan.trials.iter().any(|trial| trial.fold == *fold) {
+                // Told to compare all the same: with what there is.
+                table.about.fold = MEAN.into();
+            }
+            experiment.published.push(table);
+        }
+        Ok(())
+    }
+}
+
 impl Published {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (experiment, plan, _) = planned(&self.file)?;
+        let (mut experiment, plan, dirs) = planned(&self.file)?;
         if experiment.published.is_empty() {
             return Err(CliError::Usage(format!(
                 "{} names no printed table\n  = help: add `published: {{use: baselines/published/…}}`",
                 self.file.display()
             )));
         }
+        self.anyway.check_all(&mut experiment, &plan, &dirs)?;
         let workspace = self.workspace.open();
         let request = Request {
             intervals: experiment.published.iter().map(|table| table.about.fold.clone()).collect(),

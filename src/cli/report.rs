@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, planned, print, results::warn_of_missing};
+use super::{CliError, WorkspaceArg, planned, print, published::Anyway, results::warn_of_missing};
 use crate::{
     exit::Exit,
     report::{Request, collect, render},
@@ -25,11 +25,14 @@ pub struct ReportArgs {
     /// Where the report goes (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    anyway: Anyway,
 }
 
 impl ReportArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (experiment, plan, _) = planned(&self.file)?;
+        let (mut experiment, plan, dirs) = planned(&self.file)?;
+        self.anyway.check_all(&mut experiment, &plan, &dirs)?;
         let workspace = self.workspace.open();
         let request = Request::of_report(&experiment);
         let collected = collect(&experiment, &plan, &workspace, &request)?;

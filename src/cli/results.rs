@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
     exit::Exit,
-    report::{Collected, MEAN, Request, collect, csv, json},
+    plan::Plan,
+    report::{Collected, MEAN, Request, collect, csv, few_users_of, json},
+    spec::Experiment,
 };
 
 /// Print the results as a tidy long table: one row a value
@@ -36,6 +38,9 @@ impl Results {
     pub fn run(self) -> Result<Exit, CliError> {
         let request = Request::intervals_of(self.intervals.then_some(MEAN));
         let collected = results_of(&self.file, &self.workspace, &request)?;
+        if let Some(text) = few_users_of(&collected.rows) {
+            eprintln!("warning: {text}");
+        }
         print(&if self.json { json(&collected.rows)? } else { csv(&collected.rows) })?;
         Ok(warn_of_missing(&collected))
     }
@@ -48,8 +53,18 @@ pub fn results_of(
     request: &Request,
 ) -> Result<Collected, CliError> {
     let (experiment, plan, _) = planned(file)?;
-    let opened = workspace.open();
-    let collected = collect(&experiment, &plan, &opened, request)?;
+    results_of_plan(file, &experiment, &plan, workspace, request)
+}
+
+/// The same of an experiment that was read before.
+pub fn results_of_plan(
+    file: &std::path::Path,
+    experiment: &Experiment,
+    plan: &Plan,
+    workspace: &WorkspaceArg,
+    request: &Request,
+) -> Result<Collected, CliError> {
+    let collected = collect(experiment, plan, &workspace.open(), request)?;
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
             "no result of this experiment is in the workspace {}\n  = help: run `assay run {}` first",

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
-    CliError, WorkspaceArg, planned, print, published::reproductions, results::warn_of_missing,
+    CliError, WorkspaceArg, planned, print,
+    published::{Anyway, reproductions},
+    results::warn_of_missing,
     table::main_table,
 };
 use crate::{
@@ -55,6 +57,8 @@ pub struct Run {
     /// Where the report goes (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    anyway: Anyway,
     /// Print one JSON object for each event instead of a table
     #[arg(long)]
     json: bool,
@@ -65,7 +69,8 @@ pub struct Run {
 
 impl Run {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (experiment, plan, dirs) = planned(&self.file)?;
+        let (mut experiment, plan, dirs) = planned(&self.file)?;
+        self.anyway.check_all(&mut experiment, &plan, &dirs)?;
         let workspace = Workspace::create(&self.workspace.workspace)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let options = Options {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{CliError, print};
+use super::{CliError, print, published::Anyway};
 use crate::{
     data::{
         DataDirs, DataSource, Manifests, Relevance, SplitSpec, TrainingPart, fold_names, split_fold,
@@ -19,8 +19,8 @@ use crate::{
     exit::Exit,
     rankings::{Columns, JudgementFiles, Order, ReadOptions, Seen, open},
     report::{
-        CellKey, Format, Interval, Orders, Reproduction, ResultRow, Selection, Table, Units, csv,
-        render_scores,
+        CellKey, Format, Interval, Orders, PairedDraws, Reproduction, ResultRow, Selection, Table,
+        Units, csv, difference, few_users_of, render_scores,
     },
     spec::PublishedTable,
     stats::Bootstrap,
@@ -42,7 +42,8 @@ use crate::{
   assay score --data ml-100k --fold u1 --against baselines/published/ebrat2025-table1.yaml \\
       'ALS=als_result_100k.csv'
 
-Exit codes: 0 scored; 1 with --against: a checkable cell is not reproduced; 2 a file or option is wrong.")]
+Exit codes: 0 scored; 1 with --against: a checkable cell is not reproduced; 2 a file or option is wrong;
+3 with --against: the table is of other data or another fold.")]
 pub struct Score {
     /// Files of rankings; the row is named after the file, or NAME=FILE
     #[arg(required = true, value_name = "FILE")]
@@ -132,6 +133,8 @@ pub struct Score {
     /// Hold the results against a printed table (NAME=FILE names the printed row)
     #[arg(long, value_name = "TABLE", help_heading = "Output")]
     against: Option<PathBuf>,
+    #[command(flatten)]
+    anyway: Anyway,
     /// The tidy long table: one row a value, the columns of `assay results`
     #[arg(long, conflicts_with_all = ["json", "format"], help_heading = "Output")]
     csv: bool,
@@ -154,7 +157,7 @@ impl Score {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
             pool.map_err(|error| CliError::Usage(error.to_string()))?;
         }
-        let published = match &self.against {
+        let mut published = match &self.against {
             Some(path) => Some(PublishedTable::read_file(path)?),
             None => None,
         };
@@ -164,6 +167,10 @@ impl Score {
         // large.
         let (split, first) = rayon::join(|| self.split(), || open(&files[0].1));
         let ((split, notes), mut first) = (split?, Some(first?));
+        if let Some(table) = &mut published {
+            let differs = self.differences(table, &split);
+            self.anyway.check(table, differs)?;
+        }
         let options = ReadOptions {
             columns: self.columns.clone().unwrap_or_default(),
             order: self.order,
@@ -186,11 +193,16 @@ impl Score {
             }
         }
         let with_intervals = self.intervals || self.html.is_some() || published.is_some();
-        let rows: Vec<ResultRow> = scored
-            .iter()
-            .flat_map(|file| result_rows(&split, file, &spec, with_intervals))
-            .collect();
-        let orders = orders(&rows, &spec, &split.fold);
+        // Only these show what becomes of the order.
+        let shows_orders = self.compare || self.json || self.html.is_some();
+        let asks_for_draws = shows_orders && scored.len() > 1 && spec.pairs().count() > 1;
+        let mut draws = PairedDraws::default();
+        let mut rows: Vec<ResultRow> = Vec::new();
+        for file in &scored {
+            let draws = asks_for_draws.then_some(&mut draws);
+            rows.extend(result_rows(&split, file, &spec, with_intervals, draws));
+        }
+        let orders = orders(&rows, &draws, &spec, &split.fold);
         let mut reproduction = published.map(|mut table| {
             table.about.fold = split.fold.clone();
             Reproduction::new(&table, &rows)
@@ -204,6 +216,10 @@ impl Score {
                 .collect();
             render_scores(path, &split, &rows, &warnings, &orders, reproduction.as_ref())?;
             eprintln!("report: {}", path.display());
+        }
+        // Tables have a note of their own.
+        if let Some(text) = few_users_of(&rows).filter(|_| self.csv || self.json) {
+            eprintln!("warning: {text}");
         }
         let tables = || Table::joint(&rows, &Selection::all(&rows, &split.fold), None);
         if self.json {
@@ -248,6 +264,24 @@ impl Score {
         })
     }
 
+    /// In what a printed table is not of what the files are scored against. Protocol, convention, slice and
+    /// cutoff are the table's.
+    fn differences(&self, table: &PublishedTable, split: &Split) -> Vec<String> {
+        let about = &table.about;
+        let mut differs = Vec::new();
+        match &self.data {
+            Some(set) if *set == about.dataset => {}
+            Some(set) => differs.push(difference("data set", &about.dataset, set)),
+            None => {
+                differs.push(difference("data set", &about.dataset, "none that is named (--data)"))
+            }
+        }
+        if about.fold != split.fold {
+            differs.push(difference("fold", &about.fold, &split.fold));
+        }
+        differs
+    }
+
     /// What is computed; what a published table needs is added.
     fn spec(&self, published: Option<&PublishedTable>) -> Result<ScoreSpec, CliError> {
         let usage = |message: String| CliError::Usage(message);
@@ -280,7 +314,7 @@ impl Score {
             depth: 0,
             ..ScoreSpec::default()
         };
-        if let Some(PublishedTable { about, rows }) = published {
+        if let Some(PublishedTable { about, rows, .. }) = published {
             spec.protocols.push(about.protocol);
             spec.conventions.push(about.convention);
             spec.k.push(about.k);
@@ -402,12 +436,19 @@ fn result_rows(
     file: &ScoredFile,
     spec: &ScoreSpec,
     with_intervals: bool,
+    mut draws: Option<&mut PairedDraws>,
 ) -> Vec<ResultRow> {
     let mut intervals: HashMap<CellKey, Interval> = HashMap::new();
-    if with_intervals {
-        let units = units(split, file);
+    if with_intervals || draws.is_some() {
+        let (units, bootstrap) = (units(split, file), Bootstrap::default());
         for slice in &spec.slices {
-            intervals.extend(units.intervals(Bootstrap::default(), &split.fold, *slice));
+            if with_intervals {
+                intervals.extend(units.intervals(bootstrap, &split.fold, *slice));
+            }
+            if let Some(draws) = &mut draws {
+                let place = (split.fold.as_str(), *slice);
+                draws.add(&file.system, &units, bootstrap, place, &|_| true);
+            }
         }
     }
     let row = |mean: &crate::eval::Summary| {
@@ -428,12 +469,13 @@ fn units(split: &Split, file: &ScoredFile) -> Units {
 }
 
 /// Every metric, slice and cutoff under all ways of scoring.
-fn orders(rows: &[ResultRow], spec: &ScoreSpec, fold: &str) -> Vec<Orders> {
+fn orders(rows: &[ResultRow], draws: &PairedDraws, spec: &ScoreSpec, fold: &str) -> Vec<Orders> {
     let mut orders = Vec::new();
     for slice in &spec.slices {
         for k in &spec.k {
             for metric in &spec.metrics {
-                orders.extend(Orders::new(rows, metric.name(), *k, &slice.to_string(), fold));
+                let place = (&*slice.to_string(), fold);
+                orders.extend(Orders::new(rows, draws, metric.name(), *k, place));
             }
         }
     }

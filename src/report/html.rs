@@ -179,7 +179,7 @@ pub fn render(
     let mut orders = Vec::new();
     for slice in &slices {
         for metric in ORDERS_OF {
-            orders.extend(Orders::new(rows, metric, k, slice, "mean"));
+            orders.extend(Orders::new(rows, &collected.draws, metric, k, (slice, MEAN)));
         }
     }
     let mut context = Context::new();
@@ -378,7 +378,8 @@ fn published_value(reproduction: &Reproduction) -> Value {
         "title": reproduction.title(),
         "describe": reproduction.about.describe,
         "verdict": reproduction.verdict(),
-        "holds": reproduction.holds(),
+        "holds": reproduction.holds() && reproduction.differs.is_empty(),
+        "few": reproduction.few(),
         "reasons": reproduction.reasons(),
         "metrics": reproduction.metrics,
         "rows": rows,
@@ -402,6 +403,7 @@ fn orders_value(orders: &Orders) -> Value {
         "ways": ways,
         "verdict": orders.verdict(),
         "swaps": orders.swaps.iter().map(|swap| orders.swap_text(swap)).collect::<Vec<_>>(),
+        "note": orders.note(),
     })
 }
 

@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::{
     ResultRow,
-    table::{distinct, plain_table},
+    table::{distinct, notes::few_users, plain_table, users_text},
+    units::{Interval, PairedDraws},
 };
-use crate::stats::tau_b;
+use crate::stats::{FEW_UNITS, LEVEL, tau_b};
 
 /// Systems against ways of scoring, for one metric, cutoff, slice and fold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,16 +45,32 @@ pub struct Swap {
     /// Indices into [`Orders::ways`].
     pub over: Vec<usize>,
     pub under: Vec<usize>,
+    /// By way: the interval of `better`'s mean less `worse`'s, where there is one.
+    pub differences: Vec<Option<Interval>>,
+    pub evidence: Evidence,
+}
+
+/// Whether chance among the users explains that two systems change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The interval of the difference is above 0 by one way, and below 0 by another.
+    Established,
+    /// It is not.
+    NotDistinguishable,
+    /// There are not intervals of both: too few users, not the same users, or a metric of all lists.
+    NoInterval,
 }
 
 impl Orders {
-    /// None where fewer than two ways have a value.
+    /// None where fewer than two ways have a value. Systems change places for certain only where
+    /// `draws` say so.
     pub fn new(
         rows: &[ResultRow],
+        draws: &PairedDraws,
         metric: &str,
         k: usize,
-        slice: &str,
-        fold: &str,
+        (slice, fold): (&str, &str),
     ) -> Option<Self> {
         let chosen: Vec<&ResultRow> = rows
             .iter()
@@ -100,13 +117,29 @@ impl Orders {
             let (a, b): (Vec<f64>, Vec<f64>) = both.unzip();
             tau_b(&a, &b)
         };
+        let cell_of = |way: usize| {
+            let way: &Way = &ways[way];
+            chosen
+                .iter()
+                .copied()
+                .find(|row| (&row.protocol, &row.convention) == (&way.protocol, &way.convention))
+        };
+        let mut swaps = swaps(&systems, &ways);
+        for swap in &mut swaps {
+            let difference =
+                |way: usize| draws.difference(&swap.better, &swap.worse, cell_of(way)?);
+            swap.differences = (0..ways.len()).map(difference).collect();
+            swap.evidence = evidence(swap);
+        }
+        // Of many, what is established is shown first.
+        swaps.sort_by_key(|swap| swap.evidence);
         Some(Self {
             metric: metric.into(),
             k,
             slice: slice.into(),
             fold: fold.into(),
             tau: ways.iter().map(|a| ways.iter().map(|b| tau(a, b)).collect()).collect(),
-            swaps: swaps(&systems, &ways),
+            swaps,
             systems,
             ways,
         })
@@ -139,10 +172,33 @@ impl Orders {
             );
         }
         let pairs = self.systems.len() * (self.systems.len() - 1) / 2;
-        format!(
-            "{} of {pairs} pairs of systems change places: the order depends on the way of scoring.",
-            self.swaps.len()
-        )
+        let n = |of: Evidence| self.swaps.iter().filter(|swap| swap.evidence == of).count();
+        let changes = |n: usize| if n == 1 { "changes" } else { "change" };
+        let established = n(Evidence::Established);
+        let others = [
+            (n(Evidence::NotDistinguishable), "not distinguishable from chance among the users"),
+            (n(Evidence::NoInterval), "without intervals to tell by"),
+        ];
+        let others: Vec<String> = others
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, why)| format!("{n} {} places, {why}", changes(*n)))
+            .collect();
+        match (established, others.join("; ")) {
+            (0, others) => format!(
+                "Of {pairs} {} of systems, {others}: it is not shown that the order depends on the way of \
+                 scoring.",
+                if pairs == 1 { "pair" } else { "pairs" }
+            ),
+            (n, others) => {
+                let others = if others.is_empty() { others } else { format!(" (and {others})") };
+                format!(
+                    "{n} of {pairs} pairs of systems {} places beyond chance among the users{others}: the \
+                     order depends on the way of scoring.",
+                    changes(n)
+                )
+            }
+        }
     }
 
     /// A pair that changes places: `als > lightgcn by full · standard; under by …`.
@@ -156,13 +212,47 @@ impl Orders {
             };
             format!("{}{more}", names.join(", "))
         };
+        let evidence = match swap.evidence {
+            Evidence::Established => "established",
+            Evidence::NotDistinguishable => "not distinguishable",
+            Evidence::NoInterval => "no intervals",
+        };
+        // The widest apart from 0 of either side, which the evidence rests on.
+        let shown = |ways: &[usize], sign: f64| {
+            let ends = ways.iter().filter_map(|way| swap.differences[*way]);
+            let near = |(low, high): &Interval| if sign > 0.0 { *low } else { -high };
+            let best = ends.max_by(|a, b| near(a).total_cmp(&near(b)));
+            best.map_or(String::new(), |(low, high)| format!(" [{low:+.4}, {high:+.4}]"))
+        };
         format!(
-            "{} over {} by {}; the other way round by {}",
+            "{evidence}: {} over {} by {}{}; the other way round by {}{}",
             swap.better,
             swap.worse,
             names(&swap.over),
-            names(&swap.under)
+            shown(&swap.over, 1.0),
+            names(&swap.under),
+            shown(&swap.under, -1.0)
         )
+    }
+
+    /// What stands in brackets behind pairs that change places; none where there are none.
+    pub fn note(&self) -> Option<String> {
+        let has_intervals = |swap: &Swap| swap.evidence != Evidence::NoInterval;
+        self.swaps.iter().any(has_intervals).then(|| {
+            format!(
+                "Established: in each of two ways the {:.0} % interval of the paired difference (first system − \
+                 second, same draws of users) excludes 0, with opposite signs. [low, high]: of the way in which \
+                 it is furthest from 0. Not corrected for the number of pairs and ways.{}",
+                100.0 * LEVEL,
+                self.few().map(|text| format!(" Warning: {text}.")).unwrap_or_default()
+            )
+        })
+    }
+
+    /// What is to be said of intervals over few users.
+    fn few(&self) -> Option<String> {
+        let n = self.ways.iter().flat_map(|way| &way.n_users).filter(|n| **n < FEW_UNITS);
+        few_users(&distinct(n.map(|n| users_text(*n, *n))))
     }
 
     /// A cell: value and rank, and for later ways how far the value moves from the first way's.
@@ -207,6 +297,9 @@ impl Orders {
             text.push_str(&format!("  and {} more (--json)\n", self.swaps.len() - SHOWN_SWAPS));
         }
         text.push_str("Value, difference to the first row, rank in brackets; τ: Kendall's τ-b.\n");
+        if let Some(note) = self.note() {
+            text.push_str(&format!("{note}\n"));
+        }
         text
     }
 
@@ -246,15 +339,36 @@ fn swaps(systems: &[String], ways: &[Way]) -> Vec<Swap> {
                 worse: systems[worse].clone(),
                 over,
                 under,
+                differences: Vec::new(),
+                evidence: Evidence::NoInterval,
             });
         }
     }
     swaps
 }
 
+fn evidence(swap: &Swap) -> Evidence {
+    let of = |ways: &[usize]| -> Vec<Interval> {
+        ways.iter().filter_map(|way| swap.differences[*way]).collect()
+    };
+    let (over, under) = (of(&swap.over), of(&swap.under));
+    if over.is_empty() || under.is_empty() {
+        return Evidence::NoInterval;
+    }
+    match over.iter().any(|(low, _)| *low > 0.0) && under.iter().any(|(_, high)| *high < 0.0) {
+        true => Evidence::Established,
+        false => Evidence::NotDistinguishable,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        eval::{Convention, Metric, Protocol, Slice, scores::UserCells},
+        report::Units,
+        stats::Bootstrap,
+    };
 
     fn row(system: &str, convention: &str, value: f64) -> ResultRow {
         ResultRow {
@@ -280,10 +394,67 @@ mod tests {
         ]
         .map(|(system, convention, value)| row(system, convention, value))
         .to_vec();
-        let orders = Orders::new(&rows, "map", 10, "all", "u1").unwrap();
+        let draws = PairedDraws::default();
+        let of = |rows: &[ResultRow]| Orders::new(rows, &draws, "map", 10, ("all", "u1"));
+        let orders = of(&rows).unwrap();
         assert_eq!(orders.ways[1].ranks, [Some(2), Some(1), Some(3)]);
         assert!((orders.tau[0][1].unwrap() - 1.0 / 3.0).abs() < 1e-12);
         insta::assert_snapshot!(orders.terminal());
-        assert!(Orders::new(&rows[..3], "map", 10, "all", "u1").is_none());
+        assert!(of(&rows[..3]).is_none());
+    }
+
+    /// Values of 60 users under two ways; what users have more under one system than under the other
+    /// is `shift` more or less 0.05, so its mean is `shift` with a standard error of 0.05 / √60 = 0.0065.
+    fn orders(shifts: [f64; 2]) -> Orders {
+        let conventions = [Convention::Standard, Convention::Libreco];
+        let cells = |of_system: f64| {
+            let value = |user: usize, way: usize| {
+                let noise = if user.is_multiple_of(2) { 0.05 } else { -0.05 };
+                (user as f64 * 0.37).fract() + of_system * (shifts[way] + noise)
+            };
+            UserCells {
+                cells: conventions.map(|c| (Protocol::Full, c, 10, Metric::Map)).to_vec(),
+                users: (0..60).map(|user| user.to_string()).collect(),
+                train_counts: vec![20; 60],
+                members: Vec::new(),
+                values: (0..60).flat_map(|user| [value(user, 0), value(user, 1)]).collect(),
+                lists: Vec::new(),
+                listed: Vec::new(),
+            }
+        };
+        let (mut draws, mut rows) = (PairedDraws::default(), Vec::new());
+        for (system, of_system) in [("a", 1.0), ("b", 0.0)] {
+            let cells = cells(of_system);
+            for (way, convention) in conventions.iter().enumerate() {
+                let values = cells.values.iter().skip(way).step_by(2);
+                rows.push(row(system, convention.name(), values.sum::<f64>() / 60.0));
+            }
+            let mut units = Units::default();
+            units.add("u1", cells);
+            draws.add(system, &units, Bootstrap::default(), ("u1", Slice::All), &|_| true);
+        }
+        Orders::new(&rows, &draws, "map", 10, ("all", "u1")).unwrap()
+    }
+
+    /// The means change places in all of these; the interval is about ±0.0126 around the shift.
+    #[test]
+    fn a_change_of_places_is_established_only_where_both_intervals_exclude_0() {
+        for (shifts, expected) in [
+            ([0.04, -0.04], Evidence::Established),
+            ([0.04, -0.004], Evidence::NotDistinguishable),
+            ([0.004, -0.04], Evidence::NotDistinguishable),
+            ([0.004, -0.004], Evidence::NotDistinguishable),
+        ] {
+            let orders = orders(shifts);
+            let [swap] = &orders.swaps[..] else { panic!("{orders:?}") };
+            assert_eq!(swap.evidence, expected, "{shifts:?}");
+            for (shift, interval) in shifts.iter().zip(&swap.differences) {
+                let (low, high) = interval.unwrap();
+                assert!((low - (shift - 0.0126)).abs() < 0.002, "{shift} {low}");
+                assert!((high - (shift + 0.0126)).abs() < 0.002, "{shift} {high}");
+            }
+            let is_shown = orders.verdict().contains(": the order depends on");
+            assert_eq!(is_shown, expected == Evidence::Established, "{}", orders.verdict());
+        }
     }
 }

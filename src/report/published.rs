@@ -2,8 +2,17 @@
 
 use serde::Serialize;
 
-use super::{ResultRow, table::plain_table};
-use crate::spec::{PublishedTable, published::About};
+use super::{
+    ResultRow,
+    table::{distinct, notes::few_users, plain_table, users_text},
+    units::MEAN,
+};
+use crate::{
+    data::{DataDirs, DataError, SplitSpec, fold_names},
+    plan::{Plan, Trial},
+    spec::{Experiment, PublishedTable, published::About},
+    stats::FEW_UNITS,
+};
 
 /// What became of one printed cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,6 +60,8 @@ pub struct ComparedRow {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reproduction {
     pub about: About,
+    /// In what the table differs from what it is held against all the same.
+    pub differs: Vec<String>,
     pub metrics: Vec<String>,
     pub rows: Vec<ComparedRow>,
     pub counts: Counts,
@@ -67,6 +78,57 @@ pub struct Counts {
     /// Of the reproduced: by rounding alone, by cutting alone.
     pub rounded: usize,
     pub cut: usize,
+}
+
+/// `fold: u1 in the table, u2 here`
+pub fn difference(what: &str, printed: impl std::fmt::Display, ours: &str) -> String {
+    format!("{what}: {printed} in the table, {ours} here")
+}
+
+/// In what a printed table is not of what the systems of an experiment compute that it is held against.
+pub fn differences(
+    table: &PublishedTable,
+    experiment: &Experiment,
+    plan: &Plan,
+    dirs: &DataDirs,
+) -> Result<Vec<String>, DataError> {
+    let about = &table.about;
+    let mut differs = Vec::new();
+    for row in table.rows.iter().filter(|row| row.not_checkable.is_none()) {
+        let trials: Vec<&Trial> =
+            plan.trials.iter().filter(|trial| trial.name == row.system).collect();
+        // What there is no system for is said cell by cell.
+        let Some(first) = trials.first() else { continue };
+        let setting = &experiment.settings[first.setting];
+        let (source, spec) = (&setting.data.source, &setting.evaluate);
+        if source.name() != about.dataset {
+            differs.push(difference("data set", &about.dataset, &source.name()));
+        }
+        let folds = distinct(trials.iter().map(|trial| trial.fold.as_str()));
+        if about.fold == MEAN {
+            let all = fold_names(&SplitSpec { only: None, ..setting.split.clone() }, source, dirs)?;
+            if folds != all {
+                let ours = format!("{} of {}", folds.join(", "), all.join(", "));
+                differs.push(difference("fold", "mean over all", &ours));
+            }
+        } else if !folds.contains(&about.fold) {
+            differs.push(difference("fold", &about.fold, &folds.join(", ")));
+        }
+        let mut others = |what: &str, printed: String, ours: Vec<String>| {
+            if !ours.contains(&printed) {
+                differs.push(difference(what, printed, &ours.join(", ")));
+            }
+        };
+        others("protocol", about.protocol.to_string(), texts(&spec.protocols));
+        others("convention", about.convention.to_string(), texts(&spec.conventions));
+        others("slice", about.slice.to_string(), texts(&spec.slices));
+        others("k", about.k.to_string(), texts(&spec.k));
+    }
+    Ok(distinct(differs.iter().map(String::as_str)))
+}
+
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }
 
 /// Values that are whole at the printed precision but for rounding errors may be cut either way.
@@ -146,7 +208,8 @@ impl Reproduction {
         // Every user with a relevant item carries recall, whatever the convention.
         let of_systems = table.rows.iter().filter_map(|row| ours(&row.system, "recall"));
         let slice_users = of_systems.map(|row| row.n_users).max().unwrap_or(0);
-        Self { about: about.clone(), metrics, rows: compared, counts, slice_users }
+        let differs = table.differs.clone();
+        Self { about: about.clone(), differs, metrics, rows: compared, counts, slice_users }
     }
 
     /// Whether nothing that can be checked is off, and something was checked.
@@ -171,6 +234,9 @@ impl Reproduction {
         if not_checkable > 0 {
             text.push_str(&format!("; {not_checkable} not checkable"));
         }
+        if !self.differs.is_empty() {
+            text.push_str(&format!("; not comparable ({})", self.differs.join("; ")));
+        }
         text
     }
 
@@ -190,14 +256,14 @@ impl Reproduction {
     /// What the numbers are of.
     pub fn title(&self) -> String {
         let of = &self.about;
-        let fold = if of.fold == "mean" { String::new() } else { format!(", fold {}", of.fold) };
+        let fold = if of.fold == MEAN { String::new() } else { format!(", fold {}", of.fold) };
         let users = match self.slice_users {
             0 => String::new(),
             n => format!(" ({n} users)"),
         };
         format!(
-            "{}: protocol {}, convention {}, slice {}{users}, k = {}{fold}",
-            of.source, of.protocol, of.convention, of.slice, of.k
+            "{}: {}, protocol {}, convention {}, slice {}{users}, k = {}{fold}",
+            of.source, of.dataset, of.protocol, of.convention, of.slice, of.k
         )
     }
 
@@ -236,7 +302,19 @@ impl Reproduction {
             "Printed = ours where reproduced, ≠ where off (by ours − printed), ? not checkable; [95 % \
              bootstrap interval over users], n users in the mean.\n",
         );
+        if let Some(few) = self.few() {
+            text.push_str(&format!("Warning: {few}.\n"));
+        }
         text
+    }
+
+    /// What is to be said of intervals over few users.
+    pub fn few(&self) -> Option<String> {
+        let cells = self.rows.iter().flat_map(|row| &row.cells);
+        let few = cells.filter(|cell| cell.interval.is_some() && cell.n_users < FEW_UNITS);
+        let few = distinct(few.map(|cell| users_text(cell.n_users, cell.n_users)));
+        let of = |n: &String| format!("slice {} ({n})", self.about.slice);
+        few_users(&few.iter().map(of).collect::<Vec<_>>())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tables of systems against metrics, for terminals, Markdown, LaTeX and CSV.
 
-mod notes;
+pub(super) mod notes;
 mod write;
 
 use comfy_table::{ContentArrangement, TableComponent, presets};

@@ -3,14 +3,17 @@
 
 use std::collections::HashMap;
 
-use super::ResultRow;
+use super::{
+    ResultRow,
+    table::{distinct, notes::few_users, users_text},
+};
 use crate::{
     eval::{
         Metric, Slice,
         scores::{CellOf, UserCells},
     },
     hash::Digest,
-    stats::{Bootstrap, FEWEST_UNITS, UserValues, interval},
+    stats::{Bootstrap, FEW_UNITS, FEWEST_UNITS, UserValues, interval},
 };
 
 /// The name that rows over several folds have in the place of a fold's.
@@ -196,6 +199,14 @@ impl Units {
         let each = cells.iter().zip(intervals);
         each.filter_map(|(cell, interval)| Some((CellKey::new(cell, slice), interval?))).collect()
     }
+}
+
+/// What is to be said of the intervals of rows that are over few users.
+pub fn few_users_of(rows: &[ResultRow]) -> Option<String> {
+    let few = rows.iter().filter(|row| row.low.is_some() && row.n_users < FEW_UNITS);
+    few_users(&distinct(
+        few.map(|row| format!("slice {} ({})", row.slice, users_text(row.n_users, row.n_users))),
+    ))
 }
 
 /// Resampled means of several systems under the same draws of users.

@@ -17,6 +17,9 @@ pub struct PublishedTable {
     pub about: About,
     /// In the order of the paper.
     pub rows: Vec<PublishedRow>,
+    /// In what it differs from what it is held against, where it is held against it anyway.
+    #[serde(skip)]
+    pub differs: Vec<String>,
 }
 
 /// What holds for all of a printed table.
@@ -28,11 +31,9 @@ pub struct About {
     /// What is known about how the numbers came about, and where that is said.
     #[serde(default)]
     pub describe: String,
-    /// The data set, for people.
-    #[serde(default)]
+    /// The data set the numbers are of: a set's name, or that of the folder of one's own files.
     pub dataset: String,
-    /// The fold the numbers are of, or `mean` for the mean over folds.
-    #[serde(default = "mean")]
+    /// The fold the numbers are of, or `mean` for the mean over all folds.
     pub fold: String,
     pub protocol: Protocol,
     pub convention: Convention,
@@ -40,10 +41,6 @@ pub struct About {
     pub k: usize,
     /// Decimals that were printed.
     pub digits: u32,
-}
-
-fn mean() -> String {
-    "mean".into()
 }
 
 /// One printed row.
@@ -62,6 +59,15 @@ const MOST_DIGITS: u32 = 15;
 
 const NOT_CHECKABLE: &str = "not_checkable";
 
+/// What a table must say that no other number is held against it, and how.
+const OF_WHAT: [(&str, &str); 2] = [
+    ("dataset", "the data set its numbers are of, such as `dataset: ml-100k`"),
+    (
+        "fold",
+        "the fold its numbers are of, such as `fold: u1`, or `fold: mean` for the mean over all folds",
+    ),
+];
+
 impl PublishedTable {
     /// Reads a file that holds one table.
     pub fn read_file(path: &std::path::Path) -> Result<Self, Diagnostic> {
@@ -76,6 +82,10 @@ impl PublishedTable {
                 .expected("`rows:` with a mapping for each printed row: `ALS: {ndcg: 0.197}`")
         })?;
         let systems = rest.take("systems");
+        if let Some((key, what)) = OF_WHAT.iter().find(|(key, _)| rest.get(key).is_none()) {
+            let message = format!("the published table does not name its `{key}`");
+            return Err(Diagnostic::at(&node.at, message).expected(*what));
+        }
         let about: About = from_node(&Node { at: node.at.clone(), value: Value::Mapping(rest) })?;
         if about.digits > MOST_DIGITS {
             return Err(Diagnostic::at(&node.at, format!("`digits` is {}", about.digits))
@@ -97,7 +107,7 @@ impl PublishedTable {
                 row.system = entry.value.text("the system of a printed row")?.to_owned();
             }
         }
-        Ok(Self { about, rows })
+        Ok(Self { about, rows, differs: Vec::new() })
     }
 }
 

@@ -104,9 +104,10 @@ fn users_are_counted_once_and_spreads_are_two() {
     let count = |line: &str, name: &str| -> usize { field(&csv, line, name).parse().unwrap() };
     // Per user: who is in which fold.
     let relevant = |fold: &str| -> BTreeSet<String> {
-        let text = fs::read_to_string(root().join(format!("datasets/sample/{fold}.test"))).unwrap();
-        let rows = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-        let liked = rows.filter(|f| f[2].parse::<f64>().is_ok_and(|rating| rating >= 4.0));
+        let text = fs::read_to_string(root().join("datasets/sample/ratings.csv")).unwrap();
+        let rows = text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+        let liked =
+            rows.filter(|f| f[4] == fold && f[2].parse::<f64>().is_ok_and(|rating| rating >= 4.0));
         liked.map(|f| f[0].to_owned()).collect()
     };
     let (f1, f2) = (relevant("f1"), relevant("f2"));

@@ -340,6 +340,8 @@ systems:
 evaluate: {protocols: [full, judged-after-cut], conventions: [standard, ebrat2025]}
 published:
   source: A paper, Table 2
+  dataset: sample
+  fold: f1
   protocol: full
   convention: standard
   slice: all
@@ -358,8 +360,7 @@ published:
     };
     let first = value(&quick, "quickstart,ease,f1,1,full,standard,all,ndcg,10,");
     let second = value(&quick, "quickstart,ease,f2,1,full,standard,all,ndcg,10,");
-    let mean = (first + second) / 2.0;
-    place.write("e.yaml", experiment.replace("NDCG", &format!("{mean:.2}")));
+    place.write("e.yaml", experiment.replace("NDCG", &format!("{first:.2}")));
     let out = place.fine(&["run", "e.yaml"]);
     assert!(
         out.contains("A paper, Table 2: 1 of 1 checkable cells reproduced at 2 decimals"),
@@ -374,7 +375,7 @@ published:
     assert!(table.contains("rows do not compare: one fold (f1) only"), "{table}");
     assert!(table.contains(" interval of the mean"), "{table}");
     // A printed number that is off ends with 1.
-    place.write("e.yaml", experiment.replace("NDCG", &format!("{:.2}", mean + 0.05)));
+    place.write("e.yaml", experiment.replace("NDCG", &format!("{:.2}", first + 0.05)));
     let off = place.assay(&["published", "e.yaml"]);
     assert_eq!(off.code, 1, "{}\n{}", off.out, off.err);
     assert!(off.out.contains('≠'), "{}", off.out);
@@ -397,6 +398,8 @@ published:
         ("ndcg: NDCG", "ndgc: 0.1"),
         ("digits: 2", "digitz: 2"),
         ("digits: 2", "digits: 70000"),
+        ("  dataset: sample\n", ""),
+        ("  fold: f1\n", ""),
         ("{f1: lists/ease--f1--seed1.tsv}", "7"),
     ] {
         place.write("e.yaml", experiment.replace(from, to).replace("NDCG", "0.1"));
@@ -404,4 +407,110 @@ published:
         text.push_str(&format!("# {to}: exit {}\n{}\n", ended.code, ended.err));
     }
     insta::assert_snapshot!(text);
+}
+
+/// A printed table is held against what it is of, and against nothing else unless that is wanted.
+#[test]
+fn printed_tables_of_something_else_are_refused() {
+    let place = Place::new();
+    let experiment = "experiment: printed
+data: {set: sample, relevant: \">= 4\"}
+split: {scheme: official, only: [f1, f2]}
+systems:
+  popularity: {model: popularity}
+evaluate: {protocols: [full], conventions: [standard], k: [5, 10], slices: [all]}
+published:
+  source: A paper, Table 2
+  dataset: sample
+  fold: f1
+  protocol: full
+  convention: standard
+  slice: all
+  k: 10
+  digits: 2
+  rows:
+    popularity: {ndcg: 0.5}
+";
+    place.write("e.yaml", experiment.split("published:").next().unwrap());
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let mut text = String::new();
+    for (from, to) in [
+        ("dataset: sample", "dataset: gowalla"),
+        ("fold: f1", "fold: f3"),
+        ("fold: f1", "fold: mean"),
+        ("  protocol: full", "  protocol: judged"),
+        ("  convention: standard", "  convention: trec"),
+        ("  slice: all", "  slice: cold<10"),
+        ("  k: 10", "  k: 20"),
+    ] {
+        place.write("e.yaml", experiment.replace(from, to));
+        let ended = place.assay(&["published", "e.yaml"]);
+        assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{to}: {}", ended.err);
+        text.push_str(&format!("# {}\n{}\n", to.trim(), ended.err));
+        for verb in ["run", "report"] {
+            assert_eq!(place.assay(&[verb, "e.yaml"]).code, 3, "{verb}");
+        }
+    }
+    insta::assert_snapshot!(text);
+    // Told to, it compares, and says that it does not compare.
+    place.write("e.yaml", experiment.replace("dataset: sample", "dataset: gowalla"));
+    let told = place.assay(&["published", "e.yaml", "--anyway"]);
+    assert_eq!(told.code, 1, "{}", told.err);
+    let differs = "not comparable (data set: gowalla in the table, sample here)";
+    assert!(told.out.contains(differs), "{}", told.out);
+    place.assay(&["report", "e.yaml", "--anyway"]);
+    let html = std::fs::read_to_string(place.path("reports/printed/index.html")).unwrap();
+    assert!(html.contains(differs));
+}
+
+/// Rankings of one fold against a table of another: the printed numbers mean nothing there.
+#[test]
+fn scores_are_held_against_tables_of_their_data_and_fold() {
+    let place = Place::new();
+    place.write("r.csv", "user,item,rank\n1,1,1\n2,1,1\n");
+    let table = "source: A paper, Table 2\ndataset: sample\nfold: f1\nprotocol: full\n\
+                 convention: standard\nslice: all\nk: 10\ndigits: 2\nrows: {r: {ndcg: 0.5}}\n";
+    place.write("table.yaml", table);
+    place.write("other.yaml", table.replace("sample", "gowalla"));
+    place.write("test.csv", "user,item,rating\n1,1,5\n2,1,5\n");
+    let sample = ["--data", "sample", "--fold"];
+    for (split, table, expected) in [
+        (
+            &[sample[0], sample[1], sample[2], "f2"][..],
+            "table.yaml",
+            "fold: f1 in the table, f2 here",
+        ),
+        (
+            &[sample[0], sample[1], sample[2], "f1"],
+            "other.yaml",
+            "data set: gowalla in the table, sample here",
+        ),
+        (
+            &["--test", "test.csv"],
+            "table.yaml",
+            "data set: sample in the table, none that is named",
+        ),
+    ] {
+        let mut args = vec!["score", "--against", table, "r.csv"];
+        args.extend(split);
+        let ended = place.assay(&args);
+        assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{}", ended.err);
+        assert!(ended.err.contains(expected), "{}", ended.err);
+        args.push("--anyway");
+        let told = place.assay(&args);
+        assert_eq!(told.code, 1, "{}", told.err);
+        assert!(told.out.contains(&format!("not comparable ({expected}")), "{}", told.out);
+    }
+    let fine = place.assay(&[
+        "score",
+        "--against",
+        "table.yaml",
+        "r.csv",
+        sample[0],
+        sample[1],
+        sample[2],
+        "f1",
+    ]);
+    assert_eq!(fine.code, 1, "{}", fine.err);
+    assert!(fine.out.contains('≠') && !fine.out.contains("not comparable"), "{}", fine.out);
 }

@@ -15,6 +15,17 @@ pub(super) struct Note {
     pub is_of_spread: bool,
 }
 
+/// What is to be said of intervals over few users, where there are such: `of` names them.
+pub(in crate::report) fn few_users(of: &[String]) -> Option<String> {
+    (!of.is_empty()).then(|| {
+        format!(
+            "intervals hold the mean less often than {:.0} % where they are over fewer than {FEW_UNITS} users: {}",
+            100.0 * LEVEL,
+            of.join(", ")
+        )
+    })
+}
+
 /// What a table was made of.
 pub(super) struct RestsOn<'a> {
     pub selections: &'a [Selection],
@@ -121,14 +132,7 @@ impl RestsOn<'_> {
             }))
         };
         let few = of(&|row| row.low.is_some() && row.n_users < FEW_UNITS);
-        if !few.is_empty() {
-            notes.push(format!(
-                "Warning: intervals hold the mean less often than {:.0} % where they are over fewer than \
-                 {FEW_UNITS} users: {}.",
-                100.0 * LEVEL,
-                few.join(", ")
-            ));
-        }
+        notes.extend(few_users(&few).map(|text| format!("Warning: {text}.")));
         let none = of(&|row| row.interval_asked && (1..FEWEST_UNITS).contains(&row.n_users));
         if !none.is_empty() {
             notes.push(format!(
