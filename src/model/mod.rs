@@ -14,6 +14,7 @@ mod random;
 pub mod search;
 mod simd;
 mod spec;
+mod train_on;
 mod validate;
 
 use std::{path::Path, sync::LazyLock};
@@ -32,6 +33,7 @@ pub use external::{ExternalParams, save as save_lists};
 pub(crate) use files::{Array, Saved, save as save_arrays};
 pub use search::{Search, SearchSpec};
 pub use spec::ModelSpec;
+pub use train_on::{Take, TrainOn, TrainShare};
 pub use validate::validation;
 
 /// What a model may learn from. There is no way from here to the test part of a fold.

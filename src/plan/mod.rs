@@ -255,6 +255,9 @@ impl Plan {
         if system.model.uses_dislikes() {
             material["disliked"] = json!(setting.data.disliked);
         }
+        if !system.train_on.is_default() {
+            material["train_on"] = json!(system.train_on);
+        }
         if let Some(rankings) = rankings {
             material["rankings"] = json!(rankings);
         }

@@ -235,9 +235,15 @@ fn row(
     let place = (trial.fold.as_str(), trial.seed.to_string());
     let row = ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint);
     let setting = &experiment.settings[trial.setting];
-    let row = ResultRow { is_seeded: setting.is_seeded(&setting.systems[trial.system]), ..row };
-    let model = &experiment.settings[trial.setting].systems[trial.system].model;
-    let ModelSpec::Rerank(params) = model else { return row };
+    let systems = &setting.systems;
+    let system = &systems[trial.system];
+    let row = ResultRow { is_seeded: setting.is_seeded(system), ..row };
+    let ModelSpec::Rerank(params) = &system.model else {
+        return ResultRow { learns_from: system.train_on.describe(), ..row };
+    };
+    // A reranker learns what its base does.
+    let base = systems.iter().find(|base| base.name == params.of);
+    let row = ResultRow { learns_from: base.and_then(|base| base.train_on.describe()), ..row };
     let users = Some(params.users).filter(|users| *users != Slice::All);
     ResultRow {
         knows_test: params.judge == JudgeName::Oracle,

@@ -38,6 +38,9 @@ pub struct ResultRow {
     /// The slice whose users alone have lists of the system's own, where that is not everybody.
     #[serde(skip)]
     pub own_lists_of: Option<String>,
+    /// What of the training part the system learns from, where that is not all by the experiment's rule.
+    #[serde(skip)]
+    pub learns_from: Option<String>,
     /// Whether there is a row with the seed `mean` for its fold, which tables show instead.
     #[serde(skip)]
     pub one_of_several: bool,
@@ -78,6 +81,7 @@ impl ResultRow {
             high: None,
             knows_test: false,
             own_lists_of: None,
+            learns_from: None,
             one_of_several: false,
             is_seeded: false,
             interval_asked: false,
@@ -107,6 +111,7 @@ impl ResultRow {
             high: None,
             knows_test: false,
             own_lists_of: None,
+            learns_from: None,
             one_of_several: false,
             is_seeded: true,
             interval_asked: false,

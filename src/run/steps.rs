@@ -19,7 +19,7 @@ use crate::{
         search::{TRIALS, read_trials, write_trials},
     },
     plan::{Plan, Step, StepKind},
-    spec::{DataSpec, Experiment},
+    spec::{DataSpec, Experiment, System},
     store::Workspace,
 };
 
@@ -234,10 +234,14 @@ impl<'a> Shared<'a> {
     ) -> Result<(T, Value), StepError> {
         let (training, model) = (self.training(step)?, self.model(step));
         let DataSpec { relevant, disliked, .. } = self.experiment.settings[step.setting].data;
-        let data = training.training_data(relevant, disliked);
+        let data = self.system(step).train_on.apply(training.training_data(relevant, disliked));
         if data.positives.is_empty() && !matches!(model, ModelSpec::External(_)) {
+            let rule = match self.system(step).train_on.positives {
+                Some(rule) => format!("positives: \"{rule}\""),
+                None => format!("relevant: \"{relevant}\""),
+            };
             return Err(ModelError::Unsuitable(format!(
-                "no rating in the training part of the fold {} meets `relevant: \"{relevant}\"`",
+                "no rating in the training part of the fold {} meets `{rule}`",
                 step.fold
             ))
             .into());
@@ -301,6 +305,7 @@ impl<'a> Shared<'a> {
         (voice.log)("loading the fitted model");
         let setting = &self.experiment.settings[fit.setting];
         let data = training.training_data(setting.data.relevant, setting.data.disliked);
+        let data = self.system(fit).train_on.apply(data);
         let from = self.workspace.step_dir(fit.kind.name(), &fit.key);
         let context = self.context(fit, training, voice);
         Ok(Arc::new(self.model(fit).load(&from, &data, &context)?))
@@ -312,9 +317,13 @@ impl<'a> Shared<'a> {
     }
 
     pub(super) fn model(&self, step: &Step) -> &ModelSpec {
+        &self.system(step).model
+    }
+
+    fn system(&self, step: &Step) -> &System {
         // invariant: fit and score steps belong to a system
         let system = step.system.unwrap_or_default();
-        &self.experiment.settings[step.setting].systems[system].model
+        &self.experiment.settings[step.setting].systems[system]
     }
 
     fn context<'b>(

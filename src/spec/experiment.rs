@@ -22,7 +22,7 @@ use crate::{
     data::{DataSource, Relevance, SplitSpec},
     eval::{Protocol, ScoreSpec},
     llm::{AnswersSpec, JudgeSpec},
-    model::{ModelSpec, Search, SearchSpec},
+    model::{ModelSpec, Search, SearchSpec, TrainOn, TrainShare},
     rerank::JudgeName,
     text::{MetadataSpec, ProfilesSpec},
 };
@@ -79,6 +79,9 @@ pub struct System {
     pub name: String,
     pub describe: String,
     pub model: ModelSpec,
+    /// What of the training part it learns from.
+    #[serde(skip_serializing_if = "TrainOn::is_default")]
+    pub train_on: TrainOn,
 }
 
 /// The keys of an experiment file. Only the schema is made from this type.
@@ -280,6 +283,7 @@ impl System {
             None => String::new(),
         };
         let search = rest.take("search");
+        let train_on = TrainOn::read(&mut rest, search.as_ref())?;
         let Some(model) = rest.take("model") else {
             return Err(Diagnostic::at(&node.at, format!("the system `{name}` names no model"))
                 .expected(format!("`model:` with one of {}", ModelSpec::NAMES.join(", ")))
@@ -297,7 +301,49 @@ impl System {
             None => model_spec(model_name, &model.value.at, &parameters)?,
         };
         let model = spec;
-        Ok(Self { name, describe, model })
+        let learns =
+            !matches!(model, ModelSpec::External(_) | ModelSpec::Rerank(_) | ModelSpec::Random(_));
+        if !learns && !train_on.is_default() {
+            return Err(Diagnostic::at(
+                &node.at,
+                format!("`positives` or `train_share` is given, and `{model_name}` learns nothing"),
+            )
+            .help("give them to the system that is fitted"));
+        }
+        if train_on.train_share.is_some() && model.text().is_some() {
+            return Err(Diagnostic::at(
+                &node.at,
+                "`train_share` cannot stand beside `text`: profiles of users are made from the whole training part",
+            )
+            .help("leave `train_share` out, or take a model without texts"));
+        }
+        Ok(Self { name, describe, model, train_on })
+    }
+}
+
+impl TrainOn {
+    fn read(rest: &mut Mapping, search: Option<&Entry>) -> Result<Self, Diagnostic> {
+        let (positives, train_share) = (rest.take("positives"), rest.take("train_share"));
+        if let (Some(entry), Some(_)) = (positives.as_ref().or(train_share.as_ref()), search) {
+            return Err(Diagnostic::at(
+                &entry.value.at,
+                "`positives` and `train_share` cannot stand beside `search`",
+            )
+            .help(
+                "a search measures its trials on ratings that the experiment's `relevant` accepts",
+            ));
+        }
+        let train_on = Self {
+            positives: positives.map(|entry| from_node(&entry.value)).transpose()?,
+            train_share: match &train_share {
+                Some(entry) => Some(from_node(&entry.value)?),
+                None => None,
+            },
+        };
+        if let Some(entry) = &train_share {
+            train_on.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
+        }
+        Ok(train_on)
     }
 }
 
@@ -423,8 +469,25 @@ pub fn schema() -> serde_json::Value {
     data.ensure_object();
     let relevance = generator.subschema_for::<Relevance>();
     let model = generator.subschema_for::<ModelSpec>();
+    let search = generator.subschema_for::<SearchSpec>();
+    let train_share = generator.subschema_for::<TrainShare>();
     let about = generator.subschema_for::<About>();
     let mut root = generator.into_root_schema_for::<Keys>().to_value();
+    // What a system may have beside its model's settings.
+    let of_system = serde_json::json!({
+        "describe": {"description": "What it is, for reports.", "type": "string"},
+        "search": search.to_value(),
+        "positives": relevance.clone().to_value(),
+        "train_share": train_share.to_value(),
+    });
+    if let (Some(models), Some(of_system)) =
+        (root["$defs"]["ModelSpec"]["oneOf"].as_array_mut(), of_system.as_object())
+    {
+        for properties in models.iter_mut().filter_map(|model| model["properties"].as_object_mut())
+        {
+            properties.extend(of_system.clone());
+        }
+    }
     root["title"] = "An assay experiment file".into();
     root["description"] = "Any value may be `{sweep: [a, b]}`: one variant is run for each level. \
         `use: FILE` in a mapping takes the keys of FILE over."

@@ -118,6 +118,7 @@ pub(super) fn add_controls(systems: &mut Vec<System>) {
             systems.push(System {
                 name,
                 describe: "Put beside the chat models by assay.".into(),
+                train_on: Default::default(),
                 model: ModelSpec::Rerank(RerankParams {
                     judge,
                     strategy: if as_code { chat.strategy } else { Strategy::Prompt },

@@ -1,4 +1,4 @@
-//! Metadata joined into a text, nothing written: the "integrated" profiles of Ebrat et al. 2025.
+//! Metadata joined into a text, nothing written: after the "integrated" texts of Ebrat et al. 2025.
 
 use super::{
     metadata::ItemFacts,

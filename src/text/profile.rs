@@ -1,5 +1,5 @@
 //! The profile schema `unified-v1`: Markdown with Overview, Attributes (Genre, Tags), Description and
-//! Dislikes, as Ebrat et al. 2025 write items and users.
+//! Dislikes, after the published profiles of Ebrat et al. 2025.
 
 use serde::{Deserialize, Serialize};
 

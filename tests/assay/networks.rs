@@ -14,6 +14,19 @@ systems:
   bprmf: {model: bprmf, dim: 32, training: {epochs: 40, learning_rate: 0.01, batch: 256}}
   lightgcn: {model: lightgcn, dim: 32, layers: 2, training: {epochs: 30, learning_rate: 0.01, batch: 256}}
   ngcf: {model: ngcf, dim: 32, layers: 1, training: {epochs: 12, learning_rate: 0.005, batch: 256}}
+  lightgcn dropout:
+    model: lightgcn
+    dim: 32
+    layers: 2
+    dropout: 0.1
+    training: {epochs: 30, learning_rate: 0.01, batch: 256, negatives: {exclude: nothing}}
+  ngcf cross-entropy:
+    model: ngcf
+    dim: 32
+    layers: 1
+    loss: cross-entropy
+    train_share: {share: 0.9, seed: 1}
+    training: {epochs: 12, learning_rate: 0.005, batch: 256}
   gat:
     model: gat
     features: 32
@@ -42,7 +55,7 @@ fn networks_learn_the_same_whatever_the_thread_count() {
     let csv = place.fine(&["results", "e.yaml", "--workspace", "one"]);
     let ndcg = means(&csv, "ndcg", "10");
     assert!(ndcg["bprmf"] > ndcg["popularity"], "{ndcg:?}");
-    for system in ["lightgcn", "ngcf", "gat"] {
+    for system in ["lightgcn", "ngcf", "gat", "lightgcn dropout", "ngcf cross-entropy"] {
         assert!(ndcg[system] > 1.1 * ndcg["popularity"], "{ndcg:?}");
     }
     let artefacts = place.artefacts("one");
@@ -370,6 +383,47 @@ fn a_search_of_a_split_by_time_cuts_by_time() {
 }
 
 #[test]
+fn a_system_may_learn_from_its_own_positives_and_a_share() {
+    let place = Place::new();
+    place.write(
+        "e.yaml",
+        "experiment: e\ndata: {set: sample, relevant: \">= 4\"}\nsplit: {scheme: official, only: [f1]}\n\
+         profiles: {p: {from: template}}\nsystems:\n  usual: {model: item-knn}\n  every: {model: item-knn, \
+         positives: any}\n  part: {model: item-knn, positives: any, train_share: {share: 0.9, seed: 3}}\n  on \
+         part: {model: rerank, of: part, strategy: prompt, judge: popularity, text: {profiles: p}}\nevaluate: \
+         {k: [5]}\n",
+    );
+    let table = place.fine(&["run", "e.yaml"]);
+    assert!(table.contains("Learns from every rating as a positive: every."), "{table}");
+    let both = "Learns from every rating as a positive, 90 % of the training part (seed 3): part, on part.";
+    assert!(table.contains(both), "{table}");
+    let record = |kind: &str, system: &str| -> Value {
+        let records: Value =
+            serde_json::from_str(&place.fine(&["show", system, "--json"])).unwrap();
+        let records = records.as_array().unwrap().iter();
+        let mut of_kind = records.filter(|record| {
+            record["kind"] == kind && record["label"].as_str().unwrap().starts_with(system)
+        });
+        of_kind.next().unwrap_or_else(|| panic!("{kind} {system}")).clone()
+    };
+    let split = record("split", "sample f1");
+    let n = split["facts"]["train"].as_u64().unwrap();
+    let positives = |system: &str| record("fit", system)["facts"]["positives"].as_u64().unwrap();
+    assert!(positives("usual f1") < n);
+    assert_eq!(positives("every f1"), n);
+    assert_eq!(positives("part f1"), (0.9 * n as f64).round() as u64);
+    // What is not asked for is not in the key, so results of before are found.
+    assert!(record("fit", "usual f1")["material"]["train_on"].is_null());
+    assert_eq!(record("fit", "part f1")["material"]["train_on"]["train_share"]["share"], 0.9);
+    // A model read back gives what it gave.
+    let before = place.artefacts(".assay");
+    std::fs::remove_dir_all(place.path(".assay/steps/score")).unwrap();
+    std::fs::remove_dir_all(place.path(".assay/steps/rerank")).unwrap();
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    assert_eq!(place.artefacts(".assay"), before);
+}
+
+#[test]
 fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
     let place = Place::new();
     let with = |system: &str| {
@@ -404,6 +458,18 @@ fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
         "{model: als, search: {trials: 100000000000, over: {factors: [8]}}}",
         "{model: als, search: {over: {factors: 8}}}",
         "{model: als, search: {over: {factors: [8, -1]}}}",
+        "{model: als, train_share: {share: 1.5, seed: 1}}",
+        "{model: als, train_share: 0.9}",
+        "{model: als, train_share: {share: 0.9}}",
+        "{model: als, train_share: {share: 0.9, take: first-of-each-user, seed: 1}}",
+        "{model: content, text: {profiles: p}, train_share: {share: 0.9, seed: 1}}",
+        "{model: random, positives: any}",
+        "{model: als, positives: good}",
+        "{model: als, positives: \"> 9\"}",
+        "{model: als, positives: any, search: {over: {factors: [8]}}}",
+        "{model: external, rankings: r.csv, positives: any}",
+        "{model: lightgcn, dropout: 1}",
+        "{model: ngcf, loss: hinge}",
     ] {
         place.write("e.yaml", with(system));
         let ended = place.assay(&["run", "e.yaml", "--quiet"]);

@@ -179,6 +179,16 @@ fn other_verbs_answer() {
     for key in ["experiment", "data", "split", "systems", "evaluate"] {
         assert!(schema["properties"][key].is_object(), "{key}");
     }
+    // Settings of a model deny unknown keys, and a system has keys beside them.
+    for model in schema["$defs"]["ModelSpec"]["oneOf"].as_array().unwrap() {
+        for key in ["describe", "search", "positives", "train_share"] {
+            assert!(
+                model["properties"][key].is_object(),
+                "{key} in {}",
+                model["properties"]["model"]
+            );
+        }
+    }
     assert!(place.fine(&["completions", "bash"]).contains("assay"));
     assert!(place.fine(&["data", "list"]).contains("ml-100k"));
     assert!(place.fine(&["data", "verify", "sample"]).contains("matches"));

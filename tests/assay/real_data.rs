@@ -140,6 +140,30 @@ fn intervals_over_five_folds_rest_on_users_drawn_once() {
     assert!(table.contains("n = 942 users (3,717 user-fold pairs)."), "{table}");
 }
 
+/// LibRecommender 1.5.2's `split_by_ratio(u1.base, test_size=0.1)` leaves 72,012 rows of 1,324 items in training.
+#[test]
+fn the_released_baselines_learn_from_what_librecommender_leaves() {
+    let Some(root) = data("LibRecommender's nine tenths", &["ml-100k/u1.base"]) else { return };
+    let place = Place::new();
+    place.write(
+        "e.yaml",
+        "experiment: e\ndata: {set: ml-100k, relevant: '>= 4'}\nsplit: {scheme: official, only: [u1]}\n\
+         systems:\n  it: {model: popularity, positives: any, train_share: {share: 0.9, take: \
+         first-of-each-user}}\nevaluate: {k: [10]}\n",
+    );
+    let assay = |args: &[&str]| {
+        let output = place.command(args).env("ASSAY_DATA", &root).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = assay(&["run", "e.yaml"]);
+    let note = "Learns from every rating as a positive, the first 90 % of each user's training ratings by item id";
+    assert!(table.contains(note), "{table}");
+    let records: Value = serde_json::from_str(&assay(&["show", "it u1", "--json"])).unwrap();
+    let mut fits = records.as_array().unwrap().iter().filter(|record| record["kind"] == "fit");
+    assert_eq!(fits.next().unwrap()["facts"]["positives"], 72_012);
+}
+
 /// Of three seeds the mean is .450 and .410; a single one is allowed to be a little lower.
 #[test]
 fn networks_reach_their_figures_on_movielens_100k() {

@@ -1,4 +1,4 @@
-//! GATv2 (Brody et al. 2022) as Ebrat et al. 2025 use it.
+//! GATv2 (Brody et al. 2022) in the form of the released code of Ebrat et al. 2025, whose paper says "GAT".
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,17 +28,18 @@ use crate::{
 pub enum Edges {
     /// Liked ones.
     Liked,
-    /// Liked and disliked ones, as the paper says (needs `data.disliked`).
+    /// Liked and disliked ones, as the paper of Ebrat et al. 2025 says (needs `data.disliked`).
     #[default]
     LikedAndDisliked,
-    /// All, neutral ones too, as the authors' code does.
+    /// All, neutral ones too, as their released code does.
     All,
 }
 
 /// Length of the nodes' own vectors where there is nothing else.
 const DEFAULT_FEATURES: usize = 64;
 
-/// Settings. Left as they are, the paper's.
+/// Settings. Left as they are, layers and edges are those of the paper of Ebrat et al. 2025 and the weights of
+/// the loss those of their released code; the rest is neither's. `baselines/gat*-ebrat2025-*.yaml` are theirs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatParams {
@@ -171,7 +172,7 @@ impl GatParams {
                 Box::new(Gat::new(graph, shapes, place(nodes), text, weights.collect()))
             }),
             objective: Objective {
-                weights: Weights { bpr: self.bpr, cosine: self.cosine },
+                weights: Weights { bpr: self.bpr, cosine: self.cosine, cross_entropy: 0.0 },
                 regularization: self.regularization,
                 dropout: self.dropout,
                 batch: 0,
@@ -196,7 +197,7 @@ fn edges(edges: Edges, data: &TrainingData) -> Result<Interactions, ModelError> 
     }
 }
 
-/// Layers of GATv2 (Brody et al. 2022) as Ebrat et al. 2025 use it:
+/// Layers of GATv2 (Brody et al. 2022) as in the released code of Ebrat et al. 2025:
 /// x' = LeakyReLU(LayerNorm(GATv2(x) + b)) + residual(x), with the rating as edge feature.
 pub struct Gat {
     graph: Graph,
@@ -562,7 +563,7 @@ mod tests {
         let features = features();
         for own in [0, 16] {
             let mut network = network(&params(true, own), &features);
-            let weights = Weights { bpr: 5.0, cosine: 2.0 };
+            let weights = Weights { bpr: 5.0, cosine: 2.0, cross_entropy: 0.0 };
             let total = |network: &mut Box<dyn Network>| {
                 let embeddings = network.forward(None);
                 let (parts, grad) = loss(&embeddings, &batch(), weights);

@@ -71,7 +71,7 @@ fn lightgcn_equals_the_reference() {
     let out = network.forward(None);
     close("out", &out, &golden["out"]);
     let batch = batch(&golden);
-    let (parts, grad) = loss(&out, &batch, Weights { bpr: 1.0, cosine: 0.0 });
+    let (parts, grad) = loss(&out, &batch, Weights::BPR);
     assert!((parts.bpr - number(&golden, "bpr")).abs() < 1e-8);
     network.backward(&grad);
     let nodes = &mut network.params()[0];
@@ -93,7 +93,7 @@ fn ngcf_equals_the_reference() {
     let mut network = Ngcf::new(graph, golden["x0"].copy(), weights.collect());
     let out = network.forward(None);
     close("out", &out, &golden["out"]);
-    let (parts, grad) = loss(&out, &batch(&golden), Weights { bpr: 1.0, cosine: 0.0 });
+    let (parts, grad) = loss(&out, &batch(&golden), Weights::BPR);
     assert!((parts.bpr - number(&golden, "bpr")).abs() < 1e-8);
     network.backward(&grad);
     for param in network.params() {
@@ -127,7 +127,8 @@ fn gatv2_equals_the_reference() {
         Gat::new(graph(&golden, true), shapes, golden["param.x"].copy(), None, weights);
     let out = network.forward(None);
     close("out", &out, &golden["out"]);
-    let (parts, grad) = loss(&out, &batch(&golden), Weights { bpr: 5.0, cosine: 2.0 });
+    let (parts, grad) =
+        loss(&out, &batch(&golden), Weights { bpr: 5.0, cosine: 2.0, cross_entropy: 0.0 });
     assert!((parts.bpr - number(&golden, "bpr")).abs() < 1e-8);
     assert!((parts.cosine - number(&golden, "cosine")).abs() < 1e-8);
     let total = 5.0 * parts.bpr + 2.0 * parts.cosine;
@@ -199,7 +200,7 @@ fn the_path_of_the_gpu_gives_the_same_as_the_kernels() {
         }
     }
     let embeddings = random(29, 32, 8);
-    let weights = Weights { bpr: 5.0, cosine: 2.0 };
+    let weights = Weights { bpr: 5.0, cosine: 2.0, cross_entropy: 0.0 };
     let (ours, our_grad) = loss(&embeddings, &batch(&golden), weights);
     let (theirs, their_grad) = super::loss::composite(&embeddings, &batch(&golden), weights);
     let near =

@@ -1,5 +1,6 @@
 //! The user-item graph: users are nodes `0..n_users`, items follow.
 
+use super::sampler::mix;
 use crate::data::Interactions;
 
 /// Edges by target: those into node `i` are `pointers[i]..pointers[i + 1]`.
@@ -73,6 +74,35 @@ impl Graph {
             }
         }
         self
+    }
+
+    /// What is left where a share of the edges of this symmetric graph is switched off, and that transposed.
+    /// The others weigh more, so that sums stay the same on average.
+    pub fn drop_edges(&self, share: f64, stream: u64) -> (Self, Self) {
+        let limit = (share * (1u64 << 32) as f64) as u64;
+        let kept = |target: u32, source: u32| {
+            mix(mix(stream) ^ (u64::from(target) << 32 | u64::from(source))) >> 32 >= limit
+        };
+        let scale = 1.0 / (1.0 - share);
+        let left = |is_kept: &dyn Fn(u32, u32) -> bool| {
+            // A weight is a product of two scales.
+            let scales = self.scales.iter().map(|of_node| of_node * scale.sqrt()).collect();
+            let mut graph =
+                Self { n_nodes: self.n_nodes, pointers: vec![0], scales, ..Self::default() };
+            for node in 0..self.n_nodes {
+                for edge in self.pointers[node]..self.pointers[node + 1] {
+                    if is_kept(node as u32, self.sources[edge]) {
+                        graph.sources.push(self.sources[edge]);
+                        graph.weights.push((f64::from(self.weights[edge]) * scale) as f32);
+                        graph.attributes.push(self.attributes[edge]);
+                    }
+                }
+                graph.pointers.push(graph.sources.len());
+            }
+            graph.index_by_source();
+            graph
+        };
+        (left(&kept), left(&|target, source| kept(source, target)))
     }
 
     /// Number of edges.

@@ -1,4 +1,4 @@
-//! BPR (Rendle et al. 2009) and cosine loss on the embeddings of a batch, with their gradient.
+//! BPR (Rendle et al. 2009), cosine and cross-entropy loss on the embeddings of a batch, with their gradient.
 
 use tch::{Kind, Tensor};
 
@@ -21,6 +21,19 @@ pub struct Weights {
     pub bpr: f64,
     /// Of 1 − mean cosine between user and positive item.
     pub cosine: f64,
+    /// Of the binary cross-entropy of scores as logits: a positive is 1, a negative 0.
+    pub cross_entropy: f64,
+}
+
+impl Weights {
+    /// Of one term alone.
+    pub const BPR: Self = Self { bpr: 1.0, cosine: 0.0, cross_entropy: 0.0 };
+    pub const CROSS_ENTROPY: Self = Self { bpr: 0.0, cosine: 0.0, cross_entropy: 1.0 };
+
+    /// The weighted sum.
+    pub fn sum(self, parts: Parts) -> f64 {
+        self.bpr * parts.bpr + self.cosine * parts.cosine + self.cross_entropy * parts.cross_entropy
+    }
 }
 
 /// The parts, each a mean over the batch, unweighted.
@@ -28,6 +41,8 @@ pub struct Weights {
 pub struct Parts {
     pub bpr: f64,
     pub cosine: f64,
+    /// Over positives and negatives; 0 where it has no weight.
+    pub cross_entropy: f64,
 }
 
 /// As PyTorch's `cosine_similarity`.
@@ -69,6 +84,18 @@ fn on_slices<T: Real>(
         parts.bpr += (-x).max(0.0) + (-x.abs()).exp().ln_1p();
         let pull = -weights.bpr / n / (1.0 + x.exp());
         let mut terms = (pull, -pull, pull, -pull);
+        if weights.cross_entropy != 0.0 {
+            // −ln σ(up) and −ln (1 − σ(uq)), each over the 2n logits of the batch.
+            let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+            parts.cross_entropy += softplus(-up) + softplus(uq);
+            let weight = weights.cross_entropy / (2.0 * n);
+            let (of_positive, of_negative) =
+                (-weight / (1.0 + up.exp()), weight / (1.0 + (-uq).exp()));
+            terms.0 += of_positive;
+            terms.1 += of_negative;
+            terms.2 += of_positive;
+            terms.3 += of_negative;
+        }
         let mut shrink = (0.0, 0.0);
         if weights.cosine != 0.0 {
             let (uu, pp) = (dot(user, user), dot(positive, positive));
@@ -99,6 +126,7 @@ fn on_slices<T: Real>(
     }
     parts.bpr /= n;
     parts.cosine /= n;
+    parts.cross_entropy /= 2.0 * n;
     parts
 }
 
@@ -123,11 +151,19 @@ pub(super) fn composite(embeddings: &Tensor, batch: &Batch, weights: Weights) ->
     let sum = |product: Tensor| product.sum_dim_intlist(1, false, None::<Kind>);
     let bpr = -(sum(&u * &p) - sum(&u * &q)).log_sigmoid().mean(None::<Kind>);
     let cosine: Tensor = 1.0 - Tensor::cosine_similarity(&u, &p, 1, TINY).mean(None::<Kind>);
-    let total = &bpr * weights.bpr + &cosine * weights.cosine;
+    let logits = (sum(&u * &p), sum(&u * &q));
+    let cross_entropy: Tensor = (-logits.0.log_sigmoid().mean(None::<Kind>)
+        - (-logits.1).log_sigmoid().mean(None::<Kind>))
+        * 0.5;
+    let mut total = &bpr * weights.bpr + &cosine * weights.cosine;
+    if weights.cross_entropy != 0.0 {
+        total += &cross_entropy * weights.cross_entropy;
+    }
     let grad = Tensor::run_backward(&[total], &[&leaf], false, false).remove(0);
     let number = |tensor: &Tensor| f64::try_from(tensor.detach()).unwrap_or(f64::NAN);
     let cosine = if weights.cosine == 0.0 { 0.0 } else { number(&cosine) };
-    (Parts { bpr: number(&bpr), cosine }, grad.detach())
+    let cross_entropy = if weights.cross_entropy == 0.0 { 0.0 } else { number(&cross_entropy) };
+    (Parts { bpr: number(&bpr), cosine, cross_entropy }, grad.detach())
 }
 
 /// Adds the gradient of λ/2 · Σ |row|² / batch size over the batch's rows (each as often as it stands
@@ -174,4 +210,43 @@ fn add_rows<T: Real>(
         sum += square * f64::from(*times);
     }
     0.5 * sum / n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::neural::tensors::one_thread;
+
+    /// The kernel against autograd of the same loss, and against the loss written out by hand.
+    #[test]
+    fn cross_entropy_and_its_gradient_are_those_of_autograd() {
+        one_thread();
+        let embeddings = (Tensor::arange(6 * 16, (Kind::Double, tch::Device::Cpu)) * 0.37)
+            .sin()
+            .reshape([6, 16]);
+        // A node twice, and one as positive and as negative.
+        let batch =
+            Batch { users: vec![0, 1, 0], positives: vec![3, 4, 5], negatives: vec![5, 3, 3] };
+        for weights in
+            [Weights::CROSS_ENTROPY, Weights { bpr: 2.0, cosine: 0.5, cross_entropy: 3.0 }]
+        {
+            let (ours, grad) = loss(&embeddings, &batch, weights);
+            let (theirs, of_autograd) = composite(&embeddings, &batch, weights);
+            assert!((ours.cross_entropy - theirs.cross_entropy).abs() < 1e-12);
+            let off = f64::try_from((&grad - &of_autograd).abs().max()).unwrap();
+            assert!(off < 1e-12, "{off:e}");
+            let rows: Vec<f64> = embeddings.reshape(-1).try_into().unwrap();
+            let logit = |a: u32, b: u32| -> f64 {
+                let row = |node: u32| &rows[node as usize * 16..][..16];
+                row(a).iter().zip(row(b)).map(|(a, b)| a * b).sum()
+            };
+            let sigma = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let pairs = |items: &[u32]| -> Vec<f64> {
+                batch.users.iter().zip(items).map(|(user, item)| logit(*user, *item)).collect()
+            };
+            let sum: f64 = pairs(&batch.positives).into_iter().map(|x| -sigma(x).ln()).sum::<f64>()
+                + pairs(&batch.negatives).into_iter().map(|x| -(1.0 - sigma(x)).ln()).sum::<f64>();
+            assert!((ours.cross_entropy - sum / 6.0).abs() < 1e-12);
+        }
+    }
 }

@@ -36,7 +36,7 @@ use tch::{Device, Tensor};
 pub use bprmf::BprMfParams;
 pub use gat::{Edges, GatParams};
 pub use lightgcn::LightGcnParams;
-pub use ngcf::NgcfParams;
+pub use ngcf::{Loss, NgcfParams};
 pub use sampler::{Draw, Exclude, Negatives};
 pub use settings::{Keep, Schedule, Stop, Training, Validate, Watch};
 pub use trainer::Epoch;

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::{
     Objective, Plan, Training,
     graph::Graph,
+    loss::Weights,
     network::{Dropout, Network, Param, Regularised, drop_units, leaf},
     propagate::propagate_tensor,
     settings::{layers, not_negative, share, width},
@@ -28,7 +29,27 @@ pub struct NgcfParams {
     pub regularization: f64,
     /// Share of units switched off in each layer's output (message dropout).
     pub dropout: f64,
+    /// What is minimised.
+    #[serde(skip_serializing_if = "Loss::is_bpr")]
+    pub loss: Loss,
     pub training: Training,
+}
+
+/// What a network minimises, one sampled negative a positive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Pairs: −ln σ(positive − negative), as in the paper.
+    #[default]
+    Bpr,
+    /// Points: binary cross-entropy of the scores as logits, as LibRecommender by default.
+    CrossEntropy,
+}
+
+impl Loss {
+    fn is_bpr(&self) -> bool {
+        *self == Self::Bpr
+    }
 }
 
 impl Default for NgcfParams {
@@ -38,6 +59,7 @@ impl Default for NgcfParams {
             layers: 3,
             regularization: 1e-5,
             dropout: 0.1,
+            loss: Loss::Bpr,
             training: Training::default(),
         }
     }
@@ -71,7 +93,13 @@ impl NgcfParams {
                 let weights = weights.into_iter().map(place).collect();
                 Box::new(Ngcf::new(graph, place(nodes), weights))
             }),
-            objective: Objective::of_bpr(self.regularization, self.dropout),
+            objective: Objective {
+                weights: match self.loss {
+                    Loss::Bpr => Weights::BPR,
+                    Loss::CrossEntropy => Weights::CROSS_ENTROPY,
+                },
+                ..Objective::of_bpr(self.regularization, self.dropout)
+            },
         })
     }
 }

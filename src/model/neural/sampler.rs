@@ -34,10 +34,13 @@ pub enum Exclude {
     /// What she liked.
     #[default]
     Liked,
-    /// What she liked or disliked (`data.disliked`): the robust negatives of Ebrat et al. 2025.
+    /// What she liked or disliked (`data.disliked`): "robust negatives" in the released code of Ebrat et al. 2025.
     LikedAndDisliked,
     /// All she rated.
     Rated,
+    /// Nothing: even what the user liked may be drawn. LibRecommender's sampler `random` spares the positive
+    /// beside it alone.
+    Nothing,
 }
 
 /// Settings of negative sampling.

@@ -40,8 +40,7 @@ pub struct Objective {
 impl Objective {
     /// BPR alone, in batches of 2048.
     pub fn of_bpr(regularization: f64, dropout: f64) -> Self {
-        let weights = Weights { bpr: 1.0, cosine: 0.0 };
-        Self { weights, regularization, dropout, batch: 2048 }
+        Self { weights: Weights::BPR, regularization, dropout, batch: 2048 }
     }
 }
 
@@ -52,11 +51,18 @@ pub struct Epoch {
     pub bpr: f64,
     /// 1 − mean cosine; 0 where it has no weight.
     pub cosine: f64,
+    /// Mean binary cross-entropy; left out where it has no weight.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cross_entropy: f64,
     pub regularization: f64,
     pub loss: f64,
     pub learning_rate: f64,
     /// The metric on the validation part, where it was measured.
     pub validation: Option<f64>,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// A trained network.
@@ -125,6 +131,9 @@ fn between_checkpoints() -> Duration {
 fn known(data: &TrainingData, exclude: Exclude) -> Result<Interactions, ModelError> {
     match exclude {
         Exclude::Liked => Ok(data.positives.clone()),
+        Exclude::Nothing => {
+            Ok(Interactions::new(data.ratings.n_users(), data.ratings.n_items(), &[]))
+        }
         Exclude::Rated => Ok(data.ratings.clone()),
         Exclude::LikedAndDisliked => match &data.disliked {
             Some(disliked) => {
@@ -235,15 +244,15 @@ pub fn train(
             }
             parts.bpr += share * of_batch.bpr;
             parts.cosine += share * of_batch.cosine;
+            parts.cross_entropy += share * of_batch.cross_entropy;
             let scale = match settings.clip {
                 Some(clip) => (clip / (gradient_norm(network.params()) + 1e-6)).min(1.0),
                 None => 1.0,
             };
             state.step(network.params(), rate, scale);
         }
-        let Weights { bpr, cosine } = objective.weights;
         let regularization = objective.regularization * regularization;
-        let total = bpr * parts.bpr + cosine * parts.cosine + regularization;
+        let total = objective.weights.sum(parts) + regularization;
         if !total.is_finite() {
             return Err(ModelError::Diverged(format!(
                 "the loss is {total} after epoch {}: training diverged\n  = help: lower \
@@ -257,6 +266,7 @@ pub fn train(
             epoch: memory.epochs,
             bpr: parts.bpr,
             cosine: parts.cosine,
+            cross_entropy: parts.cross_entropy,
             regularization,
             loss: total,
             learning_rate: rate,

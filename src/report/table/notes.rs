@@ -159,6 +159,11 @@ impl RestsOn<'_> {
             notes.push(format!("Knows the test part, so never best: {}.", oracles.join(", ")));
         }
         notes.extend(of_unbounded(chosen));
+        for from in distinct(chosen.iter().filter_map(|row| row.learns_from.as_deref())) {
+            let rows = chosen.iter().filter(|row| row.learns_from.as_deref() == Some(&from[..]));
+            let systems = distinct(rows.map(|row| row.system.as_str()));
+            notes.push(format!("Learns from {from}: {}.", systems.join(", ")));
+        }
         let partly =
             |row: &&&ResultRow| row.own_lists_of.as_ref().is_some_and(|of| *of != row.slice);
         let of =

@@ -1,5 +1,5 @@
 //! Explanations of reranked lists: one for each of the best items, written by the judge from what it
-//! ranked by (Ebrat et al. 2025), by rule where the judge is a control, and checked without another judge.
+//! ranked by (after Ebrat et al. 2025), by rule where the judge is a control, and checked without another judge.
 
 mod check;
 mod ground;
