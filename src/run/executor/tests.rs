@@ -128,7 +128,7 @@ fn chosen(plan: &Plan, choice: usize) -> Vec<Step> {
         3 => step.kind == StepKind::Fit,
         4 => true,
         // Halves of the plan, each another one.
-        _ => Digest::of(format!("{choice} {at}")).as_u64() % 2 == 0,
+        _ => Digest::of(format!("{choice} {at}")).as_u64().is_multiple_of(2),
     };
     let steps = plan.steps.iter().enumerate();
     steps.filter(|(at, step)| is_chosen(*at, step)).map(|(_, step)| step.clone()).collect()
