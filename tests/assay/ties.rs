@@ -27,8 +27,9 @@ fn at_rank(rank: u32) -> f64 {
 #[test]
 fn ties_go_by_the_items_own_ids_whether_they_are_judged_or_not() {
     let numbers = || (1..=100).map(|item| item.to_string());
-    // What user 1 and 2 like, the file's items, the rank of what they like in the order of the ids.
-    let cases: [(&str, [&str; 2], Vec<String>, [Option<u32>; 2]); 6] = [
+    /// What user 1 and 2 like, the file's items, the rank of what they like in the order of the ids.
+    type Case = (&'static str, [&'static str; 2], Vec<String>, [Option<u32>; 2]);
+    let cases: [Case; 6] = [
         ("far down", ["50", "70"], numbers().collect(), [None, None]),
         ("rows backwards", ["50", "70"], numbers().rev().collect(), [None, None]),
         ("near the top", ["5", "10"], numbers().rev().collect(), [Some(5), Some(10)]),
