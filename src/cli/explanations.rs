@@ -9,6 +9,7 @@ use crate::{
     exit::Exit,
     rerank::explain::{Row, read},
     spec::nearest,
+    store::StepState,
 };
 
 /// Print explanations of reranked lists, with what the checks found
@@ -81,9 +82,17 @@ impl Explanations {
                 continue;
             }
             let Some(step) = trial.explain.map(|at| &plan.steps[at]) else { continue };
-            if !workspace.exists(step.kind.name(), &step.key) {
-                missing += 1;
-                continue;
+            match step.state(&workspace) {
+                StepState::Done => {}
+                StepState::Absent => {
+                    missing += 1;
+                    continue;
+                }
+                StepState::Damaged(problem) => {
+                    return Err(CliError::Usage(format!(
+                        "{problem}\n  = help: run the experiment again: the step is made anew"
+                    )));
+                }
             }
             let dir = workspace.step_dir(step.kind.name(), &step.key);
             let mut rows = read(&dir).map_err(|error| {

@@ -1,6 +1,6 @@
 //! `assay export`
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::json;
 
@@ -9,6 +9,7 @@ use crate::{
     eval::{EvalError, OpenFold, scores::RANKINGS},
     exit::Exit,
     hash::Digest,
+    plan::{Trial, file_names},
     rankings::export::{Place, Target, interactions, qrels, run},
     store::{StepState, write_whole},
     table,
@@ -76,12 +77,17 @@ impl Export {
             files.push(json!({"file": name, "blake3": Digest::of(&text)}));
             Ok(())
         };
-        let mut folds: Vec<usize> = Vec::new();
+        // A fold of two settings has two rules of what is relevant.
+        let mut folds: Vec<(usize, usize)> = Vec::new();
+        let name_of =
+            |trial: &Trial| format!("{}{}", trial.fold, experiment.settings[trial.setting].label);
+        let names: Vec<String> = plan.trials.iter().map(name_of).collect();
+        let files_of: BTreeMap<&String, String> = names.iter().zip(file_names(&names)).collect();
         let mut openings = Vec::new();
         let mut missing = Vec::new();
         for trial in &trials {
             let step = &plan.steps[trial.score];
-            if workspace.verify(step.kind.name(), &step.key) != StepState::Done {
+            if step.state(&workspace) != StepState::Done {
                 missing.push(format!("{} {} seed {}", trial.name, trial.fold, trial.seed));
                 continue;
             }
@@ -107,16 +113,24 @@ impl Export {
             let tag: String =
                 trial.name.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect();
             let text = run(self.format, &places, &tag).map_err(CliError::Usage)?;
-            write(format!("{}.{extension}", trial.file_name()), text)?;
-            if folds.contains(&trial.split) {
+            write(format!("{}.{extension}", trial.file_name), text)?;
+            if folds.contains(&(trial.split, trial.setting)) {
                 continue;
             }
-            folds.push(trial.split);
+            folds.push((trial.split, trial.setting));
             let split = &plan.steps[trial.split];
+            if let StepState::Damaged(problem) = split.state(&workspace) {
+                return Err(CliError::NoResults(format!(
+                    "the fold {} is damaged: {problem}\n  = help: run `assay run {}` after removing {}",
+                    trial.fold,
+                    self.file.display(),
+                    workspace.step_dir(split.kind.name(), &split.key).display()
+                )));
+            }
             let open = OpenFold::read(&workspace.step_dir(split.kind.name(), &split.key))
                 .map_err(CliError::from)?;
             let setting = &experiment.settings[trial.setting];
-            let name = format!("{}{}", trial.fold, setting.label);
+            let name = &files_of[&name_of(trial)];
             let (users, items) = (&open.training.users, &open.training.items);
             let data = setting.data.source.name();
             let file = |part: &str| match self.format {

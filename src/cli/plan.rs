@@ -69,7 +69,7 @@ impl PlanArgs {
 }
 
 fn verdict(workspace: &Workspace, step: &Step, before: &BTreeMap<String, Value>) -> Verdict {
-    match workspace.verify(step.kind.name(), &step.key) {
+    match step.state(workspace) {
         StepState::Done => Verdict::Done,
         StepState::Damaged(problem) => Verdict::Damaged(problem),
         StepState::Absent => match before.get(&format!("{} {}", step.kind.name(), step.label)) {

@@ -18,6 +18,9 @@ const TEST: &str = "test.parquet";
 const USERS: &str = "users.parquet";
 const ITEMS: &str = "items.parquet";
 
+/// The files of a fold.
+pub const FOLD_FILES: [&str; 5] = [TRAIN, VALIDATION, TEST, USERS, ITEMS];
+
 /// Interactions of a fold before they are checked.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
@@ -70,17 +73,12 @@ impl Fold {
 
     /// Hash of all three parts.
     pub fn digest(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        for part in [&self.train, &self.validation, &self.test] {
-            for row in part.iter() {
-                hasher.update(&row.user.0.to_le_bytes());
-                hasher.update(&row.item.0.to_le_bytes());
-                hasher.update(&row.rating.to_le_bytes());
-                hasher.update(&row.timestamp.to_le_bytes());
-            }
-            hasher.update(b"end");
-        }
-        Digest::from_blake3(hasher.finalize())
+        digest_of([&self.train, &self.validation, &self.test])
+    }
+
+    /// Hash of the names that the rows' indices stand for.
+    pub fn names_digest(&self) -> Digest {
+        names_digest_of(&self.users, &self.items)
     }
 
     /// The test part. The permit is proof that scoring asks.
@@ -125,6 +123,45 @@ impl Fold {
 fn write(path: &Path, frame: PolarsResult<DataFrame>) -> Result<(), DataError> {
     let written = frame.map_err(table::to_io).and_then(|mut frame| table::write(path, &mut frame));
     written.map_err(|error| DataError::io(path, error))
+}
+
+fn digest_of(parts: [&Interactions; 3]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        for row in part.iter() {
+            hasher.update(&row.user.0.to_le_bytes());
+            hasher.update(&row.item.0.to_le_bytes());
+            hasher.update(&row.rating.to_le_bytes());
+            hasher.update(&row.timestamp.to_le_bytes());
+        }
+        hasher.update(b"end");
+    }
+    Digest::from_blake3(hasher.finalize())
+}
+
+fn names_digest_of(users: &Ids, items: &Ids) -> Digest {
+    Digest::of_json(&[users.names(), items.names()])
+}
+
+/// Whether the fold in `dir` is the one that was recorded when it was made, in `split_hash` and
+/// `names_hash` of `facts`. Says no more than that: the test part stays closed.
+pub fn check_fold(dir: &Path, facts: &serde_json::Value) -> Result<(), DataError> {
+    let TrainingPart { users, items, train, validation } = TrainingPart::read(dir)?;
+    let test = read_part(&dir.join(TEST), users.len(), items.len())?;
+    let differs = |name: &str, found: Digest| {
+        facts[name].as_str().is_none_or(|recorded| recorded != found.to_string())
+    };
+    // Folds of before the names were hashed have no hash of them.
+    let names_differ =
+        facts.get("names_hash").is_some() && differs("names_hash", names_digest_of(&users, &items));
+    if names_differ || differs("split_hash", digest_of([&train, &validation, &test])) {
+        return Err(DataError::File {
+            path: dir.to_owned(),
+            problem: "it is not the fold that was made: its rows have another hash".into(),
+            help: "remove the directory and run again: it is made anew".into(),
+        });
+    }
+    Ok(())
 }
 
 /// What may be learnt from: all of a fold but its test part.

@@ -18,7 +18,7 @@ mod stats;
 pub use cut::{Cut, CutBy};
 pub use dataset::{Catalogue, Dataset, OfficialFold};
 pub use error::DataError;
-pub use fold::{Fold, TestPart, TrainingPart};
+pub use fold::{FOLD_FILES, Fold, TestPart, TrainingPart, check_fold};
 pub use ids::{Ids, ItemIx, UserIx};
 pub use interactions::{Interaction, Interactions};
 pub use manifest::{FileCheck, FileState, Manifest, Manifests};

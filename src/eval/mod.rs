@@ -19,7 +19,7 @@ pub use metric::Metric;
 pub use open::{OpenFold, Opening, OracleJudgement, open_for_oracle, score_fold};
 pub use permit::ScoringPermit;
 pub use protocol::Protocol;
-pub use score::{Labels, Source, score};
+pub use score::{Labels, Source, check_finite, score};
 pub use scores::{EvalError, Scores, Summary};
 pub use slice::Slice;
 pub use spec::{LAST_CUTOFF, ScoreSpec};

@@ -82,7 +82,8 @@ pub fn score_fold(
 ) -> Result<(Scores, Opening), EvalError> {
     let test = TestPart::at(dir).open(&ScoringPermit::issue())?;
     let fold = OpenFold::new(training.clone(), test);
-    let scores = fold.score(spec, relevant, source, interrupt, progress)?;
+    let scores = fold.score(spec, relevant, source, interrupt, progress);
+    let scores = scores.map_err(|error| error.with_names(&training.users, &training.items))?;
     Ok((scores, fold.opening("score")))
 }
 

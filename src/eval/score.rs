@@ -67,6 +67,7 @@ pub fn score(
                 interrupt.check()?;
                 let scores = &mut scores[..users_of_batch.len() * n_items];
                 model.score(users_of_batch, scores);
+                check_finite(users_of_batch, scores)?;
                 rows.par_extend(
                     users_of_batch
                         .par_iter()
@@ -97,6 +98,18 @@ pub fn score(
     let summary = job.summarise(&rows, &members);
     let members = members.into_iter().filter(|(slice, _)| !slice.goes_by_counts()).collect();
     Ok(Scores { summary, rows, members, spec })
+}
+
+/// A NaN would be ranked by the rule for ties, an infinite score as the best: neither is a score.
+pub fn check_finite(users: &[UserIx], scores: &[f32]) -> Result<(), EvalError> {
+    let Some(at) = scores.par_iter().position_first(|score| !score.is_finite()) else {
+        return Ok(());
+    };
+    // invariant: there are scores, so there are users
+    let n_items = scores.len() / users.len();
+    let (user, item) = (users[at / n_items], (at % n_items) as u32);
+    let of = format!("the item of index {item}, of the user of index {},", user.0);
+    Err(EvalError::NotFinite { value: scores[at], at: (user, item), of })
 }
 
 /// What is known of one user's ranking.

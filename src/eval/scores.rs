@@ -1,6 +1,7 @@
 //! Results of scoring, in memory and as files.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -37,10 +38,28 @@ pub enum EvalError {
          `judged` or `judged-after-cut`"
     )]
     ListsOnly { protocol: Protocol },
+    #[error(
+        "the model gives {of} the score {value}: a score must be finite\n  = help: the fitted model is of no \
+         use; look for ratings or settings out of the ordinary"
+    )]
+    NotFinite { value: f32, at: (UserIx, u32), of: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("{}: {problem}", path.display())]
     Malformed { path: PathBuf, problem: String },
+}
+
+impl EvalError {
+    /// With the ids of the data set in place of indices.
+    pub fn with_names(self, users: &Ids, items: &Ids) -> Self {
+        match self {
+            Self::NotFinite { value, at, .. } => {
+                let of = format!("item {} of user {}", items.name(at.1), users.name(at.0.0));
+                Self::NotFinite { value, at, of }
+            }
+            error => error,
+        }
+    }
 }
 
 /// One mean.
@@ -325,6 +344,81 @@ pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
         .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
 }
 
+/// Whether the means that [`Scores::write`] wrote into `dir` are those that `spec` asks for, and those of
+/// the users' values beside them. Metrics of all lists together cannot be made again from these.
+pub fn check_summary(dir: &Path, spec: &ScoreSpec) -> Result<(), EvalError> {
+    let (summary, users) = (read_summary(dir)?, read_user_cells(dir)?);
+    let malformed = |problem: String| EvalError::Malformed { path: dir.join(SUMMARY), problem };
+    let spec = spec.normalised();
+    let n_users = users.train_counts.len();
+    let of_slices: Vec<(Slice, Vec<bool>)> =
+        spec.slices.iter().map(|slice| (*slice, users.members(*slice))).collect();
+    let mut found = summary.iter();
+    for (protocol, convention) in spec.pairs() {
+        for (slice, members) in &of_slices {
+            for (metric, k) in
+                spec.metrics.iter().flat_map(|m| spec.k.iter().map(move |k| (*m, *k)))
+            {
+                let what = format!("{protocol} {convention} {slice} {metric}@{k}");
+                let mean = found.next().ok_or_else(|| malformed(format!("{what} is missing")))?;
+                let of = (mean.protocol, mean.convention, mean.slice, mean.metric, mean.k);
+                if of != (protocol, convention, *slice, metric, k) {
+                    return Err(malformed(format!("{what} is not where it must be")));
+                }
+                let rows = || (0..n_users).filter(|row| members[*row]);
+                if metric.is_of_all_lists() {
+                    let list = users.lists.iter().position(|of| *of == (protocol, convention, k));
+                    let n_lists = users.lists.len();
+                    let n = list.map(|list| {
+                        rows().filter(|row| users.listed[row * n_lists + list]).count()
+                    });
+                    let is_share = mean.value.is_none_or(|value| (0.0..=1.0).contains(&value));
+                    if !is_share || mean.n_users != n.unwrap_or_default() {
+                        return Err(malformed(format!("{what} is out of range")));
+                    }
+                    continue;
+                }
+                let cell =
+                    users.cells.iter().position(|of| *of == (protocol, convention, k, metric));
+                if cell.is_none() && n_users > 0 {
+                    return Err(malformed(format!("{what} has no values of users beside it")));
+                }
+                let (cell, n_cells) = (cell.unwrap_or_default(), users.cells.len());
+                let of_users =
+                    || rows().map(|row| users.values[row * n_cells + cell]).filter(|v| !v.is_nan());
+                let n = of_users().count();
+                let expected = (n > 0).then(|| of_users().sum::<f64>() / n as f64);
+                let is_same = match (mean.value, expected) {
+                    (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * b.abs().max(1.0),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !is_same || mean.n_users != n {
+                    let said = mean.value.map_or("none".into(), |value| value.to_string());
+                    let expected = expected.map_or("none".into(), |value| value.to_string());
+                    return Err(malformed(format!(
+                        "{what} is {said} over {} users, and the mean of the users' values is {expected} \
+                         over {n}",
+                        mean.n_users
+                    )));
+                }
+            }
+        }
+    }
+    match found.next() {
+        Some(_) => Err(malformed("it holds more means than were asked for".into())),
+        None => Ok(()),
+    }
+}
+
+/// Whether each block of so many rows is like the first one, or (not `alike`) holds one value.
+fn is_block_by_block(column: &Column, each: usize, alike: bool) -> Result<bool, String> {
+    let column = column.str().map_err(|error| error.to_string())?;
+    let rows: Vec<Option<&str>> = column.iter().collect();
+    let of = |row: usize| if alike { row % each } else { row - row % each };
+    Ok((0..rows.len()).all(|row| rows[row].is_some() && rows[row] == rows[of(row)]))
+}
+
 /// Reads every user's values that [`Scores::write`] wrote into `dir`.
 pub fn read_user_cells(dir: &Path) -> Result<UserCells, EvalError> {
     let path = dir.join(USERS);
@@ -367,6 +461,22 @@ fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
     {
         return Err("a value is missing".into());
     }
+    let each = rows_each.max(1);
+    let distinct: HashSet<&String> = users.iter().collect();
+    if distinct.len() != users.len() || !is_block_by_block(column("user")?, each, false)? {
+        return Err("a user has more rows than another, or stands there twice".into());
+    }
+    for name in ["protocol", "convention"] {
+        if !is_block_by_block(column(name)?, each, true)? {
+            return Err(format!("a user's `{name}` is not that of the others"));
+        }
+    }
+    let differs = |row: usize| {
+        cutoffs[row] != cutoffs[row % each] || train_counts[row] != train_counts[row - row % each]
+    };
+    if (0..cutoffs.len()).any(differs) {
+        return Err("the rows of a user are not those of the others".into());
+    }
     let mut metrics: Vec<(Metric, Vec<f64>)> = Vec::new();
     let mut members: Vec<(Slice, Vec<bool>)> = Vec::new();
     for name in frame.get_column_names() {
@@ -376,6 +486,10 @@ fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
         }
         let Ok(metric) = name.parse::<Metric>() else { continue };
         let values = column(name)?.f64().map_err(|error| error.to_string())?;
+        let is_fine = |value: f64| value.is_finite() && (value >= 0.0 || metric == Metric::Novelty);
+        if !values.iter().flatten().all(is_fine) {
+            return Err(format!("the column `{name}` holds a number out of range"));
+        }
         metrics.push((metric, values.iter().map(|value| value.unwrap_or(f64::NAN)).collect()));
     }
     let (mut cells, mut lists) = (Vec::new(), Vec::new());

@@ -16,7 +16,7 @@ use crate::{
     table,
 };
 
-const FILE: &str = "lists.parquet";
+pub const FILE: &str = "lists.parquet";
 
 /// Files of rankings: CSV, TSV, Parquet or TREC runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,10 +6,17 @@ use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
 
 use super::ModelError;
 
-const FILE: &str = "model.safetensors";
+pub const FILE: &str = "model.safetensors";
 
 /// Writes named arrays with their shapes.
 pub fn save<N: AsRef<str>>(dir: &Path, arrays: &[(N, Array)]) -> Result<(), ModelError> {
+    if let Some((name, _)) = arrays.iter().find(|(_, array)| !array.is_finite) {
+        return Err(ModelError::Diverged(format!(
+            "what was fitted is of no use: `{}` holds a number that is not finite (NaN or infinite)\n  = \
+             help: look for ratings or settings out of the ordinary; train with a lower learning rate",
+            name.as_ref()
+        )));
+    }
     let path = dir.join(FILE);
     let views = arrays.iter().map(|(name, array)| (name.as_ref(), array));
     let bytes = safetensors::serialize(views, None);
@@ -24,19 +31,21 @@ pub struct Array {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
+    is_finite: bool,
 }
 
 impl Array {
     /// Floats of a shape.
     pub fn floats(shape: &[usize], values: &[f32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
+        let is_finite = values.iter().all(|value| value.is_finite());
+        Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes, is_finite }
     }
 
     /// Whole numbers in a row.
     pub fn numbers(values: &[u32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { dtype: Dtype::U32, shape: vec![values.len()], bytes }
+        Self { dtype: Dtype::U32, shape: vec![values.len()], bytes, is_finite: true }
     }
 }
 
@@ -75,14 +84,27 @@ impl Saved {
 
     /// An array of floats; its shape must be `shape`.
     pub fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        self.with(name, Dtype::F32, |tensor| {
+        let values = self.with(name, Dtype::F32, |tensor| {
             (tensor.shape() == shape).then(|| words(tensor).map(f32::from_le_bytes).collect())
-        })
+        })?;
+        self.finite(name, values)
     }
 
     /// An array of floats of any length.
     pub fn float_row(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        self.with(name, Dtype::F32, |tensor| Some(words(tensor).map(f32::from_le_bytes).collect()))
+        let values = self.with(name, Dtype::F32, |tensor| {
+            Some(words(tensor).map(f32::from_le_bytes).collect())
+        })?;
+        self.finite(name, values)
+    }
+
+    fn finite(&self, name: &str, values: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(self.malformed(format!(
+                "`{name}` holds a number that is not finite (NaN or infinite)"
+            ))),
+        }
     }
 
     /// An array of whole numbers.
@@ -122,4 +144,29 @@ impl Saved {
 
 fn words<'a>(tensor: &'a TensorView<'_>) -> impl Iterator<Item = [u8; 4]> + 'a {
     tensor.data().chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_not_finite_are_neither_saved_nor_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = save(dir.path(), &[("weights", Array::floats(&[2], &[1.0, wrong]))]);
+            let error = error.unwrap_err();
+            assert!(matches!(error, ModelError::Diverged(_)), "{error}");
+            assert!(error.to_string().contains("`weights`"), "{error}");
+            assert!(!dir.path().join(FILE).exists());
+        }
+        save(dir.path(), &[("weights", Array::floats(&[2], &[1.0, 2.0]))]).unwrap();
+        let path = dir.path().join(FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() - 4;
+        bytes[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let error = Saved::read(dir.path()).unwrap().floats("weights", &[2]).unwrap_err();
+        assert!(error.to_string().contains("not finite"), "{error}");
+    }
 }

@@ -29,7 +29,8 @@ use crate::{
 
 pub use als::AlsParams;
 pub use content::ContentParams;
-pub use external::{ExternalParams, save as save_lists};
+pub use external::{ExternalParams, FILE as LISTS, save as save_lists};
+pub use files::FILE as MODEL;
 pub(crate) use files::{Array, Saved, save as save_arrays};
 pub use search::{Search, SearchSpec};
 pub use spec::ModelSpec;

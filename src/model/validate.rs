@@ -3,7 +3,7 @@
 
 use super::{FitContext, ModelError, Recommender, TrainingData};
 use crate::{
-    eval::{Convention, Labels, Metric, Protocol, ScoreSpec, Slice, Source, score},
+    eval::{Convention, EvalError, Labels, Metric, Protocol, ScoreSpec, Slice, Source, score},
     interrupt::Interrupted,
 };
 
@@ -34,6 +34,7 @@ pub fn validation(
     let scores = score(&spec, &labels, &Source::Model(model), context.interrupt, &|_, _| {});
     match scores {
         Ok(scores) => Ok(scores.summary.first().and_then(|mean| mean.value).unwrap_or(0.0)),
+        Err(error @ EvalError::NotFinite { .. }) => Err(ModelError::Diverged(error.to_string())),
         // Nothing else can go wrong without files.
         Err(_) => Err(ModelError::Interrupted(Interrupted)),
     }

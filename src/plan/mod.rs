@@ -3,7 +3,9 @@
 //! A step's key is the hash of its kind, its revision, its settings, its seed and the keys of its
 //! inputs. So what several trials share is done once, and what has not changed is not done again.
 
+mod names;
 mod stale;
+mod state;
 mod text;
 
 use serde_json::{Value, json};
@@ -17,9 +19,13 @@ use crate::{
     spec::{Experiment, Setting},
 };
 
+pub use names::file_names;
 pub use stale::why_stale;
 pub use text::TextStep;
 use text::TextSteps;
+
+/// What tables call the rows of the mean over folds.
+const MEAN: &str = "mean";
 
 /// Raised when the code of a kind of step comes to mean something else.
 const SPLIT_REVISION: u32 = 1;
@@ -89,6 +95,8 @@ pub struct Trial {
     pub name: String,
     pub fold: String,
     pub seed: u64,
+    /// `als--u1--seed1`: its name in a file's name; no other trial of the plan has it.
+    pub file_name: String,
     pub split: usize,
     /// What its fit needs beside the split: texts, their vectors, a search.
     pub needs: Vec<usize>,
@@ -96,16 +104,6 @@ pub struct Trial {
     /// The step that explains its lists, where they are explained.
     pub explain: Option<usize>,
     pub score: usize,
-}
-
-impl Trial {
-    /// `als-u1-seed1`, fit for a file name.
-    pub fn file_name(&self) -> String {
-        let name = format!("{}--{}--seed{}", self.name, self.fold, self.seed);
-        name.chars()
-            .map(|c| if c.is_alphanumeric() || "-_.+=".contains(c) { c } else { '_' })
-            .collect()
-    }
 }
 
 /// The graph.
@@ -134,6 +132,14 @@ impl Plan {
             let data = setting.data.source.digest(dirs)?;
             plan.data.push(data);
             let folds = fold_names(&setting.split, &setting.data.source, dirs)?;
+            if folds.iter().any(|fold| fold == MEAN) {
+                return Err(DataError::Split(format!(
+                    "a fold of the data set `{}` is called `{MEAN}`, which is what the mean over folds is \
+                     called: its results would be taken for that\n  = help: give the fold another name, or \
+                     leave it out with `split: {{only: [...]}}`",
+                    setting.data.source.name()
+                )));
+            }
             let evaluate = setting.evaluate.normalised();
             for (system_at, system) in setting.systems.iter().enumerate() {
                 let seeds = match setting.is_seeded(system) {
@@ -189,10 +195,10 @@ impl Plan {
                                 (fit, needs, None)
                             }
                         };
-                        let label = plan.steps[fit].label.clone();
                         let score = plan.step(Step {
                             kind: StepKind::Score,
-                            label,
+                            // Not that of the fit, which may be shared with other variants.
+                            label: label(setting, &of, fold),
                             inputs: vec![split, fit],
                             material: json!({
                                 "revision": SCORE_REVISION,
@@ -216,6 +222,7 @@ impl Plan {
                             name: name.clone(),
                             fold: fold.clone(),
                             seed,
+                            file_name: String::new(),
                             split,
                             needs,
                             fit,
@@ -225,6 +232,13 @@ impl Plan {
                     }
                 }
             }
+        }
+        let trials = plan.trials.iter();
+        let names: Vec<String> = trials
+            .map(|trial| format!("{}--{}--seed{}", trial.name, trial.fold, trial.seed))
+            .collect();
+        for (trial, name) in plan.trials.iter_mut().zip(file_names(&names)) {
+            trial.file_name = name;
         }
         Ok(plan)
     }

@@ -276,7 +276,10 @@ fn rows(
         }
         if let Some(score) = score {
             rows.scores =
-                Some(table.numbers(&score, "a score: a number", |score: f32| !score.is_nan())?);
+                // −∞ is how some tools mark what they do not recommend: it comes last.
+                Some(table.numbers(&score, "a score: a number, not infinite", |score: f32| {
+                    score < f32::INFINITY
+                })?);
         }
     }
     findings.rows = rows.users.len();

@@ -18,7 +18,7 @@ use crate::{
     rerank::JudgeName,
     spec::Experiment,
     stats::{Bootstrap, with_means},
-    store::{StepState, Workspace},
+    store::{StepState, StoreError, Workspace},
 };
 
 /// What was found.
@@ -100,16 +100,19 @@ pub fn collect(
     for trial in &plan.trials {
         let step = &plan.steps[trial.score];
         let dir = workspace.step_dir(step.kind.name(), &step.key);
-        let summary = match workspace.verify(step.kind.name(), &step.key) {
-            StepState::Done => read_summary(&dir).ok(),
-            _ => None,
+        let summary = match step.state(workspace) {
+            StepState::Done => read_summary(&dir).map_err(|error| format!(" ({error})")),
+            StepState::Damaged(problem) => Err(format!(" (damaged: {problem})")),
+            StepState::Absent => Err(String::new()),
         };
         match summary {
-            Some(summary) => {
+            Ok(summary) => {
                 done.push(trial);
                 rows.extend(summary.into_iter().map(|mean| row(experiment, plan, trial, mean)))
             }
-            None => missing.push(format!("{} {} seed {}", trial.name, trial.fold, trial.seed)),
+            Err(why) => {
+                missing.push(format!("{} {} seed {}{why}", trial.name, trial.fold, trial.seed))
+            }
         }
     }
     let mut counts: Counts = HashMap::new();
@@ -214,9 +217,17 @@ fn warnings(plan: &Plan, workspace: &Workspace) -> Vec<(String, String)> {
     for trial in &plan.trials {
         for step in [trial.fit, trial.score] {
             let step = &plan.steps[step];
-            let Ok(record) = workspace.record(step.kind.name(), &step.key) else { continue };
-            let of_step = record.facts["warnings"].as_array().cloned().unwrap_or_default();
             let name = format!("{} {}", trial.name, trial.fold);
+            let record = match workspace.record(step.kind.name(), &step.key) {
+                Ok(record) => record,
+                // What it warned of is lost.
+                Err(error @ StoreError::Damaged { .. }) => {
+                    warnings.push((name, error.to_string()));
+                    continue;
+                }
+                Err(StoreError::Io { .. }) => continue,
+            };
+            let of_step = record.facts["warnings"].as_array().cloned().unwrap_or_default();
             let texts = of_step.iter().filter_map(|text| text.as_str());
             warnings.extend(texts.map(|text| (name.clone(), text.to_owned())));
         }

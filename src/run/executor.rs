@@ -191,7 +191,7 @@ fn visit(
         return;
     }
     let step = &plan.steps[at];
-    match workspace.verify(step.kind.name(), &step.key) {
+    match step.state(workspace) {
         StepState::Done => states[at] = State::Done,
         state => {
             if let StepState::Damaged(problem) = state {
@@ -360,7 +360,7 @@ impl Coordinator<'_> {
                 }
             };
             // Another process may have finished it since it was last looked at.
-            if self.shared.workspace.verify(step.kind.name(), &step.key) == StepState::Done {
+            if step.state(self.shared.workspace) == StepState::Done {
                 self.adopt(at);
                 adopted = true;
                 left -= 1;
@@ -400,7 +400,7 @@ impl Coordinator<'_> {
     fn log_of(&self, step: &Step) -> Vec<PathBuf> {
         step.trials
             .iter()
-            .map(|trial| self.logs.join(format!("{}.log", self.plan().trials[*trial].file_name())))
+            .map(|trial| self.logs.join(format!("{}.log", self.plan().trials[*trial].file_name)))
             .collect()
     }
 
@@ -477,7 +477,7 @@ impl Coordinator<'_> {
             match self.shared.workspace.try_lock(&step.key) {
                 Ok(None) => {}
                 Ok(Some(lock)) => {
-                    let state = self.shared.workspace.verify(step.kind.name(), &step.key);
+                    let state = step.state(self.shared.workspace);
                     drop(lock);
                     match state {
                         StepState::Done => self.adopt(at),

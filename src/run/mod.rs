@@ -35,6 +35,9 @@ pub enum StepError {
     Store(#[from] crate::store::StoreError),
     #[error("it needs about {} and the budget is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
     Memory { needed: u64, budget: u64 },
+    /// What it reads cannot be used.
+    #[error("{step} is damaged: {problem}\n  = help: remove {} and run again: it is made anew", dir.display())]
+    Input { step: String, problem: String, dir: std::path::PathBuf },
     #[error("internal error: {0}\n  = help: please report it with the log of this trial")]
     Panic(String),
 }

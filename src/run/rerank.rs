@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     data::{TrainingPart, UserIx},
-    eval::{Protocol, Source, open_for_oracle, top_k},
+    eval::{Protocol, Source, check_finite, open_for_oracle, top_k},
     hash::Digest,
     interrupt::Interrupt,
     model::{ModelError, ModelSpec, TrainingData, neural::mix, save_lists},
@@ -236,6 +236,8 @@ fn base_lists(
         interrupt.check()?;
         let scores = &mut scores[..batch.len() * n_items];
         model.score(batch, scores);
+        let checked = check_finite(batch, scores);
+        checked.map_err(|error| error.with_names(&training.users, &training.items))?;
         for (user, scores) in batch.iter().zip(scores.chunks_mut(n_items.max(1))) {
             for item in seen.items_of(*user) {
                 scores[*item as usize] = f32::NEG_INFINITY;

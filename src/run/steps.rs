@@ -20,7 +20,7 @@ use crate::{
     },
     plan::{Plan, Step, StepKind},
     spec::{DataSpec, Experiment, System},
-    store::Workspace,
+    store::{StepState, Workspace},
 };
 
 /// Everything steps share.
@@ -80,7 +80,7 @@ impl<'a> Shared<'a> {
         dir: &std::path::Path,
         voice: &Voice,
     ) -> Result<Value, StepError> {
-        match step.kind {
+        let worked = match step.kind {
             StepKind::Split => self.split(step, dir, voice),
             StepKind::Profiles => self.profiles(step, dir, voice),
             StepKind::Embeddings => self.embeddings(step, dir, voice),
@@ -89,7 +89,31 @@ impl<'a> Shared<'a> {
             StepKind::Rerank => self.rerank(step, dir, voice),
             StepKind::Explain => self.explain(step, dir, voice),
             StepKind::Score => self.score(step, dir, voice),
+        };
+        worked.map_err(|error| self.blame(step, error))
+    }
+
+    /// Where a step failed over what another one left, says so, and how to be rid of it: a step that is
+    /// taken for done is not made again.
+    fn blame(&self, step: &Step, error: StepError) -> StepError {
+        if matches!(error, StepError::Interrupted(_)) {
+            return error;
         }
+        let text = error.to_string();
+        for input in step.inputs.iter().map(|input| &self.plan.steps[*input]) {
+            let dir = self.workspace.step_dir(input.kind.name(), &input.key);
+            let problem = match input.state(self.workspace) {
+                StepState::Damaged(problem) => problem,
+                StepState::Absent => "it is not there any more".into(),
+                StepState::Done if text.contains(&dir.display().to_string()) => {
+                    text.split("\n  = help").next().unwrap_or_default().to_owned()
+                }
+                StepState::Done => continue,
+            };
+            let step = format!("{} {}", input.kind.name(), input.label);
+            return StepError::Input { step, problem, dir };
+        }
+        error
     }
 
     /// Memory a step may take, in bytes.
@@ -130,6 +154,7 @@ impl<'a> Shared<'a> {
             "test": fold.test_len(),
             "data_hash": data.digest(),
             "split_hash": fold.digest(),
+            "names_hash": fold.names_digest(),
             "notes": data.notes,
         }))
     }

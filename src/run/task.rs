@@ -110,6 +110,7 @@ impl Task<'_> {
             threads: self.threads,
             finished: finished.as_secs(),
             machine: self.machine.clone(),
+            seal: None,
         };
         workspace.commit(staging, record)?;
         workspace.clear_scratch(&self.step.key);

@@ -1,7 +1,7 @@
 //! From an experiment file to a validated [`Experiment`]. After this, nobody asks whether it is valid.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -142,10 +142,17 @@ impl Experiment {
             Some(entry) => entry.value.text("describe")?.trim().to_owned(),
             None => String::new(),
         };
+        if let Some(answers) = mapping.get("answers")
+            && let Some(at) = sweep::first(&answers.value)
+        {
+            return Err(Diagnostic::at(at, "`answers` is about the whole run: it cannot be swept")
+                .expected("one value"));
+        }
         let settings = sweep::expand(&root, &["systems", "experiment", "describe", "published"])?
             .into_iter()
             .map(|(levels, node)| Setting::read(levels.label(), &node))
             .collect::<Result<Vec<_>, _>>()?;
+        check_system_names(&settings, required(mapping, "systems", &root)?)?;
         let published = match mapping.get("published") {
             Some(entry) => published(&entry.value)?,
             None => Vec::new(),
@@ -437,6 +444,33 @@ fn required<'a>(mapping: &'a Mapping, key: &str, node: &Node) -> Result<&'a Entr
         Diagnostic::at(&node.at, format!("the key `{key}` is missing"))
             .help("`assay schema` prints what an experiment file holds")
     })
+}
+
+/// Results go by name: two systems of one name would be averaged into one row.
+fn check_system_names(settings: &[Setting], systems: &Entry) -> Result<(), Diagnostic> {
+    let mut taken = BTreeSet::new();
+    for setting in settings {
+        for system in &setting.systems {
+            if system.name.trim().is_empty() || system.name.chars().any(char::is_control) {
+                let at = place_of(&system.name, systems)?;
+                return Err(Diagnostic::at(at, "a system has no name that can be printed")
+                    .expected("a name of one line: `als: {model: als}`"));
+            }
+            let name = format!("{}{}", system.name, setting.label);
+            if taken.contains(&name) {
+                let at = place_of(&system.name, systems)?;
+                let problem = format!(
+                    "two systems have the name `{name}`, with the levels of their sweeps: their results \
+                     would be taken for those of one"
+                );
+                return Err(Diagnostic::at(at, problem)
+                    .expected("a name for each")
+                    .help("rename one of them, or a level: `{sweep: {low: 2, high: 3}}`"));
+            }
+            taken.insert(name);
+        }
+    }
+    Ok(())
 }
 
 /// Where a system stands in the file.

@@ -3,7 +3,7 @@
 //! `{sweep: [32, 64]}` names its levels by their values, `{sweep: {on: 2.0, off: 0.0}}` by its keys.
 
 use super::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Position},
     node::{Entry, Node, Value},
 };
 
@@ -21,6 +21,15 @@ impl Levels {
             self.0.iter().map(|(field, level)| format!("{field}={level}")).collect();
         format!("[{}]", parts.join(","))
     }
+}
+
+/// The place of the first sweep at `node` or below it.
+pub fn first(node: &Node) -> Option<&Position> {
+    let Value::Mapping(mapping) = &node.value else { return None };
+    if mapping.get("sweep").is_some() {
+        return Some(&node.at);
+    }
+    mapping.entries().iter().find_map(|entry| first(&entry.value))
 }
 
 /// Every combination of the levels of all sweeps below `node`; `skip` names keys of the top mapping

@@ -25,6 +25,9 @@ pub struct Record {
     /// Seconds since 1970.
     pub finished: u64,
     pub machine: Machine,
+    /// Hash of all of the above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Digest>,
 }
 
 /// One file of a step.

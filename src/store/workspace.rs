@@ -1,6 +1,7 @@
 //! Directories, locks and checksums.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -121,44 +122,71 @@ impl Workspace {
         self.step_dir(kind, key).join(RECORD).is_file()
     }
 
-    /// Whether a step is there and every file is as its record says.
-    pub fn verify(&self, kind: &str, key: &Digest) -> StepState {
-        let dir = self.step_dir(kind, key);
-        if !dir.exists() {
+    /// Whether a step is there, its record is its own, the files `needed` are among those recorded, and
+    /// every file is as recorded. What the files hold is not looked into.
+    pub fn verify(&self, kind: &str, key: &Digest, needed: &[&str]) -> StepState {
+        if !self.step_dir(kind, key).exists() {
             return StepState::Absent;
         }
-        let record = match self.record(kind, key) {
-            Ok(record) => record,
-            Err(error) => return StepState::Damaged(error.to_string()),
-        };
-        for file in &record.files {
-            match Digest::of_file(&dir.join(&file.name)) {
-                Ok(found) if found == file.blake3 => {}
-                Ok(_) => {
-                    return StepState::Damaged(format!(
-                        "{}: its checksum is not the one recorded",
-                        dir.join(&file.name).display()
-                    ));
-                }
-                Err(error) => {
-                    return StepState::Damaged(format!(
-                        "{}: {error}",
-                        dir.join(&file.name).display()
-                    ));
-                }
-            }
+        match self.check(kind, key, needed) {
+            Ok(()) => StepState::Done,
+            Err(error) => StepState::Damaged(error.to_string()),
         }
-        StepState::Done
     }
 
-    /// The record of a finished step.
+    fn check(&self, kind: &str, key: &Digest, needed: &[&str]) -> Result<(), StoreError> {
+        let dir = self.step_dir(kind, key);
+        let damaged = |name: &str, problem: &str| StoreError::Damaged {
+            path: dir.join(name),
+            problem: problem.to_owned(),
+        };
+        let record = self.record(kind, key)?;
+        let is_recorded = |name: &str| record.files.iter().any(|file| file.name == name);
+        if let Some(name) = needed.iter().find(|name| !is_recorded(name)) {
+            return Err(damaged(RECORD, &format!("it does not list the file `{name}`")));
+        }
+        for entry in fs::read_dir(&dir).map_err(io_error(&dir))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != RECORD && !is_recorded(&name) {
+                return Err(damaged(&name, "the step's record does not list this file"));
+            }
+        }
+        for file in &record.files {
+            if Path::new(&file.name).file_name() != Some(OsStr::new(&file.name)) {
+                return Err(damaged(RECORD, &format!("`{}` is no name of a file", file.name)));
+            }
+            let path = dir.join(&file.name);
+            if Digest::of_file(&path).map_err(io_error(&path))? != file.blake3 {
+                return Err(damaged(&file.name, "its checksum is not the one recorded"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of a finished step. It must be that of this step, with the inputs that its key is the
+    /// hash of, and nothing in it may have changed since it was written.
     pub fn record(&self, kind: &str, key: &Digest) -> Result<Record, StoreError> {
-        let record: Record = read_json(&self.step_dir(kind, key).join(RECORD))?;
+        let path = self.step_dir(kind, key).join(RECORD);
+        let damaged = |problem: String| StoreError::Damaged { path: path.clone(), problem };
+        let value: serde_json::Value = read_json(&path)?;
+        let seal = seal_of(&value);
+        let record: Record = serde_json::from_value(value)
+            .map_err(|error| damaged(format!("not readable: {error}")))?;
+        if record.kind != kind {
+            return Err(damaged(format!("it is the record of a step `{}`", record.kind)));
+        }
         if record.key != *key {
-            return Err(StoreError::Damaged {
-                path: self.step_dir(kind, key).join(RECORD),
-                problem: format!("it is the record of another step, {}", record.key.short()),
-            });
+            return Err(damaged(format!(
+                "it is the record of another step, {}",
+                record.key.short()
+            )));
+        }
+        if Digest::of_json(&(kind, &record.material)) != *key {
+            return Err(damaged("the step's key is not the hash of the inputs it names".into()));
+        }
+        // Records of before the seal have none.
+        if record.seal.is_some_and(|written| written != seal) {
+            return Err(damaged("it was changed after it was written".into()));
         }
         Ok(record)
     }
@@ -219,6 +247,9 @@ impl Workspace {
             let bytes = file.metadata().map_err(io_error(&path))?.len();
             record.files.push(FileRecord { name, bytes, blake3 });
         }
+        record.seal = None;
+        let value = serde_json::to_value(&record).map_err(|error| io_error(&dir)(error.into()))?;
+        record.seal = Some(seal_of(&value));
         write_json(&dir.join(RECORD), &record)?;
         let target = self.step_dir(&record.kind, &record.key);
         // A damaged step is moved away in one go: nobody finds a part of it.
@@ -241,6 +272,15 @@ impl Workspace {
     pub fn path(&self, parts: &[&str]) -> PathBuf {
         parts.iter().fold(self.root.clone(), |path, part| path.join(part))
     }
+}
+
+/// Hash of a record without its seal.
+fn seal_of(record: &serde_json::Value) -> Digest {
+    let mut record = record.clone();
+    if let serde_json::Value::Object(fields) = &mut record {
+        fields.shift_remove("seal");
+    }
+    Digest::of_json(&record)
 }
 
 /// Reads a JSON file.

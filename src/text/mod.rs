@@ -22,7 +22,7 @@ pub use features::{Embeddings, Features};
 pub use make::{Made, Writing, profiles_of_items, profiles_of_users};
 pub use metadata::{ItemFacts, MetadataSpec};
 pub use profile::{Profile, Slip};
-pub use profiles::{Profiles, Source};
+pub use profiles::{FILE as PROFILES, Profiles, Source};
 pub use prompt::{Prompt, PromptFile, number};
 pub use spec::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles};
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::TextError;
 use crate::table;
 
-const FILE: &str = "profiles.parquet";
+pub const FILE: &str = "profiles.parquet";
 
 /// Where one text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -99,7 +99,7 @@ pub fn explain(
     explained
 }
 
-const FILE: &str = "explanations.jsonl";
+pub const FILE: &str = "explanations.jsonl";
 
 /// One explanation as it is kept and read by people: users and items by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
