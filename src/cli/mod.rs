@@ -121,8 +121,8 @@ pub fn main() -> Exit {
 
 /// An experiment with its plan.
 fn planned(file: &Path) -> Result<(Experiment, Plan, DataDirs), CliError> {
-    let experiment = Experiment::read(file)?;
     let dirs = DataDirs::from_env();
+    let experiment = Experiment::read(file, &dirs)?;
     let plan = Plan::new(&experiment, &dirs)?;
     Ok((experiment, plan, dirs))
 }

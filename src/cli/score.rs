@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::json;
@@ -10,17 +11,18 @@ use serde_json::json;
 use super::{CliError, print, published::Anyway};
 use crate::{
     data::{
-        DataDirs, DataSource, Manifests, Relevance, SplitSpec, TrainingPart, fold_names, split_fold,
+        DataDirs, DataSource, Relevance, RelevanceFrom, SplitSpec, TrainingPart, fold_names,
+        split_fold,
     },
     eval::{
-        Convention, Metric, OpenFold, Protocol, ScoreSpec, Slice,
+        Convention, Metric, OpenFold, Protocol, ScoreSpec, Slice, Ties,
         files::{ScoredFile, Split},
     },
     exit::Exit,
     rankings::{Columns, JudgementFiles, Order, ReadOptions, Seen, open},
     report::{
-        CellKey, Format, Interval, Orders, PairedDraws, Reproduction, ResultRow, Selection, Table,
-        Units, csv, difference, few_users_of, render_scores,
+        Basis, CellKey, Format, Interval, Orders, PairedDraws, Reproduction, ResultRow, Selection,
+        Table, Units, csv, difference, few_users_of, render_scores,
     },
     spec::PublishedTable,
     stats::Bootstrap,
@@ -64,7 +66,8 @@ pub struct Score {
     /// Training part of a split given by --test or --qrels; without it nothing counts as seen
     #[arg(long, value_name = "FILE", conflicts_with = "data", help_heading = "Split")]
     train: Option<PathBuf>,
-    /// Which test ratings are relevant: '>= 4', '> 0', any (default: the data set's own rule, or any)
+    /// Which test ratings are relevant: '>= 4', '> 0', any (default: the data set's own rule; any where
+    /// there are no ratings or all are equal)
     #[arg(long, value_name = "RULE", help_heading = "Split")]
     relevant: Option<Relevance>,
 
@@ -104,6 +107,9 @@ pub struct Score {
         help_heading = "Scoring"
     )]
     k: Vec<usize>,
+    /// Which of two items with equal scores goes first: lower-id, random, or random@SEED
+    #[arg(long, value_name = "RULE", default_value = "lower-id", help_heading = "Scoring")]
+    ties: Ties,
     /// Metrics
     #[arg(
         long,
@@ -232,6 +238,7 @@ impl Score {
             let findings: serde_json::Map<String, serde_json::Value> = findings.collect();
             let all = json!({
                 "data": split.data, "fold": split.fold, "relevant": split.relevant,
+                "relevant_from": split.relevant_from,
                 "rows": rows, "files": findings, "orders": orders, "published": reproduction,
             });
             print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
@@ -248,10 +255,7 @@ impl Score {
             let texts: Vec<String> = orders.iter().map(Orders::terminal).collect();
             print(&texts.join("\n"))?;
         } else if reproduction.is_none() || self.format != Format::Terminal {
-            let header = format!(
-                "{}, fold {}, relevant: rating {}\n",
-                split.data, split.fold, split.relevant
-            );
+            let header = format!("{}, fold {}\n", split.data, split.fold);
             let text = tables().map(|table| table.write(self.format)).unwrap_or_default();
             print(&if self.format == Format::Terminal { header + &text } else { text })?;
         }
@@ -311,6 +315,7 @@ impl Score {
             k: self.k.clone(),
             slices: self.slice.clone(),
             metrics: self.metric.clone(),
+            ties: self.ties,
             depth: 0,
             ..ScoreSpec::default()
         };
@@ -366,18 +371,22 @@ impl Score {
             test: test.clone(),
             columns: self.columns.clone().unwrap_or_default().of_judgements(),
         };
-        let mut judgements = files.read()?;
-        let relevant = match (self.relevant, &self.qrels, judgements.has_ratings) {
-            (Some(told), ..) => told,
-            (None, Some(_), _) => Relevance::AtLeast(1.0),
+        let judgements = files.read()?;
+        let ratings = judgements.test.ratings();
+        let all_equal = ratings.windows(2).all(|pair| pair[0] == pair[1]);
+        let (relevant, relevant_from) = match (self.relevant, &self.qrels, judgements.has_ratings) {
+            (Some(told), ..) => (told, RelevanceFrom::Option),
+            (None, Some(_), _) => (Relevance::AtLeast(1.0), RelevanceFrom::Qrels),
+            (None, None, false) => (Relevance::Any, RelevanceFrom::NoRatings),
+            (None, None, true) if all_equal => (Relevance::Any, RelevanceFrom::EqualRatings),
             (None, None, true) => {
-                judgements.notes.push(format!(
-                    "{}: every rating counts as relevant; --relevant '>= 4' would say otherwise",
+                return Err(CliError::Usage(format!(
+                    "{} has ratings, and nothing says which of them are relevant\n  = help: add \
+                     --relevant '>= 4' (any threshold), or --relevant any where every rating counts as \
+                     liked",
                     test.display()
-                ));
-                Relevance::Any
+                )));
             }
-            (None, None, false) => Relevance::Any,
         };
         let stem = test.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let validation = judgements.train.filter(|_| false);
@@ -391,6 +400,7 @@ impl Score {
             data: test.display().to_string(),
             fold: stem,
             relevant,
+            relevant_from,
             open: OpenFold::new(training, judgements.test),
             data_digest: judgements.digest,
             split_digest: judgements.digest,
@@ -415,14 +425,21 @@ impl Score {
                 )));
             }
         };
-        let manifests = Manifests::read(&dirs)?;
-        let of_set = manifests.get(set)?.about.relevant;
+        let (relevant, relevant_from) = match self.relevant {
+            Some(rule) => (rule, RelevanceFrom::Option),
+            None => source.usual_relevance(
+                &dirs,
+                "add --relevant '>= 4' (any threshold), or --relevant any where every rating counts as \
+                 liked",
+            )?,
+        };
         let data = source.load(&dirs)?;
         let made = split_fold(&data, &spec, &fold)?;
         Ok(Split {
             data: set.to_owned(),
             fold,
-            relevant: self.relevant.or(of_set).unwrap_or(Relevance::Any),
+            relevant,
+            relevant_from,
             data_digest: source.digest(&dirs)?,
             split_digest: made.digest(),
             open: OpenFold::of(made),
@@ -451,12 +468,18 @@ fn result_rows(
             }
         }
     }
+    let basis = Arc::new(Basis {
+        relevant: split.relevant.describe(split.relevant_from),
+        ties: spec.ties.rule(),
+        ..Basis::default()
+    });
     let row = |mean: &crate::eval::Summary| {
-        let fingerprint = split.fingerprint(mean.protocol, mean.convention, mean.k).short();
+        let fingerprint =
+            split.fingerprint(spec.ties, (mean.protocol, mean.convention), mean.k).short();
         let place = (split.fold.as_str(), String::new());
         let row = ResultRow::of_mean("score", &file.system, place, mean, fingerprint);
         let (low, high) = intervals.get(&CellKey::of(&row)).copied().unzip();
-        ResultRow { low, high, interval_asked: with_intervals, ..row }
+        ResultRow { low, high, interval_asked: with_intervals, basis: basis.clone(), ..row }
     };
     file.scores.summary.iter().map(row).collect()
 }

@@ -13,6 +13,8 @@ pub struct Dataset {
     pub items: Ids,
     pub interactions: Interactions,
     pub catalogue: Catalogue,
+    /// By interaction, its row in the file (from 0, duplicates dropped).
+    pub file_rows: Vec<u32>,
     /// False where every rating is a 1 that we put there.
     pub has_ratings: bool,
     pub has_timestamps: bool,

@@ -26,6 +26,11 @@ pub enum DataError {
     #[error("{0}")]
     Split(String),
 
+    #[error(
+        "the data set `{name}` has ratings, and nothing says which of them are relevant\n  = help: {help}"
+    )]
+    NoRelevance { name: String, help: String },
+
     #[error("{url}: {problem}\n  = help: {help}")]
     Fetch { url: String, problem: String, help: String },
 

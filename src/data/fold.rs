@@ -38,6 +38,8 @@ pub struct Fold {
     pub train: Interactions,
     pub validation: Interactions,
     test: Interactions,
+    /// What readers of its results should know of how it was split, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Fold {
@@ -68,6 +70,7 @@ impl Fold {
             train,
             validation,
             test: matrix(&parts.test),
+            notes: Vec::new(),
         })
     }
 
@@ -215,6 +218,7 @@ impl TrainingPart {
             train: matrix(&kept),
             validation: matrix(&held),
             test: matrix(&[]),
+            notes: Vec::new(),
         })
     }
 

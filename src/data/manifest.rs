@@ -53,7 +53,8 @@ pub struct About {
     pub licence: String,
     #[serde(default)]
     pub citation: String,
-    /// Which ratings are usually taken as liked; what `assay score` goes by unless told.
+    /// Which ratings are usually taken as liked: the rule of experiments and of `assay score` unless they
+    /// are told another.
     #[serde(default)]
     pub relevant: Option<Relevance>,
     /// Names of folders it is looked for in.

@@ -23,9 +23,49 @@ const OPERATORS: [(&str, MakeRelevance); 4] = [
     ("<", Relevance::Below),
 ];
 
+/// Where a rule of relevance comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelevanceFrom {
+    /// The experiment file.
+    Experiment,
+    /// The command line.
+    Option,
+    /// The data set's manifest.
+    Manifest,
+    /// TREC's rule for qrels.
+    Qrels,
+    /// Nothing else is possible: the data have no ratings.
+    NoRatings,
+    /// Nothing else gives a number: all ratings are the same.
+    EqualRatings,
+}
+
+impl RelevanceFrom {
+    /// In words, for tables.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Experiment => "the experiment's rule",
+            Self::Option => "--relevant",
+            Self::Manifest => "the data set's rule",
+            Self::Qrels => "TREC's rule for qrels",
+            Self::NoRatings => "the data have no ratings",
+            Self::EqualRatings => "all ratings of the test part are equal",
+        }
+    }
+}
+
 type MakeRelevance = fn(f32) -> Relevance;
 
 impl Relevance {
+    /// In words, with where it comes from: `rating >= 4 (the data set's rule)`.
+    pub fn describe(self, from: RelevanceFrom) -> String {
+        match self {
+            Self::Any => format!("any interaction ({})", from.words()),
+            _ => format!("rating {self} ({})", from.words()),
+        }
+    }
+
     /// Whether `rating` meets the threshold.
     pub fn accepts(self, rating: f32) -> bool {
         match self {

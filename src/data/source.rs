@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Deserializer};
 
 use super::{
-    DataError, Dataset, Manifest, Manifests,
+    DataError, Dataset, Manifest, Manifests, Relevance, RelevanceFrom,
     readers::{self, DuplicateRule, ReaderSpec},
 };
 use crate::{
@@ -167,6 +167,23 @@ impl DataSource {
                     manifest: None,
                 })
             }
+        }
+    }
+
+    /// Which ratings are relevant where nobody says so: what the manifest says, or any where there are no
+    /// ratings; an error elsewhere, with `help`, because any rule would be a guess.
+    pub fn usual_relevance(
+        &self,
+        dirs: &DataDirs,
+        help: &str,
+    ) -> Result<(Relevance, RelevanceFrom), DataError> {
+        let located = self.locate(dirs)?;
+        if let Some(rule) = located.manifest.as_ref().and_then(|of| of.about.relevant) {
+            return Ok((rule, RelevanceFrom::Manifest));
+        }
+        match located.reader.has_ratings(&located.folder)? {
+            false => Ok((Relevance::Any, RelevanceFrom::NoRatings)),
+            true => Err(DataError::NoRelevance { name: located.name, help: help.into() }),
         }
     }
 

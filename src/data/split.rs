@@ -1,6 +1,6 @@
 //! Splits: from a data set to (train, validation, test), each fold by itself.
 
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct SplitSpec {
     /// `kfold`: how many folds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<usize>,
-    /// `kfold`, `holdout`: the seed of the shuffle (default 42).
+    /// `kfold`, `holdout`, `leave-one-out` with `ties: random`: the seed (default 42).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// `kfold`, `holdout`: shuffle all ratings (`rating`, the default) or each user's (`user`).
@@ -30,6 +30,10 @@ pub struct SplitSpec {
     /// `temporal`: ratings at or after this time are tested (seconds since 1970), instead of a share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<i64>,
+    /// `leave-one-out`: which of several interactions at a user's latest time is tested (default
+    /// `last-row`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ties: Option<TimeTies>,
     /// A validation part cut from the training part; without it there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
@@ -48,10 +52,33 @@ pub enum Scheme {
     Kfold,
     /// One seeded cut.
     Holdout,
-    /// Each user's last interaction is tested (ties: the higher item id is the later).
+    /// Each user's last interaction is tested; `ties` says which of several at that time.
     LeaveOneOut,
     /// Everything after one point in time is tested.
     Temporal,
+}
+
+/// Which of a user's interactions at their latest time is the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeTies {
+    /// The one that stands last in the file.
+    #[default]
+    LastRow,
+    /// The one with the highest item id.
+    HigherId,
+    /// One drawn with the split's seed.
+    Random,
+}
+
+impl TimeTies {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::LastRow => "the one last in the file is tested (`ties: last-row`)",
+            Self::HigherId => "the one with the highest item id is tested (`ties: higher-id`)",
+            Self::Random => "a random one is tested (`ties: random`)",
+        }
+    }
 }
 
 /// What is shuffled.
@@ -94,6 +121,7 @@ impl SplitSpec {
             by: None,
             test: None,
             from: None,
+            ties: None,
             validation: None,
             only: None,
         }
@@ -105,7 +133,12 @@ impl SplitSpec {
         let scheme = format!("{:?}", self.scheme).to_lowercase();
         let belongs = [
             ("folds", self.folds.is_some(), matches!(self.scheme, Kfold)),
-            ("seed", self.seed.is_some(), matches!(self.scheme, Kfold | Holdout)),
+            (
+                "seed",
+                self.seed.is_some(),
+                matches!(self.scheme, Kfold | Holdout) || self.ties == Some(TimeTies::Random),
+            ),
+            ("ties", self.ties.is_some(), matches!(self.scheme, LeaveOneOut)),
             ("by", self.by.is_some(), matches!(self.scheme, Kfold | Holdout)),
             ("test", self.test.is_some(), matches!(self.scheme, Holdout | Temporal)),
             ("from", self.from.is_some(), matches!(self.scheme, Temporal)),
@@ -144,7 +177,8 @@ impl SplitSpec {
     }
 
     /// The settings one fold depends on: all but which folds are run. Random cuts of schemes that are not
-    /// by time are written as they were before there were others, so that their keys stay.
+    /// by time are written as they were before there were others, so that their keys stay. The rule for ties in
+    /// time is written out, so that a default never stands for two rules.
     pub fn of_one_fold(&self) -> Self {
         let validation = self.validation.map(|validation| {
             let random = self.cut(validation.by).is_random();
@@ -155,7 +189,11 @@ impl SplitSpec {
                 ..validation
             }
         });
-        Self { only: None, validation, ..self.clone() }
+        let ties = match self.scheme {
+            Scheme::LeaveOneOut => Some(self.ties.unwrap_or_default()),
+            _ => self.ties,
+        };
+        Self { only: None, validation, ties, ..self.clone() }
     }
 }
 
@@ -197,11 +235,12 @@ pub fn fold_names(
 
 /// Makes one fold.
 pub fn split_fold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Fold, DataError> {
+    let mut notes = Vec::new();
     let mut parts = match spec.scheme {
         Scheme::Official => official(data, name)?,
         Scheme::Kfold => kfold(data, spec, name)?,
         Scheme::Holdout => holdout(data, spec),
-        Scheme::LeaveOneOut => leave_one_out(data)?,
+        Scheme::LeaveOneOut => leave_one_out(data, spec, &mut notes)?,
         Scheme::Temporal => temporal(data, spec)?,
     };
     if let Some(validation) = spec.validation {
@@ -231,7 +270,9 @@ pub fn split_fold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Fold, 
             return Err(DataError::Split(format!("the {part} part of the fold `{name}` is empty")));
         }
     }
-    Fold::new(name, data, parts)
+    let mut fold = Fold::new(name, data, parts)?;
+    fold.notes = notes;
+    Ok(fold)
 }
 
 fn official(data: &Dataset, name: &str) -> Result<Parts, DataError> {
@@ -313,18 +354,43 @@ fn holdout(data: &Dataset, spec: &SplitSpec) -> Parts {
 }
 
 /// Users with one interaction stay in training: without a history nothing can be recommended.
-fn leave_one_out(data: &Dataset) -> Result<Parts, DataError> {
+fn leave_one_out(
+    data: &Dataset,
+    spec: &SplitSpec,
+    notes: &mut Vec<String>,
+) -> Result<Parts, DataError> {
     needs_times(data)?;
-    let last: Vec<Option<u32>> = (0..data.users.len())
-        .map(|user| {
-            let user = UserIx(user as u32);
-            let items = data.interactions.items_of(user);
-            let times = data.interactions.timestamps_of(user);
-            let last = times.iter().zip(items).max().map(|(_, item)| *item);
-            last.filter(|_| items.len() > 1)
-        })
-        .collect();
-    Ok(divide(data, |_, row| last[row.user.at()] == Some(row.item.0)))
+    let ties = spec.ties.unwrap_or_default();
+    let mut random = ChaCha8Rng::seed_from_u64(spec.seed.unwrap_or_else(default_seed));
+    let mut is_last = vec![false; data.interactions.len()];
+    let (mut users, mut tied) = (0, 0);
+    for user in 0..data.users.len() {
+        let ends = &data.interactions.indptr()[user..=user + 1];
+        let times = data.interactions.timestamps_of(UserIx(user as u32));
+        let Some(latest) = times.iter().max().filter(|_| times.len() > 1) else { continue };
+        // In the order of the items' ids.
+        let candidates: Vec<usize> =
+            (ends[0]..ends[1]).filter(|at| times[*at - ends[0]] == *latest).collect();
+        users += 1;
+        tied += usize::from(candidates.len() > 1);
+        let chosen = match (ties, &candidates[..]) {
+            (_, [only]) => Some(only),
+            (TimeTies::LastRow, all) => all.iter().max_by_key(|at| data.file_rows[**at]),
+            (TimeTies::HigherId, all) => all.last(),
+            (TimeTies::Random, all) => all.get(random.random_range(0..all.len())),
+        };
+        if let Some(at) = chosen {
+            is_last[*at] = true;
+        }
+    }
+    if tied > 0 {
+        notes.push(format!(
+            "{tied} of {users} users ({:.1} %) have several interactions at their latest time: {}.",
+            100.0 * tied as f64 / users as f64,
+            ties.describe()
+        ));
+    }
+    Ok(divide(data, |at, _| is_last[at]))
 }
 
 fn temporal(data: &Dataset, spec: &SplitSpec) -> Result<Parts, DataError> {
@@ -374,6 +440,8 @@ mod tests {
             items: Ids::new((0..30).map(|id| id.to_string())),
             interactions: Interactions::new(20, 30, &rows),
             catalogue: Catalogue::default(),
+            // The file goes from the last user's last item to the first's first.
+            file_rows: (0..200).rev().collect(),
             has_ratings: true,
             has_timestamps: true,
             folds: vec![],
@@ -435,7 +503,8 @@ mod tests {
         assert!(random.train.iter().map(|row| row.timestamp).max() > first);
     }
 
-    /// What was stored under a random cut of a time split is another fold; no other key changes.
+    /// What was stored under a random cut of a time split, or under another rule for ties in time, is
+    /// another fold; no other key changes.
     #[test]
     fn only_cuts_of_splits_by_time_have_other_keys() {
         let key = |yaml: &str| serde_json::to_string(&spec(yaml).of_one_fold()).unwrap();
@@ -453,10 +522,10 @@ mod tests {
                 "{scheme: official, validation: {fraction: 0.1, by: time}}",
                 r#"{"scheme":"official","validation":{"fraction":0.1,"by":"time"}}"#,
             ),
-            ("{scheme: leave-one-out}", r#"{"scheme":"leave-one-out"}"#),
+            ("{scheme: leave-one-out}", r#"{"scheme":"leave-one-out","ties":"last-row"}"#),
             (
                 "{scheme: leave-one-out, validation: {fraction: 0.1}}",
-                r#"{"scheme":"leave-one-out","validation":{"fraction":0.1,"by":"time"}}"#,
+                r#"{"scheme":"leave-one-out","ties":"last-row","validation":{"fraction":0.1,"by":"time"}}"#,
             ),
             (
                 "{scheme: temporal, test: 0.2, validation: {fraction: 0.1, by: random}}",
@@ -474,6 +543,44 @@ mod tests {
         let fold = split_fold(&data(), &spec("{scheme: leave-one-out}"), "last").unwrap();
         assert_eq!(test_part(&fold).len(), 20);
         assert!(test_part(&fold).iter().all(|row| row.timestamp >= 900));
+    }
+
+    #[test]
+    fn ties_in_time_are_broken_as_the_rule_says_and_counted() {
+        let mut data = data();
+        // User 3 has rated everything at one time, user 5 two items last.
+        let rows: Vec<Interaction> = data
+            .interactions
+            .iter()
+            .enumerate()
+            .map(|(at, row)| match row.user.0 {
+                3 => Interaction { timestamp: 7, ..row },
+                5 if at % 10 < 2 => Interaction { timestamp: 5000, ..row },
+                _ => row,
+            })
+            .collect();
+        data.interactions = Interactions::new(20, 30, &rows);
+        let tested = |ties: &str| {
+            let spec = spec(&format!("{{scheme: leave-one-out, {ties}}}"));
+            spec.validate().unwrap();
+            let fold = split_fold(&data, &spec, "last").unwrap();
+            assert_eq!(fold.notes.len(), 1);
+            assert!(fold.notes[0].starts_with("2 of 20 users (10.0 %)"), "{}", fold.notes[0]);
+            let items = |user: u32| test_part(&fold).items_of(UserIx(user)).to_vec();
+            (items(3)[0], items(5)[0])
+        };
+        let (of_3, of_5) =
+            (data.interactions.items_of(UserIx(3)), data.interactions.items_of(UserIx(5)));
+        assert_eq!(tested("ties: higher-id"), (of_3[9], of_5[1]));
+        // The file holds them backwards.
+        assert_eq!(tested("ties: last-row"), (of_3[0], of_5[0]));
+        assert_eq!(tested("only: [last]"), tested("ties: last-row"));
+        assert_eq!(tested("ties: random"), tested("ties: random, seed: 42"));
+        let draws: std::collections::BTreeSet<(u32, u32)> =
+            (0..40).map(|seed| tested(&format!("ties: random, seed: {seed}"))).collect();
+        assert!(draws.len() > 8, "{draws:?}");
+        assert!(spec("{scheme: leave-one-out, seed: 1}").validate().is_err());
+        assert!(spec("{scheme: holdout, test: 0.2, ties: random}").validate().is_err());
     }
 
     #[test]

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{
-    Convention, Fingerprint, OpenFold, Protocol, ScoreSpec, Scores, Source, fingerprint::TIE_RULE,
-};
+use super::{Convention, Fingerprint, OpenFold, Protocol, ScoreSpec, Scores, Source, Ties};
 use crate::{
-    data::Relevance,
+    data::{Relevance, RelevanceFrom},
     eval::EvalError,
     hash::Digest,
     interrupt::Interrupt,
@@ -19,6 +17,8 @@ pub struct Split {
     pub data: String,
     pub fold: String,
     pub relevant: Relevance,
+    /// Who says so.
+    pub relevant_from: RelevanceFrom,
     pub open: OpenFold,
     pub data_digest: Digest,
     pub split_digest: Digest,
@@ -37,6 +37,7 @@ impl ScoredFile {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.findings.warnings();
         warnings.extend(self.scores.warnings());
+        warnings.extend(self.scores.warnings_of_ties());
         warnings
     }
 }
@@ -61,7 +62,12 @@ impl Split {
     }
 
     /// What a number rests on.
-    pub fn fingerprint(&self, protocol: Protocol, convention: Convention, k: usize) -> Fingerprint {
+    pub fn fingerprint(
+        &self,
+        ties: Ties,
+        (protocol, convention): (Protocol, Convention),
+        k: usize,
+    ) -> Fingerprint {
         Fingerprint {
             data: self.data_digest.to_string(),
             split: self.split_digest.to_string(),
@@ -69,7 +75,7 @@ impl Split {
             protocol,
             protocol_settings: String::new(),
             convention,
-            ties: TIE_RULE.into(),
+            ties: ties.rule(),
             k,
             users: convention.users_rule().into(),
         }

@@ -5,9 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::{Convention, Protocol};
 use crate::hash::Digest;
 
-/// How equal scores are ordered, everywhere.
-pub const TIE_RULE: &str = "lower item id first";
-
 /// Numbers with different fingerprints do not compare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fingerprint {

@@ -11,6 +11,7 @@ pub mod score;
 pub mod scores;
 pub mod slice;
 pub mod spec;
+pub mod ties;
 pub mod topk;
 
 pub use convention::Convention;
@@ -19,10 +20,11 @@ pub use metric::Metric;
 pub use open::{OpenFold, Opening, OracleJudgement, open_for_oracle, score_fold};
 pub use permit::ScoringPermit;
 pub use protocol::Protocol;
-pub use score::{Labels, Source, check_finite, score};
-pub use scores::{EvalError, Scores, Summary};
+pub use score::{Labels, Source, score, score_finite};
+pub use scores::{Caveats, EvalError, Scores, Summary};
 pub use slice::Slice;
-pub use spec::{LAST_CUTOFF, ScoreSpec};
+pub use spec::{Fallback, LAST_CUTOFF, ScoreSpec};
+pub use ties::Ties;
 pub use topk::top_k;
 
 /// Implements Display, FromStr (with the nearest name in its error), serde and JSON Schema for an

@@ -220,7 +220,7 @@ mod tests {
             };
             let lists = orders.iter().chain([&best]).map(list).collect();
             let labels = Labels { train: &nothing, seen: &nothing, test: &test, relevant };
-            let source = Source::Lists(&Rankings { lists });
+            let source = Source::Lists(&Rankings { lists, ..Rankings::default() });
             let scores = score(&spec, &labels, &source, &interrupt, &|_, _| {}).unwrap();
             let of_oracle = &scores.rows[orders.len()].values;
             let mut cells = Vec::new();

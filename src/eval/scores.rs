@@ -9,10 +9,11 @@ use std::{
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Convention, Metric, Protocol, ScoreSpec, Slice};
+use super::{Convention, Fallback, Metric, Protocol, ScoreSpec, Slice};
 use crate::{
-    data::{DataError, Ids, UserIx},
+    data::{DataError, Ids, Interactions, UserIx},
     interrupt::Interrupted,
+    model::History,
     rankings::UNKNOWN,
     table,
 };
@@ -74,6 +75,32 @@ pub struct Summary {
     pub value: Option<f64>,
     /// How many users (for metrics of all lists: lists) the value rests on.
     pub n_users: usize,
+    #[serde(flatten)]
+    pub caveats: Caveats,
+}
+
+/// What readers of a mean must know of the users behind it. Counts are of the slice's users with a
+/// relevant item in the test part, whatever the metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Caveats {
+    /// Users with a relevant item; on rows over several folds, pairs of a user and a fold.
+    pub users: usize,
+    /// Those of them whose candidates at the ranks k and k + 1 have equal scores: which one is within the
+    /// cutoff is the tie rule's doing.
+    pub tied_users: usize,
+    /// Those of them without a rating in the training part.
+    pub users_without_history: usize,
+    /// The value that the tie rule `random` would give, where a telling share of lists is tied and the
+    /// rule is another one.
+    pub random_ties: Option<f64>,
+}
+
+impl Caveats {
+    /// The share of users whose list was decided by a tie.
+    pub fn tied_share(&self) -> f64 {
+        self.tied_users as f64 / self.users.max(1) as f64
+    }
 }
 
 /// All about one user.
@@ -89,9 +116,13 @@ pub struct UserRow {
     /// By pair of protocol and convention, then cutoff, then metric; NaN where the user is not in
     /// the mean.
     pub values: Vec<f64>,
+    /// The values under random ties, where they can differ.
+    pub random_values: Option<Vec<f64>>,
     /// The list under each protocol, and how much of it each cutoff keeps.
     pub lists: Vec<Vec<u32>>,
     pub ends: Vec<Vec<usize>>,
+    /// Whether a tie decides what is within the cutoff, by protocol and cutoff.
+    pub tied: Vec<Vec<bool>>,
     /// The first items of the full ranking with their scores.
     pub ranking: Vec<(f32, u32)>,
 }
@@ -104,8 +135,10 @@ impl Default for UserRow {
             relevant: 0,
             has_list: false,
             values: Vec::new(),
+            random_values: None,
             lists: Vec::new(),
             ends: Vec::new(),
+            tied: Vec::new(),
             ranking: Vec::new(),
         }
     }
@@ -238,6 +271,12 @@ impl Scores {
                 self.rows.iter().flat_map(|row| self.listed(row)).collect::<Vec<bool>>(),
             ),
         ];
+        let protocol_at = |of: Protocol| self.spec.protocols.iter().position(|known| *known == of);
+        // invariant: pairs are made of the protocols
+        let tied = each().map(|(row, pair, k_at, _)| {
+            protocol_at(pair.0).is_some_and(|protocol_at| row.tied[protocol_at][k_at])
+        });
+        columns.push(Column::new("tied".into(), tied.collect::<Vec<bool>>()));
         for (slice, members) in &self.members {
             let rows_each = pairs.len() * n_k;
             let each =
@@ -309,6 +348,65 @@ impl Scores {
         }
         if !short.is_empty() {
             warnings.push(format!("of {} lists, {}", lists().count(), short.join(", ")));
+        }
+        warnings
+    }
+
+    /// Of models that go by a history: how many users have none.
+    pub fn warning_of_history(&self, history: History, positives: &Interactions) -> Option<String> {
+        let asked = || self.rows.iter().filter(|row| row.relevant > 0);
+        let users = asked().count();
+        let without = asked().filter(|row| row.train_count == 0).count();
+        let is_unliked =
+            |row: &&UserRow| row.train_count > 0 && positives.items_of(row.user).is_empty();
+        let unliked = match history {
+            History::Liked => asked().filter(is_unliked).count(),
+            _ => 0,
+        };
+        if history == History::Unused || without + unliked == 0 {
+            return None;
+        }
+        let more = match unliked {
+            0 => String::new(),
+            n => format!(", {n} more no relevant one"),
+        };
+        Some(format!(
+            "{without} of {users} users have no rating in the training part{more}: {}; the slices `history` \
+             and `no-history` show users with and without a rating",
+            match self.spec.fallback {
+                Fallback::Popularity => "they get the most popular items (`fallback: popularity`)",
+                Fallback::None => "they get no list (`fallback: none`)",
+            }
+        ))
+    }
+
+    /// Where ties decide a telling share of the lists: how many, and a value under random ties.
+    pub fn warnings_of_ties(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (protocol, convention) in self.spec.pairs() {
+            // One convention is enough: all look at the same lists.
+            if self.spec.conventions.iter().find(|of| of.applies_to(protocol)) != Some(&convention)
+            {
+                continue;
+            }
+            let first = self.spec.metrics.iter().find(|metric| !metric.is_of_all_lists());
+            let found = self.summary.iter().filter(|mean| {
+                (mean.protocol, mean.convention) == (protocol, convention)
+                    && Some(&mean.slice) == self.spec.slices.first()
+                    && Some(&mean.metric) == first
+            });
+            for mean in found {
+                let Caveats { users, tied_users, random_ties, .. } = mean.caveats;
+                let Some((value, random)) = mean.value.zip(random_ties) else { continue };
+                warnings.push(format!(
+                    "ties decide what is within the cutoff for {tied_users} of {users} users ({:.1} %), \
+                     protocol {protocol}, k = {}: {} {value:.4}, and {random:.4} with ties in random order \
+                     (`ties: random`)",
+                    100.0 * mean.caveats.tied_share(),
+                    mean.k,
+                    mean.metric,
+                ));
+            }
         }
         warnings
     }

@@ -11,6 +11,10 @@ pub enum Slice {
     /// Every user with a test part.
     #[default]
     All,
+    /// Users with at least one rating in the training part.
+    History,
+    /// Users without one.
+    NoHistory,
     /// Users with fewer than so many, and at least one, ratings in the training part.
     Cold(usize),
     /// So many users, drawn at random; of cold ones alone where `under` is given. A larger draw with the
@@ -25,6 +29,8 @@ impl Slice {
         let n_users = train_counts.len();
         match self {
             Self::All => vec![true; n_users],
+            Self::History => train_counts.iter().map(|count| *count > 0).collect(),
+            Self::NoHistory => train_counts.iter().map(|count| *count == 0).collect(),
             Self::Cold(under) => (0..n_users).map(|user| cold(under, user)).collect(),
             Self::Sample { under, n, seed } => {
                 let mut users: Vec<usize> = (0..n_users).collect();
@@ -47,6 +53,8 @@ impl fmt::Display for Slice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.pad("all"),
+            Self::History => f.pad("history"),
+            Self::NoHistory => f.pad("no-history"),
             Self::Cold(under) => f.pad(&format!("cold<{under}")),
             Self::Sample { under, n, seed } => {
                 let cold = under.map(|under| format!("cold<{under} ")).unwrap_or_default();
@@ -62,8 +70,11 @@ impl FromStr for Slice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let read = || -> Option<Self> {
-            if text.trim() == "all" {
-                return Some(Self::All);
+            match text.trim() {
+                "all" => return Some(Self::All),
+                "history" => return Some(Self::History),
+                "no-history" => return Some(Self::NoHistory),
+                _ => {}
             }
             let (mut under, mut sample) = (None, None);
             // `cold< 10` is written too.
@@ -86,7 +97,8 @@ impl FromStr for Slice {
         };
         read().ok_or_else(|| {
             format!(
-                "unknown slice `{text}`; known are `all`, `cold<n>`, e.g. \"cold<10\": users with fewer than \
+                "unknown slice `{text}`; known are `all`, `history` and `no-history`: users with and without a rating \
+                 in training, `cold<n>`, e.g. \"cold<10\": users with fewer than \
                  10 ratings in training, and `sample=n`, e.g. \"sample=100\": so many users, drawn at random \
                  (\"sample=100@7\" with the seed 7; \"cold<10 sample=100\" from cold ones)"
             )
@@ -104,7 +116,7 @@ impl schemars::JsonSchema for Slice {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": r"^(all|cold<\s*[0-9]+|(cold<\s*[0-9]+\s+)?sample=[0-9]+(@[0-9]+)?)$",
+            "pattern": r"^(all|history|no-history|cold<\s*[0-9]+|(cold<\s*[0-9]+\s+)?sample=[0-9]+(@[0-9]+)?)$",
         })
     }
 }
@@ -122,6 +134,14 @@ mod tests {
         let slice: Slice = "cold<10".parse().unwrap();
         assert_eq!(slice.members(&[0, 1, 9, 10]), [false, true, true, false]);
         assert_eq!(slice.to_string(), "cold<10");
+        let with: Slice = "history".parse().unwrap();
+        let without: Slice = "no-history".parse().unwrap();
+        assert_eq!(with.members(&[0, 1, 9]), [false, true, true]);
+        assert_eq!(without.members(&[0, 1, 9]), [true, false, false]);
+        assert_eq!(
+            (with.to_string(), without.to_string()),
+            ("history".into(), "no-history".into())
+        );
         for wrong in [
             "cold<1",
             "warm",

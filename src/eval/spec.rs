@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Convention, Metric, Protocol, Slice};
+use super::{Convention, Metric, Protocol, Slice, Ties};
 
 /// How rankings are scored. Every pair of a protocol and a convention that applies to it is computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,11 @@ pub struct ScoreSpec {
     pub sampled: Sampled,
     /// How many items of each user's full ranking are stored.
     pub depth: usize,
+    /// Which of two items with equal scores goes first: `lower-id`, `random`, or `random@7` with a seed.
+    #[serde(skip_serializing_if = "Ties::is_default")]
+    pub ties: Ties,
+    /// What users of whom a model knows nothing are recommended: the most popular items, or nothing.
+    pub fallback: Fallback,
 }
 
 /// Settings of the protocol `sampled`.
@@ -59,9 +64,25 @@ impl Default for ScoreSpec {
             ],
             sampled: Sampled::default(),
             depth: 50,
+            ties: Ties::LowerId,
+            fallback: Fallback::Popularity,
         }
     }
 }
+
+/// What users without a history in the training part get from models that go by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// The items with the most liked ratings in the training part.
+    Popularity,
+    /// No list.
+    None,
+}
+
+super::named!(Fallback, "fallback", {
+    Popularity => "popularity",
+    None => "none",
+});
 
 /// The largest cutoff: no catalogue is longer, and sums are held for every rank up to it.
 pub const LAST_CUTOFF: usize = 1_000_000;

@@ -118,7 +118,7 @@ impl ExternalParams {
     }
 }
 
-/// Writes lists into `dir`: one row an item, in order.
+/// Writes lists into `dir`: one row an item, in order, with whether it is tied with the next.
 pub fn save(rankings: &Rankings, dir: &Path) -> Result<(), ModelError> {
     let path = dir.join(FILE);
     let rows = || {
@@ -127,12 +127,20 @@ pub fn save(rankings: &Rankings, dir: &Path) -> Result<(), ModelError> {
         })
     };
     let column = |name: &str, values: Vec<u32>| Column::new(name.into(), values);
+    let ties = || {
+        rankings.lists.iter().enumerate().flat_map(|(user, list)| {
+            let tied = rankings.tied.get(user).map(Vec::as_slice).unwrap_or_default();
+            let places = 0..list.as_ref().map_or(0, Vec::len) as u32;
+            places.map(|place| tied.binary_search(&place).is_ok())
+        })
+    };
     let frame = DataFrame::new(
         rows().count(),
         vec![
             column("user", rows().map(|row| row.0).collect()),
             column("item", rows().map(|row| row.1).collect()),
             Column::new("score".into(), rows().map(|row| row.2).collect::<Vec<f32>>()),
+            Column::new("tied".into(), ties().collect::<Vec<bool>>()),
         ],
     );
     let written = frame.map_err(table::to_io);
@@ -151,14 +159,20 @@ pub(super) fn load(dir: &Path, n_users: usize) -> Result<Rankings, ModelError> {
     let users = of("user")?.u32().map_err(|error| malformed(error.to_string()))?.clone();
     let items = of("item")?.u32().map_err(|error| malformed(error.to_string()))?.clone();
     let scores = of("score")?.f32().map_err(|error| malformed(error.to_string()))?.clone();
-    let mut rankings = Rankings { lists: vec![None; n_users] };
+    let tied = of("tied")?.bool().map_err(|error| malformed(error.to_string()))?.clone();
+    let mut rankings = Rankings { lists: vec![None; n_users], tied: vec![Vec::new(); n_users] };
     let rows = users.into_no_null_iter().zip(items.into_no_null_iter());
-    for ((user, item), score) in rows.zip(scores.into_no_null_iter()) {
+    let rows = rows.zip(scores.into_no_null_iter().zip(tied.iter().map(Option::unwrap_or_default)));
+    for ((user, item), (score, tied)) in rows {
         let list = rankings
             .lists
             .get_mut(UserIx(user).at())
             .ok_or_else(|| malformed(format!("user {user} of {n_users}")))?;
-        list.get_or_insert_default().push((score, item));
+        let list = list.get_or_insert_default();
+        if tied {
+            rankings.tied[UserIx(user).at()].push(list.len() as u32);
+        }
+        list.push((score, item));
     }
     Ok(rankings)
 }

@@ -6,6 +6,7 @@ mod dense;
 mod ease;
 pub mod external;
 mod factors;
+mod fallback;
 mod files;
 mod item_knn;
 pub mod neural;
@@ -30,6 +31,7 @@ use crate::{
 pub use als::AlsParams;
 pub use content::ContentParams;
 pub use external::{ExternalParams, FILE as LISTS, save as save_lists};
+pub use fallback::{History, WithFallback};
 pub use files::FILE as MODEL;
 pub(crate) use files::{Array, Saved, save as save_arrays};
 pub use search::{Search, SearchSpec};
@@ -152,6 +154,11 @@ pub trait Recommender: Send + Sync {
     /// leaving them out is the protocol's business.
     fn score(&self, users: &[UserIx], scores: &mut [f32]);
 
+    /// Whether this user gets a list at all. Where not, all scores are −∞.
+    fn recommends_to(&self, _user: UserIx) -> bool {
+        true
+    }
+
     /// Writes what [`ModelSpec::load`] needs into the directory `dir`.
     fn save(&self, dir: &Path) -> Result<(), ModelError>;
 
@@ -187,7 +194,7 @@ impl Fitted {
         }
     }
 
-    /// As what is scored.
+    /// As what is scored, before users without history get a fallback.
     pub fn source(&self) -> Source<'_> {
         match self {
             Self::Scores(model) => Source::Model(&**model),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    FitContext, Fitted, ModelError, TrainingData,
+    FitContext, Fitted, History, ModelError, TrainingData,
     als::AlsParams,
     content::ContentParams,
     ease::EaseParams,
@@ -128,7 +128,11 @@ impl ModelSpec {
 
     /// Raised when the code comes to mean something else: fitted models of before are then stale.
     pub fn revision(&self) -> u32 {
-        1
+        match self {
+            // Ties are kept with the lists, and go by the items' own ids.
+            Self::External(_) => 2,
+            _ => 1,
+        }
     }
 
     /// Whether the fitted model depends on the seed. Where not, one seed does for all.
@@ -177,6 +181,24 @@ impl ModelSpec {
             Self::Rerank(params) => Some(&params.text),
             Self::Search(search) => search.candidates[0].text(),
             _ => None,
+        }
+    }
+
+    /// What of a user's training part it goes by.
+    pub fn history(&self) -> History {
+        match self {
+            Self::Random(_) | Self::Popularity(_) | Self::External(_) | Self::Rerank(_) => {
+                History::Unused
+            }
+            // Texts are about ratings of any kind.
+            _ if self.text().is_some() => History::Rated,
+            Self::Gat(params) if params.edges == Edges::LikedAndDisliked => History::Rated,
+            Self::Search(search) => {
+                let mut candidates = search.candidates.iter().map(Self::history);
+                let first = candidates.next().unwrap_or(History::Rated);
+                if candidates.all(|of| of == first) { first } else { History::Rated }
+            }
+            _ => History::Liked,
         }
     }
 

@@ -1,12 +1,16 @@
 //! How good a model is on the validation part: what tuning and early stopping go by. The test part
 //! cannot be reached from here.
 
-use super::{FitContext, ModelError, Recommender, TrainingData};
+use super::{FitContext, History, ModelError, Recommender, TrainingData, WithFallback};
 use crate::{
-    eval::{Convention, EvalError, Labels, Metric, Protocol, ScoreSpec, Slice, Source, score},
+    eval::{
+        Convention, EvalError, Fallback, Labels, Metric, Protocol, ScoreSpec, Slice, Source, score,
+    },
     interrupt::Interrupted,
 };
 
+/// Users without a rating to go by get the most popular items, as they do when the model is scored.
+///
 /// The mean of `metric` at `k` over users with a liked item in the validation part, protocol `full`,
 /// convention `standard`; 0 where there is no such user.
 pub fn validation(
@@ -31,11 +35,75 @@ pub fn validation(
         test: &data.validation,
         relevant: data.relevant,
     };
+    let known = WithFallback::new(model, History::Rated, Fallback::Popularity, data);
+    let model: &dyn Recommender = known.as_ref().map_or(model, |known| known);
     let scores = score(&spec, &labels, &Source::Model(model), context.interrupt, &|_, _| {});
     match scores {
         Ok(scores) => Ok(scores.summary.first().and_then(|mean| mean.value).unwrap_or(0.0)),
         Err(error @ EvalError::NotFinite { .. }) => Err(ModelError::Diverged(error.to_string())),
         // Nothing else can go wrong without files.
         Err(_) => Err(ModelError::Interrupted(Interrupted)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        data::{Interaction, Interactions, ItemIx, Relevance, UserIx},
+        interrupt::Interrupt,
+    };
+
+    /// Scores every item alike, as linear models do for users of whom they know nothing.
+    struct Constant;
+
+    impl Recommender for Constant {
+        fn n_items(&self) -> usize {
+            4
+        }
+
+        fn score(&self, _: &[UserIx], scores: &mut [f32]) {
+            scores.fill(0.0);
+        }
+
+        fn save(&self, _: &Path) -> Result<(), ModelError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn users_without_a_rating_are_validated_on_popular_items() {
+        let matrix = |pairs: &[(u32, u32)]| {
+            let row = |(user, item): &(u32, u32)| Interaction {
+                user: UserIx(*user),
+                item: ItemIx(*item),
+                rating: 1.0,
+                timestamp: 0,
+            };
+            Interactions::new(3, 4, &pairs.iter().map(row).collect::<Vec<_>>())
+        };
+        let ratings = matrix(&[(0, 3), (1, 3), (1, 2)]);
+        let value = |validation: &[(u32, u32)]| {
+            let data = TrainingData {
+                ratings: ratings.clone(),
+                positives: ratings.clone(),
+                disliked: None,
+                validation: matrix(validation),
+                relevant: Relevance::Any,
+            };
+            let interrupt = Interrupt::default();
+            let context = FitContext::silent(1, &interrupt);
+            validation_of_first(&data, &context)
+        };
+        // User 2 has no rating and likes item 3, the most popular; user 0 likes item 0, the first of ties.
+        assert_eq!(value(&[(2, 3)]), 1.0);
+        assert_eq!(value(&[(2, 0)]), 0.0);
+        assert_eq!(value(&[(0, 0)]), 1.0);
+    }
+
+    fn validation_of_first(data: &TrainingData, context: &FitContext) -> f64 {
+        validation(&Constant, data, Metric::HitRate, 1, context).unwrap()
     }
 }

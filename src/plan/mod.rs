@@ -393,6 +393,7 @@ impl Plan {
             "seed": of.seed,
             "split": self.steps[split].key,
             "fit": self.steps[base].key,
+            "fallback": setting.evaluate.fallback,
             "text": told.iter().map(|at| self.steps[*at].key).collect::<Vec<_>>(),
         });
         // Read whoever the judge is: a file that is not there is a slip in any case.
@@ -508,7 +509,7 @@ impl Plan {
             protocol: pair.0,
             protocol_settings: sampled,
             convention: pair.1,
-            ties: crate::eval::fingerprint::TIE_RULE.into(),
+            ties: of.evaluate.ties.rule(),
             k,
             users: pair.1.users_rule().into(),
         }

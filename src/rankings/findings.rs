@@ -18,7 +18,7 @@ pub struct Findings {
     /// Rows that repeat an item of their list, and such lists; the later row is left out.
     pub repeated_items: usize,
     pub lists_with_repeated_items: usize,
-    /// Lists with two items at one rank; the higher score goes first, then the earlier row.
+    /// Lists with two items at one rank; the higher score goes first, then the tie rule decides.
     pub lists_with_equal_ranks: usize,
     /// Lists whose ranks start at 0 (or below); only their order counts.
     pub lists_from_rank_zero: usize,
@@ -109,7 +109,8 @@ impl Findings {
         warn(
             self.lists_with_equal_ranks > 0,
             format!(
-                "{} two items at one rank: the higher score, then the earlier row goes first",
+                "{} two items at one rank: the higher score goes first, then the tie rule decides (by \
+                 default the lower item id)",
                 count_have(self.lists_with_equal_ranks)
             ),
         );
@@ -131,8 +132,8 @@ impl Findings {
         warn(
             self.lists_with_equal_scores > 0,
             format!(
-                "{} equal scores: the lower rank, then the lower item id goes first (trec_eval: the \
-                 higher item id)",
+                "{} equal scores: the lower rank goes first, then the tie rule decides (by default the \
+                 lower item id; trec_eval: the higher)",
                 count_have(self.lists_with_equal_scores)
             ),
         );

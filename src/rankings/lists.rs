@@ -124,17 +124,17 @@ impl Opened {
             }
         }
         let drop_seen = options.seen == Seen::Drop;
-        let lists: Vec<(Option<List>, Findings)> = (0..users.len())
+        let lists: Vec<(Option<List>, Vec<u32>, Findings)> = (0..users.len())
             .into_par_iter()
             .map_init(
                 || vec![u32::MAX; n_known_and_unknown],
                 |met, user| {
                     let of_user = &by_user[starts[user]..starts[user + 1]];
                     if of_user.is_empty() {
-                        return (None, Findings::default());
+                        return (None, Vec::new(), Findings::default());
                     }
                     let seen = train.items_of(UserIx(user as u32));
-                    let (list, findings) = list(
+                    let (list, tied, findings) = list(
                         of_user,
                         &rows,
                         order,
@@ -146,16 +146,21 @@ impl Opened {
                         user as u32,
                     );
                     // A user of whom nothing is left has no list.
-                    (Some(list).filter(|list| !list.is_empty()), findings)
+                    (Some(list).filter(|list| !list.is_empty()), tied, findings)
                 },
             )
             .collect();
-        for (list, of_list) in &lists {
+        for (list, _, of_list) in &lists {
             findings = findings.add(of_list);
             findings.lists += usize::from(list.is_some());
         }
         findings.seen_dropped = drop_seen;
-        Ok((Rankings { lists: lists.into_iter().map(|(list, _)| list).collect() }, findings))
+        let mut rankings = Rankings::default();
+        for (list, tied, _) in lists {
+            rankings.lists.push(list);
+            rankings.tied.push(tied);
+        }
+        Ok((rankings, findings))
     }
 }
 
@@ -304,7 +309,7 @@ fn list(
     drop_seen: bool,
     met: &mut [u32],
     user: u32,
-) -> (List, Findings) {
+) -> (List, Vec<u32>, Findings) {
     let mut findings = Findings::default();
     let rank = |row: u32| rows.ranks.as_ref().map(|ranks| ranks[row as usize]);
     let score = |row: u32| rows.scores.as_ref().map(|scores| scores[row as usize]);
@@ -320,10 +325,14 @@ fn list(
         _ => std::cmp::Ordering::Equal,
     };
     let mut order_of: Vec<u32> = of_user.to_vec();
-    match order {
-        Order::Rank => order_of.sort_by(|a, b| by_rank(a, b).then(by_score(a, b))),
-        Order::Score => order_of
-            .sort_by(|a, b| by_score(a, b).then(by_rank(a, b)).then(place(*a).cmp(&place(*b)))),
+    let decides = |a: &u32, b: &u32| match order {
+        Order::Rank => by_rank(a, b).then(by_score(a, b)),
+        Order::Score => by_score(a, b).then(by_rank(a, b)),
+    };
+    // Where a file has neither ranks nor scores, its rows are the order.
+    let sorted = rows.ranks.is_some() || rows.scores.is_some();
+    if sorted {
+        order_of.sort_by(|a, b| decides(a, b).then(place(*a).cmp(&place(*b))));
     }
     let one = |found: bool| usize::from(found);
     let any_pair =
@@ -346,7 +355,8 @@ fn list(
     if order == Order::Score {
         findings.lists_with_equal_scores = one(any_pair(&|a, b| score(a) == score(b)));
     }
-    let mut list = Vec::with_capacity(order_of.len());
+    let (mut list, mut tied) = (Vec::with_capacity(order_of.len()), Vec::new());
+    let mut last = None;
     for row in order_of {
         let item = item(row);
         if std::mem::replace(&mut met[item as usize], user) == user {
@@ -360,9 +370,13 @@ fn list(
             }
         }
         let item = if (item as usize) < items.len() { item } else { UNKNOWN };
+        if sorted && last.is_some_and(|last| decides(&last, &row).is_eq()) {
+            tied.push(list.len() as u32 - 1);
+        }
+        last = Some(row);
         list.push((score(row).unwrap_or(f32::NAN), item));
     }
     findings.lists_with_repeated_items = one(findings.repeated_items > 0);
     findings.lists_with_seen_items = one(findings.seen_items > 0);
-    (list, findings)
+    (list, tied, findings)
 }

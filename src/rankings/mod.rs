@@ -25,11 +25,19 @@ pub type List = Vec<(f32, u32)>;
 pub struct Rankings {
     /// By user; `None` for a user without a list.
     pub lists: Vec<Option<List>>,
+    /// By user, ascending: the ranks (from 0) whose item nothing in the file orders against the next one.
+    /// Empty where there are no ties.
+    pub tied: Vec<Vec<u32>>,
 }
 
 impl Rankings {
     /// The list of a user.
     pub fn of(&self, user: crate::data::UserIx) -> Option<&[(f32, u32)]> {
         self.lists.get(user.at())?.as_deref()
+    }
+
+    /// The ranks of a user's list (from 0) whose item is tied with the next one.
+    pub fn tied_of(&self, user: crate::data::UserIx) -> &[u32] {
+        self.tied.get(user.at()).map(Vec::as_slice).unwrap_or_default()
     }
 }

@@ -1,20 +1,20 @@
 //! Result rows of an experiment, from the finished steps in the workspace.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use rayon::prelude::*;
 
 use super::{
-    ResultRow,
+    Basis, ResultRow,
     units::{CellKey, Interval, MEAN, PairedDraws, Units},
 };
 use crate::{
     eval::{
-        EvalError, Slice,
+        EvalError, Fallback, Slice,
         scores::{CellOf, read_summary, read_user_cells},
     },
     model::ModelSpec,
-    plan::{Plan, Trial},
+    plan::{Plan, StepKind, Trial},
     rerank::JudgeName,
     spec::Experiment,
     stats::{Bootstrap, with_means},
@@ -108,7 +108,10 @@ pub fn collect(
         match summary {
             Ok(summary) => {
                 done.push(trial);
-                rows.extend(summary.into_iter().map(|mean| row(experiment, plan, trial, mean)))
+                let basis = basis(experiment, plan, workspace, trial);
+                rows.extend(
+                    summary.into_iter().map(|mean| row(experiment, plan, trial, &basis, mean)),
+                )
             }
             Err(why) => {
                 missing.push(format!("{} {} seed {}{why}", trial.name, trial.fold, trial.seed))
@@ -211,34 +214,63 @@ fn units(trials: &[&Trial], plan: &Plan, workspace: &Workspace) -> Result<Units,
     Ok(units)
 }
 
-/// Warnings that steps left in their records.
+/// Warnings that steps left in their records: whose, and a sentence. What several trials say is said once.
 fn warnings(plan: &Plan, workspace: &Workspace) -> Vec<(String, String)> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<(Vec<String>, String)> = Vec::new();
     for trial in &plan.trials {
-        for step in [trial.fit, trial.score] {
+        for step in [trial.split, trial.fit, trial.score] {
             let step = &plan.steps[step];
-            let name = format!("{} {}", trial.name, trial.fold);
-            let record = match workspace.record(step.kind.name(), &step.key) {
-                Ok(record) => record,
-                // What it warned of is lost.
-                Err(error @ StoreError::Damaged { .. }) => {
-                    warnings.push((name, error.to_string()));
-                    continue;
+            let is_split = step.kind == StepKind::Split;
+            let name = match is_split {
+                true => step.label.clone(),
+                false => format!("{} {}", trial.name, trial.fold),
+            };
+            let texts = match workspace.record(step.kind.name(), &step.key) {
+                Ok(record) => {
+                    let of_step = &record.facts[if is_split { "split_notes" } else { "warnings" }];
+                    let texts = of_step.as_array().into_iter().flatten();
+                    texts.filter_map(|text| text.as_str()).map(str::to_owned).collect()
                 }
+                // What it warned of is lost.
+                Err(error @ StoreError::Damaged { .. }) => vec![error.to_string()],
                 Err(StoreError::Io { .. }) => continue,
             };
-            let of_step = record.facts["warnings"].as_array().cloned().unwrap_or_default();
-            let texts = of_step.iter().filter_map(|text| text.as_str());
-            warnings.extend(texts.map(|text| (name.clone(), text.to_owned())));
+            for text in texts {
+                match warnings.iter_mut().find(|(_, known)| *known == text) {
+                    Some((names, _)) if names.contains(&name) => {}
+                    Some((names, _)) => names.push(name.clone()),
+                    None => warnings.push((vec![name.clone()], text)),
+                }
+            }
         }
     }
-    warnings
+    warnings.into_iter().map(|(names, text)| (names.join(", "), text)).collect()
+}
+
+/// What a trial's numbers go by.
+fn basis(experiment: &Experiment, plan: &Plan, workspace: &Workspace, trial: &Trial) -> Arc<Basis> {
+    let setting = &experiment.settings[trial.setting];
+    let step = &plan.steps[trial.split];
+    let facts = workspace.record(step.kind.name(), &step.key).map(|record| record.facts);
+    let notes = facts.ok().and_then(|facts| facts["split_notes"].as_array().cloned());
+    let notes = notes.unwrap_or_default();
+    let notes: Vec<&str> = notes.iter().filter_map(|note| note.as_str()).collect();
+    Arc::new(Basis {
+        relevant: setting.data.relevant.describe(setting.data.relevant_from),
+        ties: setting.evaluate.ties.rule(),
+        fallback: match setting.evaluate.fallback {
+            Fallback::Popularity => "personal models recommend what is popular to them".into(),
+            Fallback::None => "personal models recommend nothing to them".into(),
+        },
+        split: notes.join(" "),
+    })
 }
 
 fn row(
     experiment: &Experiment,
     plan: &Plan,
     trial: &Trial,
+    basis: &Arc<Basis>,
     mean: crate::eval::Summary,
 ) -> ResultRow {
     let pair = (mean.protocol, mean.convention);
@@ -248,7 +280,7 @@ fn row(
     let setting = &experiment.settings[trial.setting];
     let systems = &setting.systems;
     let system = &systems[trial.system];
-    let row = ResultRow { is_seeded: setting.is_seeded(system), ..row };
+    let row = ResultRow { is_seeded: setting.is_seeded(system), basis: basis.clone(), ..row };
     let ModelSpec::Rerank(params) = &system.model else {
         return ResultRow { learns_from: system.train_on.describe(), ..row };
     };

@@ -335,7 +335,7 @@ pub fn render_scores(
     let mut context = Context::new();
     context.insert("data", &split.data);
     context.insert("fold", &split.fold);
-    context.insert("relevant", &split.relevant);
+    context.insert("relevant", &split.relevant.describe(split.relevant_from));
     context.insert("data_hash", &split.data_digest);
     context.insert("split_hash", &split.split_digest);
     context.insert("tables", &tables);
@@ -501,7 +501,8 @@ fn settings_value(experiment: &Experiment, plan: &Plan, workspace: &Workspace) -
             "label": setting.label,
             "data": setting.data.source.name(),
             "data_hash": plan.data[at].to_string(),
-            "relevant": setting.data.relevant.to_string(),
+            "relevant": setting.data.relevant.describe(setting.data.relevant_from),
+            "ties": setting.evaluate.ties.rule(),
             "split": serde_json::to_string(&setting.split).unwrap_or_default(),
             "seeds": setting.seeds,
             "folds": folds,

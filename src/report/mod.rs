@@ -18,7 +18,7 @@ pub use figures::metric_against_k;
 pub use html::{Rendered, ReportError, main_cutoff, render, render_scores};
 pub use orders::Orders;
 pub use published::{Reproduction, difference, differences};
-pub use row::ResultRow;
+pub use row::{Basis, ResultRow};
 pub use table::{Cell, Format, Selection, Spread, Table};
 pub use tidy::{csv, json};
 pub use units::{CellKey, Interval, MEAN, PairedDraws, Units, few_users_of};

@@ -1,8 +1,24 @@
 //! One row of the tidy long table of results.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::eval::Summary;
+use crate::eval::{Caveats, Summary};
+
+/// What all numbers of a setting go by, for the notes under tables; each empty where there is nothing to
+/// say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Basis {
+    /// `rating >= 4 (the data set's rule)`
+    pub relevant: String,
+    /// `lower item id first`
+    pub ties: String,
+    /// What users without history get.
+    pub fallback: String,
+    /// What is to be known of the split.
+    pub split: String,
+}
 
 /// One value of one metric. `fold` is a fold's name or `mean`; `n_users` is how many users the value is
 /// a mean over, each counted once, and `n_pairs` how many pairs of a user and a fold.
@@ -32,6 +48,10 @@ pub struct ResultRow {
     /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
     pub low: Option<f64>,
     pub high: Option<f64>,
+    #[serde(flatten)]
+    pub caveats: Caveats,
+    #[serde(skip)]
+    pub basis: Arc<Basis>,
     /// Whether the system is an oracle, which knows the test part: nothing is compared with it.
     #[serde(skip)]
     pub knows_test: bool,
@@ -79,6 +99,8 @@ impl ResultRow {
             fingerprint,
             low: None,
             high: None,
+            caveats: mean.caveats,
+            basis: Arc::default(),
             knows_test: false,
             own_lists_of: None,
             learns_from: None,
@@ -109,6 +131,8 @@ impl ResultRow {
             fingerprint: "f".into(),
             low: None,
             high: None,
+            caveats: Caveats::default(),
+            basis: Arc::default(),
             knows_test: false,
             own_lists_of: None,
             learns_from: None,

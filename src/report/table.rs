@@ -1,5 +1,6 @@
 //! Tables of systems against metrics, for terminals, Markdown, LaTeX and CSV.
 
+mod caveats;
 pub(super) mod notes;
 mod write;
 

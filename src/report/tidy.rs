@@ -5,7 +5,7 @@ use super::ResultRow;
 /// Comma-separated, with a header; numbers in full precision, nothing where there is no value.
 pub fn csv(rows: &[ResultRow]) -> String {
     let mut text = String::from(
-        "experiment,system,fold,seed,protocol,convention,slice,metric,k,value,n_users,n_pairs,sd_folds,sd_seeds,fingerprint,low,high\n",
+        "experiment,system,fold,seed,protocol,convention,slice,metric,k,value,n_users,n_pairs,sd_folds,sd_seeds,fingerprint,low,high,users,tied_users,users_without_history,random_ties\n",
     );
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     for row in rows {
@@ -27,6 +27,10 @@ pub fn csv(rows: &[ResultRow]) -> String {
             row.fingerprint.clone(),
             number(row.low),
             number(row.high),
+            row.caveats.users.to_string(),
+            row.caveats.tied_users.to_string(),
+            row.caveats.users_without_history.to_string(),
+            number(row.caveats.random_ties),
         ];
         text.push_str(&fields.join(","));
         text.push('\n');

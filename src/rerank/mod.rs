@@ -103,7 +103,7 @@ pub fn rerank(
         "items_in_no_batch": total.in_no_batch,
     });
     let lists = judged.into_iter().map(|of| of.map(|(list, _)| list)).collect();
-    Ok((Rankings { lists }, facts))
+    Ok((Rankings { lists, ..Rankings::default() }, facts))
 }
 
 fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {

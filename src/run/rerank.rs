@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     data::{TrainingPart, UserIx},
-    eval::{Protocol, Source, check_finite, open_for_oracle, top_k},
+    eval::{Protocol, Source, open_for_oracle, score_finite, top_k},
     hash::Digest,
     interrupt::Interrupt,
     model::{ModelError, ModelSpec, TrainingData, neural::mix, save_lists},
@@ -44,10 +44,12 @@ impl Shared<'_> {
         let (split, fit) = (&self.plan.steps[step.inputs[0]], &self.plan.steps[step.inputs[1]]);
         let training = self.training(step)?;
         let data = training.training_data(setting.data.relevant, setting.data.disliked);
-        let base = self.fitted(fit, &training, voice)?;
+        let fitted = self.fitted(fit, &training, voice)?;
+        let known = self.with_fallback((fit, setting.evaluate.fallback), &fitted, &data);
+        let base = known.as_ref().map_or(fitted.source(), |known| Source::Model(known));
         let whole = setting.evaluate.protocols.contains(&Protocol::Judged);
         let depth = if whole { usize::MAX } else { DEPTH };
-        let base = base_lists(&base.source(), &training, depth, self.interrupt)?;
+        let base = base_lists(&base, &training, depth, self.interrupt)?;
         let mut facts = json!({});
         let (seed, interrupt) = (step.seed, self.interrupt);
         // The upper bound is what the judge could reach alone.
@@ -230,21 +232,21 @@ fn base_lists(
     };
     let (seen, n_items) = (training.seen(), training.items.len());
     let users: Vec<UserIx> = (0..training.users.len() as u32).map(UserIx).collect();
-    let mut rankings = Rankings { lists: Vec::with_capacity(users.len()) };
+    let mut rankings = Rankings::default();
     let mut scores = vec![0.0; BATCH.min(users.len()) * n_items];
     for batch in users.chunks(BATCH) {
         interrupt.check()?;
         let scores = &mut scores[..batch.len() * n_items];
-        model.score(batch, scores);
-        let checked = check_finite(batch, scores);
-        checked.map_err(|error| error.with_names(&training.users, &training.items))?;
+        let scored = score_finite(*model, batch, scores);
+        scored.map_err(|error| error.with_names(&training.users, &training.items))?;
         for (user, scores) in batch.iter().zip(scores.chunks_mut(n_items.max(1))) {
             for item in seen.items_of(*user) {
                 scores[*item as usize] = f32::NEG_INFINITY;
             }
             let mut top = Vec::new();
             top_k(scores, depth, &mut top);
-            rankings.lists.push(Some(top));
+            // A user without a single candidate has no list.
+            rankings.lists.push(Some(top).filter(|top| !top.is_empty()));
         }
     }
     Ok(rankings)

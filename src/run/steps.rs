@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::StepError;
 use crate::{
     data::{DataDirs, Dataset, TrainingPart, split_fold},
-    eval::score_fold,
+    eval::{Fallback, Source, score_fold},
     hash::Digest,
     interrupt::Interrupt,
     llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
     model::{
-        FitContext, Fitted, ModelError, ModelSpec, TrainingData,
+        FitContext, Fitted, History, ModelError, ModelSpec, TrainingData, WithFallback,
         search::{TRIALS, read_trials, write_trials},
     },
     plan::{Plan, Step, StepKind},
@@ -156,6 +156,7 @@ impl<'a> Shared<'a> {
             "split_hash": fold.digest(),
             "names_hash": fold.names_digest(),
             "notes": data.notes,
+            "split_notes": fold.notes,
         }))
     }
 
@@ -298,22 +299,47 @@ impl<'a> Shared<'a> {
         let (split, fit) = (&self.plan.steps[step.inputs[0]], &self.plan.steps[step.inputs[1]]);
         let training = self.training(step)?;
         let fitted = self.fitted(fit, &training, voice)?;
+        let data = training.training_data(setting.data.relevant, setting.data.disliked);
+        let known = self.with_fallback((fit, setting.evaluate.fallback), &fitted, &data);
         let (scores, opening) = score_fold(
             &setting.evaluate,
             &self.workspace.step_dir(split.kind.name(), &split.key),
             &training,
             setting.data.relevant,
-            &fitted.source(),
+            &known.as_ref().map_or(fitted.source(), |known| Source::Model(known)),
             self.interrupt,
             voice.progress,
         )?;
         scores.write(dir, &training.users, &training.items)?;
         let mut facts = json!({ "users": scores.rows.len(), "test_opened": opening });
+        let mut warnings = Vec::new();
         // A reranker's lists are as long as is needed.
         if matches!(&*fitted, Fitted::Lists { .. }) && fit.kind == StepKind::Fit {
-            facts["warnings"] = json!(scores.warnings());
+            warnings.extend(scores.warnings());
+        }
+        let history = match self.model(fit) {
+            // The lists are those of a base, or follow from them.
+            ModelSpec::Rerank(_) => History::Rated,
+            model => model.history(),
+        };
+        warnings.extend(scores.warning_of_history(history, &data.positives));
+        warnings.extend(scores.warnings_of_ties());
+        if !warnings.is_empty() {
+            facts["warnings"] = json!(warnings);
         }
         Ok(facts)
+    }
+
+    /// The model of a fit step with the fallback for users of whom it knows nothing; none where it needs
+    /// none.
+    pub(super) fn with_fallback<'b>(
+        &self,
+        (fit, fallback): (&Step, Fallback),
+        fitted: &'b Fitted,
+        data: &'b TrainingData,
+    ) -> Option<WithFallback<'b>> {
+        let Fitted::Scores(model) = fitted else { return None };
+        WithFallback::new(&**model, self.model(fit).history(), fallback, data)
     }
 
     /// What a fit or rerank step left, from memory or from its directory.

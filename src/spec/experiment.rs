@@ -19,7 +19,7 @@ use super::{
     texts::Texts,
 };
 use crate::{
-    data::{DataSource, Relevance, SplitSpec},
+    data::{DataDirs, DataError, DataSource, Relevance, RelevanceFrom, SplitSpec},
     eval::{Protocol, ScoreSpec},
     llm::{AnswersSpec, JudgeSpec},
     model::{ModelSpec, Search, SearchSpec, TrainOn, TrainShare},
@@ -69,6 +69,8 @@ pub struct Setting {
 pub struct DataSpec {
     pub source: DataSource,
     pub relevant: Relevance,
+    /// Who says so.
+    pub relevant_from: RelevanceFrom,
     pub disliked: Option<Relevance>,
 }
 
@@ -132,7 +134,9 @@ const KEYS: [&str; 12] = [
 
 impl Experiment {
     /// Reads an experiment file with everything it includes.
-    pub fn read(path: &Path) -> Result<Self, Diagnostic> {
+    ///
+    /// `dirs` are where manifests are looked for: a data set may say which of its ratings are relevant.
+    pub fn read(path: &Path, dirs: &DataDirs) -> Result<Self, Diagnostic> {
         let (root, sources) = include::read(path)?;
         let mapping = root.mapping("an experiment file")?;
         refuse_unknown_keys(mapping, &KEYS, "the experiment")?;
@@ -150,7 +154,7 @@ impl Experiment {
         }
         let settings = sweep::expand(&root, &["systems", "experiment", "describe", "published"])?
             .into_iter()
-            .map(|(levels, node)| Setting::read(levels.label(), &node))
+            .map(|(levels, node)| Setting::read(levels.label(), &node, dirs))
             .collect::<Result<Vec<_>, _>>()?;
         check_system_names(&settings, required(mapping, "systems", &root)?)?;
         let published = match mapping.get("published") {
@@ -170,7 +174,7 @@ impl Experiment {
 }
 
 impl Setting {
-    fn read(label: String, root: &Node) -> Result<Self, Diagnostic> {
+    fn read(label: String, root: &Node, dirs: &DataDirs) -> Result<Self, Diagnostic> {
         let mapping = root.mapping("an experiment file")?;
         let split_entry = required(mapping, "split", root)?;
         let split: SplitSpec = from_node(&split_entry.value)?;
@@ -217,7 +221,7 @@ impl Setting {
             metadata: texts.metadata,
             judges: texts.judges,
             answers: texts.answers,
-            data: DataSpec::read(required(mapping, "data", root)?)?,
+            data: DataSpec::read(required(mapping, "data", root)?, dirs)?,
             split,
             seeds: seeds(mapping)?,
             systems,
@@ -248,12 +252,15 @@ impl Setting {
     }
 }
 
+const HELP_ON_RELEVANCE: &str = "add `relevant: \">= 4\"` to `data` (any threshold), or `relevant: any` where every \
+                                 rating counts as liked";
+
 impl DataSpec {
-    fn read(entry: &Entry) -> Result<Self, Diagnostic> {
+    fn read(entry: &Entry, dirs: &DataDirs) -> Result<Self, Diagnostic> {
         let mut rest = entry.value.mapping("data")?.clone();
-        let relevant = match rest.take("relevant") {
-            Some(entry) => from_node(&entry.value)?,
-            None => Relevance::Any,
+        let told: Option<Relevance> = match rest.take("relevant") {
+            Some(entry) => Some(from_node(&entry.value)?),
+            None => None,
         };
         let disliked = match rest.take("disliked") {
             Some(entry) => Some(from_node(&entry.value)?),
@@ -263,7 +270,20 @@ impl DataSpec {
         let directory = entry.value.at.file.path.parent().unwrap_or(Path::new("")).to_owned();
         let source = DataSource::read(NodeDeserializer(&node), &directory)
             .map_err(|error: Diagnostic| error.or_at(&entry.value.at))?;
-        Ok(Self { source, relevant, disliked })
+        let (relevant, relevant_from) = match told {
+            Some(rule) => (rule, RelevanceFrom::Experiment),
+            None => match source.usual_relevance(dirs, HELP_ON_RELEVANCE) {
+                Ok(usual) => usual,
+                Err(error @ DataError::NoRelevance { .. }) => {
+                    let text = error.to_string();
+                    let problem = text.lines().next().unwrap_or_default();
+                    return Err(Diagnostic::at(&entry.value.at, problem).help(HELP_ON_RELEVANCE));
+                }
+                // Data that cannot be found end the planning, which says so.
+                Err(_) => (Relevance::Any, RelevanceFrom::NoRatings),
+            },
+        };
+        Ok(Self { source, relevant, relevant_from, disliked })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::report::ResultRow;
+use crate::{eval::Caveats, report::ResultRow};
 
 /// How many users, and how many pairs of a user and a fold, are in the mean of a group of rows.
 pub type CountOf<'a> = dyn Fn(&[&ResultRow]) -> (usize, usize) + 'a;
@@ -76,8 +76,27 @@ fn mean_of(folds: &[Vec<&ResultRow>], counts: &CountOf) -> ResultRow {
         n_pairs,
         low: None,
         high: None,
+        caveats: caveats_of(folds),
         one_of_several: false,
         ..all[0].clone()
+    }
+}
+
+/// Counts are sums over folds (of the first seed's rows), as `n_pairs` is. Where one fold's value under random ties is
+/// not given, ties decide little there, and its own value stands for it.
+fn caveats_of(folds: &[Vec<&ResultRow>]) -> Caveats {
+    let sum = |count: fn(&Caveats) -> usize| folds.iter().map(|rows| count(&rows[0].caveats)).sum();
+    let told = folds.iter().flatten().any(|row| row.caveats.random_ties.is_some());
+    let of_fold = |rows: &Vec<&ResultRow>| {
+        let values = rows.iter().filter_map(|row| row.caveats.random_ties.or(row.value));
+        mean(&values.collect::<Vec<_>>())
+    };
+    let of_folds: Vec<f64> = folds.iter().filter_map(of_fold).collect();
+    Caveats {
+        users: sum(|of| of.users),
+        tied_users: sum(|of| of.tied_users),
+        users_without_history: sum(|of| of.users_without_history),
+        random_ties: mean(&of_folds).filter(|_| told),
     }
 }
 

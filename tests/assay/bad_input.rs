@@ -10,6 +10,7 @@ data:
   reader: table
   ratings: ratings.csv
   columns: {user: user, item: item, rating: rating}
+  relevant: any
 split: {scheme: kfold, folds: 2}
 systems:
   popularity: {model: popularity}

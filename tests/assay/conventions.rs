@@ -65,7 +65,7 @@ fn conventions_equal_the_libraries_they_are_named_after() {
         let list = |user: &&User| {
             user.list.as_ref().map(|list| list.iter().map(|item| (f32::NAN, *item)).collect())
         };
-        let rankings = Rankings { lists: users.iter().map(list).collect() };
+        let rankings = Rankings { lists: users.iter().map(list).collect(), ..Rankings::default() };
         let spec = ScoreSpec {
             protocols: vec![Protocol::Full],
             conventions: vec![library.convention],

@@ -11,6 +11,7 @@ mod real_data;
 mod records;
 mod rerank;
 mod resume;
+mod rules;
 mod score;
 mod support;
 mod sweeps;

@@ -414,3 +414,91 @@ fn gowalla_gives_the_reference_figures() {
     assert!(value("als", "recall") >= 0.1485, "{}", value("als", "recall"));
     assert!(value("als", "ndcg") >= 0.1275, "{}", value("als", "ndcg"));
 }
+
+/// The mean rows of an experiment, and everything that was printed on the way, on one line.
+fn means_of(place: &Place, root: &Path, file: &str) -> (Vec<Value>, String) {
+    let run = place.command(&["run", file]).env("ASSAY_DATA", root).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let said = [run.stdout, run.stderr].concat();
+    let said = String::from_utf8_lossy(&said).split_whitespace().collect::<Vec<_>>().join(" ");
+    let json =
+        place.command(&["results", file, "--json"]).env("ASSAY_DATA", root).output().unwrap();
+    let rows: Vec<Value> = serde_json::from_slice(&json.stdout).unwrap();
+    (rows.into_iter().filter(|row| row["fold"] == "mean").collect(), said)
+}
+
+/// Worked out with numpy from `u.data`. One of the 98 users with a history likes nothing in it: they get the
+/// popular items too, or nothing.
+#[test]
+fn users_without_history_decide_the_order_on_a_split_by_time() {
+    let Some(root) = data("users without history on MovieLens-100K", &["ml-100k/u.data"]) else {
+        return;
+    };
+    let place = Place::new();
+    let means = |fallback: &str| {
+        place.write(
+            "e.yaml",
+            format!(
+                "experiment: e\ndata: {{set: ml-100k}}\nsplit: {{scheme: temporal, test: 0.2}}\nsystems:\n  \
+                 popularity: {{model: popularity}}\n  ease: {{model: ease}}\nevaluate: {{metrics: [ndcg], k: [10], \
+                 slices: [all, history, no-history], fallback: {fallback}}}\n"
+            ),
+        );
+        let (rows, said) = means_of(&place, &root, "e.yaml");
+        let shown = |row: &Value| {
+            let value = row["value"].as_f64().unwrap();
+            let (system, slice) = (row["system"].as_str().unwrap(), row["slice"].as_str().unwrap());
+            format!("{system} {slice} {value:.4} of {}", row["n_users"])
+        };
+        (rows.iter().map(shown).collect::<Vec<_>>(), said)
+    };
+    let popularity = [
+        "popularity all 0.2706 of 290",
+        "popularity history 0.1533 of 98",
+        "popularity no-history 0.3305 of 192",
+    ];
+    let (shown, said) = means("popularity");
+    assert_eq!(shown[..3], popularity);
+    let ease =
+        ["ease all 0.2789 of 290", "ease history 0.1778 of 98", "ease no-history 0.3305 of 192"];
+    assert_eq!(shown[3..], ease);
+    let warning = "ease later: 192 of 290 users have no rating in the training part, 1 more no relevant one: they get \
+                   the most popular items (`fallback: popularity`)";
+    assert!(said.contains(warning), "{said}");
+    assert!(
+        said.contains("192 of 290 users (66.2 %) have no rating in the training part"),
+        "{said}"
+    );
+    let (shown, _) = means("none");
+    assert_eq!(shown[..3], popularity);
+    let ease =
+        ["ease all 0.0584 of 290", "ease history 0.1729 of 98", "ease no-history 0.0000 of 192"];
+    assert_eq!(shown[3..], ease);
+}
+
+/// Counts are those of a few lines of Python on `u1.base` and `u.data`.
+#[test]
+fn ties_are_counted_on_movielens_100k() {
+    let Some(root) = data("ties on MovieLens-100K", &["ml-100k/u1.base", "ml-100k/u.data"]) else {
+        return;
+    };
+    let place = Place::new();
+    let means = |split: &str, ties: &str| {
+        place.write(
+            "e.yaml",
+            format!(
+                "experiment: e\ndata: {{set: ml-100k}}\nsplit: {{{split}}}\nsystems: {{pop: {{model: \
+                 popularity}}}}\nevaluate: {{metrics: [precision], k: [20], ties: {ties}}}\n"
+            ),
+        );
+        means_of(&place, &root, "e.yaml")
+    };
+    let (rows, said) = means("scheme: official, only: [u1]", "lower-id");
+    assert_eq!((&rows[0]["tied_users"], &rows[0]["users"]), (&150.into(), &456.into()));
+    let warning = "ties decide what is within the cutoff for 150 of 456 users (32.9 %)";
+    assert!(said.contains(warning), "{said}");
+    let (random, _) = means("scheme: official, only: [u1]", "random");
+    assert_eq!(rows[0]["random_ties"], random[0]["value"]);
+    let (_, said) = means("scheme: leave-one-out", "lower-id");
+    assert!(said.contains("415 of 943 users (44.0 %) have several interactions at"), "{said}");
+}

@@ -49,7 +49,8 @@ impl Case {
     fn new() -> Self {
         let place = Place::new();
         place.write("small.yaml", EXPERIMENT);
-        let experiment = Experiment::read(&place.path("small.yaml")).unwrap();
+        let experiment =
+            Experiment::read(&place.path("small.yaml"), &DataDirs::from_env()).unwrap();
         let dirs = DataDirs::new(vec![root().join("datasets")]);
         let plan = Plan::new(&experiment, &dirs).unwrap();
         let mut case = Self { place, experiment, plan, dirs, rows: Vec::new() };

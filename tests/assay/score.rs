@@ -181,14 +181,24 @@ fn files_that_cannot_be_understood_are_one_clear_error() {
     ] {
         let place = place(file, bytes);
         let ended = place.assay(
-            &["score", "--train", "train.csv", "--test", "test.csv", "r.csv", "r.parquet"]
-                .into_iter()
-                .filter(|name| {
-                    !name.starts_with("r.")
-                        || *name == file
-                        || (file == "other.csv" && *name == "r.csv")
-                })
-                .collect::<Vec<_>>(),
+            &[
+                "score",
+                "--train",
+                "train.csv",
+                "--test",
+                "test.csv",
+                "--relevant",
+                "any",
+                "r.csv",
+                "r.parquet",
+            ]
+            .into_iter()
+            .filter(|name| {
+                !name.starts_with("r.")
+                    || *name == file
+                    || (file == "other.csv" && *name == "r.csv")
+            })
+            .collect::<Vec<_>>(),
         );
         text.push_str(&format!("# {what}: exit {}\n{}\n", ended.code, ended.err));
         assert!(!ended.err.contains("panicked"), "{what}: {}", ended.err);
@@ -215,7 +225,7 @@ fn wrong_options_say_what_is_right() {
         &["--test", "test.csv", "--compare", "r.csv"],
         &["--test", "test.csv", "r.csv", "sub/r.csv"],
     ] {
-        let mut all = vec!["score"];
+        let mut all = vec!["score", "--relevant", ">= 4"];
         all.extend(args);
         let ended = place.assay(&all);
         text.push_str(&format!("# {}: exit {}\n{}\n", args.join(" "), ended.code, ended.err));
@@ -386,7 +396,7 @@ published:
     let plan = place.fine(&["plan", "e.yaml"]);
     assert!(plan.contains("the file of rankings changed"), "{plan}");
     let again = place.assay(&["run", "e.yaml"]);
-    assert!(again.err.contains("warning: theirs f1: "), "{}", again.err);
+    assert!(again.err.contains("warning: theirs f1, one fold f1: "), "{}", again.err);
     // One file for several folds, sampled candidates, a row that is not there.
     let mut text = String::new();
     for (from, to) in [

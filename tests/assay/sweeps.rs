@@ -68,7 +68,7 @@ impl Case {
         let at = |name: &str| Workspace::create(&workspaces.path(name)).unwrap();
         let file = |name: &str, text: String| {
             place.write(name, text);
-            Experiment::read(&place.path(name)).unwrap()
+            Experiment::read(&place.path(name), &DataDirs::from_env()).unwrap()
         };
         let dirs = DataDirs::new(vec![root().join("datasets"), place.path("datasets")]);
         let swept = done(&file("swept.yaml", self.yaml("swept", &sweep)), &dirs, &at("swept"));

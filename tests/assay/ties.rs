@@ -76,3 +76,80 @@ fn ties_go_by_the_items_own_ids_whether_they_are_judged_or_not() {
         }
     }
 }
+
+/// Twelve items with the same score for user 1, of which the first ten by id hold nothing user 1 likes; user 2
+/// has an order without ties.
+#[test]
+fn lists_decided_by_ties_are_counted_and_shown_with_random_ties() {
+    let place = Place::new();
+    place.write("test.csv", "user,item\n1,11\n1,12\n2,1\n");
+    let mut text = String::from("user,item,score\n");
+    for item in 1..=12 {
+        text += &format!("1,{item},1.0\n2,{item},{}\n", 20 - item);
+    }
+    place.write("run.csv", &text);
+    let args = ["score", "--test", "test.csv", "--metric", "recall,ndcg", "-k", "10,12", "run.csv"];
+    let json = |more: &[&str]| -> Value {
+        serde_json::from_str(&place.fine(&[&args[..], &["--json"], more].concat())).unwrap()
+    };
+    let row = |json: &Value, metric: &str, k: u64| -> Value {
+        let rows = json["rows"].as_array().unwrap();
+        rows.iter().find(|row| row["metric"] == metric && row["k"] == k).unwrap().clone()
+    };
+    let plain = json(&[]);
+    let recall = row(&plain, "recall", 10);
+    assert_eq!((&recall["tied_users"], &recall["users"]), (&1.into(), &2.into()));
+    assert_eq!(recall["value"], 0.5);
+    // At 12 all items are within the cutoff: nothing is decided there.
+    assert_eq!(row(&plain, "recall", 12)["tied_users"], 0);
+    assert_eq!(row(&plain, "recall", 12)["random_ties"], Value::Null);
+    // What stands beside is what `--ties random` gives, and another seed gives another order.
+    let random = json(&["--ties", "random"]);
+    for metric in ["recall", "ndcg"] {
+        assert_eq!(row(&plain, metric, 10)["random_ties"], row(&random, metric, 10)["value"]);
+        assert_eq!(row(&random, metric, 10)["random_ties"], Value::Null);
+        assert_ne!(row(&plain, metric, 10)["fingerprint"], row(&random, metric, 10)["fingerprint"]);
+    }
+    // The expected recall of user 1 under random ties is 10/12: over 60 seeds within three errors.
+    let of_seed = |seed: u64| -> f64 {
+        let json = json(&["--ties", &format!("random@{seed}")]);
+        2.0 * row(&json, "recall", 10)["value"].as_f64().unwrap() - 1.0
+    };
+    let draws: Vec<f64> = (0..60).map(of_seed).collect();
+    let mean = draws.iter().sum::<f64>() / 60.0;
+    assert!((mean - 10.0 / 12.0).abs() < 0.1, "{mean}");
+    let ended = place.assay(&args);
+    assert!(
+        ended.err.contains(
+            "ties decide what is within the cutoff for 1 of 2 users (50.0 %), protocol full, k = 10: recall \
+             0.5000"
+        ),
+        "{}",
+        ended.err
+    );
+    assert!(
+        ended.out.contains("Ties decide what is within the cutoff for so many users"),
+        "{}",
+        ended.out
+    );
+    let wrong = place.assay(&[&args[..], &["--ties", "higher-id"]].concat());
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("known are `lower-id`, `random`"), "{}", wrong.err);
+}
+
+#[test]
+fn ranks_that_differ_leave_no_ties_and_equal_ones_do() {
+    let count = |rows: &str| -> Value {
+        let place = Place::new();
+        place.write("test.csv", "user,item\n1,1\n");
+        place.write("run.csv", format!("user,item,rank,score\n{rows}"));
+        let args =
+            ["score", "--test", "test.csv", "--metric", "recall", "-k", "1", "--json", "run.csv"];
+        let json: Value = serde_json::from_str(&place.fine(&args)).unwrap();
+        json["rows"][0].clone()
+    };
+    assert_eq!(count("1,2,1,5\n1,1,2,5\n")["tied_users"], 0);
+    let tied = count("1,2,1,5\n1,1,1,5\n");
+    assert_eq!((&tied["tied_users"], &tied["value"]), (&1.into(), &1.0.into()));
+    assert_eq!(count("1,2,1,6\n1,1,1,5\n")["tied_users"], 0);
+}

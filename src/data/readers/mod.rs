@@ -79,6 +79,16 @@ impl ReaderSpec {
         }
     }
 
+    /// Whether interactions come with ratings, without reading them.
+    pub(crate) fn has_ratings(&self, folder: &Path) -> Result<bool, DataError> {
+        match self {
+            Self::Movielens100k | Self::Movielens1m(_) => Ok(true),
+            Self::Recbole(spec) => spec.has_ratings(folder),
+            Self::Table(spec) => Ok(spec.has_ratings()),
+            Self::UserItems(_) | Self::Encoder => Ok(false),
+        }
+    }
+
     /// The files it reads, relative to the data set's folder.
     pub fn files(&self) -> Vec<String> {
         match self {
@@ -225,6 +235,9 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
             test: index.rows(&fold.test, &mut notes)?,
         });
     }
+    // Interactions are kept by user and item.
+    let mut file_rows: Vec<u32> = (0..rows.len() as u32).collect();
+    file_rows.sort_unstable_by_key(|at| (rows[*at as usize].user, rows[*at as usize].item));
     let catalogue = align(raw.catalogue, raw.items.as_ref(), &items);
     Ok(Dataset {
         name: name.to_owned(),
@@ -232,6 +245,7 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
         users,
         items,
         catalogue,
+        file_rows,
         has_ratings: raw.has_ratings,
         has_timestamps: raw.has_timestamps,
         folds,

@@ -1,6 +1,10 @@
 //! RecBole's atomic files: tab-separated, with typed headers such as `user_id:token`.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,17 @@ impl Recbole {
         let kinds = [(true, "inter"), (self.items, "item"), (self.users, "user")];
         let there = kinds.into_iter().filter(|(there, _)| *there);
         there.map(|(_, kind)| format!("{}.{kind}", self.stem)).collect()
+    }
+
+    /// Looks at the first line alone.
+    pub(super) fn has_ratings(&self, folder: &Path) -> Result<bool, DataError> {
+        let path = folder.join(format!("{}.inter", self.stem));
+        let mut header = String::new();
+        File::open(&path)
+            .and_then(|file| BufReader::new(file).read_line(&mut header))
+            .map_err(|error| DataError::io(&path, error))?;
+        let names = header.trim_end().split('\t');
+        Ok(names.filter_map(|name| name.split(':').next()).any(|name| name == "rating"))
     }
 
     pub(super) fn read(&self, folder: &Path) -> Result<Raw, DataError> {

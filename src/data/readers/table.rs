@@ -94,6 +94,10 @@ impl Table {
         single.chain(folds).cloned().collect()
     }
 
+    pub(super) fn has_ratings(&self) -> bool {
+        self.columns.rating.is_some()
+    }
+
     pub(super) fn fold_names(&self, folder: &Path) -> Result<Vec<String>, DataError> {
         match (&self.ratings, &self.columns.fold) {
             (Some(file), Some(column)) => {

@@ -2,7 +2,7 @@
 
 use super::{NShown, Row, Selection, Spread, UNRANKED, distinct, grouped, users_text};
 use crate::{
-    eval::{Convention, Metric},
+    eval::{Convention, Metric, Ties},
     report::{ResultRow, units::MEAN},
     stats::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL},
 };
@@ -215,6 +215,10 @@ impl RestsOn<'_> {
         {
             notes.push(note);
         }
+        notes.extend(super::caveats::of(chosen));
+        let mut rules = distinct(chosen.iter().map(|row| row.basis.ties.as_str()));
+        rules.retain(|rule| !rule.is_empty());
+        let ties = if rules.is_empty() { Ties::default().rule() } else { rules.join(" or ") };
         // Selections differ by what they are; within one, all must rest on the same.
         let mixed = selections.iter().find_map(|selection| {
             let rows = chosen.iter().filter(|row| selection.holds(row));
@@ -229,9 +233,9 @@ impl RestsOn<'_> {
                 mixed.join(", ")
             ));
         } else if let [fingerprint] = &fingerprints[..] {
-            notes.push(format!("Ties: lower item id first. Fingerprint {fingerprint}."));
+            notes.push(format!("Ties: {ties}. Fingerprint {fingerprint}."));
         } else {
-            notes.push("Ties: lower item id first.".into());
+            notes.push(format!("Ties: {ties}."));
         }
         notes
     }

@@ -40,7 +40,7 @@ impl Case {
         fs::write(&file, EXPERIMENT).unwrap();
         let sets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets");
         let dirs = DataDirs::new(vec![sets]);
-        let experiment = Experiment::read(&file).unwrap();
+        let experiment = Experiment::read(&file, &dirs).unwrap();
         let plan = Plan::new(&experiment, &dirs).unwrap();
         let whole = Workspace::create(&place.path().join("whole")).unwrap();
         let case = Self { experiment, plan, dirs, place, whole };

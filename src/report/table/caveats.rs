@@ -1,0 +1,78 @@
+//! Notes on what decides a table's numbers beside the systems: the rule of relevance, users without
+//! history, ties.
+
+use super::{UNRANKED, distinct};
+use crate::{eval::ties, report::ResultRow};
+
+/// Sentences for below a table.
+pub(super) fn of(chosen: &[&ResultRow]) -> Vec<String> {
+    let all = |of: fn(&ResultRow) -> &str| -> Vec<String> {
+        let mut texts = distinct(chosen.iter().map(|row| of(row)));
+        texts.retain(|text| !text.is_empty());
+        texts
+    };
+    let mut notes: Vec<String> =
+        all(|row| &row.basis.relevant).iter().map(|rule| format!("Relevant: {rule}.")).collect();
+    notes.extend(all(|row| &row.basis.split));
+    notes.extend(of_history(chosen, &all(|row| &row.basis.fallback)));
+    notes.extend(of_ties(chosen));
+    notes
+}
+
+fn percent(part: usize, of: usize) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / of.max(1) as f64)
+}
+
+/// How many users have no history, and what they get.
+fn of_history(chosen: &[&ResultRow], fallbacks: &[String]) -> Option<String> {
+    let most = chosen.iter().max_by_key(|row| row.caveats.users_without_history)?;
+    let (without, users) = (most.caveats.users_without_history, most.caveats.users);
+    (without > 0).then(|| {
+        let told = match fallbacks {
+            [] => String::new(),
+            known => format!(" ({})", known.join("; ")),
+        };
+        // Over several folds they are pairs of a user and a fold.
+        let units = if most.n_pairs == most.n_users { "users" } else { "user-fold pairs" };
+        format!(
+            "{without} of {users} {units} ({}) have no rating in the training part{told}; the slices \
+             `history` and `no-history` tell the two apart.",
+            percent(without, users)
+        )
+    })
+}
+
+/// Systems whose lists are decided by ties for a telling share of the users.
+fn of_ties(chosen: &[&ResultRow]) -> Option<String> {
+    let tied = |row: &&&ResultRow| {
+        row.caveats.tied_share() > ties::TELLING_SHARE && !UNRANKED.contains(&row.metric.as_str())
+    };
+    let mut lists: Vec<(String, Vec<String>)> = Vec::new();
+    for row in chosen.iter().filter(tied) {
+        let Some(random) = row.caveats.random_ties else { continue };
+        let whose = format!(
+            "{} ({}, {}, k = {}: {})",
+            row.system,
+            row.protocol,
+            row.slice,
+            row.k,
+            percent(row.caveats.tied_users, row.caveats.users)
+        );
+        let value = format!("{} {random:.4}", row.metric);
+        match lists.iter_mut().find(|(known, _)| *known == whose) {
+            Some((_, values)) if values.contains(&value) => {}
+            Some((_, values)) => values.push(value),
+            None => lists.push((whose, vec![value])),
+        }
+    }
+    let told: Vec<String> =
+        lists.iter().map(|(whose, values)| format!("{whose} {}", values.join(", "))).collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "Ties decide what is within the cutoff for so many users; with ties in random order (seed {}): \
+             {}.",
+            ties::SEED,
+            told.join("; ")
+        )
+    })
+}
