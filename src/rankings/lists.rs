@@ -282,7 +282,7 @@ fn rows(
         if let Some(score) = score {
             rows.scores =
                 // −∞ is how some tools mark what they do not recommend: it comes last.
-                Some(table.numbers(&score, "a score: a number, not infinite", |score: f32| {
+                Some(table.numbers(&score, "a score: a finite number, or -inf for last", |score: f32| {
                     score < f32::INFINITY
                 })?);
         }
