@@ -372,8 +372,14 @@ impl Score {
             columns: self.columns.clone().unwrap_or_default().of_judgements(),
         };
         let judgements = files.read()?;
-        let ratings = judgements.test.ratings();
-        let all_equal = ratings.windows(2).all(|pair| pair[0] == pair[1]);
+        // Ratings that are all alike say nothing, in training and test part together; without a column of
+        // ratings they are 1.
+        let (test_ratings, train_ratings) = (judgements.test.ratings(), judgements.train.ratings());
+        let alike = |ratings: &[f32]| ratings.windows(2).all(|pair| pair[0] == pair[1]);
+        let all_equal = alike(test_ratings)
+            && alike(train_ratings)
+            && (train_ratings.first().is_none_or(|first| *first == 1.0)
+                || train_ratings.first() == test_ratings.first());
         let (relevant, relevant_from) = match (self.relevant, &self.qrels, judgements.has_ratings) {
             (Some(told), ..) => (told, RelevanceFrom::Option),
             (None, Some(_), _) => (Relevance::AtLeast(1.0), RelevanceFrom::Qrels),

@@ -75,6 +75,7 @@ impl Split {
             protocol,
             protocol_settings: String::new(),
             convention,
+            fallback: None,
             ties: ties.rule(),
             k,
             users: convention.users_rule().into(),

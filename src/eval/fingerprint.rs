@@ -17,6 +17,9 @@ pub struct Fingerprint {
     pub protocol_settings: String,
     pub convention: Convention,
     pub ties: String,
+    /// What users without history get, where that is not what is popular.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     pub k: usize,
     /// Which users means are over.
     pub users: String,

@@ -24,8 +24,8 @@ pub use score::{Labels, Source, score, score_finite};
 pub use scores::{Caveats, EvalError, Scores, Summary};
 pub use slice::Slice;
 pub use spec::{Fallback, LAST_CUTOFF, ScoreSpec};
-pub use ties::Ties;
-pub use topk::top_k;
+pub use ties::{TELLING_SHARE, Ties};
+pub use topk::top_k_by;
 
 /// Implements Display, FromStr (with the nearest name in its error), serde and JSON Schema for an
 /// enum of names.

@@ -264,8 +264,7 @@ impl<'a> Job<'a> {
         let ideal_gains = self.ideal_gains(ratings);
         let mut tally = Vec::new();
         for protocol in &self.spec.protocols {
-            let list =
-                self.list(*protocol, rule, user, (&found.top, after), ranked, test, relevant);
+            let list = self.list(*protocol, rule, user, &found.top, after, ranked, test, relevant);
             let hits: Vec<usize> = (0..list.items.len())
                 .filter(|at| relevant.binary_search(&list.items[*at]).is_ok())
                 .collect();
@@ -367,7 +366,8 @@ impl<'a> Job<'a> {
         protocol: Protocol,
         rule: Ties,
         user: UserIx,
-        (top, after): (&[(f32, u32)], Option<(f32, u32)>),
+        top: &[(f32, u32)],
+        after: Option<(f32, u32)>,
         ranked: Ranked,
         test: &[u32],
         relevant: &[u32],

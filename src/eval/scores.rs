@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Convention, Fallback, Metric, Protocol, ScoreSpec, Slice};
 use crate::{
-    data::{DataError, Ids, Interactions, UserIx},
+    data::{DataError, Ids, UserIx},
     interrupt::Interrupted,
-    model::History,
     rankings::UNKNOWN,
     table,
 };
@@ -23,6 +22,7 @@ pub const SUMMARY: &str = "summary.json";
 /// One row for each user, protocol, convention and cutoff.
 pub const USERS: &str = "users.parquet";
 /// The column of [`USERS`] that says whether a list holds an item.
+const TIED: &str = "tied";
 const LISTED: &str = "listed";
 /// The full rankings.
 pub const RANKINGS: &str = "rankings.parquet";
@@ -165,6 +165,10 @@ pub struct UserCells {
     pub lists: Vec<ListOf>,
     /// Whether a user has an item on a list, row-major `[users, lists]`.
     pub listed: Vec<bool>,
+    /// Whether a user has a relevant item in the test part.
+    pub relevant: Vec<bool>,
+    /// Whether a tie decides what is on a list, row-major `[users, lists]`.
+    pub tied: Vec<bool>,
 }
 
 impl UserCells {
@@ -225,8 +229,19 @@ impl Scores {
                 .flat_map(|row| places.iter().map(|place| row.values[*place]))
                 .collect(),
             listed: self.rows.iter().flat_map(|row| self.listed(row)).collect(),
+            relevant: self.rows.iter().map(|row| row.relevant > 0).collect(),
+            tied: self.rows.iter().flat_map(|row| self.tied(row)).collect(),
             lists,
         }
+    }
+
+    /// Whether a tie decides what is on the list of each protocol, convention and cutoff.
+    fn tied<'a>(&'a self, row: &'a UserRow) -> impl Iterator<Item = bool> + 'a {
+        let at = |protocol| self.spec.protocols.iter().position(|of| *of == protocol);
+        // invariant: pairs are made of the protocols
+        self.spec
+            .pairs()
+            .flat_map(move |(protocol, _)| row.tied[at(protocol).unwrap_or_default()].clone())
     }
 
     /// Whether a user has an item on the list of each protocol, convention and cutoff.
@@ -271,12 +286,8 @@ impl Scores {
                 self.rows.iter().flat_map(|row| self.listed(row)).collect::<Vec<bool>>(),
             ),
         ];
-        let protocol_at = |of: Protocol| self.spec.protocols.iter().position(|known| *known == of);
-        // invariant: pairs are made of the protocols
-        let tied = each().map(|(row, pair, k_at, _)| {
-            protocol_at(pair.0).is_some_and(|protocol_at| row.tied[protocol_at][k_at])
-        });
-        columns.push(Column::new("tied".into(), tied.collect::<Vec<bool>>()));
+        let tied = self.rows.iter().flat_map(|row| self.tied(row));
+        columns.push(Column::new(TIED.into(), tied.collect::<Vec<bool>>()));
         for (slice, members) in &self.members {
             let rows_each = pairs.len() * n_k;
             let each =
@@ -352,27 +363,29 @@ impl Scores {
         warnings
     }
 
-    /// Of models that go by a history: how many users have none.
-    pub fn warning_of_history(&self, history: History, positives: &Interactions) -> Option<String> {
+    /// How many of the users with a relevant item the model knows nothing of; `known` is by user.
+    pub fn warning_of_history(&self, known: &[bool]) -> Option<String> {
         let asked = || self.rows.iter().filter(|row| row.relevant > 0);
         let users = asked().count();
-        let without = asked().filter(|row| row.train_count == 0).count();
-        let is_unliked =
-            |row: &&UserRow| row.train_count > 0 && positives.items_of(row.user).is_empty();
-        let unliked = match history {
-            History::Liked => asked().filter(is_unliked).count(),
-            _ => 0,
-        };
-        if history == History::Unused || without + unliked == 0 {
+        let unknown = || asked().filter(|row| !known[row.user.at()]);
+        let count = unknown().count();
+        let without = unknown().filter(|row| row.train_count == 0).count();
+        if count == 0 {
             return None;
         }
-        let more = match unliked {
-            0 => String::new(),
-            n => format!(", {n} more no relevant one"),
+        let why = match count - without {
+            0 => "no rating in the training part".to_owned(),
+            n if n == count => {
+                "ratings in the training part and none that the model learns from".into()
+            }
+            n => format!(
+                "no rating in the training part that the model learns from ({without} without any rating, {n} \
+                 with others alone)"
+            ),
         };
         Some(format!(
-            "{without} of {users} users have no rating in the training part{more}: {}; the slices `history` \
-             and `no-history` show users with and without a rating",
+            "{count} of {users} users have {why}: {}; the slices `history` and `no-history` show users with \
+             and without a rating",
             match self.spec.fallback {
                 Fallback::Popularity => "they get the most popular items (`fallback: popularity`)",
                 Fallback::None => "they get no list (`fallback: none`)",
@@ -464,9 +477,23 @@ pub fn check_summary(dir: &Path, spec: &ScoreSpec) -> Result<(), EvalError> {
                     return Err(malformed(format!("{what} is not where it must be")));
                 }
                 let rows = || (0..n_users).filter(|row| members[*row]);
+                let list = users.lists.iter().position(|of| *of == (protocol, convention, k));
+                let n_lists = users.lists.len();
+                let asked = || rows().filter(|row| users.relevant[*row]);
+                let counts = (
+                    asked().count(),
+                    list.map(|at| asked().filter(|row| users.tied[row * n_lists + at]).count()),
+                );
+                let without = asked().filter(|row| users.train_counts[*row] == 0).count();
+                let of = &mean.caveats;
+                let is_same = counts == (of.users, Some(of.tied_users).filter(|_| n_users > 0))
+                    && of.users_without_history == without;
+                if !is_same {
+                    return Err(malformed(format!(
+                        "{what} counts other users than those beside it (all, tied, or without history)"
+                    )));
+                }
                 if metric.is_of_all_lists() {
-                    let list = users.lists.iter().position(|of| *of == (protocol, convention, k));
-                    let n_lists = users.lists.len();
                     let n = list.map(|list| {
                         rows().filter(|row| users.listed[row * n_lists + list]).count()
                     });
@@ -606,5 +633,7 @@ fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
         users,
         lists,
         listed: flags(LISTED)?,
+        relevant: count("relevant")?.into_iter().step_by(rows_each.max(1)).map(|n| n > 0).collect(),
+        tied: flags(TIED)?,
     })
 }

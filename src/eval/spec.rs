@@ -71,9 +71,10 @@ impl Default for ScoreSpec {
 }
 
 /// What users without a history in the training part get from models that go by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fallback {
     /// The items with the most liked ratings in the training part.
+    #[default]
     Popularity,
     /// No list.
     None,

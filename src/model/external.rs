@@ -114,7 +114,7 @@ impl ExternalParams {
         for warning in findings.warnings() {
             (context.log)(&format!("warning: {}: {warning}", path.display()));
         }
-        Ok(Fitted::Lists { rankings, findings: Some(findings) })
+        Ok(Fitted::Lists { rankings, findings: Some(Box::new(findings)) })
     }
 }
 

@@ -118,6 +118,10 @@ impl Recommender for Factors {
         Self::score(self, users, scores);
     }
 
+    fn has_vector(&self, user: UserIx) -> bool {
+        self.users[user.at() * self.dim..][..self.dim].iter().any(|value| *value != 0.0)
+    }
+
     fn save(&self, dir: &Path) -> Result<(), ModelError> {
         let array = |values: &[f32]| Array::floats(&[values.len() / self.dim, self.dim], values);
         save(dir, &[("users", array(&self.users)), ("items", array(&self.items))])

@@ -15,36 +15,54 @@ pub enum History {
     Unused,
     /// Liked ratings alone.
     Liked,
-    /// Any rating, or what was written about the user from them.
+    /// Liked and disliked ratings, or what was written about the user from them.
+    LikedOrDisliked,
+    /// Any rating.
     Rated,
+    /// The user's text: those without one have a vector of zeros.
+    Text,
+}
+
+impl History {
+    /// By user, whether the model knows anything of them; none where it need not. `data` is what it was
+    /// fitted to.
+    pub fn known(self, model: &dyn Recommender, data: &TrainingData) -> Option<Vec<bool>> {
+        let has = |of: &Interactions, user: UserIx| !of.items_of(user).is_empty();
+        let is_known = |user: UserIx| match self {
+            Self::Unused => true,
+            Self::Liked => has(&data.positives, user),
+            Self::LikedOrDisliked => {
+                has(&data.positives, user)
+                    || data.disliked.as_ref().is_some_and(|disliked| has(disliked, user))
+            }
+            Self::Rated => has(&data.ratings, user),
+            Self::Text => model.has_vector(user),
+        };
+        let users = (0..data.ratings.n_users() as u32).map(UserIx);
+        (self != Self::Unused).then(|| users.map(is_known).collect())
+    }
 }
 
 /// A model whose users without the history it goes by get the fallback instead of its scores, which for
 /// them are all alike or start values.
 pub struct WithFallback<'a> {
     model: &'a dyn Recommender,
-    known: &'a Interactions,
+    known: &'a [bool],
     /// Scores of the fallback; none where such users get no list.
     popularity: Option<Vec<f32>>,
 }
 
 impl<'a> WithFallback<'a> {
-    /// None where the model needs no fallback.
+    /// `known` is by user; the popularity of items is that among `positives`.
     pub fn new(
         model: &'a dyn Recommender,
-        history: History,
+        known: &'a [bool],
         fallback: Fallback,
-        data: &'a TrainingData,
-    ) -> Option<Self> {
-        let known = match history {
-            History::Unused => return None,
-            History::Liked => &data.positives,
-            History::Rated => &data.ratings,
-        };
-        let counts =
-            || data.positives.item_counts().into_iter().map(|count| count as f32).collect();
+        positives: &Interactions,
+    ) -> Self {
+        let counts = || positives.item_counts().into_iter().map(|count| count as f32).collect();
         let popularity = (fallback == Fallback::Popularity).then(counts);
-        Some(Self { model, known, popularity })
+        Self { model, known, popularity }
     }
 }
 
@@ -57,7 +75,7 @@ impl Recommender for WithFallback<'_> {
         self.model.score(users, scores);
         for (user, row) in users.iter().zip(scores.chunks_mut(self.n_items().max(1))) {
             match &self.popularity {
-                _ if !self.known.items_of(*user).is_empty() => {}
+                _ if self.known[user.at()] => {}
                 Some(popularity) => row.copy_from_slice(popularity),
                 None => row.fill(f32::NEG_INFINITY),
             }
@@ -65,7 +83,7 @@ impl Recommender for WithFallback<'_> {
     }
 
     fn recommends_to(&self, user: UserIx) -> bool {
-        self.popularity.is_some() || !self.known.items_of(user).is_empty()
+        self.popularity.is_some() || self.known[user.at()]
     }
 
     /// The fallback is not kept: it follows from the training part.

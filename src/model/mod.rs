@@ -81,6 +81,8 @@ impl TrainingData {
 /// What accompanies a fit: the seed, how to say how far it is, and when to stop.
 pub struct FitContext<'a> {
     pub seed: u64,
+    /// What of a user's training part the model goes by.
+    pub history: History,
     /// The fold's name.
     pub fold: &'a str,
     /// Who the rows of the data are.
@@ -109,6 +111,7 @@ impl<'a> FitContext<'a> {
         static NOWHERE: LazyLock<DataDirs> = LazyLock::new(|| DataDirs::new(Vec::new()));
         Self {
             seed,
+            history: History::Rated,
             fold: "",
             users: &NOBODY,
             items: &NOBODY,
@@ -154,6 +157,11 @@ pub trait Recommender: Send + Sync {
     /// leaving them out is the protocol's business.
     fn score(&self, users: &[UserIx], scores: &mut [f32]);
 
+    /// Whether there is anything in the user's vector; of models that are vectors of texts.
+    fn has_vector(&self, _user: UserIx) -> bool {
+        true
+    }
+
     /// Whether this user gets a list at all. Where not, all scores are −∞.
     fn recommends_to(&self, _user: UserIx) -> bool {
         true
@@ -181,7 +189,7 @@ pub enum Fitted {
     Lists {
         rankings: Rankings,
         /// What was odd about the file they come from; not kept on disk beside the lists.
-        findings: Option<Findings>,
+        findings: Option<Box<Findings>>,
     },
 }
 

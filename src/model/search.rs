@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    FitContext, Fitted, ModelError, ModelSpec, Recommender, TrainingData, neural::Schedule,
-    validation,
+    FitContext, Fitted, History, ModelError, ModelSpec, Recommender, TrainingData,
+    neural::Schedule, validation,
 };
 use crate::{
     data::{Cut, CutBy, Interaction, Interactions, UserIx, cut::cut_rows},
@@ -356,6 +356,7 @@ impl Search {
             fact: &|_, _| {},
             scratch: scratch.as_deref(),
             progress: &|_, _| {},
+            history: self.candidates[at].history(),
             ..*context
         };
         let mut trial = SearchTrial {
@@ -369,7 +370,7 @@ impl Search {
         match self.candidates[at].fit(part, &of_trial) {
             Ok(Fitted::Scores(model)) => {
                 let (metric, k) = (self.spec.metric, self.spec.k);
-                trial.value = Some(validation(&*model, part, metric, k, context)?);
+                trial.value = Some(validation(&*model, part, metric, k, &of_trial)?);
                 let training = self.candidates[at].training();
                 if let Some(training) = training.filter(|of| of.depends_on_measurements())
                     && let Some(path) = model.training_path()
@@ -387,6 +388,13 @@ impl Search {
             let _ = fs::remove_dir_all(scratch);
         }
         Ok(trial)
+    }
+}
+
+impl Search {
+    /// What the chosen model goes by; `dir` is that of the fit.
+    pub fn history(&self, dir: &Path) -> Result<History, ModelError> {
+        Ok(self.candidates[chosen_of(&read_trials(dir)?)?].history())
     }
 }
 
@@ -424,6 +432,10 @@ impl Recommender for Searched {
 
     fn score(&self, users: &[UserIx], scores: &mut [f32]) {
         self.model.score(users, scores);
+    }
+
+    fn has_vector(&self, user: UserIx) -> bool {
+        self.model.has_vector(user)
     }
 
     /// The chosen model's files, and how every trial went.

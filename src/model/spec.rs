@@ -190,14 +190,15 @@ impl ModelSpec {
             Self::Random(_) | Self::Popularity(_) | Self::External(_) | Self::Rerank(_) => {
                 History::Unused
             }
-            // Texts are about ratings of any kind.
-            _ if self.text().is_some() => History::Rated,
-            Self::Gat(params) if params.edges == Edges::LikedAndDisliked => History::Rated,
-            Self::Search(search) => {
-                let mut candidates = search.candidates.iter().map(Self::history);
-                let first = candidates.next().unwrap_or(History::Rated);
-                if candidates.all(|of| of == first) { first } else { History::Rated }
-            }
+            Self::Content(_) => History::Text,
+            // Texts are written from liked and disliked ratings.
+            Self::Gat(params) => match (params.edges, &params.text) {
+                (Edges::All, _) => History::Rated,
+                (Edges::Liked, None) => History::Liked,
+                _ => History::LikedOrDisliked,
+            },
+            // Candidates may differ: see `Search::history`.
+            Self::Search(search) => search.candidates[0].history(),
             _ => History::Liked,
         }
     }
@@ -214,6 +215,7 @@ impl ModelSpec {
 
     /// Learns from the training data.
     pub fn fit(&self, data: &TrainingData, context: &FitContext) -> Result<Fitted, ModelError> {
+        let context = &FitContext { history: self.history(), ..*context };
         Ok(Fitted::Scores(match self {
             Self::Random(params) => params.fit(data, context)?,
             Self::Popularity(params) => params.fit(data)?,

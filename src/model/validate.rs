@@ -1,7 +1,7 @@
 //! How good a model is on the validation part: what tuning and early stopping go by. The test part
 //! cannot be reached from here.
 
-use super::{FitContext, History, ModelError, Recommender, TrainingData, WithFallback};
+use super::{FitContext, ModelError, Recommender, TrainingData, WithFallback};
 use crate::{
     eval::{
         Convention, EvalError, Fallback, Labels, Metric, Protocol, ScoreSpec, Slice, Source, score,
@@ -9,7 +9,8 @@ use crate::{
     interrupt::Interrupted,
 };
 
-/// Users without a rating to go by get the most popular items, as they do when the model is scored.
+/// Users of whom the model knows nothing get the most popular items, whatever the fallback is when the model
+/// is scored: what they add is the same for all settings and epochs. Ties go by the lower id.
 ///
 /// The mean of `metric` at `k` over users with a liked item in the validation part, protocol `full`,
 /// convention `standard`; 0 where there is no such user.
@@ -35,8 +36,11 @@ pub fn validation(
         test: &data.validation,
         relevant: data.relevant,
     };
-    let known = WithFallback::new(model, History::Rated, Fallback::Popularity, data);
-    let model: &dyn Recommender = known.as_ref().map_or(model, |known| known);
+    let known = context.history.known(model, data);
+    let with_fallback = known
+        .as_ref()
+        .map(|known| WithFallback::new(model, known, Fallback::Popularity, &data.positives));
+    let model: &dyn Recommender = with_fallback.as_ref().map_or(model, |model| model);
     let scores = score(&spec, &labels, &Source::Model(model), context.interrupt, &|_, _| {});
     match scores {
         Ok(scores) => Ok(scores.summary.first().and_then(|mean| mean.value).unwrap_or(0.0)),

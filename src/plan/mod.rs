@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     data::{DataDirs, DataError, fold_names},
-    eval::{Fingerprint, Protocol},
+    eval::{Fallback, Fingerprint, Protocol},
     hash::Digest,
     model::{ModelSpec, SearchSpec},
     rerank::{ExplainSpec, JudgeName, RerankParams},
@@ -29,8 +29,10 @@ const MEAN: &str = "mean";
 
 /// Raised when the code of a kind of step comes to mean something else.
 const SPLIT_REVISION: u32 = 1;
-const SEARCH_REVISION: u32 = 1;
+const SEARCH_REVISION: u32 = 2;
 const FIT_REVISION: u32 = 2;
+/// Of fits that measure on the validation part.
+const VALIDATION_REVISION: u32 = 1;
 const RERANK_REVISION: u32 = 4;
 const EXPLAIN_REVISION: u32 = 4;
 const SCORE_REVISION: u32 = 4;
@@ -204,6 +206,7 @@ impl Plan {
                                 "revision": SCORE_REVISION,
                                 "evaluate": evaluate,
                                 "relevant": setting.data.relevant,
+                                "disliked": setting.data.disliked,
                                 "split": plan.steps[split].key,
                                 "fit": plan.steps[fit].key,
                             }),
@@ -266,6 +269,9 @@ impl Plan {
             "relevant": setting.data.relevant,
             "split": self.steps[split].key,
         });
+        if system.model.training().is_some_and(|training| training.validate.is_some()) {
+            material["validation_revision"] = json!(VALIDATION_REVISION);
+        }
         if system.model.uses_dislikes() {
             material["disliked"] = json!(setting.data.disliked);
         }
@@ -390,6 +396,8 @@ impl Plan {
             "revision": RERANK_REVISION,
             "model": model,
             "relevant": setting.data.relevant,
+            "disliked": setting.data.disliked,
+            "ties": setting.evaluate.ties,
             "seed": of.seed,
             "split": self.steps[split].key,
             "fit": self.steps[base].key,
@@ -510,6 +518,8 @@ impl Plan {
             protocol_settings: sampled,
             convention: pair.1,
             ties: of.evaluate.ties.rule(),
+            fallback: (of.evaluate.fallback != Fallback::default())
+                .then(|| of.evaluate.fallback.to_string()),
             k,
             users: pair.1.users_rule().into(),
         }

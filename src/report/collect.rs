@@ -105,10 +105,10 @@ pub fn collect(
             StepState::Damaged(problem) => Err(format!(" (damaged: {problem})")),
             StepState::Absent => Err(String::new()),
         };
-        match summary {
-            Ok(summary) => {
+        let basis = basis(experiment, plan, workspace, trial);
+        match summary.and_then(|summary| Ok((summary, basis?))) {
+            Ok((summary, basis)) => {
                 done.push(trial);
-                let basis = basis(experiment, plan, workspace, trial);
                 rows.extend(
                     summary.into_iter().map(|mean| row(experiment, plan, trial, &basis, mean)),
                 )
@@ -247,15 +247,23 @@ fn warnings(plan: &Plan, workspace: &Workspace) -> Vec<(String, String)> {
     warnings.into_iter().map(|(names, text)| (names.join(", "), text)).collect()
 }
 
-/// What a trial's numbers go by.
-fn basis(experiment: &Experiment, plan: &Plan, workspace: &Workspace, trial: &Trial) -> Arc<Basis> {
+/// What a trial's numbers go by, or why that cannot be said: a fold whose record was changed says nothing.
+fn basis(
+    experiment: &Experiment,
+    plan: &Plan,
+    workspace: &Workspace,
+    trial: &Trial,
+) -> Result<Arc<Basis>, String> {
     let setting = &experiment.settings[trial.setting];
     let step = &plan.steps[trial.split];
-    let facts = workspace.record(step.kind.name(), &step.key).map(|record| record.facts);
-    let notes = facts.ok().and_then(|facts| facts["split_notes"].as_array().cloned());
-    let notes = notes.unwrap_or_default();
+    let notes = match workspace.record(step.kind.name(), &step.key) {
+        Ok(record) => record.facts["split_notes"].as_array().cloned().unwrap_or_default(),
+        // The folds of results that were kept alone are gone, and what was to be said of them.
+        Err(StoreError::Io { .. }) => Vec::new(),
+        Err(error) => return Err(format!(" (damaged: {error})")),
+    };
     let notes: Vec<&str> = notes.iter().filter_map(|note| note.as_str()).collect();
-    Arc::new(Basis {
+    Ok(Arc::new(Basis {
         relevant: setting.data.relevant.describe(setting.data.relevant_from),
         ties: setting.evaluate.ties.rule(),
         fallback: match setting.evaluate.fallback {
@@ -263,7 +271,7 @@ fn basis(experiment: &Experiment, plan: &Plan, workspace: &Workspace, trial: &Tr
             Fallback::None => "personal models recommend nothing to them".into(),
         },
         split: notes.join(" "),
-    })
+    }))
 }
 
 fn row(

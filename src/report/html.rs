@@ -503,6 +503,7 @@ fn settings_value(experiment: &Experiment, plan: &Plan, workspace: &Workspace) -
             "data_hash": plan.data[at].to_string(),
             "relevant": setting.data.relevant.describe(setting.data.relevant_from),
             "ties": setting.evaluate.ties.rule(),
+            "fallback": setting.evaluate.fallback.to_string(),
             "split": serde_json::to_string(&setting.split).unwrap_or_default(),
             "seeds": setting.seeds,
             "folds": folds,

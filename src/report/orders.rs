@@ -420,6 +420,8 @@ mod tests {
                 values: (0..60).flat_map(|user| [value(user, 0), value(user, 1)]).collect(),
                 lists: Vec::new(),
                 listed: Vec::new(),
+                relevant: vec![true; 60],
+                tied: Vec::new(),
             }
         };
         let (mut draws, mut rows) = (PairedDraws::default(), Vec::new());

@@ -103,7 +103,13 @@ pub fn rerank(
         "items_in_no_batch": total.in_no_batch,
     });
     let lists = judged.into_iter().map(|of| of.map(|(list, _)| list)).collect();
-    Ok((Rankings { lists, ..Rankings::default() }, facts))
+    // Behind the pool the base's ties remain, and in the lists that were left as they were.
+    let of_user = |user: usize| {
+        let from = if chosen[user] { params.pool as u32 } else { 0 };
+        base.tied_of(UserIx(user as u32)).iter().copied().filter(|rank| *rank >= from).collect()
+    };
+    let tied = (0..base.lists.len()).map(of_user).collect();
+    Ok((Rankings { lists, tied }, facts))
 }
 
 fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {

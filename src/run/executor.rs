@@ -192,7 +192,18 @@ fn visit(
     }
     let step = &plan.steps[at];
     match step.state(workspace) {
-        StepState::Done => states[at] = State::Done,
+        StepState::Done => {
+            states[at] = State::Done;
+            // What is said under a table of it, of its fold and of its model, stands in their records.
+            for input in &step.inputs {
+                let of = &plan.steps[*input];
+                let record = workspace.record(of.kind.name(), &of.key);
+                if step.kind == StepKind::Score && matches!(record, Err(StoreError::Damaged { .. }))
+                {
+                    visit(plan, workspace, reporter, *input, states);
+                }
+            }
+        }
         state => {
             if let StepState::Damaged(problem) = state {
                 reporter.report(&Event::StepDamaged {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     data::{TrainingPart, UserIx},
-    eval::{Protocol, Source, open_for_oracle, score_finite, top_k},
+    eval::{Protocol, Source, TELLING_SHARE, Ties, open_for_oracle, score_finite, top_k_by},
     hash::Digest,
     interrupt::Interrupt,
     model::{ModelError, ModelSpec, TrainingData, neural::mix, save_lists},
@@ -45,11 +45,13 @@ impl Shared<'_> {
         let training = self.training(step)?;
         let data = training.training_data(setting.data.relevant, setting.data.disliked);
         let fitted = self.fitted(fit, &training, voice)?;
-        let known = self.with_fallback((fit, setting.evaluate.fallback), &fitted, &data);
-        let base = known.as_ref().map_or(fitted.source(), |known| Source::Model(known));
+        let known = self.known_users(step, fit, &fitted, &training, voice)?;
+        let with_fallback = self.with_fallback(step, &fitted, known.as_deref(), &training);
+        let base = with_fallback.as_ref().map_or(fitted.source(), |model| Source::Model(model));
         let whole = setting.evaluate.protocols.contains(&Protocol::Judged);
         let depth = if whole { usize::MAX } else { DEPTH };
-        let base = base_lists(&base, &training, depth, self.interrupt)?;
+        let ties = setting.evaluate.ties;
+        let base = base_lists(&base, &training, (depth, ties), self.interrupt)?;
         let mut facts = json!({});
         let (seed, interrupt) = (step.seed, self.interrupt);
         // The upper bound is what the judge could reach alone.
@@ -108,11 +110,24 @@ impl Shared<'_> {
                 result
             }
         };
+        let on_edge = (0..base.lists.len())
+            .filter(|user| chosen[*user])
+            .filter(|user| base.tied[*user].binary_search(&(params.pool as u32 - 1)).is_ok())
+            .count();
         save_lists(&rankings, dir)?;
         facts["rerank"] = asked;
+        facts["pools_decided_by_ties"] = json!(on_edge);
         let of_base = self.workspace.record(fit.kind.name(), &fit.key).ok();
         let of_base = of_base.and_then(|record| record.facts["warnings"].as_array().cloned());
         let mut warnings = of_base.unwrap_or_default();
+        let asked_of = chosen.iter().filter(|chosen| **chosen).count();
+        if on_edge as f64 > TELLING_SHARE * asked_of as f64 {
+            warnings.push(json!(format!(
+                "a tie decides which items are in the pool of {} for {on_edge} of {asked_of} users ({})",
+                params.pool,
+                ties.rule()
+            )));
+        }
         // A judge who reads no text cannot be told too much.
         if step.inputs.len() > 2 {
             warnings.extend(self.leak(step).map(Value::from));
@@ -224,7 +239,7 @@ impl Known {
 fn base_lists(
     source: &Source,
     training: &TrainingPart,
-    depth: usize,
+    (depth, ties): (usize, Ties),
     interrupt: &Interrupt,
 ) -> Result<Rankings, StepError> {
     let Source::Model(model) = source else {
@@ -244,7 +259,10 @@ fn base_lists(
                 scores[*item as usize] = f32::NEG_INFINITY;
             }
             let mut top = Vec::new();
-            top_k(scores, depth, &mut top);
+            top_k_by(ties, *user, scores, depth.saturating_add(1), &mut top);
+            let tied = top.windows(2).enumerate().filter(|(_, pair)| pair[0].0 == pair[1].0);
+            rankings.tied.push(tied.map(|(rank, _)| rank as u32).collect());
+            top.truncate(depth);
             // A user without a single candidate has no list.
             rankings.lists.push(Some(top).filter(|top| !top.is_empty()));
         }

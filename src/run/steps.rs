@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::StepError;
 use crate::{
     data::{DataDirs, Dataset, TrainingPart, split_fold},
-    eval::{Fallback, Source, score_fold},
+    eval::{Source, score_fold},
     hash::Digest,
     interrupt::Interrupt,
     llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
@@ -299,14 +299,14 @@ impl<'a> Shared<'a> {
         let (split, fit) = (&self.plan.steps[step.inputs[0]], &self.plan.steps[step.inputs[1]]);
         let training = self.training(step)?;
         let fitted = self.fitted(fit, &training, voice)?;
-        let data = training.training_data(setting.data.relevant, setting.data.disliked);
-        let known = self.with_fallback((fit, setting.evaluate.fallback), &fitted, &data);
+        let known = self.known_users(step, fit, &fitted, &training, voice)?;
+        let with_fallback = self.with_fallback(step, &fitted, known.as_deref(), &training);
         let (scores, opening) = score_fold(
             &setting.evaluate,
             &self.workspace.step_dir(split.kind.name(), &split.key),
             &training,
             setting.data.relevant,
-            &known.as_ref().map_or(fitted.source(), |known| Source::Model(known)),
+            &with_fallback.as_ref().map_or(fitted.source(), |model| Source::Model(model)),
             self.interrupt,
             voice.progress,
         )?;
@@ -317,12 +317,7 @@ impl<'a> Shared<'a> {
         if matches!(&*fitted, Fitted::Lists { .. }) && fit.kind == StepKind::Fit {
             warnings.extend(scores.warnings());
         }
-        let history = match self.model(fit) {
-            // The lists are those of a base, or follow from them.
-            ModelSpec::Rerank(_) => History::Rated,
-            model => model.history(),
-        };
-        warnings.extend(scores.warning_of_history(history, &data.positives));
+        warnings.extend(known.and_then(|known| scores.warning_of_history(&known)));
         warnings.extend(scores.warnings_of_ties());
         if !warnings.is_empty() {
             facts["warnings"] = json!(warnings);
@@ -330,16 +325,49 @@ impl<'a> Shared<'a> {
         Ok(facts)
     }
 
-    /// The model of a fit step with the fallback for users of whom it knows nothing; none where it needs
-    /// none.
+    /// By user, whether the model of a fit step knows anything of them, or that of the base where the lists
+    /// are a reranker's; none where it need not. What is liked and disliked is the rule of `step`.
+    pub(super) fn known_users(
+        &self,
+        step: &Step,
+        fit: &Step,
+        fitted: &Fitted,
+        training: &TrainingPart,
+        voice: &Voice,
+    ) -> Result<Option<Vec<bool>>, StepError> {
+        let setting = &self.experiment.settings[step.setting];
+        let history = match self.model(fit) {
+            ModelSpec::Rerank(_) => {
+                let base = &self.plan.steps[fit.inputs[1]];
+                let of_base = self.fitted(base, training, voice)?;
+                return self.known_users(step, base, &of_base, training, voice);
+            }
+            ModelSpec::Search(search) => {
+                search.history(&self.workspace.step_dir(fit.kind.name(), &fit.key))?
+            }
+            model => model.history(),
+        };
+        let data = training.training_data(setting.data.relevant, setting.data.disliked);
+        let data = self.system(fit).train_on.apply(data);
+        Ok(match fitted {
+            Fitted::Scores(model) => history.known(&**model, &data),
+            Fitted::Lists { .. } => None,
+        })
+    }
+
+    /// A model with the fallback of `step` for users of whom it knows nothing.
     pub(super) fn with_fallback<'b>(
         &self,
-        (fit, fallback): (&Step, Fallback),
+        step: &Step,
         fitted: &'b Fitted,
-        data: &'b TrainingData,
+        known: Option<&'b [bool]>,
+        training: &TrainingPart,
     ) -> Option<WithFallback<'b>> {
-        let Fitted::Scores(model) = fitted else { return None };
-        WithFallback::new(&**model, self.model(fit).history(), fallback, data)
+        let (Fitted::Scores(model), Some(known)) = (fitted, known) else { return None };
+        let setting = &self.experiment.settings[step.setting];
+        // Liked by the experiment's rule, whatever the system learns from: as the model `popularity` counts.
+        let data = training.training_data(setting.data.relevant, setting.data.disliked);
+        Some(WithFallback::new(&**model, known, setting.evaluate.fallback, &data.positives))
     }
 
     /// What a fit or rerank step left, from memory or from its directory.
@@ -385,6 +413,8 @@ impl<'a> Shared<'a> {
     ) -> FitContext<'b> {
         FitContext {
             seed: step.seed,
+            // Models say it themselves.
+            history: History::Rated,
             fold: &step.fold,
             users: &training.users,
             items: &training.items,

@@ -184,9 +184,14 @@ impl Workspace {
         if Digest::of_json(&(kind, &record.material)) != *key {
             return Err(damaged("the step's key is not the hash of the inputs it names".into()));
         }
-        // Records of before the seal have none.
-        if record.seal.is_some_and(|written| written != seal) {
-            return Err(damaged("it was changed after it was written".into()));
+        match record.seal {
+            Some(written) if written == seal => {}
+            Some(_) => return Err(damaged("it was changed after it was written".into())),
+            None => {
+                return Err(damaged(
+                    "it has no seal: an earlier version wrote it, or it was changed".into(),
+                ));
+            }
         }
         Ok(record)
     }

@@ -462,8 +462,8 @@ fn users_without_history_decide_the_order_on_a_split_by_time() {
     let ease =
         ["ease all 0.2789 of 290", "ease history 0.1778 of 98", "ease no-history 0.3305 of 192"];
     assert_eq!(shown[3..], ease);
-    let warning = "ease later: 192 of 290 users have no rating in the training part, 1 more no relevant one: they get \
-                   the most popular items (`fallback: popularity`)";
+    let warning = "ease later: 193 of 290 users have no rating in the training part that the model learns from (192 \
+                   without any rating, 1 with others alone): they get the most popular items (`fallback: popularity`)";
     assert!(said.contains(warning), "{said}");
     assert!(
         said.contains("192 of 290 users (66.2 %) have no rating in the training part"),

@@ -108,7 +108,8 @@ fn users_without_history_get_the_fallback_by_name() {
     let experiment = |evaluate: &str| {
         format!(
             "experiment: e\ndata: {{{READER}, relevant: '>= 4'}}\nsplit: {{scheme: temporal, from: 1000}}\nsystems:\n  \
-             pop: {{model: popularity}}\n  ease: {{model: ease}}\n  knn: {{model: item-knn}}\n  re: {{model: rerank, of: \
+             pop: {{model: popularity}}\n  ease: {{model: ease}}\n  any: {{model: ease, \
+             positives: any}}\n  knn: {{model: item-knn}}\n  re: {{model: rerank, of: \
              ease, text: {{profiles: p}}, judge: popularity, strategy: prompt, pool: 3}}\nprofiles: {{p: {{from: \
              template}}}}\nevaluate: {{k: [2], metrics: [recall], slices: [all, history, no-history]{evaluate}, \
              conventions: [standard, lenskit]}}\n"
@@ -126,6 +127,12 @@ fn users_without_history_get_the_fallback_by_name() {
         assert_eq!(value("no-history"), 1.0, "{system}");
         assert_eq!(value("history"), 0.5, "{system}");
     }
+    let json = place.fine(&["results", "e.yaml", "--json"]);
+    let of_any =
+        |slice: &str| values(&json)[&("any".into(), slice.to_owned(), "recall".to_owned())];
+    // Where every rating is a positive, user 5 is known by item 7, which nobody else has: items of equal
+    // scores by their ids, and 9 is not among the first.
+    assert_eq!((of_any("history"), of_any("no-history")), (0.0, 1.0));
     let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         flat(&ended.out).contains(
@@ -137,8 +144,9 @@ fn users_without_history_get_the_fallback_by_name() {
     );
     assert!(
         flat(&ended.err).contains(
-            "1 of 3 users have no rating in the training part, 1 more no relevant one: they get the most popular \
-             items (`fallback: popularity`)"
+            "ease later, knn later, re later: 2 of 3 users have no rating in the training part that the model \
+             learns from (1 without any rating, 1 with others alone): they get the most popular items (`fallback: \
+             popularity`)"
         ),
         "{}",
         ended.err

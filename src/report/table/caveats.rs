@@ -42,7 +42,7 @@ fn of_history(chosen: &[&ResultRow], fallbacks: &[String]) -> Option<String> {
     })
 }
 
-/// Systems whose lists are decided by ties for a telling share of the users.
+/// Systems whose lists are decided by ties for over 5 % of the users.
 fn of_ties(chosen: &[&ResultRow]) -> Option<String> {
     let tied = |row: &&&ResultRow| {
         row.caveats.tied_share() > ties::TELLING_SHARE && !UNRANKED.contains(&row.metric.as_str())
@@ -69,8 +69,8 @@ fn of_ties(chosen: &[&ResultRow]) -> Option<String> {
         lists.iter().map(|(whose, values)| format!("{whose} {}", values.join(", "))).collect();
     (!told.is_empty()).then(|| {
         format!(
-            "Ties decide what is within the cutoff for so many users; with ties in random order (seed {}): \
-             {}.",
+            "Share of users whose list at the cutoff depends on the order of ties, and the values with ties in \
+             random order (seed {}): {}.",
             ties::SEED,
             told.join("; ")
         )
