@@ -112,8 +112,8 @@ impl Dirs {
         fs::write(path, serde_json::to_vec_pretty(&record).unwrap()).unwrap();
     }
 
-    /// Makes the record list what is there now, with its checksums, and leaves out its seal: who does
-    /// this has to be caught by what the files hold.
+    /// Makes the record list what is there now, with its checksums, and seals it: who does this has
+    /// to be caught by what the files hold.
     fn forge(&self) {
         let mut names: Vec<String> = fs::read_dir(&self.dir)
             .unwrap()
@@ -129,10 +129,13 @@ impl Dirs {
                 json!({"name": name, "bytes": path.metadata().unwrap().len(), "blake3": hash})
             })
             .collect();
-        self.record(|record| {
-            record["files"] = json!(files);
-            record.as_object_mut().unwrap().shift_remove("seal");
-        });
+        self.record(|record| record["files"] = json!(files));
+        self.seal();
+    }
+
+    fn seal(&self) {
+        self.unseal();
+        self.record(|record| record["seal"] = json!(Digest::of_json(&record)));
     }
 
     fn unseal(&self) {
@@ -180,10 +183,24 @@ const OF_SCORES: &[Fault] = &[
         at.summary(|means| best(means));
         at.record(|record| record["files"] = json!([]));
     }),
-    ("the same without a seal", |at| {
+    ("the same with a seal of its own", |at| {
         at.summary(|means| best(means));
         at.record(|record| record["files"] = json!([]));
+        at.seal();
+    }),
+    ("other warnings without a seal", |at| {
+        at.record(|record| record["facts"]["warnings"] = json!(["all is well"]));
         at.unseal();
+    }),
+    ("forged counts of tied users", |at| {
+        at.summary(|means| means.iter_mut().for_each(|mean| mean["tied_users"] = json!(1_000)));
+        at.forge();
+    }),
+    ("forged counts of users without history", |at| {
+        at.summary(|means| {
+            means.iter_mut().for_each(|mean| mean["users_without_history"] = json!(9));
+        });
+        at.forge();
     }),
     ("means of .99", |at| at.summary(|means| best(means))),
     ("forged means of .99", |at| {
@@ -268,7 +285,7 @@ const OF_SCORES: &[Fault] = &[
     ("a file that nobody listed", |at| fs::write(at.dir.join("more.json"), "{}").unwrap()),
     ("a file of another directory", |at| {
         at.record(|record| record["files"][0]["name"] = json!("../record.json"));
-        at.unseal();
+        at.seal();
     }),
     ("the whole step of another system", |at| {
         for name in ["summary.json", "users.parquet", "rankings.parquet", "record.json"] {
@@ -282,19 +299,19 @@ const OF_SCORES: &[Fault] = &[
             at.take(name);
         }
         at.record(|other| other["key"] = record["key"].clone());
-        at.unseal();
+        at.seal();
     }),
     ("another kind", |at| {
         at.record(|record| record["kind"] = json!("fit"));
-        at.unseal();
+        at.seal();
     }),
     ("other inputs", |at| {
         at.record(|record| record["material"]["relevant"] = json!(">= 3"));
-        at.unseal();
+        at.seal();
     }),
     ("another version of the code", |at| {
         at.record(|record| record["material"]["revision"] = json!(0));
-        at.unseal();
+        at.seal();
     }),
     ("other facts under the seal", |at| {
         at.record(|record| record["facts"]["warnings"] = json!(["all is well"]));
@@ -326,7 +343,7 @@ const OF_FOLDS: &[Fault] = &[
     ("the same in a record without files", |at| {
         at.take("test.parquet");
         at.record(|record| record["files"] = json!([]));
-        at.unseal();
+        at.seal();
     }),
     ("the same, and its hash is left out", |at| {
         at.take("test.parquet");
@@ -367,7 +384,7 @@ const OF_MODELS: &[Fault] = &[
     ("a model of NaN in a record without files", |at| {
         at.patch("model.safetensors", f32::NAN.to_le_bytes());
         at.record(|record| record["files"] = json!([]));
-        at.unseal();
+        at.seal();
     }),
     ("another model's file", |at| {
         at.take("model.safetensors");

@@ -128,7 +128,7 @@ fn lists_decided_by_ties_are_counted_and_shown_with_random_ties() {
         ended.err
     );
     assert!(
-        ended.out.contains("Ties decide what is within the cutoff for so many users"),
+        ended.out.contains("Share of users whose list at the cutoff depends on the order of ties"),
         "{}",
         ended.out
     );
