@@ -476,6 +476,41 @@ fn users_without_history_decide_the_order_on_a_split_by_time() {
     assert_eq!(shown[3..], ease);
 }
 
+/// Both rows of a sweep used to show the first level: .4088 of 650 users, and .7748. Right values are those
+/// of plain experiments (`.1695` with items 1, 2, 3 for the five users who like nothing in training).
+#[test]
+fn levels_outside_systems_are_run_with_their_own_settings() {
+    let Some(root) = data("sweeps on MovieLens-100K", &["ml-100k/u.data", "ml-100k/u2.base"])
+    else {
+        return;
+    };
+    let place = Place::new();
+    let values = |text: String| {
+        place.write("e.yaml", text);
+        let (rows, _) = means_of(&place, &root, "e.yaml");
+        let shown =
+            |row: &Value| format!("{:.4} of {}", row["value"].as_f64().unwrap(), row["n_users"]);
+        rows.iter().map(shown).collect::<Vec<_>>()
+    };
+    let relevant = |rule: &str| {
+        values(format!(
+            "experiment: e\ndata: {{set: ml-100k, relevant: {rule}}}\nsplit: {{scheme: official, only: [u2]}}\nsystems: \
+             {{ease: {{model: ease}}}}\nevaluate: {{metrics: [precision], k: [10]}}\n"
+        ))
+    };
+    assert_eq!(relevant("{sweep: ['>= 3', '>= 5']}"), ["0.4088 of 650", "0.1697 of 581"]);
+    assert_eq!(relevant("'>= 5'"), ["0.1697 of 581"]);
+    let negatives = |n: &str| {
+        values(format!(
+            "experiment: e\ndata: {{set: ml-100k, relevant: '>= 4'}}\nsplit: {{scheme: official, only: [u5]}}\nsystems: \
+             {{ease: {{model: ease}}}}\nevaluate: {{protocols: [sampled], metrics: [recall], k: [10], sampled: {{seed: 1, \
+             negatives: {n}}}}}\n"
+        ))
+    };
+    assert_eq!(negatives("{sweep: [20, 1000]}"), ["0.7748 of 878", "0.3580 of 878"]);
+    assert_eq!(negatives("1000"), ["0.3580 of 878"]);
+}
+
 /// Counts are those of a few lines of Python on `u1.base` and `u.data`.
 #[test]
 fn ties_are_counted_on_movielens_100k() {
