@@ -4,6 +4,7 @@ mod bad_input;
 mod conventions;
 mod endpoint;
 mod formats;
+mod keys;
 mod llm;
 mod networks;
 mod quickstart;

@@ -31,7 +31,7 @@ fn data(test: &str, needed: &[&str]) -> Option<PathBuf> {
 }
 
 /// Past the test runner, which keeps to itself what passing tests print.
-fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
