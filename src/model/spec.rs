@@ -129,8 +129,8 @@ impl ModelSpec {
     /// Raised when the code comes to mean something else: fitted models of before are then stale.
     pub fn revision(&self) -> u32 {
         match self {
-            // Ties are kept with the lists, and go by the items' own ids.
-            Self::External(_) => 2,
+            // Ties are kept with the lists, go by the items' own ids, and −∞ is no recommendation.
+            Self::External(_) => 3,
             _ => 1,
         }
     }

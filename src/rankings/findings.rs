@@ -15,6 +15,8 @@ pub struct Findings {
     /// Recommended items that the data set does not have; they keep their place and are no hits.
     pub unknown_items: usize,
     pub unknown_item_rows: usize,
+    /// Rows with the score −∞, which stands for what is not recommended; left out.
+    pub not_recommended: usize,
     /// Rows that repeat an item of their list, and such lists; the later row is left out.
     pub repeated_items: usize,
     pub lists_with_repeated_items: usize,
@@ -41,6 +43,7 @@ pub struct Findings {
 impl Findings {
     /// Adds the counts of one more list.
     pub(super) fn add(mut self, other: &Self) -> Self {
+        self.not_recommended += other.not_recommended;
         self.repeated_items += other.repeated_items;
         self.lists_with_repeated_items += other.lists_with_repeated_items;
         self.lists_with_equal_ranks += other.lists_with_equal_ranks;
@@ -93,6 +96,16 @@ impl Findings {
                 count_are(self.unknown_items, "item"),
                 examples(&self.unknown_item_names),
                 count_are(self.unknown_item_rows, "row"),
+            ),
+        );
+        warn(
+            self.not_recommended > 0,
+            format!(
+                "{} the score −∞, which stands for what is not recommended: left out",
+                match self.not_recommended {
+                    1 => "1 row has".to_owned(),
+                    n => format!("{n} rows have"),
+                },
             ),
         );
         warn(

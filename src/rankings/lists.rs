@@ -280,11 +280,11 @@ fn rows(
             )?);
         }
         if let Some(score) = score {
-            rows.scores =
-                // −∞ is how some tools mark what they do not recommend: it comes last.
-                Some(table.numbers(&score, "a score: a finite number, or -inf for last", |score: f32| {
-                    score < f32::INFINITY
-                })?);
+            rows.scores = Some(table.numbers(
+                &score,
+                "a score: a finite number, or -inf for what is not recommended",
+                |score: f32| score < f32::INFINITY,
+            )?);
         }
     }
     findings.rows = rows.users.len();
@@ -324,7 +324,10 @@ fn list(
         (Some(a), Some(b)) => b.partial_cmp(&a).unwrap_or(std::cmp::Ordering::Equal),
         _ => std::cmp::Ordering::Equal,
     };
-    let mut order_of: Vec<u32> = of_user.to_vec();
+    // −∞ is how tools mark what they do not recommend.
+    let is_recommended = |row: &u32| score(*row) != Some(f32::NEG_INFINITY);
+    let mut order_of: Vec<u32> = of_user.iter().copied().filter(is_recommended).collect();
+    findings.not_recommended = of_user.len() - order_of.len();
     let decides = |a: &u32, b: &u32| match order {
         Order::Rank => by_rank(a, b).then(by_score(a, b)),
         Order::Score => by_score(a, b).then(by_rank(a, b)),

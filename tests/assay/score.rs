@@ -524,3 +524,31 @@ fn scores_are_held_against_tables_of_their_data_and_fold() {
     assert_eq!(fine.code, 1, "{}", fine.err);
     assert!(fine.out.contains('≠') && !fine.out.contains("not comparable"), "{}", fine.out);
 }
+
+/// RecBole's `full_sort_scores` masks items so.
+#[test]
+fn items_with_the_score_minus_infinity_are_not_recommended() {
+    let place = Place::new();
+    place.write("test.csv", "user,item\n1,20\n2,20\n3,20\n");
+    place.write(
+        "run.csv",
+        "user,item,score\n1,10,0.9\n1,20,-inf\n2,20,-inf\n2,20,0.1\n2,10,0.8\n3,20,-inf\n",
+    );
+    let ended = place.assay(&[
+        "score",
+        "--test",
+        "test.csv",
+        "run.csv",
+        "--metric",
+        "recall,hit-rate",
+        "--json",
+    ]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let said = "3 rows have the score −∞, which stands for what is not recommended: left out";
+    assert!(ended.err.contains(said), "{}", ended.err);
+    let rows: Value = serde_json::from_str(&ended.out).unwrap();
+    for row in rows["rows"].as_array().unwrap() {
+        let value = row["value"].as_f64().unwrap();
+        assert!((value - 1.0 / 3.0).abs() < 1e-12, "{row}");
+    }
+}
