@@ -7,13 +7,14 @@ use super::{
     results::{results_of_plan, warn_of_missing},
 };
 use crate::{
+    eval::Slice,
     exit::Exit,
     report::{Differences, MEAN, Orders, Request, main_cutoff},
 };
 
 /// Show the same systems under every protocol and convention side by side
 ///
-/// For each way of scoring: values, how far they move from the first way's, the systems' ranks, and
+/// For each evaluation setting: values, how far they move from the first way's, the systems' ranks, and
 /// Kendall's τ between the orders. Where two systems change places, the interval of their paired
 /// difference says whether chance among the users explains it.
 #[derive(clap::Args)]
@@ -63,7 +64,8 @@ impl Compare {
             (None, false) => usual.iter().map(|name| (**name).to_owned()).collect(),
         };
         let first = evaluate().flat_map(|spec| &spec.slices).next();
-        let slice = self.slice.clone().or(first.map(|slice| slice.to_string())).unwrap_or_default();
+        let slice = self.slice.clone().or(first.map(ToString::to_string));
+        let slice = slice.unwrap_or_else(|| Slice::All.to_string());
         let k = self.k.unwrap_or_else(|| main_cutoff(&experiment));
         let differences = Differences {
             fold: self.fold.clone(),
@@ -82,7 +84,7 @@ impl Compare {
             .collect();
         if orders.is_empty() {
             return Err(CliError::Usage(format!(
-                "there are not two ways of scoring {} at k = {k}, slice {slice}, fold {}\n  = help: name \
+                "there are not two evaluation settings {} at k = {k}, slice {slice}, fold {}\n  = help: name \
                  several under `evaluate.protocols` or `evaluate.conventions`, and run again",
                 metrics.join(", "),
                 self.fold

@@ -247,7 +247,7 @@ impl Score {
         } else if self.compare {
             if orders.is_empty() {
                 return Err(CliError::Usage(
-                    "there is one way of scoring, and nothing to compare\n  = help: name several, e.g. \
+                    "there is one evaluation setting, and nothing to compare\n  = help: name several, e.g. \
                      `--convention all` or `--protocol all`"
                         .into(),
                 ));
@@ -497,7 +497,7 @@ fn units(split: &Split, file: &ScoredFile) -> Units {
     units
 }
 
-/// Every metric, slice and cutoff under all ways of scoring.
+/// Every metric, slice and cutoff under all evaluation settings.
 fn orders(rows: &[ResultRow], draws: &PairedDraws, spec: &ScoreSpec, fold: &str) -> Vec<Orders> {
     let mut orders = Vec::new();
     for slice in &spec.slices {

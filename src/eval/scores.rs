@@ -235,26 +235,22 @@ impl Scores {
         }
     }
 
+    /// What is held by protocol, for each pair of protocol and convention.
+    fn of_pairs<'a, T>(&'a self, by_protocol: &'a [T]) -> impl Iterator<Item = &'a T> {
+        self.spec.protocols.iter().zip(by_protocol).flat_map(|(protocol, value)| {
+            let applies = self.spec.conventions.iter().filter(|of| of.applies_to(*protocol));
+            applies.map(move |_| value)
+        })
+    }
+
     /// Whether a tie decides what is on the list of each protocol, convention and cutoff.
     fn tied<'a>(&'a self, row: &'a UserRow) -> impl Iterator<Item = bool> + 'a {
-        let at = |protocol| self.spec.protocols.iter().position(|of| *of == protocol);
-        // invariant: pairs are made of the protocols
-        self.spec
-            .pairs()
-            .flat_map(move |(protocol, _)| row.tied[at(protocol).unwrap_or_default()].clone())
+        self.of_pairs(&row.tied).flatten().copied()
     }
 
     /// Whether a user has an item on the list of each protocol, convention and cutoff.
-    fn listed(&self, row: &UserRow) -> Vec<bool> {
-        let at = |protocol| self.spec.protocols.iter().position(|of| *of == protocol);
-        self.spec
-            .pairs()
-            .flat_map(|(protocol, _)| {
-                // invariant: pairs are made of the protocols
-                let ends = &row.ends[at(protocol).unwrap_or_default()];
-                ends.iter().map(|end| *end > 0)
-            })
-            .collect()
+    fn listed<'a>(&'a self, row: &'a UserRow) -> impl Iterator<Item = bool> + 'a {
+        self.of_pairs(&row.ends).flatten().map(|end| *end > 0)
     }
 
     /// One row for each user, protocol, convention and cutoff, with a column for each metric;

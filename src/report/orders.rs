@@ -10,7 +10,7 @@ use super::{
 };
 use crate::stats::{FEW_UNITS, LEVEL, tau_b};
 
-/// Systems against ways of scoring, for one metric, cutoff, slice and fold.
+/// Systems against evaluation settings, for one metric, cutoff, slice and fold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Orders {
     pub metric: String,
@@ -167,7 +167,7 @@ impl Orders {
         }
         if self.swaps.is_empty() {
             return format!(
-                "No two of the {} systems change places: the order does not depend on the way of scoring.",
+                "No two of the {} systems change places: the order does not depend on the evaluation setting.",
                 self.systems.len()
             );
         }
@@ -186,15 +186,15 @@ impl Orders {
             .collect();
         match (established, others.join("; ")) {
             (0, others) => format!(
-                "Of {pairs} {} of systems, {others}: it is not shown that the order depends on the way of \
-                 scoring.",
+                "Of {pairs} {} of systems, {others}: it is not shown that the order depends on the evaluation \
+                 setting.",
                 if pairs == 1 { "pair" } else { "pairs" }
             ),
             (n, others) => {
                 let others = if others.is_empty() { others } else { format!(" (and {others})") };
                 format!(
                     "{n} of {pairs} pairs of systems {} places beyond chance among the users{others}: the \
-                     order depends on the way of scoring.",
+                     order depends on the evaluation setting.",
                     changes(n)
                 )
             }
@@ -275,7 +275,7 @@ impl Orders {
     /// For a terminal: one row a way, one column a system.
     pub fn terminal(&self) -> String {
         let mut table = plain_table();
-        let header = ["way of scoring".to_owned(), "n".into()].into_iter();
+        let header = ["evaluation setting".to_owned(), "n".into()].into_iter();
         table.set_header(
             header.chain(self.systems.iter().cloned()).chain(["τ with the first".to_owned()]),
         );

@@ -1,4 +1,4 @@
-//! Whether two ways of scoring put systems in the same order.
+//! Whether two evaluation settings put systems in the same order.
 
 /// Kendall's τ-b of two columns of values (Kendall 1945; ties lower the denominator). None where one
 /// of them ties everything, or fewer than two values are given.

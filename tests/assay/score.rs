@@ -263,7 +263,7 @@ fn the_terminal_table_of_several_ways_of_scoring() {
     with.push("--compare");
     let out = place.fine(&with);
     assert!(
-        out.contains("way of scoring") && out.contains("judged-after-cut · ebrat2025"),
+        out.contains("evaluation setting") && out.contains("judged-after-cut · ebrat2025"),
         "{out}"
     );
     with.pop();
