@@ -7,9 +7,9 @@ use std::{env, fs, hint::black_box, path::PathBuf, time::Instant};
 
 use criterion::Criterion;
 use rec_assay::{
+    base::interrupt::Interrupt,
     data::{Interaction, Interactions, ItemIx, UserIx},
-    interrupt::Interrupt,
-    model::{
+    tasks::top_n::models::{
         AlsParams, FitContext,
         als::{Confidence, Solver},
     },

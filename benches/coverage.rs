@@ -9,7 +9,7 @@ use std::env;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use rec_assay::stats::{Bootstrap, UserValues, interval};
+use rec_assay::analysis::{Bootstrap, UserValues, interval};
 
 const FOLDS: usize = 5;
 /// Of a user's nDCG between two folds of MovieLens-100K.

@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use rec_assay::{
+    base::interrupt::Interrupt,
     data::DataDirs,
-    interrupt::Interrupt,
-    text::{Encoder, EncoderSpec},
+    nn::{Encoder, EncoderSpec},
 };
 
 fn main() {

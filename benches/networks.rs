@@ -4,9 +4,9 @@
 use std::{env, path::PathBuf, sync::Mutex};
 
 use rec_assay::{
+    base::interrupt::Interrupt,
     data::{DataDirs, DataSource, Relevance, SplitSpec, TrainingPart, split_fold},
-    interrupt::Interrupt,
-    model::{FitContext, ModelSpec},
+    tasks::top_n::models::{FitContext, ModelSpec},
 };
 use serde_json::{Value, json};
 

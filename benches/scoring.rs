@@ -8,10 +8,10 @@ use std::{env, fmt::Write, fs, path::Path, time::Instant};
 
 use criterion::Criterion;
 use rec_assay::{
+    base::interrupt::Interrupt,
     data::{Interaction, Interactions, ItemIx, Relevance, UserIx},
-    eval::{Metric, ScoreSpec, Source, score, score::Labels},
-    interrupt::Interrupt,
-    model::{ModelError, Recommender},
+    ranking::{Metric, ScoreSpec, Scorer, Source, score, score::Labels},
+    tasks::top_n::models::{ModelError, Recommender},
 };
 
 const USERS: u32 = 6040;
@@ -20,7 +20,7 @@ const ITEMS: u32 = 3706;
 /// A made-up matrix of scores; copying a row stands for computing it.
 struct Matrix(Vec<f32>);
 
-impl Recommender for Matrix {
+impl Scorer for Matrix {
     fn n_items(&self) -> usize {
         ITEMS as usize
     }
@@ -30,7 +30,9 @@ impl Recommender for Matrix {
             row.copy_from_slice(&self.0[user.at() * ITEMS as usize..][..ITEMS as usize]);
         }
     }
+}
 
+impl Recommender for Matrix {
     fn save(&self, _: &Path) -> Result<(), ModelError> {
         Ok(())
     }
@@ -123,7 +125,7 @@ fn main() {
 }
 
 fn write(
-    scored: &Result<rec_assay::eval::Scores, rec_assay::eval::EvalError>,
+    scored: &Result<rec_assay::ranking::Scores, rec_assay::ranking::EvalError>,
     test: &Interactions,
     dir: &Path,
 ) -> Result<(), Box<dyn std::error::Error>> {

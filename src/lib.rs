@@ -1,31 +1,26 @@
-//! assay makes recommender-system papers checkable. The modules, in the order data flows:
+//! assay makes recommender-system papers checkable. The rooms, bottom up; each imports only from those above
+//! it in this list (`tests/architecture.rs` checks it):
 //!
-//! - [`spec`]: YAML → Experiment, with errors that point at a line
-//! - [`data`]: interactions and catalogue, readers, splits, manifests
-//! - [`rankings`]: files of rankings, in and out
-//! - [`llm`]: language models: asked, answers kept, never paid for twice
-//! - [`text`]: profiles of items and users, their embeddings
-//! - [`model`]: the Recommender trait and the models
-//! - [`rerank`]: judges asked about the best candidates of a base system
-//! - [`eval`]: protocols, metrics, conventions, slices
-//! - [`hash`], [`interrupt`], [`table`]: what the others share
+//! - [`base`]: digests, seeded draws, interrupts, exit codes, files, YAML with positions
+//! - [`llm`]: endpoints, the journal of responses, cassettes, budgets
+//! - [`core`]: records, the workspace, events of a run
+//! - [`data`]: interactions, catalogue, readers, manifests, splits, the sealed test part
+//! - [`nn`]: tensors, kernels, optimisers, the text encoder; the only room that names tch
+//! - [`text`]: profiles of items and users, prompts, embeddings
+//! - [`ranking`]: top-k, files of rankings, protocols, conventions, metrics, slices
+//! - [`tasks`]: experiments, and one folder for each kind of prediction
+//! - [`analysis`]: means, intervals, differences, agreement
+//! - [`report`]: tables, figures, HTML
+//! - [`cli`]: one verb a file
 
+pub mod analysis;
+pub mod base;
 pub mod cli;
+pub mod core;
 pub mod data;
-pub mod eval;
-pub mod exit;
-pub mod hash;
-pub mod interrupt;
 pub mod llm;
-pub mod model;
-pub mod plan;
-pub mod progress;
-pub mod rankings;
+pub mod nn;
+pub mod ranking;
 pub mod report;
-pub mod rerank;
-pub mod run;
-pub mod spec;
-pub mod stats;
-pub mod store;
-pub mod table;
+pub mod tasks;
 pub mod text;

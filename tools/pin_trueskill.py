@@ -3,7 +3,7 @@
     pip install trueskill==0.4.5
     python3 tools/pin_trueskill.py
 
-The values are the reference of the tests in src/rerank/trueskill.rs. Games are won one after the other, every
+The values are the reference of the tests in src/tasks/top_n/rerank/trueskill.rs. Games are won one after the other, every
 player starts with the package's default rating, and ratings are carried on.
 """
 

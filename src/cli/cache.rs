@@ -10,16 +10,17 @@ use serde_json::{Value, json};
 
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
-    exit::Exit,
+    base::{exit::Exit, files::read_json},
+    core::Workspace,
     llm::{
         Answers, DIRECTORY, LlmError, cassette,
         explain::{difference, nearest},
-        journal::{self, Found, Kind},
+        journal,
+        journal::{Found, Kind},
         key::{Key, from_hex, hex},
         short,
     },
-    run::ANSWERS,
-    store::{Workspace, read_json},
+    tasks::top_n::run::ANSWERS,
 };
 
 /// Look after the answers of language models

@@ -7,9 +7,10 @@ use super::{
     results::{results_of_plan, warn_of_missing},
 };
 use crate::{
-    eval::Slice,
-    exit::Exit,
-    report::{Differences, MEAN, Orders, Request, main_cutoff},
+    analysis::{Differences, MEAN, Orders, Request},
+    base::exit::Exit,
+    ranking::Slice,
+    report::main_cutoff,
 };
 
 /// Show the same systems under every protocol and convention side by side

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use super::{Cli, CliError, print};
-use crate::exit::Exit;
+use crate::base::exit::Exit;
 
 /// Print completions for a shell
 #[derive(clap::Args)]

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, print};
+use super::{CliError, print, progress::bytes_bar};
 use crate::{
+    base::{exit::Exit, interrupt::Interrupt},
     data::{DataDirs, DataSource, DatasetStats, FileState, Manifests, fetch, sample},
-    exit::Exit,
-    interrupt::Interrupt,
-    progress::bytes_bar,
 };
 
 /// List, fetch, verify and describe data sets

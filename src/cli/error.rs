@@ -1,8 +1,11 @@
 //! Every error a command can end with, and its exit code.
 
 use crate::{
-    data::DataError, eval::EvalError, exit::Exit, llm::LlmError, report::ReportError,
-    spec::Diagnostic, store::StoreError,
+    base::{exit::Exit, files::FileError, yaml::Diagnostic},
+    data::DataError,
+    llm::LlmError,
+    ranking::EvalError,
+    report::ReportError,
 };
 
 /// Why a command failed.
@@ -13,7 +16,7 @@ pub enum CliError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] FileError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]

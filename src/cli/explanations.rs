@@ -6,10 +6,9 @@ use serde_json::json;
 
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
-    exit::Exit,
-    rerank::explain::{Row, read},
-    spec::nearest,
-    store::StepState,
+    base::{exit::Exit, yaml::nearest},
+    core::StepState,
+    tasks::top_n::rerank::explain::{Row, read},
 };
 
 /// Print explanations of reranked lists, with what the checks found

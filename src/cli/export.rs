@@ -6,13 +6,14 @@ use serde_json::json;
 
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
-    eval::{EvalError, OpenFold, scores::RANKINGS},
-    exit::Exit,
-    hash::Digest,
-    plan::{Trial, file_names},
-    rankings::export::{Place, Target, interactions, qrels, run},
-    store::{StepState, write_whole},
-    table,
+    base::{exit::Exit, files::write_whole, hash::Digest, parquet},
+    core::StepState,
+    ranking::{
+        EvalError, OpenFold,
+        files::export::{Place, Target, interactions, qrels, run},
+        scores::RANKINGS,
+    },
+    tasks::top_n::plan::{Trial, file_names},
 };
 
 /// Write rankings and splits in the formats of other tools, so that others can score them
@@ -95,7 +96,7 @@ impl Export {
             let broken = |problem: String| {
                 CliError::from(EvalError::Malformed { path: path.clone(), problem })
             };
-            let frame = table::read(&path)
+            let frame = parquet::read(&path)
                 .map_err(|source| EvalError::Io { path: path.clone(), source })?;
             let column = |name: &str| frame.column(name).map_err(|error| broken(error.to_string()));
             let texts = |name: &str| {

@@ -5,7 +5,10 @@ use std::fs;
 use serde_json::json;
 
 use super::{CliError, WorkspaceArg, print};
-use crate::{exit::Exit, run::RunRecord, store::read_json};
+use crate::{
+    base::{exit::Exit, files::read_json},
+    core::RunRecord,
+};
 
 /// List the experiments that were run in the workspace
 #[derive(clap::Args)]

@@ -9,6 +9,7 @@ mod explanations;
 mod export;
 mod ls;
 mod plan;
+mod progress;
 mod published;
 mod report;
 mod results;
@@ -24,7 +25,12 @@ use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
 
-use crate::{data::DataDirs, exit::Exit, plan::Plan, spec::Experiment, store::Workspace};
+use crate::{
+    base::exit::Exit,
+    core::Workspace,
+    data::DataDirs,
+    tasks::{Experiment, top_n::plan::Plan},
+};
 
 /// Makes recommender-system papers checkable.
 ///

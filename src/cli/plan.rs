@@ -6,14 +6,18 @@ use serde_json::{Value, json};
 
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
+    base::{exit::Exit, files::read_json},
+    core::{StepState, Workspace},
     data::DataDirs,
-    eval::Slice,
-    exit::Exit,
-    model::ModelSpec,
-    plan::{Plan, Step, StepKind, why_stale},
-    rerank::JudgeName,
-    spec::{Experiment, Setting},
-    store::{StepState, Workspace, read_json},
+    ranking::Slice,
+    tasks::{
+        Experiment, Setting,
+        top_n::{
+            models::ModelSpec,
+            plan::{Plan, Step, StepKind, why_stale},
+            rerank::JudgeName,
+        },
+    },
     text::{ItemProfiles, UserProfiles},
 };
 

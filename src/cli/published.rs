@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use super::{CliError, WorkspaceArg, planned, print, results::warn_of_missing};
 use crate::{
+    analysis::{Collected, MEAN, Reproduction, Request, collect, differences},
+    base::exit::Exit,
     data::DataDirs,
-    exit::Exit,
-    plan::Plan,
-    report::{Collected, MEAN, Reproduction, Request, collect, differences},
-    spec::{Experiment, PublishedTable},
+    tasks::{Experiment, PublishedTable, top_n::plan::Plan},
 };
 
 /// Hold the results against the printed tables of a paper, cell by cell

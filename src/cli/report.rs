@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::{CliError, WorkspaceArg, planned, print, published::Anyway, results::warn_of_missing};
 use crate::{
-    exit::Exit,
-    report::{Request, collect, render},
-    run::RunRecord,
-    store::read_json,
+    analysis::{Request, collect},
+    base::{exit::Exit, files::read_json},
+    core::RunRecord,
+    report::render,
 };
 
 /// Write the HTML report again from what is in the workspace, without running anything

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::{CliError, WorkspaceArg, planned, print};
 use crate::{
-    exit::Exit,
-    plan::Plan,
-    report::{Collected, MEAN, Request, collect, csv, few_users_of, json},
-    spec::Experiment,
+    analysis::{Collected, MEAN, Request, collect, few_users_of},
+    base::exit::Exit,
+    report::{csv, json},
+    tasks::{Experiment, top_n::plan::Plan},
 };
 
 /// Print the results as a tidy long table: one row a value

@@ -4,20 +4,24 @@ use std::path::PathBuf;
 
 use super::{
     CliError, WorkspaceArg, planned, print,
+    progress::reporter,
     published::{Anyway, reproductions},
     results::warn_of_missing,
     table::main_table,
 };
 use crate::{
-    exit::Exit,
-    interrupt::Interrupt,
+    analysis::{Reproduction, Request, collect},
+    base::{exit::Exit, interrupt::Interrupt},
+    core::{Outcome, Workspace},
     llm::{AnswersSpec, Mode},
-    plan::StepKind,
-    progress::reporter,
-    report::{Reproduction, Request, collect, render},
-    run::{Options, Outcome, run},
-    spec::Experiment,
-    store::Workspace,
+    report::render,
+    tasks::{
+        Experiment,
+        top_n::{
+            plan::StepKind,
+            run::{Options, run},
+        },
+    },
 };
 
 /// Run an experiment, print its table and write its report

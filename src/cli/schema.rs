@@ -1,7 +1,7 @@
 //! `assay schema`
 
 use super::{CliError, print};
-use crate::{exit::Exit, spec::schema};
+use crate::{base::exit::Exit, tasks::schema};
 
 /// Print the JSON Schema of experiment files
 #[derive(clap::Args)]

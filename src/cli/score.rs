@@ -10,22 +10,22 @@ use serde_json::json;
 
 use super::{CliError, print, published::Anyway};
 use crate::{
+    analysis::{
+        Basis, Bootstrap, CellKey, Interval, Orders, PairedDraws, Reproduction, ResultRow, Units,
+        difference, few_users_of,
+    },
+    base::exit::Exit,
     data::{
         DataDirs, DataSource, Relevance, RelevanceFrom, SplitSpec, TrainingPart, fold_names,
         split_fold,
     },
-    eval::{
+    ranking::{
         Convention, Metric, OpenFold, Protocol, ScoreSpec, Slice, Ties,
-        files::{ScoredFile, Split},
+        files::{Columns, JudgementFiles, Order, ReadOptions, Seen, open},
+        score_files::{ScoredFile, Split},
     },
-    exit::Exit,
-    rankings::{Columns, JudgementFiles, Order, ReadOptions, Seen, open},
-    report::{
-        Basis, CellKey, Format, Interval, Orders, PairedDraws, Reproduction, ResultRow, Selection,
-        Table, Units, csv, difference, few_users_of, render_scores,
-    },
-    spec::PublishedTable,
-    stats::Bootstrap,
+    report::{Format, Selection, Table, csv, render_scores},
+    tasks::PublishedTable,
 };
 
 /// Score files of rankings that anybody made, against a split, under any protocol and convention
@@ -479,7 +479,7 @@ fn result_rows(
         ties: spec.ties.rule(),
         ..Basis::default()
     });
-    let row = |mean: &crate::eval::Summary| {
+    let row = |mean: &crate::ranking::Summary| {
         let fingerprint =
             split.fingerprint(spec.ties, (mean.protocol, mean.convention), mean.k).short();
         let place = (split.fold.as_str(), String::new());

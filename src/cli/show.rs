@@ -2,10 +2,8 @@
 
 use super::{CliError, WorkspaceArg, print};
 use crate::{
-    exit::Exit,
-    run::RunRecord,
-    spec::nearest,
-    store::{Record, read_json},
+    base::{exit::Exit, files::read_json, yaml::nearest},
+    core::{Record, RunRecord},
 };
 
 /// Show everything recorded about an experiment's last run, or about a step

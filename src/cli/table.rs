@@ -7,8 +7,9 @@ use super::{
     results::{results_of, warn_of_missing},
 };
 use crate::{
-    exit::Exit,
-    report::{Format, MEAN, Request, ResultRow, Selection, Spread, Table},
+    analysis::{MEAN, Request, ResultRow},
+    base::exit::Exit,
+    report::{Format, Selection, Spread, Table},
 };
 
 /// Print a table of systems against metrics, for a terminal, Markdown, LaTeX or CSV

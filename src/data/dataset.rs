@@ -3,7 +3,7 @@
 use polars::prelude::{Column, DataFrame, PolarsResult};
 
 use super::{Ids, Interaction, Interactions};
-use crate::hash::Digest;
+use crate::base::hash::Digest;
 
 /// Interactions, who and what they are about, and the folds its publisher made.
 #[derive(Clone, Debug)]

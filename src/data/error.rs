@@ -35,10 +35,10 @@ pub enum DataError {
     Fetch { url: String, problem: String, help: String },
 
     #[error(transparent)]
-    Manifest(#[from] crate::spec::Diagnostic),
+    Manifest(#[from] crate::base::yaml::Diagnostic),
 
     #[error(transparent)]
-    Interrupted(#[from] crate::interrupt::Interrupted),
+    Interrupted(#[from] crate::base::interrupt::Interrupted),
 }
 
 fn suggestion(suggested: &Option<String>) -> String {

@@ -15,7 +15,7 @@ use super::{
     DataError, Manifest,
     manifest::{Archive, sha256_of},
 };
-use crate::interrupt::Interrupt;
+use crate::base::interrupt::Interrupt;
 
 /// Fetches the archive of `manifest` and puts its files into `root/<folder>`; returns that folder.
 /// `progress` is called with (bytes done, bytes in all; 0 where unknown).

@@ -1,16 +1,16 @@
 //! One fold: (train, validation, test), in memory and as a directory of Parquet files.
 //!
-//! The test part can be read only with a [`ScoringPermit`], which only [`crate::eval`] can make.
+//! The test part can be read only with a [`ScoringPermit`], which only [`crate::ranking`] can make.
 
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 
 use super::{
-    Cut, DataError, Dataset, Ids, Interaction, Interactions, ItemIx, Relevance, UserIx,
-    cut::cut_rows,
+    Cut, DataError, Dataset, Ids, Interaction, Interactions, ItemIx, Relevance, ScoringPermit,
+    TrainingData, UserIx, cut::cut_rows,
 };
-use crate::{eval::ScoringPermit, hash::Digest, model::TrainingData, table};
+use crate::base::{hash::Digest, parquet};
 
 const TRAIN: &str = "train.parquet";
 const VALIDATION: &str = "validation.parquet";
@@ -124,7 +124,8 @@ impl Fold {
 }
 
 fn write(path: &Path, frame: PolarsResult<DataFrame>) -> Result<(), DataError> {
-    let written = frame.map_err(table::to_io).and_then(|mut frame| table::write(path, &mut frame));
+    let written =
+        frame.map_err(parquet::to_io).and_then(|mut frame| parquet::write(path, &mut frame));
     written.map_err(|error| DataError::io(path, error))
 }
 
@@ -268,7 +269,7 @@ fn damaged(path: &Path) -> impl Fn(PolarsError) -> DataError {
 }
 
 fn read_ids(path: &Path, column: &str) -> Result<Ids, DataError> {
-    let frame = table::read(path).map_err(|error| DataError::io(path, error))?;
+    let frame = parquet::read(path).map_err(|error| DataError::io(path, error))?;
     let names = frame.column(column).and_then(|column| column.str()).map_err(damaged(path))?;
     // Rows of the parts are indices into this order: it is kept, not made again.
     Ids::in_order(names.iter().flatten().map(str::to_owned).collect())
@@ -276,7 +277,7 @@ fn read_ids(path: &Path, column: &str) -> Result<Ids, DataError> {
 }
 
 fn read_part(path: &Path, n_users: usize, n_items: usize) -> Result<Interactions, DataError> {
-    let frame = table::read(path).map_err(|error| DataError::io(path, error))?;
+    let frame = parquet::read(path).map_err(|error| DataError::io(path, error))?;
     let rows = || -> PolarsResult<Vec<Interaction>> {
         let users = frame.column("user")?.u32()?;
         let items = frame.column("item")?.u32()?;

@@ -14,7 +14,7 @@ use super::{
     DataDirs, DataError, Relevance,
     readers::{DuplicateRule, ReaderSpec},
 };
-use crate::spec::{
+use crate::base::yaml::{
     Diagnostic,
     de::from_node,
     diagnostic::SourceFile,

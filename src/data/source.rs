@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Deserializer};
 
 use super::{
-    DataError, Dataset, Manifest, Manifests, Relevance, RelevanceFrom,
-    readers::{self, DuplicateRule, ReaderSpec},
+    DataError, Dataset, Manifest, Manifests, Relevance, RelevanceFrom, readers,
+    readers::{DuplicateRule, ReaderSpec},
 };
-use crate::{
+use crate::base::{
     hash::Digest,
-    spec::{Diagnostic, de::NodeDeserializer, node::Value},
+    yaml::{Diagnostic, de::NodeDeserializer, node::Value},
 };
 
 /// The `data:` of an experiment: a data set by name, or a reader with its files.
@@ -109,7 +109,7 @@ impl DataSource {
                 .expected("`set: NAME` (see `assay data list`), or `reader:` with its files"));
         };
         let duplicates = match rest.take("duplicates") {
-            Some(entry) => Some(crate::spec::de::from_node(&entry.value)?),
+            Some(entry) => Some(crate::base::yaml::de::from_node(&entry.value)?),
             None => None,
         };
         let folder = match folder {
@@ -118,7 +118,7 @@ impl DataSource {
         };
         let name = reader.value.text("reader")?;
         let settings =
-            crate::spec::node::Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
+            crate::base::yaml::node::Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
         let reader = ReaderSpec::deserialize_named(name, &reader.value.at, &settings)?;
         Ok(Self::Inline { folder, duplicates, reader })
     }

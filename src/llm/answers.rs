@@ -12,7 +12,8 @@ use std::{
 use super::{
     LlmError,
     index::{Counts, Index, Place},
-    journal::{self, Done, Record, Writer},
+    journal,
+    journal::{Done, Record, Writer},
     key::{Identity, Key, hex},
     short,
 };

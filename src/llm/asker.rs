@@ -17,7 +17,8 @@ use super::{
     journal::{Kind, Record, Usage},
     judge::{Failures, JudgeSpec, Mode},
     key::{Key, Request, hex},
-    structured::{self, Schema},
+    structured,
+    structured::Schema,
     transport::Call,
 };
 

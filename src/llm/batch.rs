@@ -29,7 +29,7 @@ use super::{
     spent::{cost, describe, expected_tokens},
     transport::{Call, Endpoint, Reply, Transport, Verdict},
 };
-use crate::{hash::Digest, store::write_json};
+use crate::base::{files::write_json, hash::Digest};
 
 /// A batch on its way.
 #[derive(Debug, Serialize, Deserialize)]

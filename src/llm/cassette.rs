@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     LlmError,
     answers::Answers,
-    journal::{self, Kind},
+    journal,
+    journal::Kind,
     key::{Key, from_hex},
 };
-use crate::hash::Digest;
+use crate::base::hash::Digest;
 
 /// The first line of a cassette.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

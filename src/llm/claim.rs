@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::key::Key;
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::base::interrupt::{Interrupt, Interrupted};
 
 /// How often it is looked whether another process is done.
 const TICK: Duration = Duration::from_millis(20);

@@ -23,7 +23,7 @@ use super::{
     transport::{Call, Endpoint, Transport},
     worker::{Job, Worker},
 };
-use crate::interrupt::Interrupt;
+use crate::base::interrupt::Interrupt;
 
 /// All judges of a run, and the answers of its workspace.
 pub struct Llm {

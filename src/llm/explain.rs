@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{
     Miss,
     answers::Answers,
-    journal::{self, Found, Kind, Record},
+    journal,
+    journal::{Found, Kind, Record},
     short,
 };
 

@@ -12,12 +12,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    journal::{self, End, Found, Head, Kind},
+    journal,
+    journal::{End, Found, Head, Kind},
     key::Key,
 };
-use crate::{
+use crate::base::{
+    files::{read_json, write_json},
     hash::Digest,
-    store::{read_json, write_json},
 };
 
 /// Where a record stands.

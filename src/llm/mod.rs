@@ -38,7 +38,7 @@ pub const DIRECTORY: &str = "answers";
 #[derive(Debug, thiserror::Error)]
 pub enum LlmError {
     #[error(transparent)]
-    Interrupted(#[from] crate::interrupt::Interrupted),
+    Interrupted(#[from] crate::base::interrupt::Interrupted),
     /// An answer that a replay wanted and did not find.
     #[error("no recorded answer for {}", .0.about)]
     Miss(Box<Miss>),

@@ -22,7 +22,7 @@ use super::{
     spent::{Ledger, cost, describe, expected_tokens, usage_of},
     transport::{Call, Endpoint, Transport, Verdict},
 };
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::base::interrupt::{Interrupt, Interrupted};
 
 /// How an answer gets to its caller.
 pub(super) type Reply = oneshot::Sender<Result<Record, Refused>>;

@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    hash::Digest,
-    plan::Plan,
-    rerank::explain::{self, Row},
-    store::Workspace,
+    base::hash::Digest,
+    core::Workspace,
+    tasks::top_n::{
+        plan::Plan,
+        rerank::{explain, explain::Row},
+    },
 };
 
 /// Users whose explanations are shown, the same for every system; and how many of each.

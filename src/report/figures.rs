@@ -2,7 +2,10 @@
 
 use plotters::{coord::types::RangedCoordf64, prelude::*};
 
-use super::{MEAN, ResultRow, table::distinct};
+use crate::{
+    analysis::{MEAN, ResultRow},
+    base::text::distinct,
+};
 
 /// Okabe and Ito's palette, which colour-blind readers can tell apart.
 const COLOURS: [RGBColor; 8] = [

@@ -6,27 +6,33 @@ use serde_json::{Value, json};
 use tera::{Context, Tera};
 
 use super::{
-    Collected, Differences, Format, MEAN, Orders, Reproduction, Request, ResultRow, Selection,
-    Table,
+    Format, Selection, Table,
     explanations::explain_rows,
     figures::{Series, curves, scatter},
     metric_against_k,
-    published::Verdict,
     reranks::{RerankRow, rerank_rows},
-    table::{UNRANKED, distinct, users_text},
+    table::UNRANKED,
     tidy,
 };
 use crate::{
-    eval::{Slice, files::Split},
-    model::{
-        ModelSpec,
-        neural::{Epoch, HISTORY},
+    analysis::{
+        Collected, Differences, MEAN, Orders, Reproduction, Request, ResultRow, published::Verdict,
     },
-    plan::Plan,
-    rerank::RerankParams,
-    run::RunRecord,
-    spec::Experiment,
-    store::{StoreError, Workspace, write_whole},
+    base::{
+        files::{FileError, write_whole},
+        text::{distinct, users_text},
+    },
+    core::{RunRecord, Workspace},
+    ranking::{Slice, score_files::Split},
+    tasks::{
+        Experiment,
+        top_n::{
+            models::ModelSpec,
+            networks::{Epoch, HISTORY},
+            plan::Plan,
+            rerank::RerankParams,
+        },
+    },
 };
 
 /// The page's frame, the parts that several pages share, and the pages.
@@ -78,7 +84,7 @@ pub struct Rendered {
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] FileError),
     #[error("the report's template: {0:?}")]
     Template(#[from] tera::Error),
     #[error("results as JSON: {0}")]
@@ -96,7 +102,7 @@ pub fn render(
 ) -> Result<Rendered, ReportError> {
     let rows = &collected.rows;
     let mut files = Vec::new();
-    let mut write = |name: &str, text: &str| -> Result<(), StoreError> {
+    let mut write = |name: &str, text: &str| -> Result<(), FileError> {
         let path = dir.join(name);
         write_whole(&path, text.as_bytes())?;
         files.push(path);
@@ -469,7 +475,7 @@ fn settings_value(experiment: &Experiment, plan: &Plan, workspace: &Workspace) -
             // Those that a search cuts further are no folds.
             .filter(|step| {
                 step.setting == at
-                    && step.kind == crate::plan::StepKind::Split
+                    && step.kind == crate::tasks::top_n::plan::StepKind::Split
                     && step.inputs.is_empty()
             })
             .map(|step| {

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    plan::{Plan, StepKind},
-    store::Workspace,
+    core::Workspace,
+    tasks::top_n::plan::{Plan, StepKind},
 };
 
 /// A reranker, all folds and seeds together.

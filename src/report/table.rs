@@ -4,9 +4,10 @@ mod caveats;
 pub(super) mod notes;
 mod write;
 
-use comfy_table::{ContentArrangement, TableComponent, presets};
-
-use super::{ResultRow, units::MEAN};
+use crate::{
+    analysis::{MEAN, ResultRow},
+    base::text::{distinct, grouped, plain_table},
+};
 
 /// Which rows a table shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -288,41 +289,6 @@ impl Table {
     }
 }
 
-/// `943 users (3,717 user-fold pairs)`: users, and how often they are in a fold where that is more.
-pub(super) fn users_text(n_users: usize, n_pairs: usize) -> String {
-    let users = if n_users == 1 { "user" } else { "users" };
-    let pairs = match n_pairs == n_users {
-        true => String::new(),
-        false => format!(" ({} user-fold pairs)", grouped(n_pairs)),
-    };
-    format!("{} {users}{pairs}", grouped(n_users))
-}
-
-/// `3,717`
-pub(super) fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A table without lines but those under its header.
-pub(super) fn plain_table() -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.remove_style(TableComponent::HorizontalLines);
-    table.remove_style(TableComponent::MiddleIntersections);
-    table.remove_style(TableComponent::LeftBorderIntersections);
-    table.remove_style(TableComponent::RightBorderIntersections);
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table
-}
-
 /// One table row for each system, with the best of each metric marked.
 fn rows_of(
     chosen: &[&ResultRow],
@@ -372,22 +338,10 @@ fn rows_of(
     rows
 }
 
-/// Values in the order in which they first come.
-pub(super) fn distinct(values: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
-    let mut seen: Vec<String> = Vec::new();
-    for value in values {
-        // Neighbours are often alike, so the last seen is looked at first.
-        if !seen.iter().rev().any(|known| known == value.as_ref()) {
-            seen.push(value.as_ref().to_owned());
-        }
-    }
-    seen
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::with_means;
+    use crate::analysis::with_means;
 
     /// Of 466 and 460 users, 800 different ones.
     fn rows() -> Vec<ResultRow> {

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    plan::{Plan, StepKind},
-    store::Workspace,
+    core::Workspace,
+    tasks::top_n::plan::{Plan, StepKind},
 };
 
 /// The profiles of all items, or of the users of a fold.

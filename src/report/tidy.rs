@@ -1,6 +1,6 @@
 //! The tidy long table: one row a value.
 
-use super::ResultRow;
+use crate::analysis::ResultRow;
 
 /// Comma-separated, with a header; numbers in full precision, nothing where there is no value.
 pub fn csv(rows: &[ResultRow]) -> String {

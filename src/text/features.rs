@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use crate::{
+    base::{
+        arrays,
+        arrays::{Array, ArrayError, Saved},
+    },
     data::Interactions,
-    model::{Array, ModelError, Saved, save_arrays},
 };
 
 /// Vectors of all items or of all users, zeros where there is no text.
@@ -19,17 +22,17 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// Writes them into the directory of a step.
-    pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
+    pub fn save(&self, dir: &Path) -> Result<(), ArrayError> {
         let present: Vec<u32> = self.present.iter().map(|present| u32::from(*present)).collect();
         let arrays = [
             ("vectors", Array::floats(&[self.present.len(), self.dim], &self.vectors)),
             ("present", Array::numbers(&present)),
         ];
-        save_arrays(dir, &arrays)
+        arrays::save(dir, &arrays)
     }
 
     /// Reads what [`Embeddings::save`] wrote.
-    pub fn read(dir: &Path) -> Result<Self, ModelError> {
+    pub fn read(dir: &Path) -> Result<Self, ArrayError> {
         let saved = Saved::read(dir)?;
         let present: Vec<bool> =
             saved.numbers("present")?.into_iter().map(|present| present == 1).collect();

@@ -4,14 +4,12 @@ use serde_json::{Value, json};
 
 use super::{
     ItemFacts, ItemProfiles, MetadataSpec, Profiles, Source, TextError, UserProfiles, integrated,
-    template::{self, tastes},
-    written,
+    template, template::tastes, written,
 };
 use crate::{
-    data::{Catalogue, DataDirs, Ids},
-    interrupt::Interrupt,
+    base::interrupt::Interrupt,
+    data::{Catalogue, DataDirs, Ids, TrainingData},
     llm::{Asker, JudgeSpec, Llm, LlmError},
-    model::TrainingData,
 };
 
 /// What accompanies the making of texts.

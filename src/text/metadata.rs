@@ -58,7 +58,7 @@ impl MetadataSpec {
         let mut material = json!(self);
         if let Some(file) = &self.file {
             let path = locate(file, &self.directory, dirs)?;
-            let digest = crate::hash::Digest::of_file(&path);
+            let digest = crate::base::hash::Digest::of_file(&path);
             material["content"] = json!(digest.map_err(|error| DataError::io(&path, error))?);
         }
         Ok(material)

@@ -2,8 +2,6 @@
 //!
 //! Profiles of items are the same in every fold; profiles of users are made from a fold's training part.
 
-mod bert;
-pub mod encoder;
 mod features;
 mod import;
 mod integrated;
@@ -17,7 +15,6 @@ mod template;
 mod tmdb;
 mod written;
 
-pub use encoder::{Encoder, EncoderSpec, weights_digest};
 pub use features::{Embeddings, Features};
 pub use make::{Made, Writing, profiles_of_items, profiles_of_users};
 pub use metadata::{ItemFacts, MetadataSpec};
@@ -26,7 +23,7 @@ pub use profiles::{FILE as PROFILES, Profiles, Source};
 pub use prompt::{Prompt, PromptFile, number};
 pub use spec::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles};
 
-use crate::{data::DataError, interrupt::Interrupted, llm::LlmError};
+use crate::{base::interrupt::Interrupted, data::DataError, llm::LlmError, nn::NnError};
 
 /// Why texts could not be had or encoded.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +54,17 @@ impl From<LlmError> for TextError {
         match error {
             LlmError::Interrupted(interrupted) => Self::Interrupted(interrupted),
             error => Self::Llm(error),
+        }
+    }
+}
+
+impl From<NnError> for TextError {
+    fn from(error: NnError) -> Self {
+        match error {
+            NnError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            NnError::Data(error) => error.into(),
+            NnError::Io { path, source } => Self::Io { path, source },
+            NnError::Unsuitable(problem) => Self::Unsuitable(problem),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::TextError;
-use crate::table;
+use crate::base::parquet;
 
 pub const FILE: &str = "profiles.parquet";
 
@@ -75,9 +75,9 @@ impl Profiles {
                 Column::new("text".into(), &self.texts),
             ],
         );
-        let written = frame.map_err(table::to_io);
+        let written = frame.map_err(parquet::to_io);
         written
-            .and_then(|mut frame| table::write(&path, &mut frame))
+            .and_then(|mut frame| parquet::write(&path, &mut frame))
             .map_err(|source| TextError::Io { path, source })
     }
 
@@ -85,9 +85,9 @@ impl Profiles {
     pub fn read(dir: &Path) -> Result<Self, TextError> {
         let path = dir.join(FILE);
         let read = || -> std::io::Result<Self> {
-            let frame = table::read(&path)?;
-            let texts = frame.column("text").and_then(|c| c.str()).map_err(table::to_io)?;
-            let sources = frame.column("source").and_then(|c| c.str()).map_err(table::to_io)?;
+            let frame = parquet::read(&path)?;
+            let texts = frame.column("text").and_then(|c| c.str()).map_err(parquet::to_io)?;
+            let sources = frame.column("source").and_then(|c| c.str()).map_err(parquet::to_io)?;
             let source = |name: &str| match name {
                 "metadata" => Source::Metadata,
                 "template" => Source::Template,

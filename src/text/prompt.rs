@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::spec::locate;
 use crate::{
+    base::hash::Digest,
     data::{DataDirs, DataError},
-    hash::Digest,
 };
 
 /// A prompt of one's own, or one that comes with assay.

@@ -6,14 +6,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EncoderSpec,
     import::FileSpec,
     written::{WriteItems, WriteUsers},
 };
-use crate::spec::{
-    Diagnostic,
-    de::from_node,
-    node::{Node, Value, refuse_unknown_keys},
+use crate::{
+    base::yaml::{
+        Diagnostic,
+        de::from_node,
+        node::{Node, Value, refuse_unknown_keys},
+    },
+    nn::EncoderSpec,
 };
 
 /// What a model takes from texts: profiles by name, and how they become vectors.

@@ -7,10 +7,7 @@ use super::{
     profile::Profile,
     profiles::{Profiles, Source},
 };
-use crate::{
-    data::{Interactions, UserIx},
-    model::TrainingData,
-};
+use crate::data::{Interactions, TrainingData, UserIx};
 
 /// Items a user liked and disliked in training, the best (worst) and latest first.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::{
     ItemFacts, Profile, Profiles, Slip, Source, TextError, Writing,
     prompt::{Prompt, PromptFile, number},
-    template::{self, tastes},
+    template,
+    template::tastes,
 };
 use crate::{
-    data::{DataDirs, DataError, Ids, UserIx},
-    hash::Digest,
+    base::hash::Digest,
+    data::{DataDirs, DataError, Ids, TrainingData, UserIx},
     llm::{Answer, Asker, Chat, Outcome},
-    model::TrainingData,
 };
 
 const ITEM_PROMPT: &str = include_str!("../../prompts/item-profile.md");

@@ -3,10 +3,9 @@
 use std::{collections::BTreeMap, fs};
 
 use rec_assay::{
+    base::interrupt::Interrupt,
     data::{Interaction, Interactions, ItemIx, Relevance, UserIx},
-    eval::{Convention, Labels, Metric, Protocol, ScoreSpec, Source, score},
-    interrupt::Interrupt,
-    rankings::Rankings,
+    ranking::{Convention, Labels, Metric, Protocol, Rankings, ScoreSpec, Source, score},
 };
 use serde::Deserialize;
 

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, fs};
 
-use rec_assay::hash::Digest;
+use rec_assay::base::hash::Digest;
 use serde_json::Value;
 
 use crate::{

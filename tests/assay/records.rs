@@ -7,17 +7,20 @@ use std::{
 };
 
 use rec_assay::{
+    analysis::{Collected, Request, ResultRow, collect},
+    base::{hash::Digest, interrupt::Interrupt},
+    core::{Event, Outcome, Reporter, StepState, Workspace},
     data::{DataDirs, Interaction, Interactions, ItemIx, Relevance, UserIx},
-    eval::{Labels, ScoreSpec, Source, score},
-    hash::Digest,
-    interrupt::Interrupt,
     llm::AnswersSpec,
-    model::{ModelError, Recommender},
-    plan::{Plan, Step, StepKind},
-    report::{Collected, Request, ResultRow, collect},
-    run::{Event, Options, Outcome, Reporter, run},
-    spec::Experiment,
-    store::{StepState, Workspace},
+    ranking::{Labels, ScoreSpec, Scorer, Source, score},
+    tasks::{
+        Experiment,
+        top_n::{
+            models::{ModelError, Recommender},
+            plan::{Plan, Step, StepKind},
+            run::{Options, run},
+        },
+    },
 };
 use serde_json::{Value, json};
 
@@ -509,7 +512,7 @@ fn commands_do_not_print_planted_numbers() {
 /// Gives everybody the same scores.
 struct Fixed(Vec<f32>);
 
-impl Recommender for Fixed {
+impl Scorer for Fixed {
     fn n_items(&self) -> usize {
         self.0.len()
     }
@@ -518,7 +521,9 @@ impl Recommender for Fixed {
         (0..users.len())
             .for_each(|at| scores[at * self.0.len()..][..self.0.len()].copy_from_slice(&self.0));
     }
+}
 
+impl Recommender for Fixed {
     fn save(&self, _: &Path) -> Result<(), ModelError> {
         Ok(())
     }

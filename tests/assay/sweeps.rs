@@ -7,14 +7,18 @@ use std::{
 };
 
 use rec_assay::{
+    analysis::{Request, ResultRow, collect},
+    base::interrupt::Interrupt,
+    core::{Event, Reporter, Workspace},
     data::DataDirs,
-    interrupt::Interrupt,
     llm::AnswersSpec,
-    plan::{Plan, StepKind},
-    report::{Request, ResultRow, collect},
-    run::{Event, Options, Reporter, run},
-    spec::Experiment,
-    store::Workspace,
+    tasks::{
+        Experiment,
+        top_n::{
+            plan::{Plan, StepKind},
+            run::{Options, run},
+        },
+    },
 };
 use serde_json::{Value, json};
 

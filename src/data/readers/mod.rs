@@ -18,7 +18,7 @@ use super::{
     DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, UserIx, dataset::Catalogue,
     ids::ItemIx, source::Located,
 };
-use crate::spec::{Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node};
+use crate::base::yaml::{Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node};
 
 /// How files are read. The names are those of `reader:`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

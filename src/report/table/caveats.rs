@@ -2,7 +2,7 @@
 //! history, ties.
 
 use super::{UNRANKED, distinct};
-use crate::{eval::ties, report::ResultRow};
+use crate::{analysis::ResultRow, ranking::ties};
 
 /// Sentences for below a table.
 pub(super) fn of(chosen: &[&ResultRow]) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! What stands below a table: what its numbers rest on, and what does not compare.
 
-use super::{NShown, Row, Selection, Spread, UNRANKED, distinct, grouped, users_text};
+use super::{NShown, Row, Selection, Spread, UNRANKED};
 use crate::{
-    eval::{Convention, Metric, Ties},
-    report::{ResultRow, units::MEAN},
-    stats::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL},
+    analysis::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, MEAN, ResultRow, few_users},
+    base::text::{distinct, grouped, users_text},
+    ranking::{Convention, Metric, Ties},
 };
 
 /// One sentence.
@@ -13,17 +13,6 @@ pub(super) struct Note {
     pub text: String,
     /// Whether it explains ±.
     pub is_of_spread: bool,
-}
-
-/// What is to be said of intervals over few users, where there are such: `of` names them.
-pub(in crate::report) fn few_users(of: &[String]) -> Option<String> {
-    (!of.is_empty()).then(|| {
-        format!(
-            "intervals hold the mean less often than {:.0} % where they are over fewer than {FEW_UNITS} users: {}",
-            100.0 * LEVEL,
-            of.join(", ")
-        )
-    })
 }
 
 /// What a table was made of.

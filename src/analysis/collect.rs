@@ -1,0 +1,351 @@
+//! Result rows of an experiment, from the finished steps in the workspace.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rayon::prelude::*;
+
+use super::{
+    Basis, Bootstrap, ResultRow,
+    units::{CellKey, Interval, MEAN, PairedDraws, Units},
+    with_means,
+};
+use crate::{
+    base::files::FileError,
+    core::{StepState, Workspace},
+    ranking::{
+        EvalError, Fallback, Slice,
+        scores::{CellOf, read_summary, read_user_cells},
+    },
+    tasks::{
+        Experiment,
+        top_n::{
+            models::ModelSpec,
+            plan::{Plan, StepKind, Trial},
+            rerank::JudgeName,
+        },
+    },
+};
+
+/// What was found.
+pub struct Collected {
+    /// Rows of folds and seeds, then `mean` rows.
+    pub rows: Vec<ResultRow>,
+    /// Trials without a result.
+    pub missing: Vec<String>,
+    /// Users by slice and fold.
+    pub slices: Vec<SliceSize>,
+    /// What is odd about rankings made elsewhere: the trial, and a sentence.
+    pub warnings: Vec<(String, String)>,
+    /// Draws of users under which systems can be compared, where they were asked for.
+    pub draws: PairedDraws,
+}
+
+/// What takes every user's values, beside the number of users: asked for before they are read, as they
+/// may be large.
+#[derive(Default)]
+pub struct Request {
+    /// Folds, or `mean`, whose rows get intervals.
+    pub intervals: Vec<String>,
+    /// Which differences between systems will be asked about.
+    pub differences: Option<Differences>,
+}
+
+/// Differences of one fold, or of `mean`.
+pub struct Differences {
+    pub fold: String,
+    /// The cutoff.
+    pub k: usize,
+    /// None: all.
+    pub metrics: Option<Vec<String>>,
+    /// None: all.
+    pub slice: Option<String>,
+}
+
+impl Differences {
+    fn has_cell(&self, (_, _, k, metric): &CellOf) -> bool {
+        let is = |metrics: &Vec<String>| metrics.iter().any(|name| name == metric.name());
+        *k == self.k && self.metrics.as_ref().is_none_or(is)
+    }
+
+    fn has_slice(&self, slice: Slice) -> bool {
+        self.slice.as_ref().is_none_or(|name| *name == slice.to_string())
+    }
+}
+
+impl Request {
+    /// Intervals of the rows of one fold, or of `mean`, or of none.
+    pub fn intervals_of(fold: Option<&str>) -> Self {
+        Self { intervals: fold.map(str::to_owned).into_iter().collect(), differences: None }
+    }
+}
+
+/// How many users a slice holds in one fold, or in all.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct SliceSize {
+    pub setting: String,
+    /// A fold's name, or `mean` for all folds together.
+    pub fold: String,
+    pub slice: String,
+    /// Users with a relevant item in the test part.
+    pub users: usize,
+    /// Pairs of a user and a fold.
+    pub pairs: usize,
+}
+
+/// Reads the results of every trial that is done and whose files are as recorded.
+pub fn collect(
+    experiment: &Experiment,
+    plan: &Plan,
+    workspace: &Workspace,
+    request: &Request,
+) -> Result<Collected, EvalError> {
+    let mut rows = Vec::new();
+    let mut missing = Vec::new();
+    let mut done: Vec<&Trial> = Vec::new();
+    for trial in &plan.trials {
+        let step = &plan.steps[trial.score];
+        let dir = workspace.step_dir(step.kind.name(), &step.key);
+        let summary = match step.state(workspace) {
+            StepState::Done => read_summary(&dir).map_err(|error| format!(" ({error})")),
+            StepState::Damaged(problem) => Err(format!(" (damaged: {problem})")),
+            StepState::Absent => Err(String::new()),
+        };
+        let basis = basis(experiment, plan, workspace, trial);
+        match summary.and_then(|summary| Ok((summary, basis?))) {
+            Ok((summary, basis)) => {
+                done.push(trial);
+                rows.extend(
+                    summary.into_iter().map(|mean| row(experiment, plan, trial, &basis, mean)),
+                )
+            }
+            Err(why) => {
+                missing.push(format!("{} {} seed {}{why}", trial.name, trial.fold, trial.seed))
+            }
+        }
+    }
+    let mut counts: Counts = HashMap::new();
+    let mut intervals: HashMap<(String, String, CellKey), Interval> = HashMap::new();
+    let mut draws = PairedDraws::default();
+    let bootstrap = Bootstrap::default();
+    // System by system: the values of all users of all trials may not fit the memory together.
+    for of_system in by_system(&done) {
+        let first = of_system[0];
+        let spec = &experiment.settings[first.setting].evaluate;
+        let asks = !request.intervals.is_empty() || request.differences.is_some();
+        if of_system.len() < 2 && !asks {
+            continue;
+        }
+        let units = units(&of_system, plan, workspace)?;
+        let folds: Vec<&str> = of_system.iter().map(|trial| trial.fold.as_str()).collect();
+        let mut repeated: Vec<&str> = folds.clone();
+        repeated.retain(|fold| folds.iter().filter(|other| *other == fold).count() > 1);
+        repeated.dedup();
+        if folds.len() > 1 {
+            repeated.push(MEAN);
+        }
+        for slice in &spec.slices {
+            for fold in &repeated {
+                let of = units.counts(fold, *slice).into_iter();
+                let place = (first.name.clone(), (*fold).to_owned());
+                counts.entry(place).or_default().extend(of);
+            }
+            for fold in &request.intervals {
+                for (cell, interval) in units.intervals(bootstrap, fold, *slice) {
+                    intervals.insert((first.name.clone(), fold.clone(), cell), interval);
+                }
+            }
+            if let Some(of) = request.differences.as_ref().filter(|of| of.has_slice(*slice)) {
+                let place = (of.fold.as_str(), *slice);
+                draws.add(&first.name, &units, bootstrap, place, &|cell| of.has_cell(cell));
+            }
+        }
+    }
+    let mut rows = with_means(rows, &|group| count(&counts, group));
+    for row in rows.iter_mut().filter(|row| request.intervals.contains(&row.fold)) {
+        // The interval of a fold is that of its mean over seeds.
+        if !row.one_of_several {
+            let place = (row.system.clone(), row.fold.clone(), CellKey::of(row));
+            (row.low, row.high) = intervals.get(&place).copied().unzip();
+            row.interval_asked = true;
+        }
+    }
+    let slices = slice_sizes(experiment, plan, &rows);
+    let warnings = warnings(plan, workspace);
+    Ok(Collected { rows, missing, slices, warnings, draws })
+}
+
+/// Users, and pairs of users and folds, by system, fold (or `mean`) and cell.
+type Counts = HashMap<(String, String), HashMap<CellKey, (usize, usize)>>;
+
+/// How many users, and pairs of users and folds, the mean of a group of rows is over.
+fn count(counts: &Counts, group: &[&ResultRow]) -> (usize, usize) {
+    let first = group[0];
+    let is_one_fold = group.iter().all(|row| row.fold == first.fold);
+    let known = |fold: &str| {
+        let of_fold = counts.get(&(first.system.clone(), fold.to_owned()))?;
+        of_fold.get(&CellKey::of(first)).copied()
+    };
+    // invariant: whatever repeats was counted
+    known(if is_one_fold { &first.fold } else { MEAN }).unwrap_or_default()
+}
+
+/// Trials of the same system, in the order in which each first comes.
+fn by_system<'a>(trials: &[&'a Trial]) -> Vec<Vec<&'a Trial>> {
+    let mut systems: Vec<Vec<&Trial>> = Vec::new();
+    for trial in trials {
+        let is_same =
+            |of: &&mut Vec<&Trial>| (of[0].setting, &of[0].name) == (trial.setting, &trial.name);
+        match systems.iter_mut().find(is_same) {
+            Some(of_system) => of_system.push(trial),
+            None => systems.push(vec![trial]),
+        }
+    }
+    systems
+}
+
+/// Reads every user's values of all trials of a system.
+fn units(trials: &[&Trial], plan: &Plan, workspace: &Workspace) -> Result<Units, EvalError> {
+    let read: Vec<_> = trials
+        .par_iter()
+        .map(|trial| {
+            let step = &plan.steps[trial.score];
+            read_user_cells(&workspace.step_dir(step.kind.name(), &step.key))
+        })
+        .collect();
+    let mut units = Units::default();
+    for (trial, cells) in trials.iter().zip(read) {
+        units.add(&trial.fold, cells?);
+    }
+    Ok(units)
+}
+
+/// Warnings that steps left in their records: whose, and a sentence. What several trials say is said once.
+fn warnings(plan: &Plan, workspace: &Workspace) -> Vec<(String, String)> {
+    let mut warnings: Vec<(Vec<String>, String)> = Vec::new();
+    for trial in &plan.trials {
+        for step in [trial.split, trial.fit, trial.score] {
+            let step = &plan.steps[step];
+            let is_split = step.kind == StepKind::Split;
+            let name = match is_split {
+                true => step.label.clone(),
+                false => format!("{} {}", trial.name, trial.fold),
+            };
+            let texts = match workspace.record(step.kind.name(), &step.key) {
+                Ok(record) => {
+                    let of_step = &record.facts[if is_split { "split_notes" } else { "warnings" }];
+                    let texts = of_step.as_array().into_iter().flatten();
+                    texts.filter_map(|text| text.as_str()).map(str::to_owned).collect()
+                }
+                // What it warned of is lost.
+                Err(error @ FileError::Damaged { .. }) => vec![error.to_string()],
+                Err(FileError::Io { .. }) => continue,
+            };
+            for text in texts {
+                match warnings.iter_mut().find(|(_, known)| *known == text) {
+                    Some((names, _)) if names.contains(&name) => {}
+                    Some((names, _)) => names.push(name.clone()),
+                    None => warnings.push((vec![name.clone()], text)),
+                }
+            }
+        }
+    }
+    warnings.into_iter().map(|(names, text)| (names.join(", "), text)).collect()
+}
+
+/// What a trial's numbers go by, or why that cannot be said: a fold whose record was changed says nothing.
+fn basis(
+    experiment: &Experiment,
+    plan: &Plan,
+    workspace: &Workspace,
+    trial: &Trial,
+) -> Result<Arc<Basis>, String> {
+    let setting = &experiment.settings[trial.setting];
+    let step = &plan.steps[trial.split];
+    let notes = match workspace.record(step.kind.name(), &step.key) {
+        Ok(record) => record.facts["split_notes"].as_array().cloned().unwrap_or_default(),
+        // The folds of results that were kept alone are gone, and what was to be said of them.
+        Err(FileError::Io { .. }) => Vec::new(),
+        Err(error) => return Err(format!(" (damaged: {error})")),
+    };
+    let notes: Vec<&str> = notes.iter().filter_map(|note| note.as_str()).collect();
+    Ok(Arc::new(Basis {
+        relevant: setting.data.relevant.describe(setting.data.relevant_from),
+        ties: setting.evaluate.ties.rule(),
+        fallback: match setting.evaluate.fallback {
+            Fallback::Popularity => "personal models recommend what is popular to them".into(),
+            Fallback::None => "personal models recommend nothing to them".into(),
+        },
+        split: notes.join(" "),
+    }))
+}
+
+fn row(
+    experiment: &Experiment,
+    plan: &Plan,
+    trial: &Trial,
+    basis: &Arc<Basis>,
+    mean: crate::ranking::Summary,
+) -> ResultRow {
+    let pair = (mean.protocol, mean.convention);
+    let fingerprint = plan.fingerprint(experiment, trial.setting, pair, mean.k).short();
+    let place = (trial.fold.as_str(), trial.seed.to_string());
+    let row = ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint);
+    let setting = &experiment.settings[trial.setting];
+    let systems = &setting.systems;
+    let system = &systems[trial.system];
+    let row = ResultRow { is_seeded: setting.is_seeded(system), basis: basis.clone(), ..row };
+    let ModelSpec::Rerank(params) = &system.model else {
+        return ResultRow { learns_from: system.train_on.describe(), ..row };
+    };
+    // A reranker learns what its base does.
+    let base = systems.iter().find(|base| base.name == params.of);
+    let row = ResultRow { learns_from: base.and_then(|base| base.train_on.describe()), ..row };
+    let users = Some(params.users).filter(|users| *users != Slice::All);
+    ResultRow {
+        knows_test: params.judge == JudgeName::Oracle,
+        own_lists_of: users.map(|users| users.to_string()),
+        ..row
+    }
+}
+
+/// Recall is a mean over the users with a relevant item under every convention. Fold by fold, then all
+/// folds together where there are several.
+fn slice_sizes(experiment: &Experiment, plan: &Plan, rows: &[ResultRow]) -> Vec<SliceSize> {
+    let (mut sizes, mut of_all): (Vec<SliceSize>, Vec<SliceSize>) = (Vec::new(), Vec::new());
+    let mut done: Vec<(usize, &str)> = Vec::new();
+    for trial in &plan.trials {
+        if done.contains(&(trial.setting, &trial.name)) {
+            continue;
+        }
+        done.push((trial.setting, &trial.name));
+        let setting = &experiment.settings[trial.setting].label;
+        let of_system = || rows.iter().filter(|row| row.system == trial.name);
+        for row in of_system().filter(|row| row.metric == "recall" && !row.one_of_several) {
+            let sizes = if row.fold == MEAN { &mut of_all } else { &mut sizes };
+            let size = SliceSize {
+                setting: setting.clone(),
+                fold: row.fold.clone(),
+                slice: row.slice.clone(),
+                users: row.n_users,
+                pairs: row.n_pairs,
+            };
+            let is_same = |of: &&mut SliceSize| {
+                (&of.setting, &of.fold, &of.slice) == (&size.setting, &size.fold, &size.slice)
+            };
+            match sizes.iter_mut().find(is_same) {
+                // A system may have results for some folds alone.
+                Some(known) if known.pairs >= size.pairs => {}
+                Some(known) => *known = size,
+                None => sizes.push(size),
+            }
+        }
+    }
+    let has_several = |of: &SliceSize| {
+        let folds =
+            sizes.iter().filter(|fold| (&fold.setting, &fold.slice) == (&of.setting, &of.slice));
+        folds.count() > 1
+    };
+    of_all.retain(has_several);
+    sizes.extend(of_all);
+    sizes
+}

@@ -1,0 +1,460 @@
+//! The same systems under every protocol and convention side by side: does the order depend on it?
+
+use comfy_table::CellAlignment;
+use serde::Serialize;
+
+use super::{
+    FEW_UNITS, LEVEL, ResultRow, tau_b,
+    units::{Interval, PairedDraws, few_users},
+};
+use crate::base::text::{distinct, plain_table, users_text};
+
+/// Systems against evaluation settings, for one metric, cutoff, slice and fold.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Orders {
+    pub metric: String,
+    pub k: usize,
+    pub slice: String,
+    pub fold: String,
+    pub systems: Vec<String>,
+    pub ways: Vec<Way>,
+    /// Kendall's τ-b between the orders of two ways, `[ways, ways]`; none where it is undefined.
+    pub tau: Vec<Vec<Option<f64>>>,
+    /// Pairs of systems that two ways put in opposite order.
+    pub swaps: Vec<Swap>,
+}
+
+/// One protocol with one convention.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Way {
+    pub protocol: String,
+    pub convention: String,
+    /// By system.
+    pub values: Vec<Option<f64>>,
+    /// By system, 1 for the highest value; equal values share a rank.
+    pub ranks: Vec<Option<usize>>,
+    pub n_users: Vec<usize>,
+}
+
+/// `better` is over `worse` by the first way, and under it by the ways in `under`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Swap {
+    pub better: String,
+    pub worse: String,
+    /// Indices into [`Orders::ways`].
+    pub over: Vec<usize>,
+    pub under: Vec<usize>,
+    /// By way: the interval of `better`'s mean less `worse`'s, where there is one.
+    pub differences: Vec<Option<Interval>>,
+    pub evidence: Evidence,
+}
+
+/// Whether chance among the users explains that two systems change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The interval of the difference is above 0 by one way, and below 0 by another.
+    Established,
+    /// It is not.
+    NotDistinguishable,
+    /// There are not intervals of both: too few users, not the same users, or a metric of all lists.
+    NoInterval,
+}
+
+impl Orders {
+    /// None where fewer than two ways have a value. Systems change places for certain only where
+    /// `draws` say so.
+    pub fn new(
+        rows: &[ResultRow],
+        draws: &PairedDraws,
+        metric: &str,
+        k: usize,
+        (slice, fold): (&str, &str),
+    ) -> Option<Self> {
+        let chosen: Vec<&ResultRow> = rows
+            .iter()
+            .filter(|row| {
+                row.metric == metric
+                    && row.k == k
+                    && row.slice == slice
+                    && row.fold == fold
+                    && !row.knows_test
+                    && !row.one_of_several
+            })
+            .collect();
+        let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
+        let pairs =
+            distinct(chosen.iter().map(|row| format!("{}\n{}", row.protocol, row.convention)));
+        let ways: Vec<Way> = pairs
+            .iter()
+            .map(|pair| {
+                let (protocol, convention) = pair.split_once('\n').unwrap_or_default();
+                let of = |system: &String| {
+                    chosen.iter().find(|row| {
+                        row.system == *system
+                            && row.protocol == protocol
+                            && row.convention == convention
+                    })
+                };
+                let values: Vec<Option<f64>> =
+                    systems.iter().map(|system| of(system)?.value).collect();
+                let above = |value: f64| values.iter().flatten().filter(|v| **v > value).count();
+                Way {
+                    protocol: protocol.into(),
+                    convention: convention.into(),
+                    ranks: values.iter().map(|value| value.map(|v| above(v) + 1)).collect(),
+                    n_users: systems.iter().map(|s| of(s).map_or(0, |row| row.n_users)).collect(),
+                    values,
+                }
+            })
+            .collect();
+        if ways.len() < 2 || systems.is_empty() {
+            return None;
+        }
+        let tau = |a: &Way, b: &Way| {
+            let both = a.values.iter().zip(&b.values).filter_map(|(a, b)| a.zip(*b));
+            let (a, b): (Vec<f64>, Vec<f64>) = both.unzip();
+            tau_b(&a, &b)
+        };
+        let cell_of = |way: usize| {
+            let way: &Way = &ways[way];
+            chosen
+                .iter()
+                .copied()
+                .find(|row| (&row.protocol, &row.convention) == (&way.protocol, &way.convention))
+        };
+        let mut swaps = swaps(&systems, &ways);
+        for swap in &mut swaps {
+            let difference =
+                |way: usize| draws.difference(&swap.better, &swap.worse, cell_of(way)?);
+            swap.differences = (0..ways.len()).map(difference).collect();
+            swap.evidence = evidence(swap);
+        }
+        // Of many, what is established is shown first.
+        swaps.sort_by_key(|swap| swap.evidence);
+        Some(Self {
+            metric: metric.into(),
+            k,
+            slice: slice.into(),
+            fold: fold.into(),
+            tau: ways.iter().map(|a| ways.iter().map(|b| tau(a, b)).collect()).collect(),
+            swaps,
+            systems,
+            ways,
+        })
+    }
+
+    /// `full · standard`
+    pub fn way_name(&self, at: usize) -> String {
+        format!("{} · {}", self.ways[at].protocol, self.ways[at].convention)
+    }
+
+    /// `ndcg, k = 10, slice all, fold u1`
+    pub fn title(&self) -> String {
+        let fold = if self.fold == "mean" {
+            "mean of folds".into()
+        } else {
+            format!("fold {}", self.fold)
+        };
+        format!("{}, k = {}, slice {}, {fold}", self.metric, self.k, self.slice)
+    }
+
+    /// What it comes to, in a sentence.
+    pub fn verdict(&self) -> String {
+        if self.systems.len() < 2 {
+            return "One system has no order.".into();
+        }
+        if self.swaps.is_empty() {
+            return format!(
+                "No two of the {} systems change places: the order does not depend on the evaluation setting.",
+                self.systems.len()
+            );
+        }
+        let pairs = self.systems.len() * (self.systems.len() - 1) / 2;
+        let n = |of: Evidence| self.swaps.iter().filter(|swap| swap.evidence == of).count();
+        let changes = |n: usize| if n == 1 { "changes" } else { "change" };
+        let established = n(Evidence::Established);
+        let others = [
+            (n(Evidence::NotDistinguishable), "not distinguishable from chance among the users"),
+            (n(Evidence::NoInterval), "without intervals to tell by"),
+        ];
+        let others: Vec<String> = others
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, why)| format!("{n} {} places, {why}", changes(*n)))
+            .collect();
+        match (established, others.join("; ")) {
+            (0, others) => format!(
+                "Of {pairs} {} of systems, {others}: it is not shown that the order depends on the evaluation \
+                 setting.",
+                if pairs == 1 { "pair" } else { "pairs" }
+            ),
+            (n, others) => {
+                let others = if others.is_empty() { others } else { format!(" (and {others})") };
+                format!(
+                    "{n} of {pairs} pairs of systems {} places beyond chance among the users{others}: the \
+                     order depends on the evaluation setting.",
+                    changes(n)
+                )
+            }
+        }
+    }
+
+    /// A pair that changes places: `als > lightgcn by full · standard; under by …`.
+    pub fn swap_text(&self, swap: &Swap) -> String {
+        let names = |ways: &[usize]| {
+            let (shown, more) = ways.split_at(ways.len().min(SHOWN_WAYS));
+            let names: Vec<String> = shown.iter().map(|way| self.way_name(*way)).collect();
+            let more = match more.len() {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            format!("{}{more}", names.join(", "))
+        };
+        let evidence = match swap.evidence {
+            Evidence::Established => "established",
+            Evidence::NotDistinguishable => "not distinguishable",
+            Evidence::NoInterval => "no intervals",
+        };
+        // The widest apart from 0 of either side, which the evidence rests on.
+        let shown = |ways: &[usize], sign: f64| {
+            let ends = ways.iter().filter_map(|way| swap.differences[*way]);
+            let near = |(low, high): &Interval| if sign > 0.0 { *low } else { -high };
+            let best = ends.max_by(|a, b| near(a).total_cmp(&near(b)));
+            best.map_or(String::new(), |(low, high)| format!(" [{low:+.4}, {high:+.4}]"))
+        };
+        format!(
+            "{evidence}: {} over {} by {}{}; the other way round by {}{}",
+            swap.better,
+            swap.worse,
+            names(&swap.over),
+            shown(&swap.over, 1.0),
+            names(&swap.under),
+            shown(&swap.under, -1.0)
+        )
+    }
+
+    /// What stands in brackets behind pairs that change places; none where there are none.
+    pub fn note(&self) -> Option<String> {
+        let has_intervals = |swap: &Swap| swap.evidence != Evidence::NoInterval;
+        self.swaps.iter().any(has_intervals).then(|| {
+            format!(
+                "Established: in each of two ways the {:.0} % interval of the paired difference (first system − \
+                 second, same draws of users) excludes 0, with opposite signs. [low, high]: of the way in which \
+                 it is furthest from 0. Not corrected for the number of pairs and ways.{}",
+                100.0 * LEVEL,
+                self.few().map(|text| format!(" Warning: {text}.")).unwrap_or_default()
+            )
+        })
+    }
+
+    /// What is to be said of intervals over few users.
+    fn few(&self) -> Option<String> {
+        let n = self.ways.iter().flat_map(|way| &way.n_users).filter(|n| **n < FEW_UNITS);
+        few_users(&distinct(n.map(|n| users_text(*n, *n))))
+    }
+
+    /// A cell: value and rank, and for later ways how far the value moves from the first way's.
+    pub fn text(&self, way: usize, system: usize) -> String {
+        let of = &self.ways[way];
+        let (Some(value), Some(rank)) = (of.values[system], of.ranks[system]) else {
+            return "–".into();
+        };
+        match self.ways[0].values[system] {
+            Some(first) if way > 0 => format!("{value:.4} {:+.4} ({rank})", value - first),
+            _ => format!("{value:.4} ({rank})"),
+        }
+    }
+
+    /// τ as a cell.
+    pub fn tau_text(&self, a: usize, b: usize) -> String {
+        self.tau[a][b].map_or("–".into(), |tau| format!("{tau:.3}"))
+    }
+
+    /// For a terminal: one row a way, one column a system.
+    pub fn terminal(&self) -> String {
+        let mut table = plain_table();
+        let header = ["evaluation setting".to_owned(), "n".into()].into_iter();
+        table.set_header(
+            header.chain(self.systems.iter().cloned()).chain(["τ with the first".to_owned()]),
+        );
+        for way in 0..self.ways.len() {
+            let head = [self.way_name(way), self.n_text(way)].into_iter();
+            let cells = (0..self.systems.len()).map(|system| self.text(way, system));
+            table.add_row(head.chain(cells).chain([self.tau_text(way, 0)]));
+        }
+        for at in 1..self.systems.len() + 3 {
+            if let Some(column) = table.column_mut(at) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let mut text = format!("{}\n{table}\n{}\n", self.title(), self.verdict());
+        for swap in self.swaps.iter().take(SHOWN_SWAPS) {
+            text.push_str(&format!("  {}\n", self.swap_text(swap)));
+        }
+        if self.swaps.len() > SHOWN_SWAPS {
+            text.push_str(&format!("  and {} more (--json)\n", self.swaps.len() - SHOWN_SWAPS));
+        }
+        text.push_str("Value, difference to the first row, rank in brackets; τ: Kendall's τ-b.\n");
+        if let Some(note) = self.note() {
+            text.push_str(&format!("{note}\n"));
+        }
+        text
+    }
+
+    /// How many users a way's means are over: one number, or from–to.
+    pub fn n_text(&self, way: usize) -> String {
+        let n = &self.ways[way].n_users;
+        match (n.iter().min(), n.iter().max()) {
+            (Some(low), Some(high)) if low != high => format!("{low}–{high}"),
+            (Some(n), _) => n.to_string(),
+            _ => "–".into(),
+        }
+    }
+}
+
+const SHOWN_SWAPS: usize = 12;
+const SHOWN_WAYS: usize = 2;
+
+fn swaps(systems: &[String], ways: &[Way]) -> Vec<Swap> {
+    let mut swaps = Vec::new();
+    for a in 0..systems.len() {
+        for b in a + 1..systems.len() {
+            let (mut a_over, mut b_over) = (Vec::new(), Vec::new());
+            for (at, way) in ways.iter().enumerate() {
+                match way.values[a].zip(way.values[b]) {
+                    Some((x, y)) if x > y => a_over.push(at),
+                    Some((x, y)) if x < y => b_over.push(at),
+                    _ => {}
+                }
+            }
+            if a_over.is_empty() || b_over.is_empty() {
+                continue;
+            }
+            let (better, worse, over, under) =
+                if a_over[0] < b_over[0] { (a, b, a_over, b_over) } else { (b, a, b_over, a_over) };
+            swaps.push(Swap {
+                better: systems[better].clone(),
+                worse: systems[worse].clone(),
+                over,
+                under,
+                differences: Vec::new(),
+                evidence: Evidence::NoInterval,
+            });
+        }
+    }
+    swaps
+}
+
+fn evidence(swap: &Swap) -> Evidence {
+    let of = |ways: &[usize]| -> Vec<Interval> {
+        ways.iter().filter_map(|way| swap.differences[*way]).collect()
+    };
+    let (over, under) = (of(&swap.over), of(&swap.under));
+    if over.is_empty() || under.is_empty() {
+        return Evidence::NoInterval;
+    }
+    match over.iter().any(|(low, _)| *low > 0.0) && under.iter().any(|(_, high)| *high < 0.0) {
+        true => Evidence::Established,
+        false => Evidence::NotDistinguishable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        analysis::{Bootstrap, Units},
+        ranking::{Convention, Metric, Protocol, Slice, scores::UserCells},
+    };
+
+    fn row(system: &str, convention: &str, value: f64) -> ResultRow {
+        ResultRow {
+            system: system.into(),
+            convention: convention.into(),
+            metric: "map".into(),
+            value: Some(value),
+            n_users: 6,
+            n_pairs: 6,
+            ..ResultRow::example()
+        }
+    }
+
+    #[test]
+    fn a_pair_that_changes_places_is_named_with_the_ways() {
+        let rows: Vec<ResultRow> = [
+            ("a", "standard", 0.3),
+            ("b", "standard", 0.2),
+            ("c", "standard", 0.1),
+            ("a", "libreco", 0.6),
+            ("b", "libreco", 0.7),
+            ("c", "libreco", 0.5),
+        ]
+        .map(|(system, convention, value)| row(system, convention, value))
+        .to_vec();
+        let draws = PairedDraws::default();
+        let of = |rows: &[ResultRow]| Orders::new(rows, &draws, "map", 10, ("all", "u1"));
+        let orders = of(&rows).unwrap();
+        assert_eq!(orders.ways[1].ranks, [Some(2), Some(1), Some(3)]);
+        assert!((orders.tau[0][1].unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        insta::assert_snapshot!(orders.terminal());
+        assert!(of(&rows[..3]).is_none());
+    }
+
+    /// Values of 60 users under two ways; what users have more under one system than under the other
+    /// is `shift` more or less 0.05, so its mean is `shift` with a standard error of 0.05 / √60 = 0.0065.
+    fn orders(shifts: [f64; 2]) -> Orders {
+        let conventions = [Convention::Standard, Convention::Libreco];
+        let cells = |of_system: f64| {
+            let value = |user: usize, way: usize| {
+                let noise = if user.is_multiple_of(2) { 0.05 } else { -0.05 };
+                (user as f64 * 0.37).fract() + of_system * (shifts[way] + noise)
+            };
+            UserCells {
+                cells: conventions.map(|c| (Protocol::Full, c, 10, Metric::Map)).to_vec(),
+                users: (0..60).map(|user| user.to_string()).collect(),
+                train_counts: vec![20; 60],
+                members: Vec::new(),
+                values: (0..60).flat_map(|user| [value(user, 0), value(user, 1)]).collect(),
+                lists: Vec::new(),
+                listed: Vec::new(),
+                relevant: vec![true; 60],
+                tied: Vec::new(),
+            }
+        };
+        let (mut draws, mut rows) = (PairedDraws::default(), Vec::new());
+        for (system, of_system) in [("a", 1.0), ("b", 0.0)] {
+            let cells = cells(of_system);
+            for (way, convention) in conventions.iter().enumerate() {
+                let values = cells.values.iter().skip(way).step_by(2);
+                rows.push(row(system, convention.name(), values.sum::<f64>() / 60.0));
+            }
+            let mut units = Units::default();
+            units.add("u1", cells);
+            draws.add(system, &units, Bootstrap::default(), ("u1", Slice::All), &|_| true);
+        }
+        Orders::new(&rows, &draws, "map", 10, ("all", "u1")).unwrap()
+    }
+
+    /// The means change places in all of these; the interval is about ±0.0126 around the shift.
+    #[test]
+    fn a_change_of_places_is_established_only_where_both_intervals_exclude_0() {
+        for (shifts, expected) in [
+            ([0.04, -0.04], Evidence::Established),
+            ([0.04, -0.004], Evidence::NotDistinguishable),
+            ([0.004, -0.04], Evidence::NotDistinguishable),
+            ([0.004, -0.004], Evidence::NotDistinguishable),
+        ] {
+            let orders = orders(shifts);
+            let [swap] = &orders.swaps[..] else { panic!("{orders:?}") };
+            assert_eq!(swap.evidence, expected, "{shifts:?}");
+            for (shift, interval) in shifts.iter().zip(&swap.differences) {
+                let (low, high) = interval.unwrap();
+                assert!((low - (shift - 0.0126)).abs() < 0.002, "{shift} {low}");
+                assert!((high - (shift + 0.0126)).abs() < 0.002, "{shift} {high}");
+            }
+            let is_shown = orders.verdict().contains(": the order depends on");
+            assert_eq!(is_shown, expected == Evidence::Established, "{}", orders.verdict());
+        }
+    }
+}

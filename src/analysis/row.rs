@@ -1,0 +1,144 @@
+//! One row of the tidy long table of results.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ranking::{Caveats, Summary};
+
+/// What all numbers of a setting go by, for the notes under tables; each empty where there is nothing to
+/// say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Basis {
+    /// `rating >= 4 (the data set's rule)`
+    pub relevant: String,
+    /// `lower item id first`
+    pub ties: String,
+    /// What users without history get.
+    pub fallback: String,
+    /// What is to be known of the split.
+    pub split: String,
+}
+
+/// One value of one metric. `fold` is a fold's name or `mean`; `n_users` is how many users the value is
+/// a mean over, each counted once, and `n_pairs` how many pairs of a user and a fold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultRow {
+    pub experiment: String,
+    pub system: String,
+    pub fold: String,
+    /// The seed as text; `mean` on rows that are means over seeds.
+    pub seed: String,
+    pub protocol: String,
+    pub convention: String,
+    pub slice: String,
+    pub metric: String,
+    pub k: usize,
+    /// `None` where no user qualifies.
+    pub value: Option<f64>,
+    /// For metrics of all lists, such as gini: users with a list.
+    pub n_users: usize,
+    pub n_pairs: usize,
+    /// Standard deviation over folds (of means over seeds), on rows of two folds or more.
+    pub sd_folds: Option<f64>,
+    /// Standard deviation over seeds within a fold, pooled over folds, on rows of two seeds or more.
+    pub sd_seeds: Option<f64>,
+    /// Short fingerprint of everything the number's meaning rests on.
+    pub fingerprint: String,
+    /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    #[serde(flatten)]
+    pub caveats: Caveats,
+    #[serde(skip)]
+    pub basis: Arc<Basis>,
+    /// Whether the system is an oracle, which knows the test part: nothing is compared with it.
+    #[serde(skip)]
+    pub knows_test: bool,
+    /// The slice whose users alone have lists of the system's own, where that is not everybody.
+    #[serde(skip)]
+    pub own_lists_of: Option<String>,
+    /// What of the training part the system learns from, where that is not all by the experiment's rule.
+    #[serde(skip)]
+    pub learns_from: Option<String>,
+    /// Whether there is a row with the seed `mean` for its fold, which tables show instead.
+    #[serde(skip)]
+    pub one_of_several: bool,
+    /// Whether a seed changes the system.
+    #[serde(skip)]
+    pub is_seeded: bool,
+    /// Whether an interval was asked for; with too few users there is none.
+    #[serde(skip)]
+    pub interval_asked: bool,
+}
+
+impl ResultRow {
+    /// The row of a mean over the users of one fold.
+    pub fn of_mean(
+        experiment: &str,
+        system: &str,
+        (fold, seed): (&str, String),
+        mean: &Summary,
+        fingerprint: String,
+    ) -> Self {
+        Self {
+            experiment: experiment.to_owned(),
+            system: system.to_owned(),
+            fold: fold.to_owned(),
+            seed,
+            protocol: mean.protocol.to_string(),
+            convention: mean.convention.to_string(),
+            slice: mean.slice.to_string(),
+            metric: mean.metric.to_string(),
+            k: mean.k,
+            value: mean.value,
+            n_users: mean.n_users,
+            n_pairs: mean.n_users,
+            sd_folds: None,
+            sd_seeds: None,
+            fingerprint,
+            low: None,
+            high: None,
+            caveats: mean.caveats,
+            basis: Arc::default(),
+            knows_test: false,
+            own_lists_of: None,
+            learns_from: None,
+            one_of_several: false,
+            is_seeded: false,
+            interval_asked: false,
+        }
+    }
+
+    /// A row for tests to start from.
+    #[cfg(test)]
+    pub fn example() -> Self {
+        Self {
+            experiment: "e".into(),
+            system: "s".into(),
+            fold: "u1".into(),
+            seed: "1".into(),
+            protocol: "full".into(),
+            convention: "standard".into(),
+            slice: "all".into(),
+            metric: "ndcg".into(),
+            k: 10,
+            value: None,
+            n_users: 0,
+            n_pairs: 0,
+            sd_folds: None,
+            sd_seeds: None,
+            fingerprint: "f".into(),
+            low: None,
+            high: None,
+            caveats: Caveats::default(),
+            basis: Arc::default(),
+            knows_test: false,
+            own_lists_of: None,
+            learns_from: None,
+            one_of_several: false,
+            is_seeded: true,
+            interval_asked: false,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Values per user of one system: how many users its means rest on, and how chance among them moves
+//! the means and their differences to other systems.
+
+use std::collections::HashMap;
+
+use super::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, ResultRow, UserValues, interval};
+use crate::{
+    base::{
+        hash::Digest,
+        text::{distinct, users_text},
+    },
+    ranking::{
+        Metric, Slice,
+        scores::{CellOf, UserCells},
+    },
+};
+
+/// The name that rows over several folds have in the place of a fold's.
+pub const MEAN: &str = "mean";
+
+/// A cell of a table: protocol, convention, slice, metric, cutoff.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CellKey {
+    protocol: String,
+    convention: String,
+    slice: String,
+    metric: String,
+    k: usize,
+}
+
+impl CellKey {
+    fn new((protocol, convention, k, metric): &CellOf, slice: Slice) -> Self {
+        Self {
+            protocol: protocol.to_string(),
+            convention: convention.to_string(),
+            slice: slice.to_string(),
+            metric: metric.to_string(),
+            k: *k,
+        }
+    }
+
+    /// The cell that a row is of.
+    pub fn of(row: &ResultRow) -> Self {
+        Self {
+            protocol: row.protocol.clone(),
+            convention: row.convention.clone(),
+            slice: row.slice.clone(),
+            metric: row.metric.clone(),
+            k: row.k,
+        }
+    }
+}
+
+/// A confidence interval.
+pub type Interval = (f64, f64);
+
+/// Every trial of one system: by fold, the values of each seed.
+#[derive(Default)]
+pub struct Units {
+    folds: Vec<(String, Vec<UserCells>)>,
+}
+
+/// Users of a slice in some folds, each known by a number, in the order in which they first come.
+struct SliceUsers<'a> {
+    names: Vec<&'a str>,
+    /// By fold and seed: row and number of each user who belongs to the slice.
+    rows: Vec<Vec<Vec<(usize, u32)>>>,
+}
+
+impl Units {
+    pub fn add(&mut self, fold: &str, cells: UserCells) {
+        match self.folds.iter_mut().find(|(name, _)| name == fold) {
+            Some((_, seeds)) => seeds.push(cells),
+            None => self.folds.push((fold.to_owned(), vec![cells])),
+        }
+    }
+
+    /// The folds behind a row of the fold `fold`: all of them where it is [`MEAN`].
+    fn folds(&self, fold: &str) -> Vec<&(String, Vec<UserCells>)> {
+        self.folds.iter().filter(|(name, _)| fold == MEAN || name == fold).collect()
+    }
+
+    fn slice<'a>(folds: &[&'a (String, Vec<UserCells>)], slice: Slice) -> SliceUsers<'a> {
+        let (mut names, mut numbers) = (Vec::new(), HashMap::new());
+        let mut of_seed = |cells: &'a UserCells| -> Vec<(usize, u32)> {
+            let members = cells.members(slice);
+            let rows = cells.users.iter().zip(members).enumerate();
+            rows.filter(|(_, (_, is_member))| *is_member)
+                .map(|(row, (user, _))| {
+                    let number = *numbers.entry(user.as_str()).or_insert_with(|| {
+                        names.push(user.as_str());
+                        names.len() as u32 - 1
+                    });
+                    (row, number)
+                })
+                .collect()
+        };
+        let rows =
+            folds.iter().map(|(_, seeds)| seeds.iter().map(&mut of_seed).collect()).collect();
+        SliceUsers { names, rows }
+    }
+
+    /// How many users, and how many pairs of a user and a fold, are in each cell's mean with some seed.
+    pub fn counts(&self, fold: &str, slice: Slice) -> HashMap<CellKey, (usize, usize)> {
+        let folds = self.folds(fold);
+        let Some((_, first)) = folds.first() else { return HashMap::new() };
+        let first = &first[0];
+        let users = Self::slice(&folds, slice);
+        let (n_values, n) = (first.cells.len(), first.cells.len() + first.lists.len());
+        let mut in_some_fold = vec![false; users.names.len() * n];
+        let mut n_pairs = vec![0; n];
+        for ((_, seeds), rows) in folds.iter().zip(&users.rows) {
+            let mut in_fold = vec![false; users.names.len() * n];
+            for (cells, rows) in seeds.iter().zip(rows) {
+                for (row, user) in rows {
+                    let of_user = &mut in_fold[*user as usize * n..][..n];
+                    let values = cells.values[row * n_values..][..n_values].iter();
+                    let listed = &cells.listed[row * (n - n_values)..][..n - n_values];
+                    let carried = values.map(|value| !value.is_nan()).chain(listed.iter().copied());
+                    of_user.iter_mut().zip(carried).for_each(|(known, is)| *known |= is);
+                }
+            }
+            for (at, (known, is)) in in_some_fold.iter_mut().zip(&in_fold).enumerate() {
+                *known |= is;
+                n_pairs[at % n] += usize::from(*is);
+            }
+        }
+        let mut n_users = vec![0; n];
+        in_some_fold.iter().enumerate().for_each(|(at, is)| n_users[at % n] += usize::from(*is));
+        let of = |at: usize| (n_users[at], n_pairs[at]);
+        let cells = first.cells.iter().enumerate();
+        let mut counts: HashMap<CellKey, (usize, usize)> =
+            cells.map(|(at, cell)| (CellKey::new(cell, slice), of(at))).collect();
+        for (at, (protocol, convention, k)) in first.lists.iter().enumerate() {
+            for metric in Metric::ALL.iter().filter(|metric| metric.is_of_all_lists()) {
+                let key = CellKey::new(&(*protocol, *convention, *k, *metric), slice);
+                counts.insert(key, of(n_values + at));
+            }
+        }
+        counts
+    }
+
+    /// The means of every resample, for those cells that are wanted.
+    fn resample(
+        &self,
+        bootstrap: Bootstrap,
+        fold: &str,
+        slice: Slice,
+        is_wanted: &dyn Fn(&CellOf) -> bool,
+    ) -> Option<(Vec<CellOf>, Digest, crate::analysis::Resampled)> {
+        let folds = self.folds(fold);
+        let first = &folds.first()?.1[0];
+        let cells = first.cells.iter().enumerate().filter(|(_, cell)| is_wanted(cell));
+        let (places, cells): (Vec<usize>, Vec<CellOf>) = cells.unzip();
+        if cells.is_empty() {
+            return None;
+        }
+        let users = Self::slice(&folds, slice);
+        let values: Vec<Vec<UserValues>> = folds
+            .iter()
+            .zip(&users.rows)
+            .map(|((_, seeds), rows)| {
+                let each = seeds.iter().zip(rows).map(|(of_seed, rows)| UserValues {
+                    n_cells: cells.len(),
+                    users: rows.iter().map(|(_, user)| *user).collect(),
+                    values: rows
+                        .iter()
+                        .flat_map(|(row, _)| {
+                            let row = &of_seed.values[row * of_seed.cells.len()..];
+                            places.iter().map(|place| row[*place])
+                        })
+                        .collect(),
+                });
+                each.collect()
+            })
+            .collect();
+        let values: Vec<Vec<&UserValues>> =
+            values.iter().map(|seeds| seeds.iter().collect()).collect();
+        let names: Vec<&String> = folds.iter().map(|(name, _)| name).collect();
+        let drawn_from = Digest::of_json(&(names, &users.names));
+        let resampled = bootstrap.resample(users.names.len(), &values);
+        Some((cells, drawn_from, resampled))
+    }
+
+    /// The interval of each mean of the slice.
+    pub fn intervals(
+        &self,
+        bootstrap: Bootstrap,
+        fold: &str,
+        slice: Slice,
+    ) -> HashMap<CellKey, Interval> {
+        let Some((cells, _, resampled)) = self.resample(bootstrap, fold, slice, &|_| true) else {
+            return HashMap::new();
+        };
+        use rayon::prelude::*;
+        let intervals: Vec<Option<Interval>> =
+            (0..cells.len()).into_par_iter().map(|at| resampled.interval(at)).collect();
+        let each = cells.iter().zip(intervals);
+        each.filter_map(|(cell, interval)| Some((CellKey::new(cell, slice), interval?))).collect()
+    }
+}
+
+/// What is to be said of the intervals of rows that are over few users.
+pub fn few_users_of(rows: &[ResultRow]) -> Option<String> {
+    let few = rows.iter().filter(|row| row.low.is_some() && row.n_users < FEW_UNITS);
+    few_users(&distinct(
+        few.map(|row| format!("slice {} ({})", row.slice, users_text(row.n_users, row.n_users))),
+    ))
+}
+
+/// What is to be said of intervals over few users, where there are such: `of` names them.
+pub fn few_users(of: &[String]) -> Option<String> {
+    (!of.is_empty()).then(|| {
+        format!(
+            "intervals hold the mean less often than {:.0} % where they are over fewer than {FEW_UNITS} users: {}",
+            100.0 * LEVEL,
+            of.join(", ")
+        )
+    })
+}
+
+/// Resampled means of several systems under the same draws of users.
+#[derive(Default)]
+pub struct PairedDraws {
+    of: HashMap<(String, CellKey), Drawn>,
+}
+
+struct Drawn {
+    /// Folds and users; draws from the same are the same draws.
+    from: Digest,
+    units: usize,
+    means: Vec<f64>,
+}
+
+impl PairedDraws {
+    /// Draws for those cells of a system that are wanted.
+    pub fn add(
+        &mut self,
+        system: &str,
+        units: &Units,
+        bootstrap: Bootstrap,
+        (fold, slice): (&str, Slice),
+        is_wanted: &dyn Fn(&CellOf) -> bool,
+    ) {
+        let Some((cells, from, resampled)) = units.resample(bootstrap, fold, slice, is_wanted)
+        else {
+            return;
+        };
+        for (at, cell) in cells.iter().enumerate() {
+            let means = resampled.column(at).collect();
+            let drawn = Drawn { from, units: resampled.units(at), means };
+            self.of.insert((system.to_owned(), CellKey::new(cell, slice)), drawn);
+        }
+    }
+
+    /// The interval of `better`'s mean less `worse`'s in the cell of `row`. None where they do not rest on the
+    /// same folds and users, or on too few.
+    pub fn difference(&self, better: &str, worse: &str, row: &ResultRow) -> Option<Interval> {
+        let of = |system: &str| self.of.get(&(system.to_owned(), CellKey::of(row)));
+        let (a, b) = (of(better)?, of(worse)?);
+        if a.from != b.from || a.units.min(b.units) < FEWEST_UNITS {
+            return None;
+        }
+        interval(a.means.iter().zip(&b.means).map(|(a, b)| a - b).collect())
+    }
+}

@@ -1,0 +1,13 @@
+//! What every room uses: digests, seeded draws, interrupts, exit codes, files, YAML.
+
+pub mod arrays;
+pub mod exit;
+pub mod files;
+pub mod hash;
+pub mod interrupt;
+pub mod names;
+pub mod parquet;
+pub mod random;
+pub(crate) mod simd;
+pub mod text;
+pub mod yaml;

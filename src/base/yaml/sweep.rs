@@ -1,0 +1,206 @@
+//! `{sweep: …}` in place of any value: one variant for each level.
+//!
+//! `{sweep: [32, 64]}` names its levels by their values, `{sweep: {on: 2.0, off: 0.0}}` by its keys.
+
+use super::{
+    diagnostic::{Diagnostic, Position},
+    node::{Entry, Node, Value},
+};
+
+/// Which level each swept field has, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Levels(pub Vec<(String, String)>);
+
+impl Levels {
+    /// `[factors=32,alpha=on]`, or nothing where nothing is swept.
+    pub fn label(&self) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let parts: Vec<String> =
+            self.0.iter().map(|(field, level)| format!("{field}={level}")).collect();
+        format!("[{}]", parts.join(","))
+    }
+}
+
+/// The place of the first sweep at `node` or below it.
+pub fn first(node: &Node) -> Option<&Position> {
+    let Value::Mapping(mapping) = &node.value else { return None };
+    if mapping.get("sweep").is_some() {
+        return Some(&node.at);
+    }
+    mapping.entries().iter().find_map(|entry| first(&entry.value))
+}
+
+/// Every combination of the levels of all sweeps below `node`; `skip` names keys of the top mapping
+/// that are left alone. The last sweep of the file changes fastest.
+pub fn expand(node: &Node, skip: &[&str]) -> Result<Vec<(Levels, Node)>, Diagnostic> {
+    let mut sweeps = Vec::new();
+    find(node, &mut Vec::new(), skip, &mut sweeps)?;
+    for sweep in &mut sweeps {
+        sweep.field = sweep.path.last().cloned().unwrap_or_default();
+    }
+    // Two sweeps on fields of one name are told apart by their whole paths.
+    let short: Vec<String> = sweeps.iter().map(|sweep| sweep.field.clone()).collect();
+    for sweep in &mut sweeps {
+        if short.iter().filter(|field| **field == sweep.field).count() > 1 {
+            sweep.field = sweep.path.join(".");
+        }
+    }
+    let mut variants = vec![(Levels::default(), node.clone())];
+    for sweep in &sweeps {
+        let mut next = Vec::with_capacity(variants.len() * sweep.levels.len());
+        for (levels, variant) in &variants {
+            for (name, value) in &sweep.levels {
+                let mut levels = levels.clone();
+                levels.0.push((sweep.field.clone(), name.clone()));
+                let mut variant = variant.clone();
+                put(&mut variant, &sweep.path, value);
+                next.push((levels, variant));
+            }
+        }
+        variants = next;
+    }
+    Ok(variants)
+}
+
+struct Sweep {
+    path: Vec<String>,
+    field: String,
+    levels: Vec<(String, Node)>,
+}
+
+fn find(
+    node: &Node,
+    path: &mut Vec<String>,
+    skip: &[&str],
+    sweeps: &mut Vec<Sweep>,
+) -> Result<(), Diagnostic> {
+    let Value::Mapping(mapping) = &node.value else { return Ok(()) };
+    if let Some(entry) = mapping.get("sweep") {
+        if let Some(other) = mapping.entries().iter().find(|other| other.key != "sweep") {
+            return Err(Diagnostic::at(
+                &other.key_at,
+                format!("`{}` stands beside `sweep`", other.key),
+            )
+            .expected("`sweep` alone in its mapping: `{sweep: [first, second]}`"));
+        }
+        sweeps.push(Sweep { path: path.clone(), field: String::new(), levels: levels(entry)? });
+        return Ok(());
+    }
+    for entry in mapping.entries() {
+        if path.is_empty() && skip.contains(&entry.key.as_str()) {
+            continue;
+        }
+        path.push(entry.key.clone());
+        find(&entry.value, path, skip, sweeps)?;
+        path.pop();
+    }
+    Ok(())
+}
+
+fn levels(entry: &Entry) -> Result<Vec<(String, Node)>, Diagnostic> {
+    let levels: Vec<(String, Node)> = match &entry.value.value {
+        Value::Sequence(items) => {
+            items.iter().map(|item| (level_name(item), item.clone())).collect()
+        }
+        Value::Mapping(mapping) => {
+            mapping.entries().iter().map(|e| (e.key.clone(), e.value.clone())).collect()
+        }
+        _ => Vec::new(),
+    };
+    if levels.is_empty() {
+        return Err(Diagnostic::at(
+            &entry.value.at,
+            format!("`sweep`: found {}", entry.value.found()),
+        )
+        .expected("a list of values, or a mapping from level names to values"));
+    }
+    for (at, (name, node)) in levels.iter().enumerate() {
+        if levels[..at].iter().any(|(earlier, _)| earlier == name) {
+            return Err(Diagnostic::at(&node.at, format!("the level `{name}` stands here twice")));
+        }
+    }
+    Ok(levels)
+}
+
+fn level_name(node: &Node) -> String {
+    match &node.value {
+        Value::Null => "none".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Integer(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Text(value) => value.clone(),
+        Value::Sequence(items) => items.iter().map(level_name).collect::<Vec<_>>().join("+"),
+        Value::Mapping(mapping) => mapping
+            .entries()
+            .iter()
+            .map(|entry| format!("{}:{}", entry.key, level_name(&entry.value)))
+            .collect::<Vec<_>>()
+            .join("+"),
+    }
+}
+
+fn put(node: &mut Node, path: &[String], value: &Node) {
+    let Some((first, rest)) = path.split_first() else {
+        *node = value.clone();
+        return;
+    };
+    if let Value::Mapping(mapping) = &mut node.value {
+        for (key, child) in mapping.values_mut() {
+            if key == first {
+                put(child, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::yaml::diagnostic::SourceFile;
+
+    fn labels(text: &str) -> Result<Vec<String>, Diagnostic> {
+        let file = Arc::new(SourceFile { path: "x.yaml".into(), text: text.into() });
+        let variants = expand(&Node::parse(&file)?, &["systems"])?;
+        Ok(variants
+            .into_iter()
+            .map(|(levels, node)| {
+                format!("{} {}", levels.label(), serde_json::to_string(&node.to_yaml()).unwrap())
+            })
+            .collect())
+    }
+
+    #[test]
+    fn all_combinations_come_out_last_sweep_fastest() {
+        let found = labels("a: {sweep: [1, 2]}\nb: {c: {sweep: {on: 2.5, off: 0}}}").unwrap();
+        assert_eq!(
+            found,
+            [
+                r#"[a=1,c=on] {"a":1,"b":{"c":2.5}}"#,
+                r#"[a=1,c=off] {"a":1,"b":{"c":0}}"#,
+                r#"[a=2,c=on] {"a":2,"b":{"c":2.5}}"#,
+                r#"[a=2,c=off] {"a":2,"b":{"c":0}}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn no_sweep_gives_the_document_itself() {
+        assert_eq!(labels("a: 1\nsystems: {x: {sweep: [1]}}").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn fields_of_one_name_are_told_apart_by_path() {
+        let found = labels("a: {k: {sweep: [1, 2]}}\nb: {k: {sweep: [3]}}").unwrap();
+        assert!(found[0].starts_with("[a.k=1,b.k=3]"), "{}", found[0]);
+    }
+
+    #[test]
+    fn an_empty_sweep_is_an_error() {
+        assert!(labels("a: {sweep: []}").is_err());
+        assert!(labels("a: {sweep: [1, 1]}").unwrap_err().message.contains("twice"));
+    }
+}

@@ -1,0 +1,59 @@
+//! What a run ran on and with.
+
+use std::{env, path::Path, process::Command};
+
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+
+use super::Machine;
+use crate::base::hash::Digest;
+
+/// Libraries that numbers go through.
+const LIBRARIES: [&str; 6] = ["polars", "rand_chacha", "rayon", "safetensors", "tch", "torch-sys"];
+
+/// Describes this machine, this program, and the repository `directory` is in.
+pub fn machine(directory: &Path) -> Machine {
+    let what = RefreshKind::nothing()
+        .with_cpu(CpuRefreshKind::nothing())
+        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(what);
+    let program = env::current_exe().and_then(|path| Digest::of_file(&path));
+    let git = |args: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(directory).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    Machine {
+        host: System::host_name().unwrap_or_default(),
+        os: System::long_os_version().unwrap_or_default(),
+        cpu: system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        memory_bytes: system.total_memory(),
+        assay: env!("CARGO_PKG_VERSION").to_owned(),
+        program: program.map_or_else(|error| error.to_string(), |digest| digest.short()),
+        libraries: LIBRARIES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), locked_version(name)?)))
+            .collect(),
+        revision: git(&["rev-parse", "HEAD"]),
+        dirty: git(&["status", "--porcelain", "--untracked-files=no"])
+            .map(|changes| !changes.is_empty()),
+    }
+}
+
+/// The version of a dependency in the Cargo.lock this program was built from.
+fn locked_version(name: &str) -> Option<String> {
+    let lock = include_str!("../../Cargo.lock");
+    // Of several versions the last is the highest, which is ours.
+    let (_, rest) = lock.rsplit_once(&format!("name = \"{name}\"\nversion = \""))?;
+    Some(rest.split('"').next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_come_from_the_lock_file() {
+        assert!(LIBRARIES.iter().all(|name| locked_version(name).is_some()));
+        assert_eq!(locked_version("tch").as_deref(), Some("0.24.0"));
+    }
+}

@@ -1,0 +1,261 @@
+//! Directories, locks and checksums.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{FileRecord, Record};
+use crate::base::{
+    files::{FileError, io_error, read_json, write_json},
+    hash::Digest,
+};
+
+const RECORD: &str = "record.json";
+
+/// A workspace on disk.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+/// What is there of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepState {
+    Absent,
+    Done,
+    /// It is there, but a file is not what the record says; it will be made anew.
+    Damaged(String),
+}
+
+/// A step in the making; removed when it is dropped without [`Workspace::commit`].
+pub struct Staging {
+    dir: tempfile::TempDir,
+}
+
+impl Staging {
+    /// Where the step writes its files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Held while a step is worked on.
+pub struct Lock {
+    _file: File,
+}
+
+impl Workspace {
+    /// The workspace at `root`; nothing is written.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Makes the directories, which also tells whether it can be written to.
+    pub fn create(root: &Path) -> Result<Self, FileError> {
+        let workspace = Self::at(root);
+        for dir in ["steps", "locks", "tmp", "runs", "experiments"] {
+            let path = root.join(dir);
+            fs::create_dir_all(&path).map_err(io_error(&path))?;
+        }
+        let probe = root.join("tmp");
+        tempfile::tempfile_in(&probe).map_err(io_error(&probe))?;
+        let ignore = root.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").map_err(io_error(&ignore))?;
+        }
+        Ok(workspace)
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of a step, whether it is there or not.
+    pub fn step_dir(&self, kind: &str, key: &Digest) -> PathBuf {
+        self.root.join("steps").join(kind).join(key.to_string())
+    }
+
+    /// Where a step may keep what outlives its being killed, e.g. checkpoints; may not exist.
+    pub fn scratch(&self, key: &Digest) -> PathBuf {
+        self.root.join("scratch").join(key.to_string())
+    }
+
+    /// Removes it: the step is done.
+    pub fn clear_scratch(&self, key: &Digest) {
+        let _ = fs::remove_dir_all(self.scratch(key));
+    }
+
+    /// Whether a step is there, without looking into its files.
+    pub fn exists(&self, kind: &str, key: &Digest) -> bool {
+        self.step_dir(kind, key).join(RECORD).is_file()
+    }
+
+    /// Whether a step is there, its record is its own, the files `needed` are among those recorded, and
+    /// every file is as recorded. What the files hold is not looked into.
+    pub fn verify(&self, kind: &str, key: &Digest, needed: &[&str]) -> StepState {
+        if !self.step_dir(kind, key).exists() {
+            return StepState::Absent;
+        }
+        match self.check(kind, key, needed) {
+            Ok(()) => StepState::Done,
+            Err(error) => StepState::Damaged(error.to_string()),
+        }
+    }
+
+    fn check(&self, kind: &str, key: &Digest, needed: &[&str]) -> Result<(), FileError> {
+        let dir = self.step_dir(kind, key);
+        let damaged = |name: &str, problem: &str| FileError::Damaged {
+            path: dir.join(name),
+            problem: problem.to_owned(),
+        };
+        let record = self.record(kind, key)?;
+        let is_recorded = |name: &str| record.files.iter().any(|file| file.name == name);
+        if let Some(name) = needed.iter().find(|name| !is_recorded(name)) {
+            return Err(damaged(RECORD, &format!("it does not list the file `{name}`")));
+        }
+        for entry in fs::read_dir(&dir).map_err(io_error(&dir))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != RECORD && !is_recorded(&name) {
+                return Err(damaged(&name, "the step's record does not list this file"));
+            }
+        }
+        for file in &record.files {
+            if Path::new(&file.name).file_name() != Some(OsStr::new(&file.name)) {
+                return Err(damaged(RECORD, &format!("`{}` is no name of a file", file.name)));
+            }
+            let path = dir.join(&file.name);
+            if Digest::of_file(&path).map_err(io_error(&path))? != file.blake3 {
+                return Err(damaged(&file.name, "its checksum is not the one recorded"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The record of a finished step. It must be that of this step, with the inputs that its key is the
+    /// hash of, and nothing in it may have changed since it was written.
+    pub fn record(&self, kind: &str, key: &Digest) -> Result<Record, FileError> {
+        let path = self.step_dir(kind, key).join(RECORD);
+        let damaged = |problem: String| FileError::Damaged { path: path.clone(), problem };
+        let value: serde_json::Value = read_json(&path)?;
+        let seal = seal_of(&value);
+        let record: Record = serde_json::from_value(value)
+            .map_err(|error| damaged(format!("not readable: {error}")))?;
+        if record.kind != kind {
+            return Err(damaged(format!("it is the record of a step `{}`", record.kind)));
+        }
+        if record.key != *key {
+            return Err(damaged(format!(
+                "it is the record of another step, {}",
+                record.key.short()
+            )));
+        }
+        if Digest::of_json(&(kind, &record.material)) != *key {
+            return Err(damaged("the step's key is not the hash of the inputs it names".into()));
+        }
+        match record.seal {
+            Some(written) if written == seal => {}
+            Some(_) => return Err(damaged("it was changed after it was written".into())),
+            None => {
+                return Err(damaged(
+                    "it has no seal: an earlier version wrote it, or it was changed".into(),
+                ));
+            }
+        }
+        Ok(record)
+    }
+
+    /// All records of finished steps, as far as they can be read.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        let dirs = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+        for kind in dirs(&self.root.join("steps")) {
+            for step in dirs(&kind.path()) {
+                records.extend(read_json::<Record>(&step.path().join(RECORD)));
+            }
+        }
+        records.sort_by(|a, b| (&a.kind, &a.label, a.key).cmp(&(&b.kind, &b.label, b.key)));
+        records
+    }
+
+    /// Takes the lock of a step; none where another process holds it.
+    pub fn try_lock(&self, key: &Digest) -> Result<Option<Lock>, FileError> {
+        let path = self.root.join("locks").join(format!("{key}.lock"));
+        let file = File::create(&path).map_err(io_error(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(io_error(&path)(error)),
+        }
+    }
+
+    /// Starts a step. Only its lock's holder may; what a dead process left of it is removed.
+    pub fn begin(&self, key: &Digest) -> Result<Staging, FileError> {
+        let tmp = self.root.join("tmp");
+        let prefix = format!("{}-", key.short());
+        for entry in fs::read_dir(&tmp).map_err(io_error(&tmp))?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let dir =
+            tempfile::Builder::new().prefix(&prefix).tempdir_in(&tmp).map_err(io_error(&tmp))?;
+        Ok(Staging { dir })
+    }
+
+    /// Puts a finished step in its place. Fills in the checksums of `record`.
+    pub fn commit(&self, staging: Staging, mut record: Record) -> Result<(), FileError> {
+        let dir = staging.dir().to_owned();
+        let mut names: Vec<String> = fs::read_dir(&dir)
+            .map_err(io_error(&dir))?
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        for name in names {
+            let path = dir.join(&name);
+            let blake3 = Digest::of_file(&path).map_err(io_error(&path))?;
+            let file = File::open(&path).map_err(io_error(&path))?;
+            // What a record vouches for must be on disk before the record is.
+            file.sync_all().map_err(io_error(&path))?;
+            let bytes = file.metadata().map_err(io_error(&path))?.len();
+            record.files.push(FileRecord { name, bytes, blake3 });
+        }
+        record.seal = None;
+        let value = serde_json::to_value(&record).map_err(|error| io_error(&dir)(error.into()))?;
+        record.seal = Some(seal_of(&value));
+        write_json(&dir.join(RECORD), &record)?;
+        let target = self.step_dir(&record.kind, &record.key);
+        // A damaged step is moved away in one go: nobody finds a part of it.
+        let old = tempfile::tempdir_in(self.root.join("tmp")).map_err(io_error(&dir))?;
+        match fs::rename(&target, old.path().join("old")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error(&target)(error));
+            }
+            _ => {}
+        }
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(io_error(parent))?;
+        }
+        fs::rename(&dir, &target).map_err(io_error(&target))?;
+        let _ = staging.dir.keep();
+        Ok(())
+    }
+
+    /// A file below the workspace.
+    pub fn path(&self, parts: &[&str]) -> PathBuf {
+        parts.iter().fold(self.root.clone(), |path, part| path.join(part))
+    }
+}
+
+/// Hash of a record without its seal.
+fn seal_of(record: &serde_json::Value) -> Digest {
+    let mut record = record.clone();
+    if let serde_json::Value::Object(fields) = &mut record {
+        fields.shift_remove("seal");
+    }
+    Digest::of_json(&record)
+}

@@ -1,0 +1,16 @@
+//! Why tensors could not be had or computed.
+
+use crate::{base::interrupt::Interrupted, data::DataError};
+
+/// Why tensors could not be had or computed.
+#[derive(Debug, thiserror::Error)]
+pub enum NnError {
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("{path}: {source}")]
+    Io { path: std::path::PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Unsuitable(String),
+}

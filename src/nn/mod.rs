@@ -1,0 +1,26 @@
+//! The only room that names tch: tensors, devices, layers, optimisers, kernels, the text encoder.
+//!
+//! Sparse products and attention are kernels of ours, which need no autograd graph; dense layers are libtorch's.
+
+pub mod attention;
+mod bert;
+pub mod composite;
+pub mod dense;
+pub mod device;
+pub mod encoder;
+mod error;
+pub mod graph;
+pub mod loss;
+pub mod network;
+pub mod optimizer;
+pub mod propagate;
+pub mod sampler;
+pub mod start;
+pub mod tensors;
+pub mod wide;
+
+pub use encoder::{Encoder, EncoderSpec, weights_digest};
+pub use error::NnError;
+pub use sampler::{Draw, Exclude, Negatives};
+pub use tch::{Cuda, Device, Kind, Tensor, kind::Element};
+pub use tensors::one_thread;

@@ -1,0 +1,14 @@
+//! Files of rankings and of judgements, in and out.
+
+mod columns;
+pub mod export;
+mod findings;
+mod judgements;
+mod lists;
+mod open;
+
+pub use columns::{ColumnRef, Columns};
+pub use findings::Findings;
+pub use judgements::{JudgementFiles, Judgements};
+pub use lists::{Order, ReadOptions, Seen};
+pub use open::{Opened, open};

@@ -1,0 +1,173 @@
+//! Metrics of one user's list.
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// Hits ÷ k.
+    Precision,
+    /// Hits ÷ relevant items.
+    Recall,
+    /// Discounted cumulative gain with binary gain, ÷ that of an ideal list.
+    Ndcg,
+    /// Mean of the precision at each hit, ÷ min(k, relevant items).
+    Map,
+    /// The same ÷ relevant items, as trec_eval and ranx have it.
+    MapRel,
+    /// 1 ÷ rank of the first hit.
+    Mrr,
+    /// Whether there is a hit.
+    HitRate,
+    /// Distinct items in all lists ÷ items of the catalogue.
+    ItemCoverage,
+    /// Mean of −log2 of the items' share of all training interactions.
+    Novelty,
+    /// How unequally recommendations fall on the items of the catalogue: 0 equal, 1 all on one.
+    Gini,
+}
+
+crate::base::names::named!(Metric, "metric", {
+    Precision => "precision",
+    Recall => "recall",
+    Ndcg => "ndcg",
+    Map => "map",
+    MapRel => "map-rel",
+    Mrr => "mrr",
+    HitRate => "hit-rate",
+    ItemCoverage => "item-coverage",
+    Novelty => "novelty",
+    Gini => "gini",
+});
+
+impl Metric {
+    /// Metrics of all lists together, which no single user has.
+    pub fn is_of_all_lists(self) -> bool {
+        matches!(self, Self::ItemCoverage | Self::Gini)
+    }
+}
+
+/// The hits of one list up to one cutoff.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Length of the list.
+    pub len: usize,
+    pub hits: usize,
+    /// Σ h_n / log2(n + 1).
+    pub dcg: f64,
+    /// Σ h_n · (hits up to n) / n.
+    pub precision_at_hits: f64,
+    /// Rank of the first hit, starting at 1.
+    pub first_hit: Option<usize>,
+}
+
+/// Tallies of the first `ends[0]`, `ends[1]`, … places of a list, in one pass.
+/// `hits` are the places (from 0, ascending) that hold a relevant item; `ends` ascend.
+pub fn tallies(hits: &[usize], ends: &[usize], out: &mut Vec<Tally>) {
+    out.clear();
+    let mut tally = Tally::default();
+    let mut hits = hits.iter().peekable();
+    for &end in ends {
+        while let Some(&place) = hits.next_if(|place| **place < end) {
+            tally.hits += 1;
+            tally.dcg += 1.0 / ((place + 2) as f64).log2();
+            tally.precision_at_hits += tally.hits as f64 / (place + 1) as f64;
+            tally.first_hit.get_or_insert(place + 1);
+        }
+        tally.len = end;
+        out.push(tally);
+    }
+}
+
+/// Sums that every user's metrics look up: at `n`, over the ranks 1 to n.
+pub struct Sums {
+    /// Σ 1/log2(rank + 1): the DCG of n hits in a row.
+    pub discount: Vec<f64>,
+    /// Σ 1/log2(max(rank, 2)).
+    pub clipped: Vec<f64>,
+    /// Σ 1/rank.
+    pub harmonic: Vec<f64>,
+}
+
+impl Sums {
+    /// For ranks up to `last`.
+    pub fn up_to(last: usize) -> Self {
+        let running = |term: fn(f64) -> f64| {
+            let mut sums = vec![0.0];
+            for rank in 1..=last {
+                sums.push(sums[rank - 1] + term(rank as f64));
+            }
+            sums
+        };
+        Self {
+            discount: running(|rank| 1.0 / (rank + 1.0).log2()),
+            clipped: running(|rank| 1.0 / rank.max(2.0).log2()),
+            harmonic: running(|rank| 1.0 / rank),
+        }
+    }
+
+    /// 1/log2(rank + 1), `rank` from 1.
+    pub fn discount_at(&self, rank: usize) -> f64 {
+        1.0 / ((rank + 1) as f64).log2()
+    }
+
+    /// 1/log2(max(rank, 2)), `rank` from 1.
+    pub fn clipped_discount(&self, rank: usize) -> f64 {
+        1.0 / (rank.max(2) as f64).log2()
+    }
+}
+
+/// DCG of `gains` from the highest down: at `n`, of the first `n`.
+pub fn ideal_gains(gains: &mut [f64]) -> Vec<f64> {
+    gains.sort_unstable_by(|a, b| b.total_cmp(a));
+    let mut sums = vec![0.0];
+    for (at, gain) in gains.iter().enumerate() {
+        sums.push(sums[at] + gain / ((at + 2) as f64).log2());
+    }
+    sums
+}
+
+/// Gini coefficient of counts (sorted here).
+pub fn gini(counts: &mut [u32]) -> Option<f64> {
+    counts.sort_unstable();
+    let n = counts.len() as f64;
+    let total: f64 = counts.iter().map(|count| f64::from(*count)).sum();
+    if total == 0.0 {
+        return None;
+    }
+    let weighted: f64 =
+        counts.iter().enumerate().map(|(at, count)| (at as f64 + 1.0) * f64::from(*count)).sum();
+    Some((2.0 * weighted / (n * total) - (n + 1.0) / n).max(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn gini_is_zero_for_equal_and_near_one_for_one_item() {
+        assert!(gini(&mut [3, 3, 3]).unwrap().abs() < 1e-12);
+        assert!((gini(&mut [0, 0, 0, 8]).unwrap() - 0.75).abs() < 1e-12);
+        assert_eq!(gini(&mut [0, 0]), None);
+    }
+
+    proptest! {
+        /// The one-pass tallies against the sums written out.
+        #[test]
+        fn tallies_equal_the_formulas(list in prop::collection::vec(any::<bool>(), 0..40)) {
+            let hits: Vec<usize> = (0..list.len()).filter(|at| list[*at]).collect();
+            let ends: Vec<usize> = (0..=list.len()).collect();
+            let mut out = Vec::new();
+            tallies(&hits, &ends, &mut out);
+            for (end, tally) in ends.iter().zip(&out) {
+                let h = |n: usize| f64::from(u8::from(list[n - 1]));
+                let dcg: f64 = (1..=*end).map(|n| h(n) / ((n + 1) as f64).log2()).sum();
+                let ap: f64 =
+                    (1..=*end).map(|n| h(n) * (1..=n).map(h).sum::<f64>() / n as f64).sum();
+                prop_assert!((tally.dcg - dcg).abs() < 1e-12);
+                prop_assert!((tally.precision_at_hits - ap).abs() < 1e-12);
+                prop_assert_eq!(tally.first_hit, (1..=*end).find(|n| list[n - 1]));
+            }
+        }
+    }
+}

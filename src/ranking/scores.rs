@@ -1,0 +1,633 @@
+//! Results of scoring, in memory and as files.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use polars::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Convention, Fallback, Metric, Protocol, ScoreSpec, Slice, UNKNOWN};
+use crate::{
+    base::{interrupt::Interrupted, parquet},
+    data::{DataError, Ids, UserIx},
+};
+
+/// Means by slice, metric and cutoff.
+pub const SUMMARY: &str = "summary.json";
+/// One row for each user, protocol, convention and cutoff.
+pub const USERS: &str = "users.parquet";
+/// The column of [`USERS`] that says whether a list holds an item.
+const TIED: &str = "tied";
+const LISTED: &str = "listed";
+/// The full rankings.
+pub const RANKINGS: &str = "rankings.parquet";
+
+/// Why scoring failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(
+        "the protocol `{protocol}` needs a score for every candidate, and lists give none; use `full`, \
+         `judged` or `judged-after-cut`"
+    )]
+    ListsOnly { protocol: Protocol },
+    #[error(
+        "the model gives {of} the score {value}: a score must be finite\n  = help: the fitted model is of no \
+         use; look for ratings or settings out of the ordinary"
+    )]
+    NotFinite { value: f32, at: (UserIx, u32), of: String },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {problem}", path.display())]
+    Malformed { path: PathBuf, problem: String },
+}
+
+impl EvalError {
+    /// With the ids of the data set in place of indices.
+    pub fn with_names(self, users: &Ids, items: &Ids) -> Self {
+        match self {
+            Self::NotFinite { value, at, .. } => {
+                let of = format!("item {} of user {}", items.name(at.1), users.name(at.0.0));
+                Self::NotFinite { value, at, of }
+            }
+            error => error,
+        }
+    }
+}
+
+/// One mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub protocol: Protocol,
+    pub convention: Convention,
+    pub slice: Slice,
+    pub metric: Metric,
+    pub k: usize,
+    /// None where no user is in the mean.
+    pub value: Option<f64>,
+    /// How many users (for metrics of all lists: lists) the value rests on.
+    pub n_users: usize,
+    #[serde(flatten)]
+    pub caveats: Caveats,
+}
+
+/// What readers of a mean must know of the users behind it. Counts are of the slice's users with a
+/// relevant item in the test part, whatever the metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Caveats {
+    /// Users with a relevant item; on rows over several folds, pairs of a user and a fold.
+    pub users: usize,
+    /// Those of them whose candidates at the ranks k and k + 1 have equal scores: which one is within the
+    /// cutoff is the tie rule's doing.
+    pub tied_users: usize,
+    /// Those of them without a rating in the training part.
+    pub users_without_history: usize,
+    /// The value that the tie rule `random` would give, where a telling share of lists is tied and the
+    /// rule is another one.
+    pub random_ties: Option<f64>,
+}
+
+impl Caveats {
+    /// The share of users whose list was decided by a tie.
+    pub fn tied_share(&self) -> f64 {
+        self.tied_users as f64 / self.users.max(1) as f64
+    }
+}
+
+/// All about one user.
+#[derive(Clone, Debug)]
+pub struct UserRow {
+    pub user: UserIx,
+    /// Ratings in the training part, which slices go by.
+    pub train_count: usize,
+    /// Relevant items in the test part.
+    pub relevant: usize,
+    /// Whether there is a ranking for her at all.
+    pub has_list: bool,
+    /// By pair of protocol and convention, then cutoff, then metric; NaN where the user is not in
+    /// the mean.
+    pub values: Vec<f64>,
+    /// The values under random ties, where they can differ.
+    pub random_values: Option<Vec<f64>>,
+    /// The list under each protocol, and how much of it each cutoff keeps.
+    pub lists: Vec<Vec<u32>>,
+    pub ends: Vec<Vec<usize>>,
+    /// Whether a tie decides what is within the cutoff, by protocol and cutoff.
+    pub tied: Vec<Vec<bool>>,
+    /// The first items of the full ranking with their scores.
+    pub ranking: Vec<(f32, u32)>,
+}
+
+impl Default for UserRow {
+    fn default() -> Self {
+        Self {
+            user: UserIx(0),
+            train_count: 0,
+            relevant: 0,
+            has_list: false,
+            values: Vec::new(),
+            random_values: None,
+            lists: Vec::new(),
+            ends: Vec::new(),
+            tied: Vec::new(),
+            ranking: Vec::new(),
+        }
+    }
+}
+
+/// One column of per-user values.
+pub type CellOf = (Protocol, Convention, usize, Metric);
+
+/// One list of each user: what metrics of all lists are over.
+pub type ListOf = (Protocol, Convention, usize);
+
+/// Every user's values, row-major `[users, cells]`; NaN where a user is not in a mean.
+#[derive(Clone, Debug)]
+pub struct UserCells {
+    /// Of metrics that are means over users.
+    pub cells: Vec<CellOf>,
+    /// Ids, in the order of the rows.
+    pub users: Vec<String>,
+    /// Ratings in the training part, which slices go by.
+    pub train_counts: Vec<usize>,
+    /// Who belongs to those slices that do not go by counts.
+    pub members: Vec<(Slice, Vec<bool>)>,
+    pub values: Vec<f64>,
+    pub lists: Vec<ListOf>,
+    /// Whether a user has an item on a list, row-major `[users, lists]`.
+    pub listed: Vec<bool>,
+    /// Whether a user has a relevant item in the test part.
+    pub relevant: Vec<bool>,
+    /// Whether a tie decides what is on a list, row-major `[users, lists]`.
+    pub tied: Vec<bool>,
+}
+
+impl UserCells {
+    /// Which users belong to a slice.
+    pub fn members(&self, slice: Slice) -> Vec<bool> {
+        let drawn = self.members.iter().find(|(of, _)| *of == slice);
+        match drawn {
+            Some((_, members)) => members.clone(),
+            None if slice.goes_by_counts() => slice.members(&self.train_counts),
+            // Such a slice was not asked for when the scores were made.
+            None => vec![false; self.train_counts.len()],
+        }
+    }
+}
+
+/// Everything scoring found.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    pub summary: Vec<Summary>,
+    pub rows: Vec<UserRow>,
+    /// Rows that belong to those slices that do not go by counts.
+    pub(super) members: Vec<(Slice, Vec<bool>)>,
+    pub(super) spec: ScoreSpec,
+}
+
+impl Scores {
+    /// Every user's values.
+    pub fn user_cells(&self, users: &Ids) -> UserCells {
+        let lists: Vec<ListOf> = self
+            .spec
+            .pairs()
+            .flat_map(|(protocol, convention)| {
+                self.spec.k.iter().map(move |k| (protocol, convention, *k))
+            })
+            .collect();
+        let metrics = &self.spec.metrics;
+        let each = || {
+            lists.iter().enumerate().flat_map(|(at, list)| {
+                metrics
+                    .iter()
+                    .enumerate()
+                    .map(move |(metric_at, metric)| (at, metric_at, *list, *metric))
+            })
+        };
+        let of_users = || each().filter(|(.., metric)| !metric.is_of_all_lists());
+        let places: Vec<usize> =
+            of_users().map(|(at, metric_at, ..)| at * metrics.len() + metric_at).collect();
+        UserCells {
+            cells: of_users()
+                .map(|(_, _, (protocol, convention, k), metric)| (protocol, convention, k, metric))
+                .collect(),
+            users: self.rows.iter().map(|row| users.name(row.user.0).to_owned()).collect(),
+            train_counts: self.rows.iter().map(|row| row.train_count).collect(),
+            members: self.members.clone(),
+            values: self
+                .rows
+                .iter()
+                .flat_map(|row| places.iter().map(|place| row.values[*place]))
+                .collect(),
+            listed: self.rows.iter().flat_map(|row| self.listed(row)).collect(),
+            relevant: self.rows.iter().map(|row| row.relevant > 0).collect(),
+            tied: self.rows.iter().flat_map(|row| self.tied(row)).collect(),
+            lists,
+        }
+    }
+
+    /// What is held by protocol, for each pair of protocol and convention.
+    fn of_pairs<'a, T>(&'a self, by_protocol: &'a [T]) -> impl Iterator<Item = &'a T> {
+        self.spec.protocols.iter().zip(by_protocol).flat_map(|(protocol, value)| {
+            let applies = self.spec.conventions.iter().filter(|of| of.applies_to(*protocol));
+            applies.map(move |_| value)
+        })
+    }
+
+    /// Whether a tie decides what is on the list of each protocol, convention and cutoff.
+    fn tied<'a>(&'a self, row: &'a UserRow) -> impl Iterator<Item = bool> + 'a {
+        self.of_pairs(&row.tied).flatten().copied()
+    }
+
+    /// Whether a user has an item on the list of each protocol, convention and cutoff.
+    fn listed<'a>(&'a self, row: &'a UserRow) -> impl Iterator<Item = bool> + 'a {
+        self.of_pairs(&row.ends).flatten().map(|end| *end > 0)
+    }
+
+    /// One row for each user, protocol, convention and cutoff, with a column for each metric;
+    /// null where the user is not in that metric's mean.
+    pub fn users_frame(&self, users: &Ids) -> PolarsResult<DataFrame> {
+        let metrics: Vec<Metric> =
+            self.spec.metrics.iter().copied().filter(|metric| !metric.is_of_all_lists()).collect();
+        let pairs: Vec<(Protocol, Convention)> = self.spec.pairs().collect();
+        let (n_k, n_metrics) = (self.spec.k.len(), self.spec.metrics.len());
+        let height = self.rows.len() * pairs.len() * n_k;
+        let each = || {
+            self.rows.iter().flat_map(|row| {
+                pairs.iter().enumerate().flat_map(move |(pair_at, pair)| {
+                    (0..n_k).map(move |k_at| (row, *pair, k_at, (pair_at * n_k + k_at) * n_metrics))
+                })
+            })
+        };
+        let text = |name: &str, values: Vec<&str>| Column::new(name.into(), values);
+        let count = |name: &str, values: Vec<u32>| Column::new(name.into(), values);
+        let mut columns = vec![
+            text("user", each().map(|(row, ..)| users.name(row.user.0)).collect()),
+            text("protocol", each().map(|(_, pair, ..)| pair.0.name()).collect()),
+            text("convention", each().map(|(_, pair, ..)| pair.1.name()).collect()),
+            count("k", each().map(|(_, _, k_at, _)| self.spec.k[k_at] as u32).collect()),
+            count("train_count", each().map(|(row, ..)| row.train_count as u32).collect()),
+            count("relevant", each().map(|(row, ..)| row.relevant as u32).collect()),
+            Column::new(
+                LISTED.into(),
+                self.rows.iter().flat_map(|row| self.listed(row)).collect::<Vec<bool>>(),
+            ),
+        ];
+        let tied = self.rows.iter().flat_map(|row| self.tied(row));
+        columns.push(Column::new(TIED.into(), tied.collect::<Vec<bool>>()));
+        for (slice, members) in &self.members {
+            let rows_each = pairs.len() * n_k;
+            let each =
+                members.iter().flat_map(|is_member| std::iter::repeat_n(*is_member, rows_each));
+            columns.push(Column::new(slice.to_string().into(), each.collect::<Vec<bool>>()));
+        }
+        for metric in metrics {
+            // invariant: `metric` was taken from this list
+            let at = self.spec.metrics.iter().position(|m| *m == metric).unwrap_or_default();
+            let values: Vec<Option<f64>> = each()
+                .map(|(row, _, _, first)| Some(row.values[first + at]).filter(|v| !v.is_nan()))
+                .collect();
+            columns.push(Column::new(metric.name().into(), values));
+        }
+        DataFrame::new(height, columns)
+    }
+
+    /// The full rankings: user, item, rank (from 1), score.
+    pub fn rankings_frame(&self, users: &Ids, items: &Ids) -> PolarsResult<DataFrame> {
+        let each = || {
+            self.rows.iter().flat_map(|row| {
+                let ranking = row.ranking.iter().enumerate();
+                // Places of items outside the catalogue stay open.
+                let known = ranking.filter(|(_, (_, item))| *item != UNKNOWN);
+                known.map(move |(at, place)| (row.user, at, *place))
+            })
+        };
+        let user: Vec<&str> = each().map(|(user, ..)| users.name(user.0)).collect();
+        let item: Vec<&str> = each().map(|(_, _, (_, item))| items.name(item)).collect();
+        let rank: Vec<u32> = each().map(|(_, at, _)| at as u32 + 1).collect();
+        let score: Vec<f32> = each().map(|(_, _, (score, _))| score).collect();
+        DataFrame::new(
+            rank.len(),
+            vec![
+                Column::new("user".into(), user),
+                Column::new("item".into(), item),
+                Column::new("rank".into(), rank),
+                Column::new("score".into(), score),
+            ],
+        )
+    }
+
+    /// Of lists made elsewhere: users who should have one and have none, lists shorter than a cutoff.
+    pub fn warnings(&self) -> Vec<String> {
+        let asked = self.rows.iter().filter(|row| row.relevant > 0).count();
+        let without = self.rows.iter().filter(|row| row.relevant > 0 && !row.has_list).count();
+        let mut warnings = Vec::new();
+        if without > 0 {
+            warnings.push(format!(
+                "{without} of {asked} users with a relevant item have no list: 0 under `standard`, `trec` \
+                 and `libreco`, left out under the other conventions"
+            ));
+        }
+        let lists = || self.rows.iter().filter(|row| row.has_list);
+        let short: Vec<String> = self
+            .spec
+            .k
+            .iter()
+            .map(|k| (k, lists().filter(|row| row.ranking.len() < *k).count()))
+            .filter(|(_, short)| *short > 0)
+            .map(|(k, short)| format!("{short} shorter than {k}"))
+            .collect();
+        if self.spec.protocols.contains(&Protocol::Judged) {
+            warnings.push(
+                "`judged` ranks only those test items that are on the lists: a model that scores every \
+                 item is asked for more"
+                    .into(),
+            );
+        }
+        if !short.is_empty() {
+            warnings.push(format!("of {} lists, {}", lists().count(), short.join(", ")));
+        }
+        warnings
+    }
+
+    /// How many of the users with a relevant item the model knows nothing of; `known` is by user.
+    pub fn warning_of_history(&self, known: &[bool]) -> Option<String> {
+        let asked = || self.rows.iter().filter(|row| row.relevant > 0);
+        let users = asked().count();
+        let unknown = || asked().filter(|row| !known[row.user.at()]);
+        let count = unknown().count();
+        let without = unknown().filter(|row| row.train_count == 0).count();
+        if count == 0 {
+            return None;
+        }
+        let why = match count - without {
+            0 => "no rating in the training part".to_owned(),
+            n if n == count => {
+                "ratings in the training part and none that the model learns from".into()
+            }
+            n => format!(
+                "no rating in the training part that the model learns from ({without} without any rating, {n} \
+                 with others alone)"
+            ),
+        };
+        Some(format!(
+            "{count} of {users} users have {why}: {}; the slices `history` and `no-history` show users with \
+             and without a rating",
+            match self.spec.fallback {
+                Fallback::Popularity => "they get the most popular items (`fallback: popularity`)",
+                Fallback::None => "they get no list (`fallback: none`)",
+            }
+        ))
+    }
+
+    /// Where ties decide a telling share of the lists: how many, and a value under random ties.
+    pub fn warnings_of_ties(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (protocol, convention) in self.spec.pairs() {
+            // One convention is enough: all look at the same lists.
+            if self.spec.conventions.iter().find(|of| of.applies_to(protocol)) != Some(&convention)
+            {
+                continue;
+            }
+            let first = self.spec.metrics.iter().find(|metric| !metric.is_of_all_lists());
+            let found = self.summary.iter().filter(|mean| {
+                (mean.protocol, mean.convention) == (protocol, convention)
+                    && Some(&mean.slice) == self.spec.slices.first()
+                    && Some(&mean.metric) == first
+            });
+            for mean in found {
+                let Caveats { users, tied_users, random_ties, .. } = mean.caveats;
+                let Some((value, random)) = mean.value.zip(random_ties) else { continue };
+                warnings.push(format!(
+                    "ties decide what is within the cutoff for {tied_users} of {users} users ({:.1} %), \
+                     protocol {protocol}, k = {}: {} {value:.4}, and {random:.4} with ties in random order \
+                     (`ties: random`)",
+                    100.0 * mean.caveats.tied_share(),
+                    mean.k,
+                    mean.metric,
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// Writes all files into the directory `dir`.
+    pub fn write(&self, dir: &Path, users: &Ids, items: &Ids) -> Result<(), EvalError> {
+        for (file, frame) in
+            [(USERS, self.users_frame(users)), (RANKINGS, self.rankings_frame(users, items))]
+        {
+            let path = dir.join(file);
+            frame
+                .map_err(parquet::to_io)
+                .and_then(|mut frame| parquet::write(&path, &mut frame))
+                .map_err(|source| EvalError::Io { path, source })?;
+        }
+        let path = dir.join(SUMMARY);
+        // One line a value: differences between two files read well.
+        let lines: Result<Vec<String>, _> =
+            self.summary.iter().map(serde_json::to_string).collect();
+        lines
+            .map_err(io::Error::from)
+            .and_then(|lines| fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))))
+            .map_err(|source| EvalError::Io { path, source })
+    }
+}
+
+/// Reads the means that [`Scores::write`] wrote into `dir`.
+pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
+    let path = dir.join(SUMMARY);
+    let text =
+        fs::read_to_string(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
+}
+
+/// Whether the means that [`Scores::write`] wrote into `dir` are those that `spec` asks for, and those of
+/// the users' values beside them. Metrics of all lists together cannot be made again from these.
+pub fn check_summary(dir: &Path, spec: &ScoreSpec) -> Result<(), EvalError> {
+    let (summary, users) = (read_summary(dir)?, read_user_cells(dir)?);
+    let malformed = |problem: String| EvalError::Malformed { path: dir.join(SUMMARY), problem };
+    let spec = spec.normalised();
+    let n_users = users.train_counts.len();
+    let of_slices: Vec<(Slice, Vec<bool>)> =
+        spec.slices.iter().map(|slice| (*slice, users.members(*slice))).collect();
+    let mut found = summary.iter();
+    for (protocol, convention) in spec.pairs() {
+        for (slice, members) in &of_slices {
+            for (metric, k) in
+                spec.metrics.iter().flat_map(|m| spec.k.iter().map(move |k| (*m, *k)))
+            {
+                let what = format!("{protocol} {convention} {slice} {metric}@{k}");
+                let mean = found.next().ok_or_else(|| malformed(format!("{what} is missing")))?;
+                let of = (mean.protocol, mean.convention, mean.slice, mean.metric, mean.k);
+                if of != (protocol, convention, *slice, metric, k) {
+                    return Err(malformed(format!("{what} is not where it must be")));
+                }
+                let rows = || (0..n_users).filter(|row| members[*row]);
+                let list = users.lists.iter().position(|of| *of == (protocol, convention, k));
+                let n_lists = users.lists.len();
+                let asked = || rows().filter(|row| users.relevant[*row]);
+                let counts = (
+                    asked().count(),
+                    list.map(|at| asked().filter(|row| users.tied[row * n_lists + at]).count()),
+                );
+                let without = asked().filter(|row| users.train_counts[*row] == 0).count();
+                let of = &mean.caveats;
+                let is_same = counts == (of.users, Some(of.tied_users).filter(|_| n_users > 0))
+                    && of.users_without_history == without;
+                if !is_same {
+                    return Err(malformed(format!(
+                        "{what} counts other users than those beside it (all, tied, or without history)"
+                    )));
+                }
+                if metric.is_of_all_lists() {
+                    let n = list.map(|list| {
+                        rows().filter(|row| users.listed[row * n_lists + list]).count()
+                    });
+                    let is_share = mean.value.is_none_or(|value| (0.0..=1.0).contains(&value));
+                    if !is_share || mean.n_users != n.unwrap_or_default() {
+                        return Err(malformed(format!("{what} is out of range")));
+                    }
+                    continue;
+                }
+                let cell =
+                    users.cells.iter().position(|of| *of == (protocol, convention, k, metric));
+                if cell.is_none() && n_users > 0 {
+                    return Err(malformed(format!("{what} has no values of users beside it")));
+                }
+                let (cell, n_cells) = (cell.unwrap_or_default(), users.cells.len());
+                let of_users =
+                    || rows().map(|row| users.values[row * n_cells + cell]).filter(|v| !v.is_nan());
+                let n = of_users().count();
+                let expected = (n > 0).then(|| of_users().sum::<f64>() / n as f64);
+                let is_same = match (mean.value, expected) {
+                    (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * b.abs().max(1.0),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !is_same || mean.n_users != n {
+                    let said = mean.value.map_or("none".into(), |value| value.to_string());
+                    let expected = expected.map_or("none".into(), |value| value.to_string());
+                    return Err(malformed(format!(
+                        "{what} is {said} over {} users, and the mean of the users' values is {expected} \
+                         over {n}",
+                        mean.n_users
+                    )));
+                }
+            }
+        }
+    }
+    match found.next() {
+        Some(_) => Err(malformed("it holds more means than were asked for".into())),
+        None => Ok(()),
+    }
+}
+
+/// Whether each block of so many rows is like the first one, or (not `alike`) holds one value.
+fn is_block_by_block(column: &Column, each: usize, alike: bool) -> Result<bool, String> {
+    let column = column.str().map_err(|error| error.to_string())?;
+    let rows: Vec<Option<&str>> = column.iter().collect();
+    let of = |row: usize| if alike { row % each } else { row - row % each };
+    Ok((0..rows.len()).all(|row| rows[row].is_some() && rows[row] == rows[of(row)]))
+}
+
+/// Reads every user's values that [`Scores::write`] wrote into `dir`.
+pub fn read_user_cells(dir: &Path) -> Result<UserCells, EvalError> {
+    let path = dir.join(USERS);
+    let frame =
+        parquet::read(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
+    user_cells_of(&frame).map_err(|problem| EvalError::Malformed { path, problem })
+}
+
+fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
+    let column = |name: &str| frame.column(name).map_err(|error| error.to_string());
+    // Every user has the same rows, one after the other: as many as before the second user.
+    let users = column("user")?.str().map_err(|error| error.to_string())?;
+    let first = users.get(0);
+    let rows_each = users.iter().take_while(|user| *user == first).count();
+    let by_user = |name: &str| -> Result<Vec<String>, String> {
+        let column = column(name)?.str().map_err(|error| error.to_string())?;
+        let users = column.iter().step_by(rows_each.max(1));
+        Ok(users.flatten().map(str::to_owned).collect())
+    };
+    let of_first = |name: &str| -> Result<Vec<String>, String> {
+        let column = column(name)?.str().map_err(|error| error.to_string())?;
+        Ok(column.iter().take(rows_each).flatten().map(str::to_owned).collect())
+    };
+    let count = |name: &str| -> Result<Vec<u32>, String> {
+        let column = column(name)?.u32().map_err(|error| error.to_string())?;
+        Ok(column.iter().flatten().collect())
+    };
+    let flags = |name: &str| -> Result<Vec<bool>, String> {
+        let column = column(name)?.bool().map_err(|error| error.to_string())?;
+        Ok(column.iter().map(Option::unwrap_or_default).collect())
+    };
+    if users.null_count() > 0 || (rows_each > 0 && users.len() % rows_each != 0) {
+        return Err("not every user has the same rows".into());
+    }
+    let users = by_user("user")?;
+    let (protocols, conventions) = (of_first("protocol")?, of_first("convention")?);
+    let (cutoffs, train_counts) = (count("k")?, count("train_count")?);
+    if [protocols.len(), conventions.len()].iter().any(|n| *n != rows_each)
+        || [cutoffs.len(), train_counts.len()].iter().any(|n| *n != users.len() * rows_each)
+    {
+        return Err("a value is missing".into());
+    }
+    let each = rows_each.max(1);
+    let distinct: HashSet<&String> = users.iter().collect();
+    if distinct.len() != users.len() || !is_block_by_block(column("user")?, each, false)? {
+        return Err("a user has more rows than another, or stands there twice".into());
+    }
+    for name in ["protocol", "convention"] {
+        if !is_block_by_block(column(name)?, each, true)? {
+            return Err(format!("a user's `{name}` is not that of the others"));
+        }
+    }
+    let differs = |row: usize| {
+        cutoffs[row] != cutoffs[row % each] || train_counts[row] != train_counts[row - row % each]
+    };
+    if (0..cutoffs.len()).any(differs) {
+        return Err("the rows of a user are not those of the others".into());
+    }
+    let mut metrics: Vec<(Metric, Vec<f64>)> = Vec::new();
+    let mut members: Vec<(Slice, Vec<bool>)> = Vec::new();
+    for name in frame.get_column_names() {
+        if let Ok(slice) = name.parse::<Slice>() {
+            members.push((slice, flags(name)?.into_iter().step_by(rows_each.max(1)).collect()));
+            continue;
+        }
+        let Ok(metric) = name.parse::<Metric>() else { continue };
+        let values = column(name)?.f64().map_err(|error| error.to_string())?;
+        let is_fine = |value: f64| value.is_finite() && (value >= 0.0 || metric == Metric::Novelty);
+        if !values.iter().flatten().all(is_fine) {
+            return Err(format!("the column `{name}` holds a number out of range"));
+        }
+        metrics.push((metric, values.iter().map(|value| value.unwrap_or(f64::NAN)).collect()));
+    }
+    let (mut cells, mut lists) = (Vec::new(), Vec::new());
+    for row in 0..rows_each {
+        let (protocol, convention) = (protocols[row].parse()?, conventions[row].parse()?);
+        let k = cutoffs[row] as usize;
+        lists.push((protocol, convention, k));
+        cells.extend(metrics.iter().map(|(metric, _)| (protocol, convention, k, *metric)));
+    }
+    let by_row = |row: usize| metrics.iter().map(move |(_, values)| values[row]);
+    Ok(UserCells {
+        cells,
+        train_counts: train_counts.iter().step_by(rows_each.max(1)).map(|n| *n as usize).collect(),
+        members,
+        values: (0..users.len() * rows_each).flat_map(by_row).collect(),
+        users,
+        lists,
+        listed: flags(LISTED)?,
+        relevant: count("relevant")?.into_iter().step_by(rows_each.max(1)).map(|n| n > 0).collect(),
+        tied: flags(TIED)?,
+    })
+}

@@ -1,0 +1,9 @@
+//! Tasks: what kind of prediction. One folder each.
+
+mod experiment;
+pub mod published;
+mod texts;
+pub mod top_n;
+
+pub use experiment::{DataSpec, Experiment, Setting, System, schema};
+pub use published::{PublishedRow, PublishedTable};

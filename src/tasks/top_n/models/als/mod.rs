@@ -1,0 +1,328 @@
+//! Matrix factorisation of implicit feedback (Hu, Koren, Volinsky 2008).
+//!
+//! Minimises Σ_ui c_ui (p_ui − x_u·y_i)² + Σ_u λ_u |x_u|² + Σ_i λ_i |y_i|², where p is 1 for a
+//! positive and 0 elsewhere, by solving for all users with the items held fixed and the other way
+//! round: x_u = (YᵀY + Yᵀ(C_u − I)Y + λ_u I)⁻¹ Yᵀ C_u p_u (their eq. 4).
+
+mod kernels;
+mod solve;
+
+use std::path::Path;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::solve::Side;
+use self::solve::half_step;
+use super::{FitContext, ModelError, Recommender, factors::Factors};
+use crate::{
+    base::{arrays::Saved, simd::WIDTH},
+    data::{Interactions, TrainingData, UserIx},
+};
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlsParams {
+    /// Length of the vectors.
+    pub factors: usize,
+    /// How often users, then items, are solved for.
+    pub iterations: usize,
+    /// λ, 0 or more.
+    pub regularization: f32,
+    /// Scales λ by how much a user or an item has: see [`FrequencyScaling`].
+    pub frequency_scaling: FrequencyScaling,
+    /// How the confidence c follows from α and the value r of a positive; c is 1 elsewhere.
+    pub confidence: Confidence,
+    pub alpha: f32,
+    /// What r is.
+    pub values: Values,
+    pub solver: Solver,
+    /// `cg`: steps in each solution.
+    pub cg_steps: usize,
+    /// Factors start uniformly between 0 and this.
+    pub init_scale: f32,
+}
+
+/// λ_u = λ (|R_u| + w n_items)^ν and the same for items (Rendle et al. 2022, "Revisiting the
+/// Performance of iALS on Item Recommendation Benchmarks", eq. 11). ν = 0 leaves λ as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FrequencyScaling {
+    /// ν, from 0 (plain λ) to 1 (proportional to the frequency).
+    pub exponent: f32,
+    /// w: the weight of what was not seen (their α₀).
+    pub unobserved_weight: f32,
+}
+
+impl Default for FrequencyScaling {
+    fn default() -> Self {
+        Self { exponent: 0.0, unobserved_weight: 0.0 }
+    }
+}
+
+/// The confidence of a positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// c = 1 + α r, as in the paper.
+    OnePlusAlphaR,
+    /// c = α r, as in the library `implicit`.
+    AlphaR,
+}
+
+/// The value of a positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Values {
+    /// r = 1.
+    Binary,
+    /// r is the rating.
+    Rating,
+}
+
+/// How one user's (or item's) equations are solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Solver {
+    /// Exactly, by Cholesky decomposition.
+    Cholesky,
+    /// A few steps of conjugate gradients from the last solution (Takács et al. 2011).
+    Cg,
+}
+
+impl Default for AlsParams {
+    fn default() -> Self {
+        Self {
+            factors: 64,
+            iterations: 15,
+            regularization: 0.01,
+            frequency_scaling: FrequencyScaling::default(),
+            confidence: Confidence::OnePlusAlphaR,
+            alpha: 40.0,
+            values: Values::Binary,
+            solver: Solver::Cg,
+            cg_steps: 3,
+            init_scale: 0.01,
+        }
+    }
+}
+
+impl AlsParams {
+    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+        let at_least = |name, value: f32, low: f32| {
+            if value >= low && value.is_finite() {
+                Ok(())
+            } else {
+                Err((name, format!("is {value}; expected {low} or more")))
+            }
+        };
+        for (name, value) in [
+            ("factors", self.factors),
+            ("iterations", self.iterations),
+            ("cg_steps", self.cg_steps),
+        ] {
+            if value == 0 {
+                return Err((name, "is 0; expected 1 or more".into()));
+            }
+        }
+        at_least("regularization", self.regularization, 0.0)?;
+        at_least("alpha", self.alpha, 0.0)?;
+        at_least("init_scale", self.init_scale, f32::MIN_POSITIVE)?;
+        at_least("frequency_scaling", self.frequency_scaling.exponent, 0.0)?;
+        at_least("frequency_scaling", self.frequency_scaling.unobserved_weight, 0.0)
+    }
+
+    pub(super) fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        Ok(Box::new(self.factorise(&data.positives, context)?))
+    }
+
+    /// Factorises a users × items matrix of positives.
+    pub fn factorise(
+        &self,
+        positives: &Interactions,
+        context: &FitContext,
+    ) -> Result<Factors, ModelError> {
+        let (n_users, n_items, dim) = (positives.n_users(), positives.n_items(), self.padded());
+        let by_user = self.side(positives);
+        let by_item = self.side(&positives.transpose());
+        let mut random = ChaCha8Rng::seed_from_u64(context.seed);
+        let mut start = |n: usize| -> Vec<f32> {
+            let mut values = vec![0.0; n * dim];
+            for row in values.chunks_mut(dim) {
+                row[..self.factors].fill_with(|| random.random::<f32>() * self.init_scale);
+            }
+            values
+        };
+        let (mut users, mut items) = (start(n_users), start(n_items));
+        for iteration in 0..self.iterations {
+            context.interrupt.check()?;
+            half_step(self, &by_user, &items, &mut users)?;
+            half_step(self, &by_item, &users, &mut items)?;
+            (context.progress)(iteration as u64 + 1, self.iterations as u64);
+        }
+        let unpadded = |values: Vec<f32>| -> Vec<f32> {
+            values.chunks(dim).flat_map(|row| row[..self.factors].iter().copied()).collect()
+        };
+        Ok(Factors::new(self.factors, unpadded(users), unpadded(items)))
+    }
+
+    /// The number of factors, padded to whole lanes.
+    fn padded(&self) -> usize {
+        self.factors.next_multiple_of(WIDTH)
+    }
+
+    fn side(&self, rows: &Interactions) -> Side {
+        let scaling = self.frequency_scaling;
+        let confidence = |rating: f32| {
+            let value = if self.values == Values::Binary { 1.0 } else { rating };
+            match self.confidence {
+                Confidence::OnePlusAlphaR => 1.0 + self.alpha * value,
+                Confidence::AlphaR => self.alpha * value,
+            }
+        };
+        let lambda = |n: usize| {
+            let frequency = n as f32 + scaling.unobserved_weight * rows.n_items() as f32;
+            // 0⁰ = 1, so an exponent of 0 leaves λ alone.
+            self.regularization * frequency.powf(scaling.exponent)
+        };
+        Side {
+            indptr: rows.indptr().to_vec(),
+            columns: rows.item_indices().to_vec(),
+            confidence: rows.ratings().iter().map(|rating| confidence(*rating)).collect(),
+            lambda: (0..rows.n_users())
+                .map(|row| lambda(rows.items_of(UserIx(row as u32)).len()))
+                .collect(),
+        }
+    }
+
+    pub(super) fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        let saved = Saved::read(dir)?;
+        let users = saved.floats("users", &[data.positives.n_users(), self.factors])?;
+        let items = saved.floats("items", &[data.positives.n_items(), self.factors])?;
+        Ok(Box::new(Factors::new(self.factors, users, items)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::interrupt::Interrupt,
+        data::{Interaction, ItemIx},
+    };
+
+    fn positives() -> Interactions {
+        let rows: Vec<Interaction> = (0..40u32)
+            .flat_map(|user| {
+                (0..user % 9).map(move |at| Interaction {
+                    user: UserIx(user),
+                    item: ItemIx((user * 7 + at * at * 3) % 30),
+                    rating: 1.0 + (at % 5) as f32,
+                    timestamp: 0,
+                })
+            })
+            .collect();
+        Interactions::new(40, 30, &rows)
+    }
+
+    fn fit(params: &AlsParams) -> Factors {
+        let interrupt = Interrupt::default();
+        params.factorise(&positives(), &FitContext::silent(7, &interrupt)).unwrap()
+    }
+
+    fn params() -> AlsParams {
+        AlsParams { factors: 12, regularization: 0.5, alpha: 5.0, ..AlsParams::default() }
+    }
+
+    /// The objective, written out over all pairs.
+    fn loss(params: &AlsParams, factors: &Factors) -> f64 {
+        let positives = positives();
+        let (by_user, by_item) = (params.side(&positives), params.side(&positives.transpose()));
+        let row = |values: &[f32], at: usize| values[at * factors.dim..][..factors.dim].to_vec();
+        let norm = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        let mut total = 0.0;
+        for user in 0..40 {
+            let x = row(&factors.users, user);
+            total += f64::from(by_user.lambda[user]) * norm(&x);
+            let range = by_user.indptr[user]..by_user.indptr[user + 1];
+            for item in 0..30 {
+                let y = row(&factors.items, item);
+                let dot: f64 = x.iter().zip(&y).map(|(a, b)| f64::from(a * b)).sum();
+                let stored = range.clone().find(|at| by_user.columns[*at] as usize == item);
+                total += match stored {
+                    Some(at) => f64::from(by_user.confidence[at]) * (1.0 - dot).powi(2),
+                    None => dot.powi(2),
+                };
+            }
+        }
+        total
+            + (0..30)
+                .map(|item| f64::from(by_item.lambda[item]) * norm(&row(&factors.items, item)))
+                .sum::<f64>()
+    }
+
+    #[test]
+    fn enough_cg_steps_give_the_exact_solution() {
+        for factors in [12, 64] {
+            let exact = AlsParams { factors, iterations: 3, solver: Solver::Cholesky, ..params() };
+            let cg = AlsParams { solver: Solver::Cg, cg_steps: 200, ..exact.clone() };
+            let (exact, cg) = (fit(&exact), fit(&cg));
+            for (a, b) in exact.users.iter().zip(&cg.users) {
+                assert!((a - b).abs() < 2e-3, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_loss_never_rises_with_the_exact_solver() {
+        for values in [Values::Binary, Values::Rating] {
+            let mut last = f64::INFINITY;
+            for iterations in 1..8 {
+                let params = AlsParams { iterations, solver: Solver::Cholesky, values, ..params() };
+                let loss = loss(&params, &fit(&params));
+                assert!(loss <= last * (1.0 + 1e-5), "{iterations}: {loss} after {last}");
+                last = loss;
+            }
+        }
+    }
+
+    #[test]
+    fn frequency_scaling_follows_its_formula() {
+        let scaling = FrequencyScaling { exponent: 0.5, unobserved_weight: 0.1 };
+        let params = AlsParams { frequency_scaling: scaling, ..params() };
+        let side = params.side(&positives());
+        let n = positives().items_of(UserIx(8)).len() as f32;
+        assert!((side.lambda[8] - 0.5 * (n + 0.1 * 30.0).sqrt()).abs() < 1e-6);
+        assert_eq!(super::AlsParams::default().side(&positives()).lambda[8], 0.01);
+    }
+
+    #[test]
+    fn one_and_two_threads_give_the_same_bytes() {
+        for solver in [Solver::Cg, Solver::Cholesky] {
+            let params = AlsParams { solver, factors: 20, ..params() };
+            let with = |n| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+                let factors = pool.install(|| fit(&params));
+                (factors.users, factors.items)
+            };
+            assert!(with(1) == with(2));
+        }
+    }
+
+    #[test]
+    fn users_without_positives_get_zero_vectors() {
+        let factors = fit(&params());
+        assert!(factors.users[..12].iter().all(|x| *x == 0.0), "user 0 has nothing");
+    }
+}

@@ -1,0 +1,81 @@
+//! BPR-MF (Rendle et al. 2009): matrix factorisation by pairwise ranking.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FitContext, ModelError};
+use crate::{
+    data::TrainingData,
+    nn::{
+        Tensor,
+        network::{Dropout, Network, Param},
+        start,
+    },
+    tasks::top_n::networks::{Objective, Plan, Training, not_negative, positive, width},
+};
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BprMfParams {
+    /// Length of the vectors.
+    pub dim: usize,
+    /// Standard deviation of the vectors at the start.
+    pub init: f64,
+    /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's vectors.
+    pub regularization: f64,
+    pub training: Training,
+}
+
+impl Default for BprMfParams {
+    fn default() -> Self {
+        Self { dim: 64, init: 0.1, regularization: 1e-4, training: Training::default() }
+    }
+}
+
+impl BprMfParams {
+    pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
+        width("dim", self.dim)?;
+        positive("init", self.init)?;
+        not_negative("regularization", self.regularization)?;
+        self.training.validate()
+    }
+
+    pub(crate) fn plan(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Plan, ModelError> {
+        let n_nodes = data.ratings.n_users() + data.ratings.n_items();
+        let nodes = start::normal(context.seed, 0, &[n_nodes, self.dim], self.init);
+        Ok(Plan {
+            network: Box::new(move |place| Box::new(BprMf::new(place(nodes)))),
+            objective: Objective::of_bpr(self.regularization, 0.0),
+        })
+    }
+}
+
+/// The vectors themselves.
+pub struct BprMf {
+    params: Vec<Param>,
+}
+
+impl BprMf {
+    pub fn new(nodes: Tensor) -> Self {
+        Self { params: vec![Param::new("nodes", nodes)] }
+    }
+}
+
+impl Network for BprMf {
+    fn forward(&mut self, _: Option<Dropout>) -> Tensor {
+        self.params[0].value.shallow_clone()
+    }
+
+    fn backward(&mut self, grad: &Tensor) {
+        self.params[0].grad = grad.copy();
+    }
+
+    fn params(&mut self) -> &mut Vec<Param> {
+        &mut self.params
+    }
+}

@@ -1,0 +1,43 @@
+//! Items whose texts are like the user's: the cosine of their vectors, nothing is trained.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FitContext, ModelError, Recommender, factors::Factors};
+use crate::{base::arrays::Saved, data::TrainingData, text::TextSpec};
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContentParams {
+    /// Which texts, and how they become vectors.
+    pub text: TextSpec,
+}
+
+impl ContentParams {
+    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+        self.text.validate_fixed().map_err(|message| ("text", message))
+    }
+
+    pub(super) fn fit(&self, context: &FitContext) -> Result<Box<dyn Recommender>, ModelError> {
+        let features = context.features.ok_or_else(|| {
+            ModelError::Unsuitable("`text` is set, and no texts were given".into())
+        })?;
+        let (users, items) = (features.users.clone(), features.items.clone());
+        Ok(Box::new(Factors::new(features.dim, users, items)))
+    }
+
+    pub(super) fn load(
+        dir: &Path,
+        data: &TrainingData,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        let saved = Saved::read(dir)?;
+        let (n_users, n_items) = (data.ratings.n_users(), data.ratings.n_items());
+        let dim = saved.float_row("users")?.len() / n_users.max(1);
+        let users = saved.floats("users", &[n_users, dim])?;
+        let items = saved.floats("items", &[n_items, dim])?;
+        Ok(Box::new(Factors::new(dim, users, items)))
+    }
+}

@@ -1,0 +1,60 @@
+//! Items by how many training positives they have.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ModelError, Recommender};
+use crate::{
+    base::{
+        arrays,
+        arrays::{Array, Saved},
+    },
+    data::{TrainingData, UserIx},
+    ranking::Scorer,
+};
+
+/// No settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PopularityParams {}
+
+struct Popularity {
+    /// `[n_items]`
+    counts: Vec<f32>,
+}
+
+impl PopularityParams {
+    pub(super) fn fit(&self, data: &TrainingData) -> Result<Box<dyn Recommender>, ModelError> {
+        let counts = data.positives.item_counts();
+        Ok(Box::new(Popularity { counts: counts.into_iter().map(|count| count as f32).collect() }))
+    }
+
+    pub(super) fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        let counts = Saved::read(dir)?.floats("counts", &[data.ratings.n_items()])?;
+        Ok(Box::new(Popularity { counts }))
+    }
+}
+
+impl Scorer for Popularity {
+    fn n_items(&self) -> usize {
+        self.counts.len()
+    }
+
+    fn score(&self, _: &[UserIx], scores: &mut [f32]) {
+        for row in scores.chunks_mut(self.counts.len()) {
+            row.copy_from_slice(&self.counts);
+        }
+    }
+}
+
+impl Recommender for Popularity {
+    fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        Ok(arrays::save(dir, &[("counts", Array::floats(&[self.counts.len()], &self.counts))])?)
+    }
+}

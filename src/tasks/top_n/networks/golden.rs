@@ -1,0 +1,212 @@
+//! Networks against tensors of PyTorch Geometric: outputs, losses and every gradient, in 64 bits.
+
+use std::collections::HashMap;
+
+use crate::{
+    nn::{
+        Device, Kind, Tensor, attention, composite,
+        graph::Graph,
+        loss::{Batch, Parts, Weights, loss, regularise},
+        network::Network,
+        propagate::propagate_tensor,
+        tensors::{one_thread, slice, tensor_of},
+    },
+    tasks::top_n::models::{
+        gat::{GAT_PARAMS, Gat, GatShape},
+        lightgcn::LightGcn,
+        ngcf::Ngcf,
+    },
+};
+
+type Golden = HashMap<String, Tensor>;
+
+fn golden(name: &str) -> Golden {
+    one_thread();
+    let path = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+    Tensor::read_safetensors(path).unwrap().into_iter().collect()
+}
+
+fn numbers(golden: &Golden, name: &str) -> Vec<u32> {
+    let values: Vec<i64> = golden[name].shallow_clone().try_into().unwrap();
+    values.into_iter().map(|value| value as u32).collect()
+}
+
+/// Both directions of the user-item edges, with their attributes where there are some.
+fn graph(golden: &Golden, self_loops: bool) -> Graph {
+    let index: Vec<i64> = golden["edge_index"].reshape(-1).try_into().unwrap();
+    let n = index.len() / 2;
+    let attributes: Vec<f64> = match golden.get("edge_attr") {
+        Some(attributes) => attributes.reshape(-1).try_into().unwrap(),
+        None => vec![1.0; n],
+    };
+    let edges: Vec<(u32, u32, f32)> =
+        (0..n).map(|at| (index[at] as u32, index[n + at] as u32, attributes[at] as f32)).collect();
+    Graph::new(29, &edges, self_loops)
+}
+
+fn batch(golden: &Golden) -> Batch {
+    Batch {
+        users: numbers(golden, "pos_user"),
+        positives: numbers(golden, "pos_item"),
+        negatives: numbers(golden, "neg_item"),
+    }
+}
+
+fn close(name: &str, ours: &Tensor, theirs: &Tensor) {
+    let theirs = theirs.reshape(ours.size());
+    let off = f64::try_from((ours - theirs).abs().max()).unwrap();
+    assert!(off < 1e-8, "{name}: off by {off:e}");
+}
+
+fn number(golden: &Golden, name: &str) -> f64 {
+    f64::try_from(golden[name].reshape(-1).get(0)).unwrap()
+}
+
+fn weighted(graph: Graph) -> Graph {
+    graph.normalise_symmetric()
+}
+
+#[test]
+fn lightgcn_equals_the_reference() {
+    let golden = golden("lightgcn");
+    let mut network = LightGcn::new(weighted(graph(&golden, false)), 3, golden["x0"].copy());
+    let out = network.forward(None);
+    close("out", &out, &golden["out"]);
+    let batch = batch(&golden);
+    let (parts, grad) = loss(&out, &batch, Weights::BPR);
+    assert!((parts.bpr - number(&golden, "bpr")).abs() < 1e-8);
+    network.backward(&grad);
+    let nodes = &mut network.params()[0];
+    let mut grad = nodes.grad.contiguous();
+    let sum = regularise(&nodes.value, &mut grad, &batch, 1e-4);
+    assert!((sum - number(&golden, "reg")).abs() < 1e-8);
+    assert!((parts.bpr + 1e-4 * sum - number(&golden, "loss")).abs() < 1e-8);
+    close("grad.x0", &grad, &golden["grad.x0"]);
+}
+
+#[test]
+fn ngcf_equals_the_reference() {
+    let golden = golden("ngcf");
+    let weights = (0..12).map(|at| {
+        let name = ["w1", "b1", "w2", "b2"][at % 4];
+        golden[&format!("param.{name}.{}", at / 4)].copy()
+    });
+    let graph = weighted(graph(&golden, false));
+    let mut network = Ngcf::new(graph, golden["x0"].copy(), weights.collect());
+    let out = network.forward(None);
+    close("out", &out, &golden["out"]);
+    let (parts, grad) = loss(&out, &batch(&golden), Weights::BPR);
+    assert!((parts.bpr - number(&golden, "bpr")).abs() < 1e-8);
+    network.backward(&grad);
+    for param in network.params() {
+        let name = if param.name == "nodes" { "x0" } else { &param.name };
+        close(name, &param.grad, &golden[&format!("grad.{name}")]);
+    }
+}
+
+/// Our names of a layer's parameters as PyTorch Geometric's.
+fn their_name(layer: usize, name: &str) -> String {
+    let (place, name) = match name.split_once('.') {
+        Some(("norm", name)) => ("norms", name.to_owned()),
+        Some(("res", name)) => ("res", name.to_owned()),
+        _ => ("convs", name.to_owned()),
+    };
+    format!("{place}.{layer}.{name}")
+}
+
+#[test]
+fn gatv2_equals_the_reference() {
+    let golden = golden("gatv2");
+    let shape = |heads, projects| GatShape { heads, channels: 8, projects };
+    let shapes = vec![shape(4, true), shape(4, false), shape(1, true)];
+    let weights = shapes.iter().enumerate().map(|(layer, shape)| {
+        let count = if shape.projects { 11 } else { 9 };
+        let names = GAT_PARAMS[..count].iter();
+        names.map(|name| golden[&format!("param.{}", their_name(layer, name))].copy()).collect()
+    });
+    let weights = weights.collect();
+    let mut network =
+        Gat::new(graph(&golden, true), shapes, golden["param.x"].copy(), None, weights);
+    let out = network.forward(None);
+    close("out", &out, &golden["out"]);
+    let (parts, grad) =
+        loss(&out, &batch(&golden), Weights { bpr: 5.0, cosine: 2.0, cross_entropy: 0.0 });
+    assert!((parts.bpr - number(&golden, "bpr")).abs() < 1e-8);
+    assert!((parts.cosine - number(&golden, "cosine")).abs() < 1e-8);
+    let total = 5.0 * parts.bpr + 2.0 * parts.cosine;
+    assert!((total - number(&golden, "loss")).abs() < 1e-8);
+    network.backward(&grad);
+    let mut compared = 0;
+    for param in network.params() {
+        let name = match param.name.split_once('.') {
+            Some((layer, name)) => their_name(layer.parse().unwrap(), name),
+            None => "x".into(),
+        };
+        close(&name, &param.grad, &golden[&format!("grad.{name}")]);
+        compared += 1;
+    }
+    assert_eq!(compared, golden.keys().filter(|name| name.starts_with("grad.")).count());
+}
+
+/// What runs on a GPU, run in main memory, against the kernels, in 32 bits.
+#[test]
+fn the_path_of_the_gpu_gives_the_same_as_the_kernels() {
+    let golden = golden("gatv2");
+    let graph = weighted(graph(&golden, true));
+    let random = |rows: usize, columns: usize, seed: u64| {
+        crate::nn::start::normal(seed, 0, &[rows, columns], 0.7)
+    };
+    let close = |what: &str, a: &Tensor, b: &Tensor| {
+        let off = f64::try_from((a - b).abs().max()).unwrap();
+        assert!(off < 1e-4, "{what}: off by {off:e}");
+    };
+    let (x, base) = (random(29, 80, 1), random(29, 80, 2));
+    close(
+        "propagate",
+        &propagate_tensor(&graph, &x, Some(&base)),
+        &composite::propagate(&graph, &x, Some(&base)),
+    );
+    for (heads, channels) in [(4, 16), (1, 64), (2, 128)] {
+        let width = heads * channels;
+        let parts =
+            [random(29, width, 3), random(29, width, 4), random(1, width, 5), random(1, width, 6)];
+        let parts = parts.map(|part| part.set_requires_grad(true));
+        let [left, right, attention, edge] = &parts;
+        let theirs = composite::attend(&graph, heads as i64, left, right, attention, edge);
+        let grad = random(29, width, 7);
+        let grads =
+            Tensor::run_backward(&[(&theirs * &grad).sum(None::<Kind>)], &parts, false, false);
+        let plain = parts.each_ref().map(Tensor::detach);
+        let inputs = attention::Inputs {
+            graph: &graph,
+            heads,
+            channels,
+            left: slice::<f32>(&plain[0]),
+            right: slice(&plain[1]),
+            attention: slice(&plain[2]),
+            edge: slice(&plain[3]),
+        };
+        let ours = attention::forward(&inputs);
+        let tensor = |values: &[f32], like: &Tensor| {
+            tensor_of(values, &[values.len()], Device::Cpu).reshape(like.size())
+        };
+        close("attention", &tensor(&ours.out, left), &theirs.detach());
+        let back = attention::backward(&inputs, &ours, slice(&grad));
+        for (what, ours, theirs) in [
+            ("left", &back.left, &grads[0]),
+            ("right", &back.right, &grads[1]),
+            ("attention's vector", &back.attention, &grads[2]),
+            ("edge's vector", &back.edge, &grads[3]),
+        ] {
+            close(what, &tensor(ours, theirs), theirs);
+        }
+    }
+    let embeddings = random(29, 32, 8);
+    let weights = Weights { bpr: 5.0, cosine: 2.0, cross_entropy: 0.0 };
+    let (ours, our_grad) = loss(&embeddings, &batch(&golden), weights);
+    let (theirs, their_grad) = crate::nn::loss::composite(&embeddings, &batch(&golden), weights);
+    let near =
+        |a: Parts, b: Parts| (a.bpr - b.bpr).abs() < 1e-5 && (a.cosine - b.cosine).abs() < 1e-5;
+    assert!(near(ours, theirs), "{ours:?} {theirs:?}");
+    close("loss", &our_grad, &their_grad);
+}

@@ -1,0 +1,139 @@
+//! Networks on the user-item graph, trained by BPR on tch: BPR-MF, LightGCN, NGCF, GATv2.
+//!
+//! A model says what its network and its objective are ([`Plan`]); the loop, negatives, optimiser and
+//! checkpoints are the same for all. Sparse products and attention are kernels of ours, which need no
+//! autograd graph; dense layers are libtorch's.
+
+#[cfg(test)]
+mod golden;
+mod settings;
+mod trainer;
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+pub use settings::{Keep, Schedule, Stop, Training, Validate, Watch};
+pub(crate) use settings::{layers, not_negative, positive, share, width};
+pub use trainer::Epoch;
+
+use self::trainer::Trained;
+use super::models::{Factors, FitContext, ModelError, Recommender, TrainingPath};
+use crate::{
+    base::arrays::{Array, Saved},
+    data::TrainingData,
+    nn::{Device, Tensor, device, network::Network, one_thread},
+    ranking::Scorer,
+};
+
+pub(crate) use trainer::Objective;
+
+/// The file of epochs beside a fitted network.
+pub const HISTORY: &str = "history.json";
+
+/// Makes a network of start values, which `place` puts where they are to be.
+type MakeNetwork = Box<dyn FnOnce(&dyn Fn(Tensor) -> Tensor) -> Box<dyn Network>>;
+
+/// A network in the making, and what it is trained for.
+pub(crate) struct Plan {
+    pub network: MakeNetwork,
+    pub objective: Objective,
+}
+
+/// A trained network as a model.
+struct Neural {
+    factors: Factors,
+    trained: Option<Trained>,
+}
+
+/// Trains what `plan` makes.
+pub(super) fn fit(
+    plan: Plan,
+    training: &Training,
+    data: &TrainingData,
+    context: &FitContext,
+) -> Result<Box<dyn Recommender>, ModelError> {
+    one_thread();
+    let device = device::resolve(&training.device)?;
+    let work = || {
+        let place = |tensor: Tensor| tensor.to_device(device);
+        let mut network = (plan.network)(&place);
+        trainer::train(&mut *network, data, training, &plan.objective, device, context)
+    };
+    let trained = match device {
+        Device::Cpu => work()?,
+        _ => {
+            let _alone = device::GPU.lock();
+            catch_unwind(AssertUnwindSafe(work)).map_err(|panic| out_of_memory(&*panic))??
+        }
+    };
+    let factors = Factors::new(trained.dim, trained.users.clone(), trained.items.clone());
+    Ok(Box::new(Neural { factors, trained: Some(trained) }))
+}
+
+/// libtorch says by a panic that the GPU is full.
+fn out_of_memory(panic: &(dyn std::any::Any + Send)) -> ModelError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let first = text.lines().next().unwrap_or_default();
+    match text.contains("out of memory") {
+        true => ModelError::Unsuitable(format!(
+            "the GPU's memory is full: {first}\n  = help: lower `training.batch`, `dim` or `hidden`, or \
+             use `device: cpu`"
+        )),
+        false => ModelError::Unsuitable(format!("libtorch failed on the GPU: {first}")),
+    }
+}
+
+/// Reads what [`Neural::save`] wrote.
+pub(super) fn load(dir: &Path, data: &TrainingData) -> Result<Box<dyn Recommender>, ModelError> {
+    let saved = Saved::read(dir)?;
+    let (n_users, n_items) = (data.ratings.n_users(), data.ratings.n_items());
+    let users = saved.float_row("users")?;
+    let dim = users.len() / n_users.max(1);
+    let users = saved.floats("users", &[n_users, dim])?;
+    let items = saved.floats("items", &[n_items, dim])?;
+    Ok(Box::new(Neural { factors: Factors::new(dim, users, items), trained: None }))
+}
+
+impl Scorer for Neural {
+    fn n_items(&self) -> usize {
+        self.factors.n_items()
+    }
+
+    fn score(&self, users: &[crate::data::UserIx], scores: &mut [f32]) {
+        self.factors.score(users, scores);
+    }
+}
+
+impl Recommender for Neural {
+    fn training_path(&self) -> Option<TrainingPath> {
+        let trained = self.trained.as_ref()?;
+        let rates = trained.history[..trained.kept_epoch].iter().map(|epoch| epoch.learning_rate);
+        Some(TrainingPath { epochs: trained.kept_epoch, rates: rates.collect() })
+    }
+
+    /// The final embeddings, the parameters they come from, and the history of epochs.
+    fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        let Some(trained) = &self.trained else { return Ok(()) };
+        let rows =
+            |values: &[f32]| Array::floats(&[values.len() / trained.dim, trained.dim], values);
+        let mut arrays = vec![
+            ("users".to_owned(), rows(&trained.users)),
+            ("items".to_owned(), rows(&trained.items)),
+        ];
+        for (name, shape, values) in &trained.params {
+            arrays.push((format!("param.{name}"), Array::floats(shape, values)));
+        }
+        crate::base::arrays::save(dir, &arrays)?;
+        let path = dir.join(HISTORY);
+        let lines: Result<Vec<String>, _> =
+            trained.history.iter().map(serde_json::to_string).collect();
+        lines
+            .map_err(std::io::Error::from)
+            .and_then(|lines| fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))))
+            .map_err(|source| ModelError::Io { path, source })
+    }
+}

@@ -1,0 +1,120 @@
+//! What a judge is told of users and items.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::{
+    base::random::mix,
+    data::{Ids, Scale, TrainingData, UserIx},
+    text::{ItemFacts, Profiles, number},
+};
+
+/// Latest ratings that a prompt shows.
+const RECENT: usize = 10;
+
+/// What every prompt is filled in from: nothing of it comes from the test part.
+#[derive(Clone, Copy)]
+pub struct Knowledge<'a> {
+    pub users: &'a Ids,
+    pub items: &'a Ids,
+    pub user_profiles: &'a Profiles,
+    pub item_profiles: &'a Profiles,
+    pub facts: &'a [ItemFacts],
+    pub data: &'a TrainingData,
+    /// Of the ids that stand for items.
+    pub seed: u64,
+    pub scale: Scale,
+}
+
+impl<'a> Knowledge<'a> {
+    /// An item's title, or its identifier.
+    pub fn name(&self, item: u32) -> &'a str {
+        self.facts[item as usize].name(self.items.name(item))
+    }
+
+    /// The user's profile; empty where there is none.
+    pub fn profile(&self, user: UserIx) -> &'a str {
+        self.user_profiles.texts[user.at()].as_deref().unwrap_or_default()
+    }
+
+    /// The item's profile; empty where there is none.
+    pub fn item_profile(&self, item: u32) -> &'a str {
+        self.item_profiles.texts[item as usize].as_deref().unwrap_or_default()
+    }
+
+    /// The latest training ratings: items with their ratings, the latest first.
+    pub fn recent(&self, user: UserIx) -> Vec<(u32, f32)> {
+        let ratings = self.data.ratings.ratings_of(user);
+        let times = self.data.ratings.timestamps_of(user);
+        let rated = self.data.ratings.items_of(user);
+        let mut latest: Vec<usize> = (0..rated.len()).collect();
+        latest.sort_by(|a, b| times[*b].cmp(&times[*a]).then(rated[*a].cmp(&rated[*b])));
+        latest.into_iter().take(RECENT).map(|at| (rated[at], ratings[at])).collect()
+    }
+
+    /// An id for each item that says nothing of it, the same whenever the same is asked.
+    pub(super) fn ids(&self, user: UserIx, items: &[u32]) -> Vec<String> {
+        let mut taken = HashSet::new();
+        items
+            .iter()
+            .map(|item| {
+                let place = mix(self.seed ^ mix(u64::from(user.0) << 32 | u64::from(*item)));
+                let mut draw = mix(place);
+                loop {
+                    let id = opaque(draw);
+                    if taken.insert(id.clone()) {
+                        return id;
+                    }
+                    draw = mix(draw);
+                }
+            })
+            .collect()
+    }
+
+    /// The values of a prompt about these candidates, under these ids.
+    pub(super) fn values(&self, user: UserIx, items: &[u32], ids: &[String]) -> Value {
+        let recent: Vec<Value> = self
+            .recent(user)
+            .into_iter()
+            .map(|(item, rating)| json!({"title": self.name(item), "rating": number(rating)}))
+            .collect();
+        let candidates: Vec<Value> = items
+            .iter()
+            .zip(ids)
+            .map(|(item, id)| {
+                let fact = &self.facts[*item as usize];
+                json!({
+                    "id": id,
+                    "title": self.name(*item),
+                    "genres": fact.genres,
+                    "overview": fact.overview.as_deref().unwrap_or_default(),
+                    "profile": self.item_profile(*item),
+                })
+            })
+            .collect();
+        let scale = self.scale;
+        json!({
+            "profile": self.profile(user),
+            "recent": recent,
+            "rated": scale.worst < scale.best,
+            "best": number(scale.best),
+            "worst": number(scale.worst),
+            "timed": scale.timed,
+            "n": candidates.len(),
+            "candidates": candidates,
+        })
+    }
+}
+
+/// A letter and three letters or digits, without those that are easily confused. Never digits alone: a
+/// model would write them as a number.
+fn opaque(mut draw: u64) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut text = String::new();
+    for of in [24, 32, 32, 32] {
+        text.push(char::from(LETTERS[(draw % of) as usize]));
+        draw /= of;
+    }
+    text
+}

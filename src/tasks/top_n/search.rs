@@ -1,0 +1,475 @@
+//! Search of settings on a validation part cut from the training part; the test part is out of reach.
+
+use std::{fs, path::Path};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    History,
+    models::{FitContext, Fitted, ModelError, ModelSpec, Recommender},
+    networks::Schedule,
+    validation,
+};
+use crate::{
+    data::{Cut, CutBy, Interaction, Interactions, TrainingData, UserIx, cut::cut_rows},
+    ranking::{LAST_CUTOFF, Metric, Scorer},
+};
+
+/// How settings are searched: the `search:` of a system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SearchSpec {
+    /// Random settings to try; without it every combination of the lists in `over` (a grid).
+    #[serde(default)]
+    pub trials: Option<usize>,
+    /// Of the random settings, of the validation part, and of the models that are tried.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// What is searched: a field of the model (`layers`, `training.learning_rate`) and its values.
+    pub over: std::collections::BTreeMap<String, Over>,
+    #[serde(default = "ndcg")]
+    pub metric: Metric,
+    #[serde(default = "ten")]
+    pub k: usize,
+    /// Share of the training ratings that settings are judged on.
+    #[serde(default = "tenth")]
+    pub validation: f64,
+    /// Which of them: `time`, the latest ones (the default with `temporal` and `leave-one-out`), or
+    /// `random`, any (the default with other splits).
+    #[serde(default, skip_serializing)]
+    pub by: Option<CutBy>,
+    /// What that comes to with the experiment's split.
+    #[serde(skip_deserializing, skip_serializing_if = "Cut::is_random")]
+    #[schemars(skip)]
+    pub cut: Cut,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn ndcg() -> Metric {
+    Metric::Ndcg
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+/// The values of one field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a list of values, {log: [low, high]} or {uniform: [low, high]}"
+)]
+pub enum Over {
+    /// One of these.
+    Choice(#[schemars(with = "Vec<serde_json::Value>")] Vec<serde_yaml::Value>),
+    Range(Range),
+}
+
+/// A range that random settings are drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Range {
+    /// Between two numbers, all alike.
+    Uniform([f64; 2]),
+    /// Between two numbers over 0, their logarithms all alike.
+    Log([f64; 2]),
+}
+
+/// More than this is a mistake.
+const MOST_TRIALS: usize = 10_000;
+
+/// Settings of one trial: field and value.
+pub type Levels = Vec<(String, serde_yaml::Value)>;
+
+impl SearchSpec {
+    /// What is wrong with it, if anything.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.over.is_empty() {
+            return Err("`search.over` is empty".into());
+        }
+        if !(1..=LAST_CUTOFF).contains(&self.k) {
+            return Err(format!("`search.k` must be 1 to {LAST_CUTOFF}"));
+        }
+        let in_grid = self.over.values().map(|over| match over {
+            Over::Choice(values) => values.len(),
+            Over::Range(_) => 1,
+        });
+        let trials = self.trials.unwrap_or_else(|| in_grid.fold(1, usize::saturating_mul));
+        if trials > MOST_TRIALS || self.trials == Some(0) {
+            return Err(format!("the search has {trials} trials; expected 1 to {MOST_TRIALS}"));
+        }
+        if !(self.validation > 0.0 && self.validation < 1.0) {
+            return Err("`search.validation` must be over 0 and under 1".into());
+        }
+        if self.metric.is_of_all_lists() || self.metric == Metric::Novelty {
+            return Err(format!(
+                "`search.metric` cannot be `{}`: it says nothing of relevance",
+                self.metric
+            ));
+        }
+        for (field, over) in &self.over {
+            match over {
+                Over::Choice(values) if values.is_empty() => {
+                    return Err(format!("`search.over.{field}` is empty"));
+                }
+                Over::Range(_) if self.trials.is_none() => {
+                    return Err(format!(
+                        "`search.over.{field}` is a range, and a grid needs lists; give `trials` for a random \
+                         search"
+                    ));
+                }
+                Over::Range(Range::Uniform([low, high]) | Range::Log([low, high]))
+                    if low >= high =>
+                {
+                    return Err(format!("`search.over.{field}`: {low} is not under {high}"));
+                }
+                Over::Range(Range::Log([low, _])) if *low <= 0.0 => {
+                    return Err(format!("`search.over.{field}`: a logarithm needs numbers over 0"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings of all trials.
+    pub fn levels(&self) -> Vec<Levels> {
+        let Some(trials) = self.trials else {
+            let mut grid: Vec<Levels> = vec![Vec::new()];
+            for (field, over) in &self.over {
+                let Over::Choice(values) = over else { continue };
+                grid = grid
+                    .iter()
+                    .flat_map(|levels| {
+                        values.iter().map(|value| {
+                            let mut levels = levels.clone();
+                            levels.push((field.clone(), value.clone()));
+                            levels
+                        })
+                    })
+                    .collect();
+            }
+            return grid;
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let mut draw = |over: &Over| match over {
+            Over::Choice(values) => values[random.random_range(0..values.len())].clone(),
+            Over::Range(Range::Uniform([low, high])) => short(random.random_range(*low..*high)),
+            Over::Range(Range::Log([low, high])) => {
+                short(random.random_range(low.ln()..high.ln()).exp())
+            }
+        };
+        (0..trials)
+            .map(|_| self.over.iter().map(|(field, over)| (field.clone(), draw(over))).collect())
+            .collect()
+    }
+}
+
+/// Three digits are as good as sixteen, and can be read.
+fn short(value: f64) -> serde_yaml::Value {
+    format!("{value:.2e}").parse::<f64>().unwrap_or(value).into()
+}
+
+/// A search with the model of every trial.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Search {
+    pub spec: SearchSpec,
+    /// What was asked for in each trial, as text.
+    pub labels: Vec<String>,
+    pub candidates: Vec<ModelSpec>,
+}
+
+/// How one trial went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchTrial {
+    pub settings: String,
+    /// The metric on the validation part; none where the model could not be fitted.
+    pub value: Option<f64>,
+    /// Why it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Epochs after which the model was what was measured, where the settings alone do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// The learning rate of each of them, where it changed on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Vec<f64>>,
+    pub chosen: bool,
+}
+
+/// The file of trials beside the model that was chosen.
+pub const TRIALS: &str = "search.json";
+
+struct Searched {
+    model: Box<dyn Recommender>,
+    trials: Vec<SearchTrial>,
+}
+
+impl Search {
+    /// Fits every candidate on a part of the training ratings and measures it on the rest. The best
+    /// one is marked.
+    pub fn search(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Vec<SearchTrial>, ModelError> {
+        self.search_in(&self.cut(data)?, context)
+    }
+
+    /// The same, where the part that settings are measured on is the data's validation part already.
+    pub fn search_in(
+        &self,
+        part: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Vec<SearchTrial>, ModelError> {
+        let kept = context.scratch.map(|dir| dir.join(TRIALS));
+        let mut trials: Vec<SearchTrial> = kept
+            .as_ref()
+            .and_then(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok())
+            .unwrap_or_default();
+        for at in trials.len()..self.candidates.len() {
+            context.interrupt.check()?;
+            (context.progress)(at as u64, self.candidates.len() as u64);
+            let trial = self.trial(at, part, context)?;
+            (context.log)(&format!("trial {}: {} gives {:?}", at + 1, trial.settings, trial.value));
+            trials.push(trial);
+            if let Some(path) = &kept {
+                write_trials(path, &trials)?;
+            }
+        }
+        let best = trials
+            .iter()
+            .enumerate()
+            .filter_map(|(at, trial)| Some((at, trial.value?)))
+            .fold(None, |best: Option<(usize, f64)>, (at, value)| match best {
+                Some((_, highest)) if highest >= value => best,
+                _ => Some((at, value)),
+            });
+        let Some((best, value)) = best else {
+            let why = trials.iter().find_map(|trial| trial.failed.clone()).unwrap_or_default();
+            return Err(ModelError::Unsuitable(format!(
+                "no trial of the search could be fitted: {why}"
+            )));
+        };
+        trials[best].chosen = true;
+        (context.fact)("search_trials", json!(trials.len()));
+        (context.fact)(
+            "search_best",
+            json!({"settings": trials[best].settings, "validation": value}),
+        );
+        Ok(trials)
+    }
+
+    /// Fits the settings that a search chose, on all of the training part, for as many epochs as
+    /// were best and with the learning rates of the trial.
+    pub fn fit_chosen(
+        &self,
+        trials: Vec<SearchTrial>,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Fitted, ModelError> {
+        let best = chosen_of(&trials)?;
+        (context.log)(&format!("fits {} on the whole training part", trials[best].settings));
+        match self.chosen(best, &trials)?.fit(data, context)? {
+            Fitted::Scores(model) => Ok(Fitted::Scores(Box::new(Searched { model, trials }))),
+            lists => Ok(lists),
+        }
+    }
+
+    pub(super) fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Fitted, ModelError> {
+        let trials = read_trials(dir)?;
+        self.chosen(chosen_of(&trials)?, &trials)?.load(dir, data, context)
+    }
+
+    /// The settings of a trial, to be trained as they were in it.
+    fn chosen(&self, best: usize, trials: &[SearchTrial]) -> Result<ModelSpec, ModelError> {
+        let (spec, trial) = (&self.candidates[best], &trials[best]);
+        let changes = spec.training().is_some_and(|of| of.schedule != Schedule::Constant);
+        let Some(epochs) = trial.epochs else { return Ok(spec.clone()) };
+        if changes && trial.rates.as_ref().is_none_or(|rates| rates.len() < epochs) {
+            return Err(ModelError::Unsuitable(format!(
+                "the trial `{}` in {TRIALS} lacks the learning rates of its {epochs} epochs\n  = help: \
+                 remove the directory of the search's step and run again",
+                trial.settings
+            )));
+        }
+        Ok(spec.following(epochs, trial.rates.clone()))
+    }
+
+    /// The training part without a share of it, which becomes the validation part.
+    fn cut(&self, data: &TrainingData) -> Result<TrainingData, ModelError> {
+        let rows: Vec<Interaction> = data.ratings.iter().collect();
+        let SearchSpec { cut, validation, seed, .. } = self.spec;
+        if !cut.is_random() && !data.scale().timed {
+            return Err(ModelError::Unsuitable(
+                "`search.by: time` needs ratings of different times, and these have none\n  = help: say \
+                 `by: random`"
+                    .into(),
+            ));
+        }
+        let (kept, held) = cut_rows(&rows, cut, validation, seed);
+        let matrix = |rows: &[Interaction]| {
+            Interactions::new(data.ratings.n_users(), data.ratings.n_items(), rows)
+        };
+        let ratings = matrix(&kept);
+        let positives = ratings.filter(|row| data.relevant.accepts(row.rating));
+        if held.is_empty() || positives.is_empty() {
+            return Err(ModelError::Unsuitable(
+                "the training part is too small for a validation part".into(),
+            ));
+        }
+        let disliked =
+            data.disliked.as_ref().map(|of| ratings.filter(|row| of.contains(row.user, row.item)));
+        Ok(TrainingData {
+            ratings,
+            positives,
+            disliked,
+            validation: matrix(&held),
+            relevant: data.relevant,
+        })
+    }
+
+    fn trial(
+        &self,
+        at: usize,
+        part: &TrainingData,
+        context: &FitContext,
+    ) -> Result<SearchTrial, ModelError> {
+        let scratch = context.scratch.map(|dir| dir.join(format!("trial-{at}")));
+        // Not the trial's seed: the search is the same for every seed that is fitted afterwards.
+        let of_trial = FitContext {
+            seed: self.spec.seed,
+            fact: &|_, _| {},
+            scratch: scratch.as_deref(),
+            progress: &|_, _| {},
+            history: self.candidates[at].history(),
+            ..*context
+        };
+        let mut trial = SearchTrial {
+            settings: self.labels[at].clone(),
+            value: None,
+            failed: None,
+            epochs: None,
+            rates: None,
+            chosen: false,
+        };
+        match self.candidates[at].fit(part, &of_trial) {
+            Ok(Fitted::Scores(model)) => {
+                let (metric, k) = (self.spec.metric, self.spec.k);
+                trial.value = Some(validation(&*model, part, metric, k, &of_trial)?);
+                let training = self.candidates[at].training();
+                if let Some(training) = training.filter(|of| of.depends_on_measurements())
+                    && let Some(path) = model.training_path()
+                {
+                    trial.epochs = Some(path.epochs);
+                    trial.rates = (training.schedule != Schedule::Constant).then_some(path.rates);
+                }
+            }
+            Ok(Fitted::Lists { .. }) => trial.failed = Some("rankings cannot be searched".into()),
+            // A trial that diverges is a result of the search.
+            Err(ModelError::Diverged(why)) => trial.failed = Some(why),
+            Err(error) => return Err(error),
+        }
+        if let Some(scratch) = scratch {
+            let _ = fs::remove_dir_all(scratch);
+        }
+        Ok(trial)
+    }
+}
+
+impl Search {
+    /// What the chosen model goes by; `dir` is that of the fit.
+    pub fn history(&self, dir: &Path) -> Result<History, ModelError> {
+        Ok(self.candidates[chosen_of(&read_trials(dir)?)?].history())
+    }
+}
+
+/// The trial that was chosen.
+fn chosen_of(trials: &[SearchTrial]) -> Result<usize, ModelError> {
+    let chosen = trials.iter().position(|trial| trial.chosen);
+    chosen.ok_or_else(|| ModelError::Unsuitable(format!("no trial in {TRIALS} is chosen")))
+}
+
+/// Reads what [`write_trials`] wrote into `dir`.
+pub fn read_trials(dir: &Path) -> Result<Vec<SearchTrial>, ModelError> {
+    let path = dir.join(TRIALS);
+    let text = fs::read_to_string(&path)
+        .map_err(|source| ModelError::Io { path: path.clone(), source })?;
+    serde_json::from_str(&text)
+        .map_err(|error| ModelError::Malformed { path, problem: error.to_string() })
+}
+
+/// Writes how every trial went.
+pub fn write_trials(path: &Path, trials: &[SearchTrial]) -> Result<(), ModelError> {
+    let error = |source| ModelError::Io { path: path.to_owned(), source };
+    let lines: Result<Vec<String>, _> = trials.iter().map(serde_json::to_string).collect();
+    let text = format!("[\n{}\n]\n", lines.map_err(|e| error(e.into()))?.join(",\n"));
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(error)?;
+    }
+    let partial = path.with_extension("partial");
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(error)
+}
+
+impl Scorer for Searched {
+    fn n_items(&self) -> usize {
+        self.model.n_items()
+    }
+
+    fn score(&self, users: &[UserIx], scores: &mut [f32]) {
+        self.model.score(users, scores);
+    }
+}
+
+impl Recommender for Searched {
+    fn has_vector(&self, user: UserIx) -> bool {
+        self.model.has_vector(user)
+    }
+
+    /// The chosen model's files, and how every trial went.
+    fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        self.model.save(dir)?;
+        write_trials(&dir.join(TRIALS), &self.trials)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(yaml: &str) -> SearchSpec {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn a_grid_is_every_combination_and_random_settings_are_reproducible() {
+        let grid = spec("over: {layers: [1, 2], dim: [16, 32, 64]}");
+        assert!(grid.validate().is_ok());
+        assert_eq!(grid.levels().len(), 6);
+        let random = spec("{trials: 20, over: {rate: {log: [0.001, 0.1]}, layers: [1, 2, 3]}}");
+        assert!(random.validate().is_ok());
+        let levels = random.levels();
+        assert_eq!(levels, random.levels());
+        let rates: Vec<f64> = levels.iter().map(|levels| levels[1].1.as_f64().unwrap()).collect();
+        assert!(rates.iter().all(|rate| (0.001..0.1).contains(rate)), "{rates:?}");
+        assert!(rates.iter().any(|rate| *rate < 0.01) && rates.iter().any(|rate| *rate > 0.01));
+        assert!(spec("over: {rate: {log: [0.001, 0.1]}}").validate().is_err());
+        assert!(spec("{trials: 3, over: {rate: {log: [0.1, 0.001]}}}").validate().is_err());
+    }
+}
