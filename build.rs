@@ -1,19 +1,30 @@
-//! Writes into each binary where libtorch lies, so that it starts without LD_LIBRARY_PATH.
+//! Writes into each binary where libtorch lies, so that it starts without LD_LIBRARY_PATH; and which
+//! build it is.
 
-fn main() {
+use std::{
+    env, fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-env=ASSAY_BUILD={:016x}", build()?);
+    keep_libtorch_out_of_assay();
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=LIBTORCH_USE_PYTORCH");
     // target/release/assay and target/release/deps/test-binary, in a checkout that was moved.
     for up in ["../..", "../../.."] {
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/{up}/.libtorch/lib");
     }
-    if let Ok(dir) = std::env::var("LIBTORCH") {
+    if let Ok(dir) = env::var("LIBTORCH") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{dir}/lib");
     }
-    if std::env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
+    if env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
         let code = "import pathlib, torch; print(pathlib.Path(torch.__file__).parent / 'lib')";
-        let python = std::process::Command::new("python3").args(["-c", code]).output();
+        let python = Command::new("python3").args(["-c", code]).output();
         if let Ok(output) = python
             && output.status.success()
         {
@@ -21,4 +32,71 @@ fn main() {
             println!("cargo:rustc-link-arg=-Wl,-rpath,{dir}");
         }
     }
+    Ok(())
+}
+
+/// Links the program `assay` without torch-sys, and so without libtorch: see src/base/programs.rs. Its C++ part
+/// has constructors, which the linker would keep although nothing calls them. If `assay` came to call tch,
+/// linking would fail with `undefined symbol: at_…`.
+fn keep_libtorch_out_of_assay() {
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    // LLD understands this, and rustup's rustc links with it where the target is this one. With another
+    // linker `assay` does the same and starts slowly.
+    let is_linked_by_lld = env::var("TARGET").is_ok_and(|of| of == "x86_64-unknown-linux-gnu")
+        && !flags.contains("linker")
+        && !flags.contains("fuse-ld")
+        && rustc(&["--print", "target-libdir"]).is_ok_and(|libdir| {
+            let libdir = String::from_utf8_lossy(&libdir).trim().to_owned();
+            Path::new(&libdir).with_file_name("bin/gcc-ld/ld.lld").is_file()
+        });
+    if is_linked_by_lld {
+        let arg = "-Wl,--remap-inputs=*/libtorch_sys-*.rlib=/dev/null";
+        println!("cargo:rustc-link-arg-bin=assay={arg}");
+    }
+}
+
+/// A hash of everything the programs are made from: sources, dependencies, compiler and flags.
+fn build() -> io::Result<u64> {
+    let mut files = vec!["Cargo.toml".into(), "Cargo.lock".into(), "build.rs".into()];
+    for dir in ["src", "prompts"] {
+        // Of a directory Cargo looks at every file.
+        println!("cargo:rerun-if-changed={dir}");
+        files_below(Path::new(dir), &mut files)?;
+    }
+    for entry in fs::read_dir("datasets")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut hash = DefaultHasher::new();
+    for path in files {
+        if !path.starts_with("src") && !path.starts_with("prompts") {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+        (&path, fs::read(&path)?).hash(&mut hash);
+    }
+    rustc(&["-vV"])?.hash(&mut hash);
+    for flags in ["TARGET", "PROFILE", "OPT_LEVEL", "DEBUG", "CARGO_ENCODED_RUSTFLAGS"] {
+        env::var_os(flags).hash(&mut hash);
+    }
+    Ok(hash.finish())
+}
+
+/// What the compiler says of itself.
+fn rustc(args: &[&str]) -> io::Result<Vec<u8>> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Ok(Command::new(rustc).args(args).output()?.stdout)
+}
+
+fn files_below(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => files_below(&path, files)?,
+            false => files.push(path),
+        }
+    }
+    Ok(())
 }

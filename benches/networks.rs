@@ -1,12 +1,12 @@
 //! Seconds an epoch of LightGCN and GATv2 on MovieLens-100K, fold u1: `networks --seconds MODEL DATA`
 //! prints one line of JSON; tools/bench_networks.py runs it beside the peers.
 
-use std::{env, path::PathBuf, sync::Mutex};
+use std::{env, path::PathBuf};
 
 use rec_assay::{
     base::interrupt::Interrupt,
     data::{DataDirs, DataSource, Relevance, SplitSpec, TrainingPart, split_fold},
-    tasks::top_n::models::{FitContext, ModelSpec},
+    tasks::top_n::models::{FitContext, GatParams, LightGcnParams, Model},
 };
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ fn main() {
         println!("run by tools/bench_networks.py");
         return;
     };
+    rec_assay::use_tensors();
     match run(&arguments[at + 1], PathBuf::from(&arguments[at + 2])) {
         Ok(line) => println!("{line}"),
         Err(error) => {
@@ -27,31 +28,30 @@ fn main() {
 }
 
 fn run(model: &str, data: PathBuf) -> Result<Value, Box<dyn std::error::Error>> {
-    let (epochs, settings) = match model {
+    let (epochs, spec): (_, Box<dyn Model>) = match model {
         "lightgcn" => {
-            (12, json!({"layers": 2, "training": {"epochs": 12, "learning_rate": 0.005}}))
+            let training = json!({"epochs": 12, "learning_rate": 0.005});
+            let settings = json!({"layers": 2, "training": training});
+            (12, Box::new(serde_json::from_value::<LightGcnParams>(settings)?))
         }
-        _ => (6, json!({"training": {"epochs": 6, "learning_rate": 0.005, "optimizer": "adamw"}})),
+        _ => {
+            let training = json!({"epochs": 6, "learning_rate": 0.005, "optimizer": "adamw"});
+            (6, Box::new(serde_json::from_value::<GatParams>(json!({"training": training}))?))
+        }
     };
-    let spec = ModelSpec::deserialize_params(model, settings)?;
     let source = DataSource::Set { set: "ml-100k".into(), duplicates: None };
     let dirs = DataDirs::new(vec![data]);
     let dir = tempfile::tempdir()?;
     split_fold(&source.load(&dirs)?, &SplitSpec::official(), "u1")?.write(dir.path())?;
     let part = TrainingPart::read(dir.path())?;
     let training = part.training_data(Relevance::AtLeast(4.0), Some(Relevance::AtMost(2.0)));
-    let seconds = Mutex::new(Value::Null);
-    let fact = |name: &str, value: Value| {
-        if let ("seconds_an_epoch", Ok(mut seconds)) = (name, seconds.lock()) {
-            *seconds = value;
-        }
-    };
     let interrupt = Interrupt::default();
-    let context = FitContext { fact: &fact, ..FitContext::silent(1, &interrupt) };
+    let context = FitContext::silent(1, &interrupt);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     let memory_before = peak();
-    pool.install(|| spec.fit(&training, &context).map(drop))?;
-    let seconds = seconds.into_inner()?;
+    let fitted = pool.install(|| spec.fit(&training, &context))?;
+    let trained = fitted.stats().training.ok_or("the model is not trained in epochs")?;
+    let seconds = trained.seconds_an_epoch;
     Ok(json!({"seconds": seconds, "memory": peak(), "before": memory_before, "epochs": epochs}))
 }
 

@@ -5,7 +5,7 @@
 //! - [`llm`]: endpoints, the journal of responses, cassettes, budgets
 //! - [`core`]: records, the workspace, events of a run
 //! - [`data`]: interactions, catalogue, readers, manifests, splits, the sealed test part
-//! - [`nn`]: tensors, kernels, optimisers, the text encoder; the only room that names tch
+//! - [`nn`]: tensors, kernels, optimisers, the training loop, the text encoder; the only room that names tch
 //! - [`text`]: profiles of items and users, prompts, embeddings
 //! - [`ranking`]: top-k, files of rankings, protocols, conventions, metrics, slices
 //! - [`tasks`]: experiments, and one folder for each kind of prediction
@@ -24,3 +24,10 @@ pub mod ranking;
 pub mod report;
 pub mod tasks;
 pub mod text;
+
+/// Lets networks, EASE and the text encoder work in this program, which then loads libtorch when it
+/// starts. Only `assay-tensors`, tests and benchmarks may call it.
+pub fn use_tensors() {
+    nn::fill_slots();
+    tasks::top_n::networks::fill_slot();
+}

@@ -1,4 +1,5 @@
-//! Parses the command line, runs the command, says how it ended.
+//! Parses the command line, runs the command, says how it ended. Must not call what needs libtorch:
+//! see src/base/programs.rs.
 
 use std::process::ExitCode;
 

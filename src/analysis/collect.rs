@@ -11,19 +11,12 @@ use super::{
 };
 use crate::{
     base::files::FileError,
-    core::{StepState, Workspace},
+    core::{Currencies, Currency, StepId, Workspace},
     ranking::{
         EvalError, Fallback, Slice,
         scores::{CellOf, read_summary, read_user_cells},
     },
-    tasks::{
-        Experiment,
-        top_n::{
-            models::ModelSpec,
-            plan::{Plan, StepKind, Trial},
-            rerank::JudgeName,
-        },
-    },
+    tasks::{ExperimentRecord, TrialRecord},
 };
 
 /// What was found.
@@ -94,33 +87,29 @@ pub struct SliceSize {
 
 /// Reads the results of every trial that is done and whose files are as recorded.
 pub fn collect(
-    experiment: &Experiment,
-    plan: &Plan,
+    experiment: &ExperimentRecord,
     workspace: &Workspace,
     request: &Request,
 ) -> Result<Collected, EvalError> {
     let mut rows = Vec::new();
     let mut missing = Vec::new();
-    let mut done: Vec<&Trial> = Vec::new();
-    for trial in &plan.trials {
-        let step = &plan.steps[trial.score];
-        let dir = workspace.step_dir(step.kind.name(), &step.key);
-        let summary = match step.state(workspace) {
-            StepState::Done => read_summary(&dir).map_err(|error| format!(" ({error})")),
-            StepState::Damaged(problem) => Err(format!(" (damaged: {problem})")),
-            StepState::Absent => Err(String::new()),
+    let mut done: Vec<&TrialRecord> = Vec::new();
+    let currencies = Currencies::new(experiment, workspace);
+    for trial in &experiment.trials {
+        let summary = match currencies.of(StepId::new(trial.evaluate)) {
+            Currency::Current => read_summary(&experiment.dir(workspace, trial.evaluate))
+                .map_err(|error| format!(" ({error})")),
+            Currency::Damaged(problem) => Err(format!(" (damaged: {problem})")),
+            Currency::Outdated(why) => Err(format!(" (to run again: {why})")),
+            Currency::Absent => Err(String::new()),
         };
-        let basis = basis(experiment, plan, workspace, trial);
+        let basis = basis(experiment, workspace, trial);
         match summary.and_then(|summary| Ok((summary, basis?))) {
             Ok((summary, basis)) => {
                 done.push(trial);
-                rows.extend(
-                    summary.into_iter().map(|mean| row(experiment, plan, trial, &basis, mean)),
-                )
+                rows.extend(summary.into_iter().map(|mean| row(experiment, trial, &basis, mean)))
             }
-            Err(why) => {
-                missing.push(format!("{} {} seed {}{why}", trial.name, trial.fold, trial.seed))
-            }
+            Err(why) => missing.push(format!("{}{why}", trial.label())),
         }
     }
     let mut counts: Counts = HashMap::new();
@@ -130,12 +119,12 @@ pub fn collect(
     // System by system: the values of all users of all trials may not fit the memory together.
     for of_system in by_system(&done) {
         let first = of_system[0];
-        let spec = &experiment.settings[first.setting].evaluate;
+        let spec = &experiment.variants[first.variant].evaluate;
         let asks = !request.intervals.is_empty() || request.differences.is_some();
         if of_system.len() < 2 && !asks {
             continue;
         }
-        let units = units(&of_system, plan, workspace)?;
+        let units = units(&of_system, experiment, workspace)?;
         let folds: Vec<&str> = of_system.iter().map(|trial| trial.fold.as_str()).collect();
         let mut repeated: Vec<&str> = folds.clone();
         repeated.retain(|fold| folds.iter().filter(|other| *other == fold).count() > 1);
@@ -169,8 +158,8 @@ pub fn collect(
             row.interval_asked = true;
         }
     }
-    let slices = slice_sizes(experiment, plan, &rows);
-    let warnings = warnings(plan, workspace);
+    let slices = slice_sizes(experiment, &rows);
+    let warnings = warnings(experiment, workspace);
     Ok(Collected { rows, missing, slices, warnings, draws })
 }
 
@@ -190,11 +179,12 @@ fn count(counts: &Counts, group: &[&ResultRow]) -> (usize, usize) {
 }
 
 /// Trials of the same system, in the order in which each first comes.
-fn by_system<'a>(trials: &[&'a Trial]) -> Vec<Vec<&'a Trial>> {
-    let mut systems: Vec<Vec<&Trial>> = Vec::new();
+fn by_system<'a>(trials: &[&'a TrialRecord]) -> Vec<Vec<&'a TrialRecord>> {
+    let mut systems: Vec<Vec<&TrialRecord>> = Vec::new();
     for trial in trials {
-        let is_same =
-            |of: &&mut Vec<&Trial>| (of[0].setting, &of[0].name) == (trial.setting, &trial.name);
+        let is_same = |of: &&mut Vec<&TrialRecord>| {
+            (of[0].variant, &of[0].name) == (trial.variant, &trial.name)
+        };
         match systems.iter_mut().find(is_same) {
             Some(of_system) => of_system.push(trial),
             None => systems.push(vec![trial]),
@@ -204,13 +194,14 @@ fn by_system<'a>(trials: &[&'a Trial]) -> Vec<Vec<&'a Trial>> {
 }
 
 /// Reads every user's values of all trials of a system.
-fn units(trials: &[&Trial], plan: &Plan, workspace: &Workspace) -> Result<Units, EvalError> {
+fn units(
+    trials: &[&TrialRecord],
+    experiment: &ExperimentRecord,
+    workspace: &Workspace,
+) -> Result<Units, EvalError> {
     let read: Vec<_> = trials
         .par_iter()
-        .map(|trial| {
-            let step = &plan.steps[trial.score];
-            read_user_cells(&workspace.step_dir(step.kind.name(), &step.key))
-        })
+        .map(|trial| read_user_cells(&experiment.dir(workspace, trial.evaluate)))
         .collect();
     let mut units = Units::default();
     for (trial, cells) in trials.iter().zip(read) {
@@ -220,22 +211,17 @@ fn units(trials: &[&Trial], plan: &Plan, workspace: &Workspace) -> Result<Units,
 }
 
 /// Warnings that steps left in their records: whose, and a sentence. What several trials say is said once.
-fn warnings(plan: &Plan, workspace: &Workspace) -> Vec<(String, String)> {
+fn warnings(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<(String, String)> {
     let mut warnings: Vec<(Vec<String>, String)> = Vec::new();
-    for trial in &plan.trials {
-        for step in [trial.split, trial.fit, trial.score] {
-            let step = &plan.steps[step];
-            let is_split = step.kind == StepKind::Split;
-            let name = match is_split {
-                true => step.label.clone(),
+    for trial in &experiment.trials {
+        let steps = [Some(trial.split), trial.fit, Some(trial.predictions), Some(trial.evaluate)];
+        for step in steps.into_iter().flatten() {
+            let name = match step == trial.split {
+                true => experiment.steps[step].label.clone(),
                 false => format!("{} {}", trial.name, trial.fold),
             };
-            let texts = match workspace.record(step.kind.name(), &step.key) {
-                Ok(record) => {
-                    let of_step = &record.facts[if is_split { "split_notes" } else { "warnings" }];
-                    let texts = of_step.as_array().into_iter().flatten();
-                    texts.filter_map(|text| text.as_str()).map(str::to_owned).collect()
-                }
+            let texts = match experiment.record(workspace, step) {
+                Ok(record) => record.warnings,
                 // What it warned of is lost.
                 Err(error @ FileError::Damaged { .. }) => vec![error.to_string()],
                 Err(FileError::Io { .. }) => continue,
@@ -254,24 +240,21 @@ fn warnings(plan: &Plan, workspace: &Workspace) -> Vec<(String, String)> {
 
 /// What a trial's numbers go by, or why that cannot be said: a fold whose record was changed says nothing.
 fn basis(
-    experiment: &Experiment,
-    plan: &Plan,
+    experiment: &ExperimentRecord,
     workspace: &Workspace,
-    trial: &Trial,
+    trial: &TrialRecord,
 ) -> Result<Arc<Basis>, String> {
-    let setting = &experiment.settings[trial.setting];
-    let step = &plan.steps[trial.split];
-    let notes = match workspace.record(step.kind.name(), &step.key) {
-        Ok(record) => record.facts["split_notes"].as_array().cloned().unwrap_or_default(),
+    let variant = &experiment.variants[trial.variant];
+    let notes = match experiment.record(workspace, trial.split) {
+        Ok(record) => record.warnings,
         // The folds of results that were kept alone are gone, and what was to be said of them.
         Err(FileError::Io { .. }) => Vec::new(),
         Err(error) => return Err(format!(" (damaged: {error})")),
     };
-    let notes: Vec<&str> = notes.iter().filter_map(|note| note.as_str()).collect();
     Ok(Arc::new(Basis {
-        relevant: setting.data.relevant.describe(setting.data.relevant_from),
-        ties: setting.evaluate.ties.rule(),
-        fallback: match setting.evaluate.fallback {
+        relevant: variant.relevant_described.clone(),
+        ties: variant.evaluate.ties.rule(),
+        fallback: match variant.evaluate.fallback {
             Fallback::Popularity => "personal models recommend what is popular to them".into(),
             Fallback::None => "personal models recommend nothing to them".into(),
         },
@@ -280,45 +263,37 @@ fn basis(
 }
 
 fn row(
-    experiment: &Experiment,
-    plan: &Plan,
-    trial: &Trial,
+    experiment: &ExperimentRecord,
+    trial: &TrialRecord,
     basis: &Arc<Basis>,
     mean: crate::ranking::Summary,
 ) -> ResultRow {
     let pair = (mean.protocol, mean.convention);
-    let fingerprint = plan.fingerprint(experiment, trial.setting, pair, mean.k).short();
+    let fingerprint = experiment.fingerprint(trial.variant, pair, mean.k).short();
     let place = (trial.fold.as_str(), trial.seed.to_string());
-    let row = ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint);
-    let setting = &experiment.settings[trial.setting];
-    let systems = &setting.systems;
-    let system = &systems[trial.system];
-    let row = ResultRow { is_seeded: setting.is_seeded(system), basis: basis.clone(), ..row };
-    let ModelSpec::Rerank(params) = &system.model else {
-        return ResultRow { learns_from: system.train_on.describe(), ..row };
-    };
-    // A reranker learns what its base does.
-    let base = systems.iter().find(|base| base.name == params.of);
-    let row = ResultRow { learns_from: base.and_then(|base| base.train_on.describe()), ..row };
-    let users = Some(params.users).filter(|users| *users != Slice::All);
+    let system = experiment.system(trial);
+    let own_lists_of = system.reranks.as_ref().map(|(_, users)| *users);
     ResultRow {
-        knows_test: params.judge == JudgeName::Oracle,
-        own_lists_of: users.map(|users| users.to_string()),
-        ..row
+        is_seeded: system.is_seeded,
+        basis: basis.clone(),
+        learns_from: system.learns_from.clone(),
+        knows_test: system.knows_test,
+        own_lists_of: own_lists_of.filter(|of| *of != Slice::All).map(|of| of.to_string()),
+        ..ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint)
     }
 }
 
 /// Recall is a mean over the users with a relevant item under every convention. Fold by fold, then all
 /// folds together where there are several.
-fn slice_sizes(experiment: &Experiment, plan: &Plan, rows: &[ResultRow]) -> Vec<SliceSize> {
+fn slice_sizes(experiment: &ExperimentRecord, rows: &[ResultRow]) -> Vec<SliceSize> {
     let (mut sizes, mut of_all): (Vec<SliceSize>, Vec<SliceSize>) = (Vec::new(), Vec::new());
     let mut done: Vec<(usize, &str)> = Vec::new();
-    for trial in &plan.trials {
-        if done.contains(&(trial.setting, &trial.name)) {
+    for trial in &experiment.trials {
+        if done.contains(&(trial.variant, &trial.name)) {
             continue;
         }
-        done.push((trial.setting, &trial.name));
-        let setting = &experiment.settings[trial.setting].label;
+        done.push((trial.variant, &trial.name));
+        let setting = &experiment.variants[trial.variant].label;
         let of_system = || rows.iter().filter(|row| row.system == trial.name);
         for row in of_system().filter(|row| row.metric == "recall" && !row.one_of_several) {
             let sizes = if row.fold == MEAN { &mut of_all } else { &mut sizes };

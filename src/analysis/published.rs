@@ -8,12 +8,7 @@ use super::{
 };
 use crate::{
     base::text::{distinct, plain_table, users_text},
-    data::{DataDirs, DataError, SplitSpec, fold_names},
-    tasks::{
-        Experiment, PublishedTable,
-        published::About,
-        top_n::plan::{Plan, Trial},
-    },
+    tasks::{ExperimentRecord, PublishedTable, TrialRecord, published::About},
 };
 
 /// What became of one printed cell.
@@ -87,30 +82,24 @@ pub fn difference(what: &str, printed: impl std::fmt::Display, ours: &str) -> St
     format!("{what}: {printed} in the table, {ours} here")
 }
 
-/// In what a printed table is not of what the systems of an experiment compute that it is held against.
-pub fn differences(
-    table: &PublishedTable,
-    experiment: &Experiment,
-    plan: &Plan,
-    dirs: &DataDirs,
-) -> Result<Vec<String>, DataError> {
+/// In what a published table is not of what the systems of an experiment compute that it is compared with.
+pub fn differences(table: &PublishedTable, experiment: &ExperimentRecord) -> Vec<String> {
     let about = &table.about;
     let mut differs = Vec::new();
     for row in table.rows.iter().filter(|row| row.not_checkable.is_none()) {
-        let trials: Vec<&Trial> =
-            plan.trials.iter().filter(|trial| trial.name == row.system).collect();
+        let trials: Vec<&TrialRecord> =
+            experiment.trials.iter().filter(|trial| trial.name == row.system).collect();
         // What there is no system for is said cell by cell.
         let Some(first) = trials.first() else { continue };
-        let setting = &experiment.settings[first.setting];
-        let (source, spec) = (&setting.data.source, &setting.evaluate);
-        if source.name() != about.dataset {
-            differs.push(difference("data set", &about.dataset, &source.name()));
+        let variant = &experiment.variants[first.variant];
+        let spec = &variant.evaluate;
+        if variant.data != about.dataset {
+            differs.push(difference("data set", &about.dataset, &variant.data));
         }
         let folds = distinct(trials.iter().map(|trial| trial.fold.as_str()));
         if about.fold == MEAN {
-            let all = fold_names(&SplitSpec { only: None, ..setting.split.clone() }, source, dirs)?;
-            if folds != all {
-                let ours = format!("{} of {}", folds.join(", "), all.join(", "));
+            if folds != variant.all_folds {
+                let ours = format!("{} of {}", folds.join(", "), variant.all_folds.join(", "));
                 differs.push(difference("fold", "mean over all", &ours));
             }
         } else if !folds.contains(&about.fold) {
@@ -126,7 +115,7 @@ pub fn differences(
         others("slice", about.slice.to_string(), texts(&spec.slices));
         others("k", about.k.to_string(), texts(&spec.k));
     }
-    Ok(distinct(differs.iter().map(String::as_str)))
+    distinct(differs.iter().map(String::as_str))
 }
 
 fn texts(values: &[impl ToString]) -> Vec<String> {

@@ -2,11 +2,13 @@
 
 pub mod arrays;
 pub mod exit;
+pub mod file_names;
 pub mod files;
 pub mod hash;
 pub mod interrupt;
 pub mod names;
 pub mod parquet;
+pub mod programs;
 pub mod random;
 pub(crate) mod simd;
 pub mod text;

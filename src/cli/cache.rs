@@ -8,7 +8,7 @@ use std::{
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CliError, WorkspaceArg, planned, print};
+use super::{CliError, WorkspaceArg, print, recorded};
 use crate::{
     base::{exit::Exit, files::read_json},
     core::Workspace,
@@ -20,13 +20,13 @@ use crate::{
         key::{Key, from_hex, hex},
         short,
     },
-    tasks::top_n::run::ANSWERS,
+    tasks::top_n::steps::RESPONSES,
 };
 
 /// Look after the answers of language models
 ///
 /// Every answer is in a journal before it is used, under WORKSPACE/answers. An index finds them; it is
-/// made anew from the journal whenever it is missing or damaged.
+/// rebuilt from the journal whenever it is missing or damaged.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay cache stats
@@ -134,15 +134,15 @@ impl Cache {
 
 /// Keys of the answers that the finished steps of an experiment used.
 fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key>, CliError> {
-    let (experiment, plan, _) = planned(file)?;
+    let experiment = recorded(file, workspace)?;
     let mut keys = BTreeSet::new();
     let mut open = Vec::new();
-    for step in &plan.steps {
-        let dir = workspace.step_dir(step.kind.name(), &step.key);
-        if step.text.is_some() && !workspace.exists(step.kind.name(), &step.key) {
-            open.push(format!("{} {}", step.kind.name(), step.label));
+    for (at, step) in experiment.steps.iter().enumerate() {
+        if step.kind == "profiles" && !workspace.exists(&step.kind, &step.key) {
+            open.push(format!("{} {}", step.kind, step.label));
         }
-        if let Ok(used) = read_json::<Vec<String>>(&dir.join(ANSWERS)) {
+        let dir = experiment.dir(workspace, at);
+        if let Ok(used) = read_json::<Vec<String>>(&dir.join(RESPONSES)) {
             keys.extend(used.iter().filter_map(|key| from_hex(key)));
         }
     }

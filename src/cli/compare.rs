@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    CliError, WorkspaceArg, planned, print,
-    results::{results_of_plan, warn_of_missing},
+    CliError, WorkspaceArg, print, recorded,
+    results::{results_of_record, warn_of_missing},
 };
 use crate::{
     analysis::{Differences, MEAN, Orders, Request},
@@ -50,8 +50,8 @@ pub struct Compare {
 
 impl Compare {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (experiment, plan, _) = planned(&self.file)?;
-        let evaluate = || experiment.settings.iter().map(|setting| &setting.evaluate);
+        let experiment = recorded(&self.file, &self.workspace.open())?;
+        let evaluate = || experiment.variants.iter().map(|variant| &variant.evaluate);
         let mut metrics: Vec<&str> = Vec::new();
         for metric in evaluate().flat_map(|spec| &spec.metrics) {
             if !metrics.contains(&metric.name()) {
@@ -75,7 +75,7 @@ impl Compare {
             slice: Some(slice.clone()),
         };
         let request = Request { intervals: Vec::new(), differences: Some(differences) };
-        let collected = results_of_plan(&self.file, &experiment, &plan, &self.workspace, &request)?;
+        let collected = results_of_record(&self.file, &experiment, &self.workspace, &request)?;
         let orders: Vec<Orders> = metrics
             .iter()
             .filter_map(|metric| {

@@ -31,6 +31,12 @@ pub enum CliError {
     Usage(String),
     #[error("{0}")]
     NoResults(String),
+    /// The program with libtorch is missing, or does not belong to this one.
+    #[error(
+        "{0}\n  = help: fitting networks and EASE and encoding texts is done by a second program; build both \
+         with `cargo build --release`, and keep `assay` and `assay-tensors` in one directory"
+    )]
+    NoProgram(String),
     #[error(
         "{table} is not of what is held against it\n  {}\n  = help: say in the published table what its numbers \
          are of, or compare them all the same with --anyway",

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{CliError, WorkspaceArg, planned, print};
+use super::{CliError, WorkspaceArg, print, recorded};
 use crate::{
     base::{exit::Exit, yaml::nearest},
-    core::StepState,
+    core::{Currencies, Currency, StepId},
     tasks::top_n::rerank::explain::{Row, read},
 };
 
@@ -48,9 +48,10 @@ pub struct Explanations {
 
 impl Explanations {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (_, plan, _) = planned(&self.file)?;
         let workspace = self.workspace.open();
-        let explained = || plan.trials.iter().filter(|trial| trial.explain.is_some());
+        let experiment = recorded(&self.file, &workspace)?;
+        let currencies = Currencies::new(&experiment, &workspace);
+        let explained = || experiment.trials.iter().filter(|trial| trial.explain.is_some());
         if explained().next().is_none() {
             return Err(CliError::Usage(format!(
                 "no system of {} explains its lists\n  = help: give a reranker `explain: {{top: 5}}`",
@@ -80,20 +81,20 @@ impl Explanations {
             if !fits(&self.system, &trial.name) || !fits(&self.fold, &trial.fold) {
                 continue;
             }
-            let Some(step) = trial.explain.map(|at| &plan.steps[at]) else { continue };
-            match step.state(&workspace) {
-                StepState::Done => {}
-                StepState::Absent => {
+            let Some(step) = trial.explain else { continue };
+            match currencies.of(StepId::new(step)) {
+                Currency::Current => {}
+                Currency::Absent => {
                     missing += 1;
                     continue;
                 }
-                StepState::Damaged(problem) => {
+                Currency::Damaged(problem) | Currency::Outdated(problem) => {
                     return Err(CliError::Usage(format!(
-                        "{problem}\n  = help: run the experiment again: the step is made anew"
+                        "{problem}\n  = help: run the experiment again: the step is rebuilt"
                     )));
                 }
             }
-            let dir = workspace.step_dir(step.kind.name(), &step.key);
+            let dir = experiment.dir(&workspace, step);
             let mut rows = read(&dir).map_err(|error| {
                 CliError::Usage(format!(
                     "{error}

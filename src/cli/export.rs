@@ -4,16 +4,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::json;
 
-use super::{CliError, WorkspaceArg, planned, print};
+use super::{CliError, WorkspaceArg, print, recorded};
 use crate::{
-    base::{exit::Exit, files::write_whole, hash::Digest, parquet},
-    core::StepState,
+    base::{exit::Exit, file_names::file_names, files::write_whole, hash::Digest},
+    core::{Currencies, Currency, StepId},
     ranking::{
-        EvalError, OpenFold,
+        OpenFold, Predictions, UNKNOWN,
         files::export::{Place, Target, interactions, qrels, run},
-        scores::RANKINGS,
     },
-    tasks::top_n::plan::{Trial, file_names},
+    tasks::TrialRecord,
 };
 
 /// Write rankings and splits in the formats of other tools, so that others can score them
@@ -45,19 +44,21 @@ pub struct Export {
 
 impl Export {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (experiment, plan, _) = planned(&self.file)?;
         let workspace = self.workspace.open();
+        let experiment = recorded(&self.file, &workspace)?;
+        let currencies = Currencies::new(&experiment, &workspace);
         let wanted = |list: &[String], name: &String| list.is_empty() || list.contains(name);
-        let trials: Vec<_> = plan
+        let trials: Vec<_> = experiment
             .trials
             .iter()
             .filter(|trial| wanted(&self.system, &trial.name) && wanted(&self.fold, &trial.fold))
             .collect();
         if trials.is_empty() {
-            let mut systems: Vec<&str> = plan.trials.iter().map(|t| t.name.as_str()).collect();
+            let mut systems: Vec<&str> =
+                experiment.trials.iter().map(|t| t.name.as_str()).collect();
             systems.dedup();
             let mut folds: Vec<&str> = Vec::new();
-            for trial in &plan.trials {
+            for trial in &experiment.trials {
                 if !folds.contains(&trial.fold.as_str()) {
                     folds.push(&trial.fold);
                 }
@@ -80,70 +81,69 @@ impl Export {
         };
         // A fold of two settings has two rules of what is relevant.
         let mut folds: Vec<(usize, usize)> = Vec::new();
-        let name_of =
-            |trial: &Trial| format!("{}{}", trial.fold, experiment.settings[trial.setting].label);
-        let names: Vec<String> = plan.trials.iter().map(name_of).collect();
+        let name_of = |trial: &TrialRecord| {
+            format!("{}{}", trial.fold, experiment.variants[trial.variant].label)
+        };
+        let names: Vec<String> = experiment.trials.iter().map(name_of).collect();
         let files_of: BTreeMap<&String, String> = names.iter().zip(file_names(&names)).collect();
         let mut openings = Vec::new();
         let mut missing = Vec::new();
         for trial in &trials {
-            let step = &plan.steps[trial.score];
-            if step.state(&workspace) != StepState::Done {
-                missing.push(format!("{} {} seed {}", trial.name, trial.fold, trial.seed));
+            if let Currency::Damaged(problem) | Currency::Outdated(problem) =
+                currencies.of(StepId::new(trial.split))
+            {
+                return Err(CliError::NoResults(format!(
+                    "the fold {} is damaged: {problem}\n  = help: run `assay run {}` after removing {}",
+                    trial.fold,
+                    self.file.display(),
+                    experiment.dir(&workspace, trial.split).display()
+                )));
+            }
+            let predictions = StepId::new(trial.predictions);
+            if currencies.of(predictions) != Currency::Current {
+                missing.push(trial.label());
                 continue;
             }
-            let path = workspace.step_dir(step.kind.name(), &step.key).join(RANKINGS);
-            let broken = |problem: String| {
-                CliError::from(EvalError::Malformed { path: path.clone(), problem })
-            };
-            let frame = parquet::read(&path)
-                .map_err(|source| EvalError::Io { path: path.clone(), source })?;
-            let column = |name: &str| frame.column(name).map_err(|error| broken(error.to_string()));
-            let texts = |name: &str| {
-                Ok::<_, CliError>(column(name)?.str().map_err(|e| broken(e.to_string()))?.clone())
-            };
-            let (users, items) = (texts("user")?, texts("item")?);
-            let ranks = column("rank")?.u32().map_err(|e| broken(e.to_string()))?.clone();
-            let scores = column("score")?.f32().map_err(|e| broken(e.to_string()))?.clone();
-            let rows = users.iter().flatten().zip(items.iter().flatten());
-            let rest = ranks.into_no_null_iter().zip(scores.into_no_null_iter());
-            let places: Vec<Place> = rows
-                .zip(rest)
-                .map(|((user, item), (rank, score))| Place { user, item, rank, score })
+            let variant = &experiment.variants[trial.variant];
+            let open = OpenFold::read(&experiment.dir(&workspace, trial.split))?;
+            let (users, items) = (&open.training.users, &open.training.items);
+            let from = experiment.dir(&workspace, trial.predictions);
+            let predicted = Predictions::read(&from, trial.from_scores, items.len())?;
+            let tested = open.tested();
+            let lists = predicted.lists().zip(0u32..).filter(|(_, user)| tested[*user as usize]);
+            let places: Vec<Place> = lists
+                .flat_map(|(list, user)| {
+                    let list = list.unwrap_or_default().iter().take(variant.evaluate.depth);
+                    // Places of items outside the catalogue stay open.
+                    let known = list.zip(1u32..).filter(|((_, item), _)| *item != UNKNOWN);
+                    known.map(move |((score, item), rank)| Place {
+                        user: users.name(user),
+                        item: items.name(*item),
+                        rank,
+                        score: *score,
+                    })
+                })
                 .collect();
             let tag: String =
                 trial.name.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect();
             let text = run(self.format, &places, &tag).map_err(CliError::Usage)?;
             write(format!("{}.{extension}", trial.file_name), text)?;
-            if folds.contains(&(trial.split, trial.setting)) {
+            if folds.contains(&(trial.split, trial.variant)) {
                 continue;
             }
-            folds.push((trial.split, trial.setting));
-            let split = &plan.steps[trial.split];
-            if let StepState::Damaged(problem) = split.state(&workspace) {
-                return Err(CliError::NoResults(format!(
-                    "the fold {} is damaged: {problem}\n  = help: run `assay run {}` after removing {}",
-                    trial.fold,
-                    self.file.display(),
-                    workspace.step_dir(split.kind.name(), &split.key).display()
-                )));
-            }
-            let open = OpenFold::read(&workspace.step_dir(split.kind.name(), &split.key))
-                .map_err(CliError::from)?;
-            let setting = &experiment.settings[trial.setting];
+            folds.push((trial.split, trial.variant));
             let name = &files_of[&name_of(trial)];
-            let (users, items) = (&open.training.users, &open.training.items);
-            let data = setting.data.source.name();
+            let data = &variant.data;
             let file = |part: &str| match self.format {
                 Target::Recbole => format!("{name}/{data}.{part}.inter"),
                 _ => format!("{name}/{}.tsv", if part == "valid" { "val" } else { part }),
             };
             let (test, opening) = open.hand_out("export", |test| match self.format {
-                Target::Trec => qrels(test, setting.data.relevant, users, items),
+                Target::Trec => qrels(test, variant.relevant, users, items),
                 _ => Ok(interactions(self.format, test, users, items)),
             });
             let test = test.map_err(CliError::Usage)?;
-            openings.push(json!({"fold": name, "test_opened": opening, "split": split.key}));
+            openings.push(json!({"fold": name, "test_opened": opening, "split": experiment.steps[trial.split].key}));
             if self.format == Target::Trec {
                 write(format!("{name}.qrels"), test)?;
                 continue;
@@ -164,7 +164,7 @@ impl Export {
         let n_files = files.len();
         let manifest = json!({
             "experiment": experiment.name,
-            "relevant": experiment.settings.iter().map(|s| s.data.relevant).collect::<Vec<_>>(),
+            "relevant": experiment.variants.iter().map(|of| of.relevant).collect::<Vec<_>>(),
             "folds": openings,
             "files": files,
         });

@@ -7,6 +7,8 @@ mod data;
 mod error;
 mod explanations;
 mod export;
+mod gc;
+mod hand_over;
 mod ls;
 mod plan;
 mod progress;
@@ -29,7 +31,7 @@ use crate::{
     base::exit::Exit,
     core::Workspace,
     data::DataDirs,
-    tasks::{Experiment, top_n::plan::Plan},
+    tasks::{Experiment, ExperimentRecord, top_n::plan::Plan},
 };
 
 /// Makes recommender-system papers checkable.
@@ -68,6 +70,7 @@ enum Verb {
     Show(show::Show),
     Data(data::Data),
     Cache(cache::Cache),
+    Gc(gc::Gc),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -94,6 +97,10 @@ impl WorkspaceArg {
 
 /// Runs the command line; everything a user can do wrong ends in a message and an exit code.
 pub fn main() -> Exit {
+    if let Err(error) = hand_over::check_build() {
+        eprintln!("error: {error}");
+        return error.exit();
+    }
     let cli = Cli::parse();
     let result = match cli.verb {
         Verb::Run(args) => args.run(),
@@ -110,6 +117,7 @@ pub fn main() -> Exit {
         Verb::Show(args) => args.run(),
         Verb::Data(args) => args.run(),
         Verb::Cache(args) => args.run(),
+        Verb::Gc(args) => args.run(),
         Verb::Schema(args) => args.run(),
         Verb::Completions(args) => args.run(),
     };
@@ -125,12 +133,59 @@ pub fn main() -> Exit {
     }
 }
 
-/// An experiment with its plan.
-fn planned(file: &Path) -> Result<(Experiment, Plan, DataDirs), CliError> {
+/// An experiment with its plan, and what its results need of it.
+struct Planned {
+    experiment: Experiment,
+    plan: Plan,
+    record: ExperimentRecord,
+}
+
+/// Reads and plans an experiment.
+fn planned(file: &Path) -> Result<Planned, CliError> {
     let dirs = DataDirs::from_env();
     let experiment = Experiment::read(file, &dirs)?;
     let plan = Plan::new(&experiment, &dirs)?;
-    Ok((experiment, plan, dirs))
+    let record = ExperimentRecord::new(&experiment, &plan, &dirs)?;
+    Ok(Planned { experiment, plan, record })
+}
+
+/// What the results of an experiment need. Where its data can be found it is planned, so that results of
+/// other settings, data or prompts do not pass for its own; where not, it is what the last run recorded,
+/// if the experiment file is still the same.
+fn recorded(file: &Path, workspace: &Workspace) -> Result<ExperimentRecord, CliError> {
+    let by_name = file.to_str().filter(|_| !file.exists());
+    if let Some(record) = by_name.and_then(|name| ExperimentRecord::read(workspace, name).ok()) {
+        eprintln!(
+            "note: results as the last run recorded them; data and prompts are not looked at"
+        );
+        return Ok(record);
+    }
+    let dirs = DataDirs::from_env();
+    let experiment = Experiment::read(file, &dirs)?;
+    let error = match Plan::new(&experiment, &dirs) {
+        Ok(plan) => return Ok(ExperimentRecord::new(&experiment, &plan, &dirs)?),
+        Err(error) => error,
+    };
+    let record = match ExperimentRecord::read(workspace, &experiment.name) {
+        Ok(record) if error.is_missing() => record,
+        _ => return Err(error.into()),
+    };
+    let texts = |sources: &[(String, String)]| -> Vec<String> {
+        sources.iter().map(|(_, text)| text.clone()).collect()
+    };
+    if texts(&record.sources) != texts(&experiment.source_texts()) {
+        return Err(CliError::Usage(format!(
+            "{error}\n  = note: the workspace has results of this experiment, and the experiment file was \
+             changed since: `{} {}` shows them as they were recorded",
+            "assay results", experiment.name
+        )));
+    }
+    let why = error.to_string();
+    eprintln!(
+        "note: results as the last run recorded them, since the experiment cannot be planned here: {}",
+        why.lines().next().unwrap_or_default()
+    );
+    Ok(record)
 }
 
 /// Prints to standard output; a reader that went away ends the command quietly.

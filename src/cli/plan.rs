@@ -4,21 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{CliError, WorkspaceArg, planned, print};
+use super::{CliError, Planned, WorkspaceArg, planned, print};
 use crate::{
     base::{exit::Exit, files::read_json},
-    core::{StepState, Workspace},
+    core::{Currencies, Currency, Node, OTHER_INPUT, StepId, why_stale},
     data::DataDirs,
-    ranking::Slice,
-    tasks::{
-        Experiment, Setting,
-        top_n::{
-            models::ModelSpec,
-            plan::{Plan, Step, StepKind, why_stale},
-            rerank::JudgeName,
-        },
-    },
-    text::{ItemProfiles, UserProfiles},
+    tasks::{Experiment, top_n::plan::Plan},
 };
 
 /// Print what is done, what would run and why, without running anything
@@ -49,16 +40,23 @@ enum Verdict {
 
 impl PlanArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (experiment, plan, dirs) = planned(&self.file)?;
+        let Planned { experiment, plan, .. } = planned(&self.file)?;
         let workspace = self.workspace.open();
         let before: BTreeMap<String, Value> =
             read_json(&workspace.path(&["experiments", &experiment.name, "plan.json"]))
                 .unwrap_or_default();
+        let currencies = Currencies::new(&plan.graph, &workspace);
+        let nodes = plan.graph.nodes().iter();
         let verdicts: Vec<Verdict> =
-            plan.steps.iter().map(|step| verdict(&workspace, step, &before)).collect();
+            nodes.map(|node| verdict(&currencies, node, &before)).collect();
         if self.json {
-            let steps: Vec<Value> =
-                plan.steps.iter().zip(&verdicts).map(|(step, v)| step_json(step, v)).collect();
+            let steps: Vec<Value> = plan
+                .graph
+                .nodes()
+                .iter()
+                .zip(&verdicts)
+                .map(|(node, verdict)| step_json(node, verdict))
+                .collect();
             print(
                 &(serde_json::to_string_pretty(
                     &json!({"experiment": experiment.name, "steps": steps}),
@@ -66,59 +64,58 @@ impl PlanArgs {
             )?;
         } else {
             print(&tree(&experiment, &plan, &verdicts))?;
-            print(&estimates(&experiment, &plan, &verdicts, &dirs)?)?;
+            print(&estimates(&experiment, &plan, &verdicts)?)?;
         }
         Ok(Exit::Pass)
     }
 }
 
-fn verdict(workspace: &Workspace, step: &Step, before: &BTreeMap<String, Value>) -> Verdict {
-    match step.state(workspace) {
-        StepState::Done => Verdict::Done,
-        StepState::Damaged(problem) => Verdict::Damaged(problem),
-        StepState::Absent => match before.get(&format!("{} {}", step.kind.name(), step.label)) {
-            Some(material) if *material != step.material => {
-                Verdict::Stale(why_stale(material, &step.material))
+fn verdict(currencies: &Currencies, node: &Node, before: &BTreeMap<String, Value>) -> Verdict {
+    match currencies.of(node.id) {
+        Currency::Current => Verdict::Done,
+        Currency::Damaged(problem) => Verdict::Damaged(problem),
+        Currency::Outdated(why) => Verdict::Stale(vec![why]),
+        Currency::Absent => match before.get(&node.name()) {
+            Some(inputs) if *inputs != node.key_inputs => {
+                Verdict::Stale(why_stale(inputs, &node.key_inputs))
             }
             _ => Verdict::New,
         },
     }
 }
 
-/// What steps to do would ask of language models at most, where they ask any. Answers that are recorded
+/// What steps to do would ask of language models at most, where they ask any. Responses that are recorded
 /// already cost nothing, and are not looked for here.
 fn estimates(
     experiment: &Experiment,
     plan: &Plan,
     verdicts: &[Verdict],
-    dirs: &DataDirs,
 ) -> Result<String, CliError> {
     let mut text = String::new();
     let mut total = (0u64, 0u64, 0u64, Some(0.0));
     let mut sizes: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
-    for (step, verdict) in plan.steps.iter().zip(verdicts) {
-        if matches!(verdict, Verdict::Done) {
+    for (node, verdict) in plan.graph.nodes().iter().zip(verdicts) {
+        if matches!(verdict, Verdict::Done) || node.requests(0, 0).is_none() {
             continue;
         }
-        let setting = &experiment.settings[step.setting];
-        let asks = |sizes: (u64, u64)| Asks::of(step, setting, sizes);
-        if asks((0, 0)).is_none() {
-            continue;
-        }
-        let of_set = match sizes.get(&step.setting) {
+        let at = plan.setting_of(node.id);
+        let setting = &experiment.settings[at];
+        let (users, items) = match sizes.get(&at) {
             Some(known) => *known,
             None => {
-                let data = setting.data.source.load(dirs)?;
+                let data = setting.data.source.load(&DataDirs::from_env())?;
                 let found = (data.users.len() as u64, data.items.len() as u64);
-                sizes.insert(step.setting, found);
+                sizes.insert(at, found);
                 found
             }
         };
-        let Some(asks) = asks(of_set) else { continue };
-        let judge = setting.judge(asks.judge);
-        // What cannot be used is sent back as often as that, with the answer that was no good.
+        let Some(asks) = node.requests(users, items) else { continue };
+        let found = setting.judges.iter().find(|(name, _)| *name == asks.endpoint);
+        let Some((_, judge)) = found else { continue };
+        // What cannot be used is sent back as often as that, with the response that was no good.
         let calls = asks.calls * (1 + u64::from(judge.repairs));
-        let (input, output) = (calls * asks.tokens_a_call, calls.saturating_mul(judge.max_tokens));
+        let (input, output) =
+            (calls * asks.tokens_per_call, calls.saturating_mul(judge.max_tokens));
         let money = judge.price.map(|price| {
             let full = (input as f64 * price.input + output as f64 * price.output) / 1e6;
             if judge.batch && asks.in_batches { full / 2.0 } else { full }
@@ -130,11 +127,10 @@ fn estimates(
             total.3.zip(money).map(|(total, money)| total + money),
         );
         text.push_str(&format!(
-            "  {} {}: up to {} calls to `{}`\n",
-            step.kind.name(),
-            step.label,
+            "  {}: up to {} calls to `{}`\n",
+            node.name(),
             calls,
-            asks.judge
+            asks.endpoint
         ));
     }
     if text.is_empty() {
@@ -151,57 +147,6 @@ fn estimates(
     ))
 }
 
-/// What one step may ask.
-struct Asks<'a> {
-    judge: &'a str,
-    calls: u64,
-    /// A guess: what prompts of this kind take.
-    tokens_a_call: u64,
-    /// Whether a judge with `batch: true` is asked through the Batch API: where no question waits for
-    /// the answer to another.
-    in_batches: bool,
-}
-
-impl<'a> Asks<'a> {
-    fn of(step: &Step, setting: &'a Setting, (users, items): (u64, u64)) -> Option<Self> {
-        if let (StepKind::Profiles, Some(text)) = (step.kind, &step.text) {
-            let (_, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
-            return match (&spec.items, &spec.users) {
-                (ItemProfiles::Llm(write), _) if !text.users => Some(Self {
-                    judge: &write.judge,
-                    calls: items,
-                    tokens_a_call: 350,
-                    in_batches: true,
-                }),
-                (_, UserProfiles::Llm(write)) if text.users => Some(Self {
-                    judge: &write.judge,
-                    calls: users * (write.liked + write.disliked).div_ceil(write.batch) as u64,
-                    tokens_a_call: 600 + 250 * write.batch as u64,
-                    in_batches: true,
-                }),
-                _ => None,
-            };
-        }
-        let ModelSpec::Rerank(params) = &setting.systems[step.system?].model else { return None };
-        let JudgeName::Chat(judge) = &params.judge else { return None };
-        let most = |slice: Slice| match slice {
-            Slice::Sample { n, .. } => users.min(n as u64),
-            _ => users,
-        };
-        let of_reranked = most(params.users);
-        let (calls, items) = match (step.kind, &params.explain) {
-            (StepKind::Rerank, _) => {
-                (params.questions(of_reranked), params.items_a_question() as u64)
-            }
-            (StepKind::Explain, Some(explain)) => {
-                (most(explain.users).min(of_reranked), params.pool as u64)
-            }
-            _ => return None,
-        };
-        Some(Self { judge, calls, tokens_a_call: 650 + 90 * items, in_batches: false })
-    }
-}
-
 fn in_words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Done => "done".into(),
@@ -211,14 +156,40 @@ fn in_words(verdict: &Verdict) -> String {
     }
 }
 
-fn step_json(step: &Step, verdict: &Verdict) -> Value {
+/// The states of a trial's steps: `done`, or what is to run and why. What runs again only since an input is
+/// another one follows from that.
+fn in_short(plan: &Plan, verdicts: &[Verdict], steps: &[StepId]) -> String {
+    let states: Vec<String> = steps.iter().map(|step| in_words(&verdicts[step.at()])).collect();
+    if states.iter().all(|state| *state == states[0]) {
+        return states[0].clone();
+    }
+    let (mut texts, mut following) = (Vec::new(), Vec::new());
+    for (step, state) in steps.iter().zip(states) {
+        let kind = plan.graph[*step].kind;
+        match &verdicts[step.at()] {
+            Verdict::Done => {}
+            Verdict::Stale(changes)
+                if !texts.is_empty() && changes.iter().all(|of| of.ends_with(OTHER_INPUT)) =>
+            {
+                following.push(kind);
+            }
+            _ => texts.push(format!("{kind} {state}")),
+        }
+    }
+    if !following.is_empty() {
+        texts.push(format!("then {}", following.join(", ")));
+    }
+    texts.join("; ")
+}
+
+fn step_json(node: &Node, verdict: &Verdict) -> Value {
     json!({
-        "kind": step.kind.name(),
-        "step": step.label,
-        "key": step.key,
+        "kind": node.kind,
+        "step": node.label,
+        "key": node.key,
         "done": matches!(verdict, Verdict::Done),
         "state": in_words(verdict),
-        "material": step.material,
+        "key_inputs": node.key_inputs,
     })
 }
 
@@ -229,38 +200,37 @@ fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
         "{}: {} trials in {} steps, {} done, {} to run\n",
         experiment.name,
         plan.trials.len(),
-        plan.steps.len(),
-        plan.steps.len() - to_run,
+        plan.graph.len(),
+        plan.graph.len() - to_run,
         to_run
     );
-    let mut splits: Vec<usize> = plan.trials.iter().map(|trial| trial.split).collect();
+    let mut splits: Vec<StepId> = plan.trials.iter().map(|trial| trial.split.id()).collect();
     splits.sort_unstable();
     splits.dedup();
     for (at, split) in splits.iter().enumerate() {
         let last = at + 1 == splits.len();
-        let step = &plan.steps[*split];
         text.push_str(&format!(
             "{} split {} – {}\n",
             if last { "└─" } else { "├─" },
-            step.label,
-            in_words(&verdicts[*split])
+            plan.graph[*split].label,
+            in_words(&verdicts[split.at()])
         ));
         let indent = if last { "   " } else { "│  " };
-        let trials: Vec<_> = plan.trials.iter().filter(|trial| trial.split == *split).collect();
+        let trials: Vec<_> =
+            plan.trials.iter().filter(|trial| trial.split.id() == *split).collect();
         for (at, trial) in trials.iter().enumerate() {
             let branch = if at + 1 == trials.len() { "└─" } else { "├─" };
-            let (fit, score) = (&verdicts[trial.fit], &verdicts[trial.score]);
-            let (fit, score) = (in_words(fit), in_words(score));
-            let mut state = if fit == score { fit } else { format!("fit {fit}; score {score}") };
-            if let Some(explain) = trial.explain {
-                let explain = in_words(&verdicts[explain]);
-                if explain != state {
-                    state.push_str(&format!("; explanations {explain}"));
-                }
-            }
+            let of_trial = [
+                trial.fit.map(|fit| fit.id()),
+                Some(trial.predictions.id()),
+                trial.explain.map(|explain| explain.id()),
+                Some(trial.evaluate.id()),
+            ];
+            let of_trial: Vec<StepId> = of_trial.into_iter().flatten().collect();
+            let state = in_short(plan, verdicts, &of_trial);
             // A step that several systems share goes by the name of the first.
-            let seed = match plan.steps[trial.fit].label.ends_with(&format!(" seed {}", trial.seed))
-            {
+            let label = &plan.graph[trial.predictions].label;
+            let seed = match label.ends_with(&format!(" seed {}", trial.seed)) {
                 true => format!(" seed {}", trial.seed),
                 false => String::new(),
             };

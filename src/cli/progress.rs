@@ -82,7 +82,10 @@ fn line(event: &Event) -> Option<(bool, String)> {
             (false, format!("{experiment}: {trials} trials, {to_do} of {steps} steps to do"))
         }
         Event::StepDamaged { kind, step, problem, .. } => {
-            (true, format!("warning: {kind} {step} is damaged and is made anew: {problem}"))
+            (true, format!("warning: {kind} {step} is damaged and is rebuilt: {problem}"))
+        }
+        Event::StepOutdated { kind, step, why, .. } => {
+            (true, format!("note: {kind} {step} runs again: {why}"))
         }
         Event::StepFinished { kind, step, seconds, done, to_do, .. } => {
             (false, format!("[{done}/{to_do}] {kind} {step} {seconds:.2} s"))
@@ -177,7 +180,10 @@ impl Reporter for Bars {
                     bar.set_message(format!(" · {spent}"));
                 }
             }
-            Event::StepDamaged { .. } | Event::StepElsewhere { .. } | Event::Warning { .. } => {}
+            Event::StepDamaged { .. }
+            | Event::StepOutdated { .. }
+            | Event::StepElsewhere { .. }
+            | Event::Warning { .. } => {}
         }
         let news = state.told.is_news(event);
         drop(state);

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, planned, print, results::warn_of_missing};
+use super::{CliError, WorkspaceArg, print, recorded, results::warn_of_missing};
 use crate::{
     analysis::{Collected, MEAN, Reproduction, Request, collect, differences},
     base::exit::Exit,
-    data::DataDirs,
-    tasks::{Experiment, PublishedTable, top_n::plan::Plan},
+    tasks::{ExperimentRecord, PublishedTable},
 };
 
 /// Hold the results against the printed tables of a paper, cell by cell
@@ -52,17 +51,12 @@ impl Anyway {
     }
 
     /// Checks all printed tables of an experiment.
-    pub fn check_all(
-        self,
-        experiment: &mut Experiment,
-        plan: &Plan,
-        dirs: &DataDirs,
-    ) -> Result<(), CliError> {
+    pub fn check_all(self, experiment: &mut ExperimentRecord) -> Result<(), CliError> {
         for mut table in std::mem::take(&mut experiment.published) {
-            let differs = differences(&table, experiment, plan, dirs)?;
+            let differs = differences(&table, experiment);
             self.check(&mut table, differs)?;
             let fold = &table.about.fold;
-            if *fold != MEAN && !plan.trials.iter().any(|trial| trial.fold == *fold) {
+            if *fold != MEAN && !experiment.trials.iter().any(|trial| trial.fold == *fold) {
                 // Told to compare all the same: with what there is.
                 table.about.fold = MEAN.into();
             }
@@ -74,20 +68,20 @@ impl Anyway {
 
 impl Published {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (mut experiment, plan, dirs) = planned(&self.file)?;
+        let workspace = self.workspace.open();
+        let mut experiment = recorded(&self.file, &workspace)?;
         if experiment.published.is_empty() {
             return Err(CliError::Usage(format!(
                 "{} names no printed table\n  = help: add `published: {{use: baselines/published/…}}`",
                 self.file.display()
             )));
         }
-        self.anyway.check_all(&mut experiment, &plan, &dirs)?;
-        let workspace = self.workspace.open();
+        self.anyway.check_all(&mut experiment)?;
         let request = Request {
             intervals: experiment.published.iter().map(|table| table.about.fold.clone()).collect(),
             differences: None,
         };
-        let collected = collect(&experiment, &plan, &workspace, &request)?;
+        let collected = collect(&experiment, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "no result of this experiment is in the workspace\n  = help: run `assay run {}` first",
@@ -107,7 +101,7 @@ impl Published {
 }
 
 /// Every printed table against the results.
-pub fn reproductions(experiment: &Experiment, collected: &Collected) -> Vec<Reproduction> {
+pub fn reproductions(experiment: &ExperimentRecord, collected: &Collected) -> Vec<Reproduction> {
     let of = |table| Reproduction::new(table, &collected.rows);
     experiment.published.iter().map(of).collect()
 }

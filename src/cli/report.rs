@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, planned, print, published::Anyway, results::warn_of_missing};
+use super::{CliError, WorkspaceArg, print, published::Anyway, recorded, results::warn_of_missing};
 use crate::{
     analysis::{Request, collect},
     base::{exit::Exit, files::read_json},
@@ -31,11 +31,11 @@ pub struct ReportArgs {
 
 impl ReportArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (mut experiment, plan, dirs) = planned(&self.file)?;
-        self.anyway.check_all(&mut experiment, &plan, &dirs)?;
         let workspace = self.workspace.open();
+        let mut experiment = recorded(&self.file, &workspace)?;
+        self.anyway.check_all(&mut experiment)?;
         let request = Request::of_report(&experiment);
-        let collected = collect(&experiment, &plan, &workspace, &request)?;
+        let collected = collect(&experiment, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "there is nothing to report yet\n  = help: run `assay run {}` first",
@@ -45,7 +45,7 @@ impl ReportArgs {
         let last: Option<RunRecord> =
             read_json(&workspace.path(&["experiments", &experiment.name, "run.json"])).ok();
         let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
-        let rendered = render(&experiment, &plan, &workspace, &collected, last.as_ref(), &dir)?;
+        let rendered = render(&experiment, &workspace, &collected, last.as_ref(), &dir)?;
         print(&format!("report: {}\n", rendered.index.display()))?;
         Ok(warn_of_missing(&collected))
     }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, planned, print};
+use super::{CliError, WorkspaceArg, print, recorded};
 use crate::{
     analysis::{Collected, MEAN, Request, collect, few_users_of},
     base::exit::Exit,
     report::{csv, json},
-    tasks::{Experiment, top_n::plan::Plan},
+    tasks::ExperimentRecord,
 };
 
 /// Print the results as a tidy long table: one row a value
@@ -52,19 +52,17 @@ pub fn results_of(
     workspace: &WorkspaceArg,
     request: &Request,
 ) -> Result<Collected, CliError> {
-    let (experiment, plan, _) = planned(file)?;
-    results_of_plan(file, &experiment, &plan, workspace, request)
+    results_of_record(file, &recorded(file, &workspace.open())?, workspace, request)
 }
 
 /// The same of an experiment that was read before.
-pub fn results_of_plan(
+pub fn results_of_record(
     file: &std::path::Path,
-    experiment: &Experiment,
-    plan: &Plan,
+    experiment: &ExperimentRecord,
     workspace: &WorkspaceArg,
     request: &Request,
 ) -> Result<Collected, CliError> {
-    let collected = collect(experiment, plan, &workspace.open(), request)?;
+    let collected = collect(experiment, &workspace.open(), request)?;
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
             "no result of this experiment is in the workspace {}\n  = help: run `assay run {}` first",

@@ -1,9 +1,13 @@
 //! `assay run`
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{
-    CliError, WorkspaceArg, planned, print,
+    CliError, Planned, WorkspaceArg,
+    hand_over::{hand_over, is_read_once},
+    planned, print,
     progress::reporter,
     published::{Anyway, reproductions},
     results::warn_of_missing,
@@ -12,15 +16,12 @@ use super::{
 use crate::{
     analysis::{Reproduction, Request, collect},
     base::{exit::Exit, interrupt::Interrupt},
-    core::{Outcome, Workspace},
+    core::{Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
     llm::{AnswersSpec, Mode},
     report::render,
     tasks::{
         Experiment,
-        top_n::{
-            plan::StepKind,
-            run::{Options, run},
-        },
+        top_n::{plan::Plan, steps::KINDS},
     },
 };
 
@@ -56,8 +57,12 @@ pub struct Run {
     #[arg(long, value_name = "N")]
     budget_tokens: Option<u64>,
     /// Do steps up to this kind only, e.g. write profiles and train nothing yet
-    #[arg(long, value_name = "KIND", value_enum, default_value_t = StepKind::Score)]
-    until: StepKind,
+    #[arg(long, value_name = "KIND", value_parser = kind_parser())]
+    until: Option<String>,
+    /// Run steps again although they are done: of a kind, of a system, or (without a value) all. Results that
+    /// depend on them run again where what they give differs (may be given several times)
+    #[arg(long, value_name = "KIND|SYSTEM", num_args = 0..=1, default_missing_value = "all")]
+    force: Vec<String>,
     /// Where the report goes (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -73,13 +78,18 @@ pub struct Run {
 
 impl Run {
     pub fn run(self) -> Result<Exit, CliError> {
-        let (mut experiment, plan, dirs) = planned(&self.file)?;
-        self.anyway.check_all(&mut experiment, &plan, &dirs)?;
+        if is_read_once(&self.file) {
+            hand_over()?;
+        }
+        let Planned { experiment, plan, mut record } = planned(&self.file)?;
+        self.anyway.check_all(&mut record)?;
         let workspace = Workspace::create(&self.workspace.workspace)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let responses = self.answers(&experiment)?;
         let options = Options {
-            answers: self.answers(&experiment)?,
-            until: self.until,
+            responses,
+            ends: self.ends(&plan)?,
+            forced: self.forced(&plan, responses.mode)?,
             threads: self.threads.map_or(cores, usize::from),
             memory_bytes: match self.memory {
                 Some(gib) if gib > 0.0 && gib.is_finite() => (gib * f64::from(1 << 30)) as u64,
@@ -93,27 +103,44 @@ impl Run {
         };
         let interrupt = Interrupt::default();
         stop_on_ctrl_c(&interrupt);
+        let to_do = ToDo::of(&plan.graph, &workspace, &options);
+        // An interrupt that was noted must not get lost with this program.
+        if to_do.needs_tensors() && !interrupt.is_raised() {
+            hand_over()?;
+        }
         let reporter = reporter(self.json, self.quiet);
-        let outcome = run(&experiment, &plan, &dirs, &workspace, &options, &interrupt, &*reporter)?;
+        record.write(&workspace)?;
+        let header = RunHeader {
+            experiment: experiment.name.clone(),
+            sources: experiment.source_texts(),
+            resolved: serde_json::to_value(&experiment.resolved)?,
+            data: plan.data.iter().map(ToString::to_string).collect(),
+            directory: match experiment.path.parent() {
+                Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
+                _ => PathBuf::from("."),
+            },
+        };
+        let names = plan.trial_names();
+        let outcome = run(header, to_do, &names, &interrupt, &*reporter)?;
         if outcome.interrupted {
             eprintln!(
                 "interrupted; what is finished is kept, and the same command goes on from there"
             );
             return Ok(Exit::Interrupted);
         }
-        let request = Request::of_report(&experiment);
-        let collected = collect(&experiment, &plan, &workspace, &request)?;
+        let request = Request::of_report(&record);
+        let collected = collect(&record, &workspace, &request)?;
         let failures = &outcome.record.failures;
         if !collected.rows.is_empty() {
             let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
             let run = Some(&outcome.record);
-            let rendered = render(&experiment, &plan, &workspace, &collected, run, &dir)?;
+            let rendered = render(&record, &workspace, &collected, run, &dir)?;
             for (trial, warning) in &collected.warnings {
                 eprintln!("warning: {trial}: {warning}");
             }
             if !self.json {
                 // Printed tables are what such an experiment is about.
-                let reproductions = reproductions(&experiment, &collected);
+                let reproductions = reproductions(&record, &collected);
                 match (main_table(&collected.rows), &reproductions[..]) {
                     (Some(table), []) => print(&table)?,
                     _ => print(
@@ -135,8 +162,8 @@ impl Run {
         if failures.is_empty() {
             // Every step ended well, and yet somebody may have removed a result since.
             return Ok(match self.until {
-                StepKind::Score => warn_of_missing(&collected),
-                _ => Exit::Pass,
+                None => warn_of_missing(&collected),
+                Some(_) => Exit::Pass,
             });
         }
         eprintln!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
@@ -166,7 +193,65 @@ impl Run {
     }
 }
 
+/// Kinds of steps, with the name that `evaluate` had before.
+fn kind_parser() -> impl clap::builder::TypedValueParser<Value = String> {
+    let kinds = KINDS.iter().map(|kind| match *kind {
+        "evaluate" => PossibleValue::new("evaluate").alias("score"),
+        kind => PossibleValue::new(kind),
+    });
+    PossibleValuesParser::new(kinds)
+        .map(|kind| if kind == "score" { "evaluate".to_owned() } else { kind })
+}
+
 impl Run {
+    /// The steps that the run is for.
+    fn ends(&self, plan: &Plan) -> Result<Vec<StepId>, CliError> {
+        let Some(until) = &self.until else { return Ok(plan.ends()) };
+        if until == "evaluate" {
+            return Ok(plan.ends());
+        }
+        let of_kind = plan.graph.nodes().iter().filter(|node| node.kind == until);
+        let ends: Vec<StepId> = of_kind.map(|node| node.id).collect();
+        match ends.is_empty() {
+            true => Err(CliError::Usage(format!(
+                "--until {until}: the experiment has no step of this kind\n  = help: it has {}",
+                kinds_of(plan).join(", ")
+            ))),
+            false => Ok(ends),
+        }
+    }
+
+    /// The steps that are run again although they are done: those that are asked for, and with `--answers
+    /// refresh` all that ask an endpoint.
+    fn forced(&self, plan: &Plan, mode: Mode) -> Result<HashSet<StepId>, CliError> {
+        let nodes = || plan.graph.nodes().iter();
+        let mut forced = HashSet::new();
+        if mode == Mode::Refresh {
+            let asks = |node: &&Node| node.requests(1, 1).is_some();
+            forced.extend(nodes().filter(asks).map(|node| node.id));
+        }
+        for what in &self.force {
+            let is_of = |node: &&Node| {
+                let system = |trial: &usize| plan.trials[*trial].name == *what;
+                what == "all"
+                    || node.kind == what
+                    || (node.kind != "split" && node.trials.iter().any(system))
+            };
+            let found: Vec<StepId> = nodes().filter(is_of).map(|node| node.id).collect();
+            if found.is_empty() {
+                let mut systems: Vec<&str> = plan.trials.iter().map(|of| &of.name[..]).collect();
+                systems.dedup();
+                return Err(CliError::Usage(format!(
+                    "--force {what}: there is no such kind of step or system\n  = kinds: {}\n  = systems: {}",
+                    kinds_of(plan).join(", "),
+                    systems.join(", ")
+                )));
+            }
+            forced.extend(found);
+        }
+        Ok(forced)
+    }
+
     /// What the experiment says of answers, and what the command line says otherwise.
     fn answers(&self, experiment: &Experiment) -> Result<AnswersSpec, CliError> {
         let first = experiment.settings.first();
@@ -180,6 +265,11 @@ impl Run {
         answers.validate(judges).map_err(CliError::Usage)?;
         Ok(answers)
     }
+}
+
+fn kinds_of(plan: &Plan) -> Vec<&'static str> {
+    let has = |kind: &&&str| plan.graph.nodes().iter().any(|node| node.kind == **kind);
+    KINDS.iter().filter(has).copied().collect()
 }
 
 fn total_memory() -> u64 {

@@ -104,15 +104,15 @@ fn run_text(run: &RunRecord) -> String {
 
 fn record_text(record: &Record) -> String {
     let mut text = format!(
-        "{} {}\n  key      {}\n  wall     {:.2} s, processor {:.2} s, {} threads\n  facts    {}\n  from     {}\n",
+        "{} {}\n  key      {}\n  wall     {:.2} s, CPU {:.2} s, {} threads\n  stats    {}\n  from     {}\n",
         record.kind,
         record.label,
         record.key,
         record.wall_seconds,
         record.cpu_seconds,
         record.threads,
-        record.facts,
-        record.material
+        record.stats,
+        record.key_inputs
     );
     for file in &record.files {
         text.push_str(&format!(

@@ -13,12 +13,19 @@ pub enum Event {
         to_do: usize,
         trials: usize,
     },
-    /// A step of an earlier run is damaged and will be made anew.
+    /// A step of an earlier run is damaged and is rebuilt.
     StepDamaged {
         kind: &'static str,
         step: String,
         key: String,
         problem: String,
+    },
+    /// A finished step was made from something else than what is there now, and runs again.
+    StepOutdated {
+        kind: &'static str,
+        step: String,
+        key: String,
+        why: String,
     },
     StepStarted {
         kind: &'static str,
@@ -44,7 +51,7 @@ pub enum Event {
         #[serde(flatten)]
         spent: crate::llm::Spent,
     },
-    /// Something somebody should know, e.g. of the journal of answers.
+    /// Something users should know, e.g. of the journal of responses.
     Warning {
         text: String,
     },

@@ -1,11 +1,11 @@
 //! What a run ran on and with.
 
-use std::{env, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::Machine;
-use crate::base::hash::Digest;
+use crate::base::programs::BUILD;
 
 /// Libraries that numbers go through.
 const LIBRARIES: [&str; 6] = ["polars", "rand_chacha", "rayon", "safetensors", "tch", "torch-sys"];
@@ -16,7 +16,6 @@ pub fn machine(directory: &Path) -> Machine {
         .with_cpu(CpuRefreshKind::nothing())
         .with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(what);
-    let program = env::current_exe().and_then(|path| Digest::of_file(&path));
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(directory).args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -28,7 +27,7 @@ pub fn machine(directory: &Path) -> Machine {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         memory_bytes: system.total_memory(),
         assay: env!("CARGO_PKG_VERSION").to_owned(),
-        program: program.map_or_else(|error| error.to_string(), |digest| digest.short()),
+        program: BUILD.to_owned(),
         libraries: LIBRARIES
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), locked_version(name)?)))

@@ -8,15 +8,32 @@
 //! experiments/<name>/    the plan of the last run of each experiment
 //! ```
 
+mod context;
+mod currency;
+mod error;
 pub mod event;
-pub mod machine;
-pub mod measure;
+mod executor;
+mod gc;
+mod graph;
+mod machine;
+mod measure;
 mod outcome;
 mod record;
+mod stale;
+mod step;
+mod task;
 mod workspace;
 
+pub use context::{RunContext, RunState};
+pub use currency::{Currencies, Currency, Steps};
+pub use error::StepError;
 pub use event::{Event, Reporter};
+pub use executor::{Options, ToDo, TrialName, run};
+pub use gc::{Garbage, Kept};
+pub use graph::{Graph, KeyBuilder, Node};
 pub use machine::machine;
-pub use outcome::{Failure, Outcome, RunRecord};
-pub use record::{FileRecord, Machine, Record};
+pub use outcome::{Failure, Outcome, RunHeader, RunRecord};
+pub use record::{FileRecord, InputRecord, Machine, Record};
+pub use stale::{OTHER_INPUT, why_stale};
+pub use step::{Handle, Known, Pinned, Requests, Resources, Step, StepId, StepStats};
 pub use workspace::{Lock, Staging, StepState, Workspace};

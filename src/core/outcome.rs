@@ -19,7 +19,7 @@ pub struct Failure {
 pub struct Outcome {
     pub record: RunRecord,
     pub interrupted: bool,
-    /// A step ended for want of a recorded answer, or of money.
+    /// A step ended for want of a recorded response, or of money.
     pub unanswered: bool,
     /// The run ended although steps were left to do: an internal error.
     pub undone: bool,
@@ -50,4 +50,18 @@ pub struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent: Option<Spent>,
     pub finished: bool,
+}
+
+/// What a run is of, for its record.
+#[derive(Clone, Debug)]
+pub struct RunHeader {
+    pub experiment: String,
+    /// The files of the experiment as they are, path and text.
+    pub sources: Vec<(String, String)>,
+    /// The experiment with everything included filled in.
+    pub resolved: serde_json::Value,
+    /// Digest of the data's source files, by variant.
+    pub data: Vec<String>,
+    /// Where the experiment file lies.
+    pub directory: std::path::PathBuf,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::StepStats;
 use crate::base::hash::Digest;
 
 /// The record of one finished step (`record.json`). The only file of a step that differs between
@@ -12,12 +13,17 @@ pub struct Record {
     pub key: Digest,
     pub label: String,
     /// What the key is the hash of.
-    pub material: serde_json::Value,
-    /// Counts and hashes found while working, e.g. the number of users.
-    pub facts: serde_json::Value,
+    pub key_inputs: serde_json::Value,
+    /// The steps it was made from, and what they held then.
+    pub inputs: Vec<InputRecord>,
+    /// Version and fields of what it counted, e.g. the number of users.
+    pub stats_version: u32,
+    pub stats: serde_json::Value,
+    /// What readers of the results must know, a sentence each.
+    pub warnings: Vec<String>,
     pub files: Vec<FileRecord>,
     pub wall_seconds: f64,
-    /// Processor time of all threads of the step.
+    /// CPU time of all threads of the step.
     pub cpu_seconds: f64,
     /// Most memory the process had held by the end of the step.
     pub peak_memory_bytes: u64,
@@ -28,6 +34,36 @@ pub struct Record {
     /// Hash of all of the above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<Digest>,
+}
+
+impl Record {
+    /// What the step counted.
+    pub fn stats<S: StepStats>(&self) -> Result<S, String> {
+        if self.stats_version != S::VERSION {
+            return Err(format!(
+                "its statistics have version {}; this program reads version {}",
+                self.stats_version,
+                S::VERSION
+            ));
+        }
+        serde_json::from_value(self.stats.clone()).map_err(|error| error.to_string())
+    }
+
+    /// Digest of its files: what steps that read it depend on.
+    pub fn content(&self) -> Digest {
+        let files: Vec<_> = self.files.iter().map(|file| (&file.name, file.blake3)).collect();
+        Digest::of_json(&files)
+    }
+}
+
+/// A step that another one was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputRecord {
+    pub name: String,
+    pub kind: String,
+    pub key: Digest,
+    /// Digest of its files when it was read.
+    pub content: Digest,
 }
 
 /// One file of a step.
@@ -47,7 +83,7 @@ pub struct Machine {
     pub cores: usize,
     pub memory_bytes: u64,
     pub assay: String,
-    /// Hash of the program itself.
+    /// Which build of assay it was: a hash of its sources, dependencies, compiler and flags.
     pub program: String,
     /// Versions of the libraries numbers go through, from Cargo.lock.
     pub libraries: Vec<(String, String)>,

@@ -26,7 +26,7 @@ pub struct Workspace {
 pub enum StepState {
     Absent,
     Done,
-    /// It is there, but a file is not what the record says; it will be made anew.
+    /// It is there, but a file is not what the record says; it is rebuilt.
     Damaged(String),
 }
 
@@ -153,7 +153,7 @@ impl Workspace {
                 record.key.short()
             )));
         }
-        if Digest::of_json(&(kind, &record.material)) != *key {
+        if Digest::of_json(&(kind, &record.key_inputs)) != *key {
             return Err(damaged("the step's key is not the hash of the inputs it names".into()));
         }
         match record.seal {

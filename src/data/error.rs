@@ -46,8 +46,27 @@ fn suggestion(suggested: &Option<String>) -> String {
 }
 
 impl DataError {
+    /// Whether something it names cannot be found here.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::UnknownSet { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::File { path, .. } => !path.exists(),
+            _ => false,
+        }
+    }
+
     /// An input or output error on `path`.
     pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { path: path.into(), source }
+    }
+}
+
+impl From<DataError> for crate::core::StepError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::failed(error),
+        }
     }
 }

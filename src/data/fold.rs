@@ -147,25 +147,21 @@ fn names_digest_of(users: &Ids, items: &Ids) -> Digest {
     Digest::of_json(&[users.names(), items.names()])
 }
 
-/// Whether the fold in `dir` is the one that was recorded when it was made, in `split_hash` and
-/// `names_hash` of `facts`. Says no more than that: the test part stays closed.
-pub fn check_fold(dir: &Path, facts: &serde_json::Value) -> Result<(), DataError> {
+/// Whether the fold in `dir` is the one that was made: its rows and names have the digests taken then. Says
+/// no more than that: the test part stays closed.
+pub fn check_fold(dir: &Path, rows: Digest, names: Digest) -> Result<(), DataError> {
     let TrainingPart { users, items, train, validation } = TrainingPart::read(dir)?;
     let test = read_part(&dir.join(TEST), users.len(), items.len())?;
-    let differs = |name: &str, found: Digest| {
-        facts[name].as_str().is_none_or(|recorded| recorded != found.to_string())
-    };
-    // Folds of before the names were hashed have no hash of them.
-    let names_differ =
-        facts.get("names_hash").is_some() && differs("names_hash", names_digest_of(&users, &items));
-    if names_differ || differs("split_hash", digest_of([&train, &validation, &test])) {
-        return Err(DataError::File {
+    let is_same =
+        names_digest_of(&users, &items) == names && digest_of([&train, &validation, &test]) == rows;
+    match is_same {
+        true => Ok(()),
+        false => Err(DataError::File {
             path: dir.to_owned(),
             problem: "it is not the fold that was made: its rows have another hash".into(),
-            help: "remove the directory and run again: it is made anew".into(),
-        });
+            help: "remove the directory and run again: it is rebuilt".into(),
+        }),
     }
-    Ok(())
 }
 
 /// What may be learnt from: all of a fold but its test part.
@@ -264,7 +260,7 @@ fn damaged(path: &Path) -> impl Fn(PolarsError) -> DataError {
     move |error| DataError::File {
         path: path.clone(),
         problem: format!("not a part of a fold: {error}"),
-        help: "remove the step's directory and run again: it is made anew".into(),
+        help: "remove the step's directory and run again: it is rebuilt".into(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -114,25 +115,60 @@ pub struct Tally {
 
 impl Tally {
     /// For a step's record.
-    pub fn facts(&self) -> Value {
-        json!({
-            "answers": self.keys.len(),
-            "found": self.found,
-            "asked": self.asked,
-            "bad": self.bad,
-            "repairs": self.repairs,
-            "missing": self.missing,
-            "input_tokens": self.usage.input,
-            "output_tokens": self.usage.output,
-            "money": self.money,
-            "unpriced": self.unpriced,
-            "latency_seconds": self.latency_ms as f64 / 1e3,
-        })
+    pub fn stats(&self) -> LlmStats {
+        LlmStats {
+            answers: self.keys.len(),
+            found: self.found,
+            asked: self.asked,
+            bad: self.bad.clone(),
+            repairs: self.repairs,
+            missing: self.missing,
+            input_tokens: self.usage.input,
+            output_tokens: self.usage.output,
+            money: self.money,
+            unpriced: self.unpriced,
+            latency_seconds: self.latency_ms as f64 / 1e3,
+        }
     }
 
     /// For a step's directory: which answers it was made of.
     pub fn keys(&self) -> Vec<String> {
         self.keys.iter().map(|key| hex(key)).collect()
+    }
+}
+
+/// What a step's record says of the language model that the step called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LlmStats {
+    /// Different responses used, cached or requested.
+    pub answers: usize,
+    /// Cached.
+    pub found: usize,
+    /// Requested.
+    pub asked: usize,
+    /// Responses that could not be used, by what was wrong with them.
+    pub bad: BTreeMap<String, usize>,
+    /// Responses that were sent back with what was wrong with them.
+    pub repairs: usize,
+    /// Requests that were given up.
+    pub missing: usize,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// Of the responses that have a price.
+    pub money: f64,
+    /// Responses without a price.
+    pub unpriced: usize,
+    /// Of all responses, one after the other.
+    pub latency_seconds: f64,
+}
+
+impl LlmStats {
+    /// Money; `unknown` where a response has no price.
+    pub fn cost(&self) -> String {
+        match self.unpriced {
+            0 => format!("{:.4}", self.money),
+            _ => "unknown".into(),
+        }
     }
 }
 

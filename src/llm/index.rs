@@ -1,4 +1,4 @@
-//! The index of the journal: where the answer to a key stands. It can be made anew from the journal at
+//! The index of the journal: where the answer to a key stands. It can be rebuilt from the journal at
 //! any time, and is whenever it was not closed in order or is not, byte for byte, what it was then.
 
 use std::{
@@ -149,7 +149,7 @@ impl Index {
         let Ok(seal) = read_json::<Seal>(&path) else {
             if existed {
                 self.notes.push(
-                    "the index of answers was not closed in order: it is made anew from the journal"
+                    "the index of answers was not closed in order: it is rebuilt from the journal"
                         .into(),
                 );
             }
@@ -169,7 +169,7 @@ impl Index {
             return true;
         }
         self.notes.push(
-            "the index of answers is damaged or does not fit the journal: it is made anew from the \
+            "the index of answers is damaged or does not fit the journal: it is rebuilt from the \
              journal"
                 .into(),
         );

@@ -25,7 +25,7 @@ mod worker;
 use std::path::Path;
 
 pub use answers::Answers;
-pub use asker::{Answer, Asker, Chat, Outcome, Tally};
+pub use asker::{Answer, Asker, Chat, LlmStats, Outcome, Tally};
 pub use client::Llm;
 pub use index::Counts;
 pub use judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode, Price, Structured};

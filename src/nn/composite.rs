@@ -17,7 +17,15 @@ fn reals(values: &[f32], like: &Tensor) -> Tensor {
 pub fn propagate(graph: &Graph, x: &Tensor, base: Option<&Tensor>) -> Tensor {
     let sources = indices(graph.sources.iter().map(|node| i64::from(*node)), x);
     let targets = indices(graph.targets().into_iter().map(i64::from), x);
-    let weighted = x.index_select(0, &sources) * reals(&graph.weights, x).unsqueeze(1);
+    let weights = match x.kind() {
+        // In full precision, as the kernel for 64 bits.
+        Kind::Double => {
+            let scales = Tensor::from_slice(&graph.scales).to_device(x.device());
+            scales.index_select(0, &sources) * scales.index_select(0, &targets)
+        }
+        _ => reals(&graph.weights, x),
+    };
+    let weighted = x.index_select(0, &sources) * weights.unsqueeze(1);
     let base = base.map_or_else(|| x.zeros_like(), Tensor::shallow_clone);
     base.index_add(0, &targets, &weighted)
 }

@@ -1,8 +1,16 @@
 //! Dense linear algebra on libtorch: the one place of these models that meets tch.
+//! Called through [`INVERT`] alone.
 
 use std::sync::Once;
 
 use tch::{Kind, Tensor};
+
+use crate::base::programs::Slot;
+
+type Invert = fn(Vec<f64>, usize) -> Option<Vec<f64>>;
+
+/// [`inverse_of_positive_definite`]
+pub static INVERT: Slot<Invert> = Slot::of(inverse_of_positive_definite);
 
 /// The inverse of a symmetric positive definite matrix, row-major `[n, n]`; none where it is not.
 pub fn inverse_of_positive_definite(matrix: Vec<f64>, n: usize) -> Option<Vec<f64>> {

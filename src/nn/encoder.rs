@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
 };
 
 use rayon::prelude::*;
@@ -13,7 +14,7 @@ use tokenizers::{Tokenizer, TruncationParams};
 
 use super::{NnError, bert::Bert, device, one_thread};
 use crate::{
-    base::interrupt::Interrupt,
+    base::{interrupt::Interrupt, programs::Slot},
     data::{DataDirs, Manifests},
 };
 
@@ -93,6 +94,43 @@ pub fn weights_digest(
             help: "name one that has the reader `encoder`: all-minilm-l6-v2".into(),
         }
     })
+}
+
+/// What encoding gives.
+pub struct Encoded {
+    /// Length of a vector.
+    pub dim: usize,
+    /// `[texts, dim]`, row-major.
+    pub rows: Vec<f32>,
+    /// How many texts were cut off.
+    pub cut: usize,
+    /// Time it took, the encoder read.
+    pub seconds: f64,
+}
+
+type Encode = fn(
+    &EncoderSpec,
+    &DataDirs,
+    &[&str],
+    &Interrupt,
+    &(dyn Fn(u64, u64) + Sync),
+) -> Result<Encoded, NnError>;
+
+/// [`encode`]
+pub(crate) static ENCODE: Slot<Encode> = Slot::of(encode);
+
+/// Reads the encoder and encodes `texts`. Called through [`ENCODE`] alone.
+pub(super) fn encode(
+    spec: &EncoderSpec,
+    dirs: &DataDirs,
+    texts: &[&str],
+    interrupt: &Interrupt,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Encoded, NnError> {
+    let encoder = Encoder::read(spec, dirs)?;
+    let started = Instant::now();
+    let (rows, cut) = encoder.encode(texts, interrupt, progress)?;
+    Ok(Encoded { dim: encoder.dim(), rows, cut, seconds: started.elapsed().as_secs_f64() })
 }
 
 /// An encoder ready to work.
@@ -233,7 +271,9 @@ mod tests {
             Ok(encoder) => Some(encoder),
             Err(error) => {
                 // `make test` fetches them.
-                println!("NOT RUN, the encoder's weights are not here: {error}");
+                let is_required = std::env::var("ASSAY_REQUIRE_DATA").is_ok_and(|of| of == "1");
+                assert!(!is_required, "the encoder's weights must be here: {error}");
+                println!("not run: the encoder's weights are not found: {error}");
                 None
             }
         }

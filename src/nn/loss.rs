@@ -143,10 +143,20 @@ fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
 
 pub(crate) fn composite(embeddings: &Tensor, batch: &Batch, weights: Weights) -> (Parts, Tensor) {
     let leaf = embeddings.detach().set_requires_grad(true);
-    let rows = |nodes: &[u32]| {
-        let nodes: Vec<i64> = nodes.iter().map(|node| i64::from(*node)).collect();
-        leaf.index_select(0, &Tensor::from_slice(&nodes).to_device(leaf.device()))
-    };
+    let (total, parts) = differentiable(&leaf, batch, weights);
+    let grad = Tensor::run_backward(&[total], &[&leaf], false, false).remove(0);
+    (parts, grad.detach())
+}
+
+/// Rows of some nodes.
+fn rows(of: &Tensor, nodes: &[u32]) -> Tensor {
+    let nodes: Vec<i64> = nodes.iter().map(|node| i64::from(*node)).collect();
+    of.index_select(0, &Tensor::from_slice(&nodes).to_device(of.device()))
+}
+
+/// The weighted sum by libtorch's own operations, and its parts: autograd finds its gradient.
+pub fn differentiable(embeddings: &Tensor, batch: &Batch, weights: Weights) -> (Tensor, Parts) {
+    let rows = |nodes: &[u32]| rows(embeddings, nodes);
     let (u, p, q) = (rows(&batch.users), rows(&batch.positives), rows(&batch.negatives));
     let sum = |product: Tensor| product.sum_dim_intlist(1, false, None::<Kind>);
     let bpr = -(sum(&u * &p) - sum(&u * &q)).log_sigmoid().mean(None::<Kind>);
@@ -159,11 +169,18 @@ pub(crate) fn composite(embeddings: &Tensor, batch: &Batch, weights: Weights) ->
     if weights.cross_entropy != 0.0 {
         total += &cross_entropy * weights.cross_entropy;
     }
-    let grad = Tensor::run_backward(&[total], &[&leaf], false, false).remove(0);
     let number = |tensor: &Tensor| f64::try_from(tensor.detach()).unwrap_or(f64::NAN);
     let cosine = if weights.cosine == 0.0 { 0.0 } else { number(&cosine) };
     let cross_entropy = if weights.cross_entropy == 0.0 { 0.0 } else { number(&cross_entropy) };
-    (Parts { bpr: number(&bpr), cosine, cross_entropy }, grad.detach())
+    (total, Parts { bpr: number(&bpr), cosine, cross_entropy })
+}
+
+/// ½ Σ |row|² / batch size over the batch's rows (each as often as it stands there), by libtorch's own
+/// operations: autograd finds its gradient. [`regularise`] is the same by a kernel.
+pub fn squares(of: &Tensor, batch: &Batch) -> Tensor {
+    let square = |nodes: &[u32]| rows(of, nodes).square().sum(None::<Kind>);
+    let sum = square(&batch.users) + square(&batch.positives) + square(&batch.negatives);
+    sum * (0.5 / batch.users.len() as f64)
 }
 
 /// Adds the gradient of λ/2 · Σ |row|² / batch size over the batch's rows (each as often as it stands

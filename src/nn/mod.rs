@@ -1,6 +1,8 @@
-//! The only room that names tch: tensors, devices, layers, optimisers, kernels, the text encoder.
+//! The only room that names tch: tensors, devices, layers, optimisers, the training loop, kernels, the text
+//! encoder.
 //!
 //! Sparse products and attention are kernels of ours, which need no autograd graph; dense layers are libtorch's.
+//! What has no kernels is trained with libtorch's autograd ([`learn::Learner`]).
 
 pub mod attention;
 mod bert;
@@ -10,6 +12,7 @@ pub mod device;
 pub mod encoder;
 mod error;
 pub mod graph;
+pub mod learn;
 pub mod loss;
 pub mod network;
 pub mod optimizer;
@@ -24,3 +27,9 @@ pub use error::NnError;
 pub use sampler::{Draw, Exclude, Negatives};
 pub use tch::{Cuda, Device, Kind, Tensor, kind::Element};
 pub use tensors::one_thread;
+
+/// Fills the slots of this room.
+pub(crate) fn fill_slots() {
+    dense::INVERT.fill(dense::inverse_of_positive_definite);
+    encoder::ENCODE.fill(encoder::encode);
+}

@@ -43,6 +43,9 @@ pub enum Regularised {
 pub trait Network {
     /// Embeddings of all nodes, `[n_nodes, dim]`; `dropout` is none outside training.
     fn forward(&mut self, dropout: Option<Dropout>) -> Tensor;
+    /// The same embeddings by libtorch's own operations on the values of the parameters, without our
+    /// kernels: autograd finds the gradient of what is computed from them.
+    fn differentiable(&self, dropout: Option<Dropout>) -> Tensor;
     /// Sets the gradients of all parameters, given that of the embeddings of the last forward pass.
     fn backward(&mut self, grad: &Tensor);
     /// The first is the nodes' own vectors.

@@ -5,6 +5,7 @@ pub mod files;
 pub mod fingerprint;
 pub mod metric;
 pub mod open;
+pub mod predictions;
 pub mod protocol;
 mod rankings;
 pub mod score;
@@ -19,7 +20,11 @@ pub mod topk;
 pub use convention::Convention;
 pub use fingerprint::Fingerprint;
 pub use metric::Metric;
-pub use open::{OpenFold, Opening, OracleJudgement, open_for_oracle, score_fold};
+pub use open::{
+    OpenFold, Opening, OracleJudgement, evaluate_fold, open_for_candidates, open_for_oracle,
+    score_fold,
+};
+pub use predictions::{Candidates, PredictSpec, Prediction, Predictions};
 pub use protocol::Protocol;
 pub use rankings::{List, Rankings, UNKNOWN};
 pub use score::{Labels, Source, score, score_finite};

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EvalError, ScoreSpec, Scores, Source, score, score::Labels};
+use super::{
+    Candidates, EvalError, PredictSpec, Predictions, ScoreSpec, Scores, Source, score,
+    score::Labels,
+};
 use crate::{
     base::interrupt::Interrupt,
     data::{
@@ -62,6 +65,12 @@ impl OpenFold {
         score(spec, &Labels { train, seen, test, relevant }, source, interrupt, progress)
     }
 
+    /// By user, whether the test part has any interaction of theirs.
+    pub fn tested(&self) -> Vec<bool> {
+        let users = (0..self.test.n_users() as u32).map(UserIx);
+        users.map(|user| !self.test.items_of(user).is_empty()).collect()
+    }
+
     /// Hands the test part to `write`, and says that it was opened.
     pub fn hand_out<T>(&self, by: &str, write: impl FnOnce(&Interactions) -> T) -> (T, Opening) {
         (write(&self.test), self.opening(by))
@@ -86,7 +95,36 @@ pub fn score_fold(
     let fold = OpenFold::new(training.clone(), test);
     let scores = fold.score(spec, relevant, source, interrupt, progress);
     let scores = scores.map_err(|error| error.with_names(&training.users, &training.items))?;
-    Ok((scores, fold.opening("score")))
+    Ok((scores, fold.opening("evaluate")))
+}
+
+/// Evaluates predictions against the test part of the fold in `dir`, and says that it was opened.
+pub fn evaluate_fold(
+    spec: &ScoreSpec,
+    dir: &Path,
+    training: &TrainingPart,
+    relevant: Relevance,
+    predictions: &Predictions,
+    interrupt: &Interrupt,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<(Scores, Opening), EvalError> {
+    let source = Source::Predictions(predictions);
+    score_fold(spec, dir, training, relevant, &source, interrupt, progress)
+}
+
+/// Opens the test part of the fold in `dir` for the items that are to be scored, where the prediction needs
+/// any. Says that it was opened.
+pub fn open_for_candidates(
+    dir: &Path,
+    relevant: Relevance,
+    spec: &PredictSpec,
+) -> Result<Option<(Candidates<'static>, Opening)>, DataError> {
+    if !spec.needs_test() {
+        return Ok(None);
+    }
+    let test = TestPart::at(dir).open(&ScoringPermit::issue())?;
+    let opening = Opening { by: "predict".into(), interactions: test.len() };
+    Ok(Some((Candidates { test: std::borrow::Cow::Owned(test), relevant }, opening)))
 }
 
 /// What each item is worth to each user, for the one judge that is allowed to know.

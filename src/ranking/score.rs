@@ -2,22 +2,23 @@
 
 use rayon::prelude::*;
 
+use std::borrow::Cow;
+
 use super::{
     Caveats, EvalError, Protocol, Rankings, ScoreSpec, Scorer, Scores, Slice, Ties, UNKNOWN,
     convention::Case,
     metric::{Metric, Sums, gini, ideal_gains, tallies},
-    protocol::sample_negatives,
+    predictions::{Candidates, PredictSpec, Prediction, Predictions},
     scores::{Summary, UserRow},
     ties,
-    topk::top_k_by,
 };
 use crate::{
     base::interrupt::Interrupt,
     data::{Interactions, Relevance, UserIx},
 };
 
-/// Scores of so many bytes are held at once: what fits a processor's cache.
-const BATCH_BYTES: usize = 8 << 20;
+/// Users predicted and evaluated at a time: what is predicted for all of them need not fit the memory.
+const BLOCK: usize = 4096;
 
 /// What is scored.
 pub enum Source<'a> {
@@ -26,6 +27,8 @@ pub enum Source<'a> {
     /// A ranked list of items for each user. The protocol `sampled` cannot be computed; `full` takes
     /// the lists as given, `judged` ranks what of the test part is on the list.
     Lists(&'a Rankings),
+    /// What was predicted before.
+    Predictions(&'a Predictions),
 }
 
 /// The parts of a fold that scoring needs.
@@ -56,34 +59,51 @@ pub fn score(
         .filter(|user| !labels.test.items_of(*user).is_empty())
         .collect();
     let job = Job::new(&spec, labels);
-    let n_items = labels.test.n_items();
     let mut rows = Vec::with_capacity(users.len());
     match source {
         Source::Model(model) => {
-            let batch = (BATCH_BYTES / 4 / n_items.max(1)).clamp(64, 1024);
-            let mut scores = vec![0f32; batch.min(users.len()) * n_items];
-            for users_of_batch in users.chunks(batch) {
-                interrupt.check()?;
-                let scores = &mut scores[..users_of_batch.len() * n_items];
-                score_finite(*model, users_of_batch, scores)?;
-                rows.par_extend(
-                    users_of_batch
-                        .par_iter()
-                        .zip(scores.par_chunks_mut(n_items.max(1)))
-                        .map(|(user, scores)| job.user(*user, Given::Scores(scores))),
-                );
-                progress(rows.len() as u64, users.len() as u64);
+            let predict = PredictSpec::exactly(&spec);
+            let candidates =
+                Candidates { test: Cow::Borrowed(labels.test), relevant: labels.relevant };
+            for block in users.chunks(BLOCK) {
+                let done = rows.len() as u64;
+                let progress = |at: u64, _: u64| progress(done + at, users.len() as u64);
+                let predictions = predict.predict_all(
+                    *model,
+                    block,
+                    labels.seen,
+                    Some(&candidates),
+                    interrupt,
+                    &progress,
+                )?;
+                let of_block = block.par_iter().zip(&predictions);
+                rows.par_extend(of_block.map(|(user, of)| job.user(*user, of, true)));
             }
         }
         Source::Lists(lists) => {
-            if spec.protocols.contains(&Protocol::Sampled) {
-                return Err(EvalError::ListsOnly { protocol: Protocol::Sampled });
+            refuse_sampled(&spec)?;
+            rows.par_extend(users.par_iter().map(|user| {
+                let list = lists.of(*user);
+                let prediction = Prediction {
+                    has_list: list.is_some(),
+                    list: list.unwrap_or_default().to_vec(),
+                    tied: lists.tied_of(*user).to_vec(),
+                    ..Prediction::default()
+                };
+                job.user(*user, &prediction, false)
+            }));
+        }
+        Source::Predictions(predictions) => {
+            match predictions.from_scores {
+                Some(made) => covers(made, PredictSpec::exactly(&spec))?,
+                None => refuse_sampled(&spec)?,
             }
-            rows.par_extend(
-                users.par_iter().map(|user| {
-                    job.user(*user, Given::List(lists.of(*user), lists.tied_of(*user)))
-                }),
-            );
+            let from_scores = predictions.from_scores.is_some();
+            let nothing = Prediction::default();
+            rows.par_extend(users.par_iter().map(|user| {
+                let prediction = predictions.users.get(user.at()).unwrap_or(&nothing);
+                job.user(*user, prediction, from_scores)
+            }));
         }
     }
     let counts: Vec<usize> = (0..labels.train.n_users() as u32)
@@ -98,6 +118,25 @@ pub fn score(
     let summary = job.summarise(&rows, &members);
     let members = members.into_iter().filter(|(slice, _)| !slice.goes_by_counts()).collect();
     Ok(Scores { summary, rows, members, spec })
+}
+
+fn refuse_sampled(spec: &ScoreSpec) -> Result<(), EvalError> {
+    match spec.protocols.contains(&Protocol::Sampled) {
+        true => Err(EvalError::ListsOnly { protocol: Protocol::Sampled }),
+        false => Ok(()),
+    }
+}
+
+/// Whether predictions that were `made` so hold all that is `asked`.
+fn covers(made: PredictSpec, asked: PredictSpec) -> Result<(), EvalError> {
+    let covers = made.depth >= asked.depth
+        && made.ties == asked.ties
+        && (made.judged || !asked.judged)
+        && (asked.sampled.is_none() || made.sampled == asked.sampled);
+    match covers {
+        true => Ok(()),
+        false => Err(EvalError::NotPredicted),
+    }
 }
 
 /// Scores all items for `users`. A NaN would be ranked by the rule for ties, an infinite score as the
@@ -121,17 +160,11 @@ pub fn score_finite(
     }
 }
 
-/// What is known of one user's ranking: a score for every item, or a list and which of its ranks are
-/// tied with the next.
-enum Given<'a> {
-    Scores(&'a mut [f32]),
-    List(Option<&'a [(f32, u32)]>, &'a [u32]),
-}
-
-/// One user's whole ranking.
+/// One user's whole ranking under one tie rule.
 #[derive(Clone, Copy)]
 enum Ranked<'a> {
-    Scores(&'a [f32]),
+    /// The first items, best first, one more than are kept; equal scores are ties.
+    Scored(&'a [(f32, u32)]),
     /// With the ranks that are tied with the next.
     List(&'a [(f32, u32)], &'a [u32]),
 }
@@ -182,7 +215,7 @@ impl<'a> Job<'a> {
         Self { spec, labels, sums, graded, surprise, surprise_of_unknown: total.log2() }
     }
 
-    fn user(&self, user: UserIx, given: Given) -> UserRow {
+    fn user(&self, user: UserIx, predicted: &Prediction, from_scores: bool) -> UserRow {
         let test = self.labels.test.items_of(user);
         let ratings = self.labels.test.ratings_of(user);
         let relevant: Vec<u32> = test
@@ -197,24 +230,19 @@ impl<'a> Job<'a> {
             relevant: relevant.len(),
             ..UserRow::default()
         };
-        let ranked = match given {
-            Given::Scores(scores) => {
-                for &item in self.labels.seen.items_of(user) {
-                    scores[item as usize] = f32::NEG_INFINITY;
-                }
-                row.has_list = scores.iter().any(|score| *score > f32::NEG_INFINITY);
-                Ranked::Scores(scores)
-            }
-            Given::List(list, tied) => {
-                row.has_list = list.is_some();
-                Ranked::List(list.unwrap_or_default(), tied)
-            }
+        row.has_list = predicted.has_list;
+        let evaluate = |rule: Ties, list: &[(f32, u32)]| {
+            let ranked = match from_scores {
+                true => Ranked::Scored(list),
+                false => Ranked::List(list, &predicted.tied),
+            };
+            self.evaluate(rule, &row, (predicted, ranked), (test, ratings), &relevant)
         };
-        let found = self.evaluate(self.spec.ties, &row, ranked, (test, ratings), &relevant);
+        let found = evaluate(self.spec.ties, &predicted.list);
         if self.spec.ties == Ties::LowerId && found.lists.iter().any(|list| list.any_tie) {
             let random = Ties::Random { seed: ties::SEED };
-            let other = self.evaluate(random, &row, ranked, (test, ratings), &relevant);
-            row.random_values = Some(other.values);
+            let list = predicted.random.as_ref().unwrap_or(&predicted.list);
+            row.random_values = Some(evaluate(random, list).values);
         }
         row.values = found.values;
         for List { items, ends, tied, .. } in found.lists {
@@ -231,7 +259,7 @@ impl<'a> Job<'a> {
         &self,
         rule: Ties,
         row: &UserRow,
-        ranked: Ranked,
+        (predicted, ranked): (&Prediction, Ranked),
         (test, ratings): (&[u32], &[f32]),
         relevant: &[u32],
     ) -> Evaluated {
@@ -248,11 +276,9 @@ impl<'a> Job<'a> {
         };
         // One item more than is kept says whether the last one is tied.
         let after = match ranked {
-            Ranked::Scores(scores) => {
-                top_k_by(rule, user, scores, depth + 1, &mut found.top);
-                let after = found.top.get(depth).copied();
-                found.top.truncate(depth);
-                after
+            Ranked::Scored(list) => {
+                found.top.extend(list.iter().take(depth));
+                list.get(depth).copied()
             }
             Ranked::List(list, _) => {
                 found.top.extend(list.iter().take(depth));
@@ -262,7 +288,7 @@ impl<'a> Job<'a> {
         let ideal_gains = self.ideal_gains(ratings);
         let mut tally = Vec::new();
         for protocol in &self.spec.protocols {
-            let list = self.list(*protocol, rule, user, &found.top, after, ranked, test, relevant);
+            let list = self.list(*protocol, rule, user, &found.top, after, predicted, ranked, test);
             let hits: Vec<usize> = (0..list.items.len())
                 .filter(|at| relevant.binary_search(&list.items[*at]).is_ok())
                 .collect();
@@ -366,9 +392,9 @@ impl<'a> Job<'a> {
         user: UserIx,
         top: &[(f32, u32)],
         after: Option<(f32, u32)>,
+        predicted: &Prediction,
         ranked: Ranked,
         test: &[u32],
-        relevant: &[u32],
     ) -> List {
         let cutoffs = &self.spec.k;
         let deepest = cutoffs.last().copied().unwrap_or(0);
@@ -384,17 +410,16 @@ impl<'a> Job<'a> {
         };
         // The whole ranking, cut: in lists made elsewhere equal scores are no ties where ranks decide.
         let of_whole = |k: usize| match ranked {
-            Ranked::Scores(_) => equal(
+            Ranked::Scored(_) => equal(
                 &|at| top.get(at).copied().or(after.filter(|_| at == top.len())).map(|of| of.0),
                 k,
             ),
             Ranked::List(_, tied) => k > 0 && tied.binary_search(&(k as u32 - 1)).is_ok(),
         };
-        let of_candidates = |candidates: Vec<u32>, scores: &[f32]| {
-            let mut best = ranked_by(rule, user, candidates, scores, deepest + 1);
-            let values: Vec<f32> = best.iter().map(|item| scores[*item as usize]).collect();
-            best.truncate(deepest);
-            prefix(best, &|k| equal(&|at| values.get(at).copied(), k))
+        let of_candidates = |candidates: &[(f32, u32)]| {
+            let best = ranked_by(rule, user, candidates.to_vec(), deepest + 1);
+            let items = best.iter().take(deepest).map(|(_, item)| *item).collect();
+            prefix(items, &|k| equal(&|at| best.get(at).map(|(score, _)| *score), k))
         };
         match protocol {
             Protocol::Full => {
@@ -417,7 +442,7 @@ impl<'a> Job<'a> {
                 }
             }
             Protocol::Judged => match ranked {
-                Ranked::Scores(scores) => of_candidates(test.to_vec(), scores),
+                Ranked::Scored(_) => of_candidates(&predicted.judged),
                 Ranked::List(list, tied) => {
                     let judged = list.iter().zip(0u32..);
                     let judged: Vec<(u32, u32)> = judged
@@ -434,23 +459,11 @@ impl<'a> Job<'a> {
                     prefix(items, &is_tied)
                 }
             },
-            Protocol::Sampled => {
-                let settings = self.spec.sampled;
-                let mut candidates = sample_negatives(
-                    settings.negatives,
-                    self.labels.test.n_items(),
-                    self.labels.seen.items_of(user),
-                    test,
-                    settings.seed,
-                    user.0,
-                );
-                candidates.extend_from_slice(relevant);
-                match ranked {
-                    Ranked::Scores(scores) => of_candidates(candidates, scores),
-                    // Lists were refused before: they give no scores for what is drawn.
-                    Ranked::List(..) => prefix(Vec::new(), &|_| false),
-                }
-            }
+            Protocol::Sampled => match ranked {
+                Ranked::Scored(_) => of_candidates(&predicted.sampled),
+                // Lists were refused before: they give no scores for what is drawn.
+                Ranked::List(..) => prefix(Vec::new(), &|_| false),
+            },
         }
     }
 
@@ -564,16 +577,13 @@ fn mean(values: impl Iterator<Item = f64>) -> (Option<f64>, usize) {
 fn ranked_by(
     rule: Ties,
     user: UserIx,
-    mut candidates: Vec<u32>,
-    scores: &[f32],
+    mut candidates: Vec<(f32, u32)>,
     k: usize,
-) -> Vec<u32> {
-    let of = |item: u32| scores.get(item as usize).copied().unwrap_or(f32::NEG_INFINITY);
-    candidates.retain(|item| of(*item) > f32::NEG_INFINITY);
+) -> Vec<(f32, u32)> {
     // No NaN is left, so every pair can be compared; −0 and 0 are a tie.
     candidates.sort_unstable_by(|a, b| {
-        let by_score = of(*b).partial_cmp(&of(*a)).unwrap_or(std::cmp::Ordering::Equal);
-        by_score.then_with(|| rule.key(user, *a).cmp(&rule.key(user, *b)))
+        let by_score = b.0.partial_cmp(&a.0).unwrap_or(std::cmp::Ordering::Equal);
+        by_score.then_with(|| rule.key(user, a.1).cmp(&rule.key(user, b.1)))
     });
     candidates.truncate(k);
     candidates

@@ -9,7 +9,7 @@ use std::{
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Convention, Fallback, Metric, Protocol, ScoreSpec, Slice, UNKNOWN};
+use super::{Convention, Fallback, Metric, Protocol, ScoreSpec, Slice};
 use crate::{
     base::{interrupt::Interrupted, parquet},
     data::{DataError, Ids, UserIx},
@@ -22,8 +22,6 @@ pub const USERS: &str = "users.parquet";
 /// The column of [`USERS`] that says whether a list holds an item.
 const TIED: &str = "tied";
 const LISTED: &str = "listed";
-/// The full rankings.
-pub const RANKINGS: &str = "rankings.parquet";
 
 /// Why scoring failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +35,8 @@ pub enum EvalError {
          `judged` or `judged-after-cut`"
     )]
     ListsOnly { protocol: Protocol },
+    #[error("internal error: the predictions were made for another evaluation")]
+    NotPredicted,
     #[error(
         "the model gives {of} the score {value}: a score must be finite\n  = help: the fitted model is of no \
          use; look for ratings or settings out of the ordinary"
@@ -57,6 +57,16 @@ impl EvalError {
                 Self::NotFinite { value, at, of }
             }
             error => error,
+        }
+    }
+}
+
+impl From<EvalError> for crate::core::StepError {
+    fn from(error: EvalError) -> Self {
+        match error {
+            EvalError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            EvalError::Data(error) => error.into(),
+            error => Self::failed(error),
         }
     }
 }
@@ -299,31 +309,6 @@ impl Scores {
         DataFrame::new(height, columns)
     }
 
-    /// The full rankings: user, item, rank (from 1), score.
-    pub fn rankings_frame(&self, users: &Ids, items: &Ids) -> PolarsResult<DataFrame> {
-        let each = || {
-            self.rows.iter().flat_map(|row| {
-                let ranking = row.ranking.iter().enumerate();
-                // Places of items outside the catalogue stay open.
-                let known = ranking.filter(|(_, (_, item))| *item != UNKNOWN);
-                known.map(move |(at, place)| (row.user, at, *place))
-            })
-        };
-        let user: Vec<&str> = each().map(|(user, ..)| users.name(user.0)).collect();
-        let item: Vec<&str> = each().map(|(_, _, (_, item))| items.name(item)).collect();
-        let rank: Vec<u32> = each().map(|(_, at, _)| at as u32 + 1).collect();
-        let score: Vec<f32> = each().map(|(_, _, (score, _))| score).collect();
-        DataFrame::new(
-            rank.len(),
-            vec![
-                Column::new("user".into(), user),
-                Column::new("item".into(), item),
-                Column::new("rank".into(), rank),
-                Column::new("score".into(), score),
-            ],
-        )
-    }
-
     /// Of lists made elsewhere: users who should have one and have none, lists shorter than a cutoff.
     pub fn warnings(&self) -> Vec<String> {
         let asked = self.rows.iter().filter(|row| row.relevant > 0).count();
@@ -419,16 +404,12 @@ impl Scores {
     }
 
     /// Writes all files into the directory `dir`.
-    pub fn write(&self, dir: &Path, users: &Ids, items: &Ids) -> Result<(), EvalError> {
-        for (file, frame) in
-            [(USERS, self.users_frame(users)), (RANKINGS, self.rankings_frame(users, items))]
-        {
-            let path = dir.join(file);
-            frame
-                .map_err(parquet::to_io)
-                .and_then(|mut frame| parquet::write(&path, &mut frame))
-                .map_err(|source| EvalError::Io { path, source })?;
-        }
+    pub fn write(&self, dir: &Path, users: &Ids) -> Result<(), EvalError> {
+        let path = dir.join(USERS);
+        self.users_frame(users)
+            .map_err(parquet::to_io)
+            .and_then(|mut frame| parquet::write(&path, &mut frame))
+            .map_err(|source| EvalError::Io { path, source })?;
         let path = dir.join(SUMMARY);
         // One line a value: differences between two files read well.
         let lines: Result<Vec<String>, _> =

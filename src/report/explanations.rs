@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::Value;
 
+use super::recorded::recorded;
 use crate::{
     base::hash::Digest,
     core::Workspace,
-    tasks::top_n::{
-        plan::Plan,
-        rerank::{explain, explain::Row},
+    tasks::{
+        ExperimentRecord,
+        top_n::{
+            rerank::explain::{self, ExplainChecks, Row},
+            steps::ExplainStats,
+        },
     },
 };
 
@@ -24,9 +27,11 @@ const SHOWN_UNFOUNDED: usize = 3;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ExplainRow {
     pub system: String,
+    /// Why nothing can be said of them: a record or the explanations are not readable.
+    pub problem: Option<String>,
     /// Explanations, and those made by rule because the judge gave none.
-    pub explanations: u64,
-    pub stand_ins: u64,
+    pub explanations: usize,
+    pub stand_ins: usize,
     /// All that follows is of those that nothing stands in for. Mean words.
     pub words: String,
     /// Share without an unfounded name, and unfounded names for a hundred explanations.
@@ -51,99 +56,100 @@ pub struct ExplainRow {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sums {
-    checked: f64,
-    words: f64,
-    grounded: f64,
-    unfounded: f64,
-    name_item: f64,
-    name_user: f64,
-    told_apart: f64,
-    told_apart_of: f64,
-    said_before: f64,
-    repeated: f64,
+    checks: ExplainChecks,
     money: f64,
-    unpriced: f64,
+    unpriced: usize,
     is_chat: bool,
-    names: Vec<(String, u64)>,
 }
 
 /// One row for each system whose lists were explained, in the order of the experiment. The sample is of
 /// the first fold and seed.
-pub fn explain_rows(plan: &Plan, workspace: &Workspace) -> Vec<ExplainRow> {
+pub fn explain_rows(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<ExplainRow> {
     let mut rows: Vec<ExplainRow> = Vec::new();
-    for trial in &plan.trials {
-        let Some(step) = trial.explain.map(|at| &plan.steps[at]) else { continue };
-        let Ok(record) = workspace.record(step.kind.name(), &step.key) else { continue };
+    for trial in &experiment.trials {
+        let Some(step) = trial.explain else { continue };
+        let read = recorded::<ExplainStats>(experiment, workspace, step);
+        let Some(read) = read else { continue };
         let at = rows.iter().position(|row| row.system == trial.name).unwrap_or_else(|| {
-            let dir = workspace.step_dir(step.kind.name(), &step.key);
-            let sample = explain::read(&dir).unwrap_or_default();
-            rows.push(ExplainRow { system: trial.name.clone(), sample, ..ExplainRow::default() });
+            let mut row = ExplainRow { system: trial.name.clone(), ..ExplainRow::default() };
+            match explain::read(&experiment.dir(workspace, step)) {
+                Ok(sample) => row.sample = sample,
+                Err(problem) => row.problem = Some(format!("explanations not readable: {problem}")),
+            }
+            rows.push(row);
             rows.len() - 1
         });
-        add(&mut rows[at], &record.facts);
+        match read {
+            Ok((stats, _)) => add(&mut rows[at], stats),
+            Err(problem) => rows[at].problem = Some(problem),
+        }
     }
     let shared = shared_users(&rows);
     for row in &mut rows {
-        finish(row);
+        match row.problem.take() {
+            None => finish(row),
+            // Sums without some of the folds and seeds would pass for those of all.
+            problem => {
+                let (system, sample) = (row.system.clone(), std::mem::take(&mut row.sample));
+                *row = ExplainRow { system, problem, sample, ..ExplainRow::default() };
+            }
+        }
         row.sample = sample(std::mem::take(&mut row.sample), &shared);
     }
     rows
 }
 
-fn add(row: &mut ExplainRow, facts: &Value) {
-    let (checks, llm) = (&facts["checks"], &facts["judge"]["llm"]);
-    let number = |name: &str| checks[name].as_f64().unwrap_or(0.0);
-    row.explanations += number("explanations") as u64;
-    row.stand_ins += number("stand_ins") as u64;
-    let sums = &mut row.sums;
-    for (to, name) in [
-        (&mut sums.checked, "checked"),
-        (&mut sums.words, "words"),
-        (&mut sums.grounded, "grounded"),
-        (&mut sums.unfounded, "unfounded"),
-        (&mut sums.name_item, "name_item"),
-        (&mut sums.name_user, "name_user"),
-        (&mut sums.told_apart, "told_apart"),
-        (&mut sums.told_apart_of, "told_apart_of"),
-        (&mut sums.said_before, "said_before"),
-        (&mut sums.repeated, "repeated"),
-    ] {
-        *to += number(name);
-    }
-    sums.is_chat |= llm.is_object();
-    sums.money += llm["money"].as_f64().unwrap_or(0.0);
-    sums.unpriced += llm["unpriced"].as_f64().unwrap_or(0.0);
-    for pair in checks["unfounded_names"].as_array().into_iter().flatten() {
-        let (Some(name), Some(count)) = (pair[0].as_str(), pair[1].as_u64()) else { continue };
-        match sums.names.iter_mut().find(|(known, _)| known == name) {
+fn add(row: &mut ExplainRow, stats: ExplainStats) {
+    let ExplainStats { judge, checks, .. } = stats;
+    row.explanations += checks.explanations;
+    row.stand_ins += checks.stand_ins;
+    let sums = &mut row.sums.checks;
+    sums.checked += checks.checked;
+    sums.words += checks.words;
+    sums.grounded += checks.grounded;
+    sums.unfounded += checks.unfounded;
+    sums.name_item += checks.name_item;
+    sums.name_user += checks.name_user;
+    sums.told_apart += checks.told_apart;
+    sums.told_apart_of += checks.told_apart_of;
+    sums.said_before += checks.said_before;
+    sums.repeated += checks.repeated;
+    for (name, count) in checks.unfounded_names {
+        match sums.unfounded_names.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known += count,
-            None => sums.names.push((name.to_owned(), count)),
+            None => sums.unfounded_names.push((name, count)),
         }
+    }
+    if let Some(judge) = judge {
+        row.sums.is_chat = true;
+        row.sums.money += judge.llm.money;
+        row.sums.unpriced += judge.llm.unpriced;
     }
 }
 
 fn finish(row: &mut ExplainRow) {
-    let sums = &mut row.sums;
-    let mean = |part: f64, of: f64, scale: f64, end: &str| match of > 0.0 {
-        true => format!("{:.1}{end}", scale * part / of),
-        false => "–".into(),
+    let Sums { checks, money, unpriced, is_chat } = &mut row.sums;
+    let mean = |part: f64, of: usize, scale: f64, end: &str| match of {
+        0 => "–".into(),
+        _ => format!("{:.1}{end}", scale * part / of as f64),
     };
-    let n = sums.checked;
-    row.words = mean(sums.words, n, 1.0, "");
-    row.grounded = mean(sums.grounded, n, 100.0, " %");
-    row.unfounded = mean(sums.unfounded, n, 100.0, "");
-    row.name_item = mean(sums.name_item, n, 100.0, " %");
-    row.name_user = mean(sums.name_user, n, 100.0, " %");
-    row.told_apart = mean(sums.told_apart, sums.told_apart_of, 100.0, " %");
-    row.said_before = mean(sums.said_before, n, 100.0, " %");
-    row.repeated = mean(sums.repeated, n, 100.0, " %");
-    row.cost = match (sums.is_chat, sums.unpriced > 0.0) {
+    let n = checks.checked;
+    let percent = |part: usize| mean(part as f64, n, 100.0, " %");
+    row.words = mean(checks.words as f64, n, 1.0, "");
+    row.grounded = percent(checks.grounded);
+    row.unfounded = mean(checks.unfounded as f64, n, 100.0, "");
+    row.name_item = percent(checks.name_item);
+    row.name_user = percent(checks.name_user);
+    row.told_apart = mean(checks.told_apart, checks.told_apart_of, 100.0, " %");
+    row.said_before = percent(checks.said_before);
+    row.repeated = mean(checks.repeated, n, 100.0, " %");
+    row.cost = match (*is_chat, *unpriced) {
         (false, _) => String::new(),
-        (true, false) => format!("{:.4}", sums.money),
-        (true, true) => "unknown".into(),
+        (true, 0) => format!("{money:.4}"),
+        (true, _) => "unknown".into(),
     };
-    sums.names.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    let names = sums.names.iter().take(8);
+    checks.unfounded_names.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let names = checks.unfounded_names.iter().take(8);
     row.names = names.map(|(name, count)| format!("{name} ({count})")).collect();
 }
 

@@ -25,13 +25,8 @@ use crate::{
     core::{RunRecord, Workspace},
     ranking::{Slice, score_files::Split},
     tasks::{
-        Experiment,
-        top_n::{
-            models::ModelSpec,
-            networks::{Epoch, HISTORY},
-            plan::Plan,
-            rerank::RerankParams,
-        },
+        ExperimentRecord,
+        top_n::networks::{Epoch, HISTORY},
     },
 };
 
@@ -48,15 +43,15 @@ const TEMPLATES: [(&str, &str); 5] = [
 const ORDERS_OF: [&str; 4] = ["ndcg", "precision", "recall", "map"];
 
 /// The cutoff that is shown first: 10 where there is that one, else the largest.
-pub fn main_cutoff(experiment: &Experiment) -> usize {
-    let cutoffs = || experiment.settings.iter().flat_map(|setting| &setting.evaluate.k).copied();
+pub fn main_cutoff(experiment: &ExperimentRecord) -> usize {
+    let cutoffs = || experiment.variants.iter().flat_map(|variant| &variant.evaluate.k).copied();
     if cutoffs().any(|k| k == 10) { 10 } else { cutoffs().max().unwrap_or(10) }
 }
 
 impl Request {
     /// What a report shows: numbers in it always say how far chance among the users could have moved
     /// them.
-    pub fn of_report(experiment: &Experiment) -> Self {
+    pub fn of_report(experiment: &ExperimentRecord) -> Self {
         let mut intervals = vec![MEAN.to_owned()];
         for table in &experiment.published {
             if !intervals.contains(&table.about.fold) {
@@ -93,8 +88,7 @@ pub enum ReportError {
 
 /// Writes `index.html`, `results.csv`, `results.json`, `tables/` and `figures/` into `dir`.
 pub fn render(
-    experiment: &Experiment,
-    plan: &Plan,
+    experiment: &ExperimentRecord,
     workspace: &Workspace,
     collected: &Collected,
     run: Option<&RunRecord>,
@@ -162,12 +156,12 @@ pub fn render(
     }
     let k = main_cutoff(experiment);
     let mut learning = Vec::new();
-    for (name, title, svg) in learning_curves(plan, workspace) {
+    for (name, title, svg) in learning_curves(experiment, workspace) {
         let file = format!("figures/{name}.svg");
         write(&file, &svg)?;
         learning.push(json!({"title": title, "svg": svg, "file": file}));
     }
-    let reranks = rerank_rows(plan, workspace);
+    let reranks = rerank_rows(experiment, workspace);
     let cost = match quality_against_cost(experiment, &reranks, rows, k) {
         Some((title, svg)) => {
             let file = "figures/quality-against-cost.svg";
@@ -194,13 +188,13 @@ pub fn render(
     context.insert("asks", &reranks.iter().any(|row| row.is_chat));
     context.insert("reranks", &reranks);
     context.insert("cost", &cost);
-    context.insert("explanations", &explain_rows(plan, workspace));
-    context.insert("texts", &super::texts::text_rows(plan, workspace));
+    context.insert("explanations", &explain_rows(experiment, workspace));
+    context.insert("texts", &super::texts::text_rows(experiment, workspace));
     context.insert("orders", &orders.iter().map(orders_value).collect::<Vec<_>>());
     context.insert("warnings", &collected.warnings);
     context.insert("experiment", &experiment.name);
     context.insert("describe", &experiment.describe);
-    context.insert("file", &experiment.path.display().to_string());
+    context.insert("file", &experiment.path);
     context.insert("main_k", &k.to_string());
     context.insert("sections", &sections);
     let sizes = collected.slices.iter().map(|of| {
@@ -212,12 +206,11 @@ pub fn render(
     });
     context.insert("slices", &sizes.collect::<Vec<Value>>());
     context.insert("missing", &collected.missing);
-    context.insert("settings", &settings_value(experiment, plan, workspace));
+    context.insert("settings", &variants_value(experiment, workspace));
     context.insert("run", &run);
-    let seconds = plan
-        .steps
-        .iter()
-        .filter_map(|step| Some(workspace.record(step.kind.name(), &step.key).ok()?.wall_seconds));
+    let steps = 0..experiment.steps.len();
+    let seconds =
+        steps.filter_map(|step| Some(experiment.record(workspace, step).ok()?.wall_seconds));
     context.insert("step_seconds", &seconds.sum::<f64>());
     context.insert("version", env!("CARGO_PKG_VERSION"));
     write("index.html", &page("report.html", &context)?)?;
@@ -227,31 +220,25 @@ pub fn render(
 /// Rerankers and their bases: the first metric against what a user takes: money, else tokens, else
 /// seconds where no chat model was asked. Over the users who were reranked, where they are the same for all.
 fn quality_against_cost(
-    experiment: &Experiment,
+    experiment: &ExperimentRecord,
     reranks: &[RerankRow],
     rows: &[ResultRow],
     k: usize,
 ) -> Option<(String, String)> {
     let first = rows.first()?;
-    let systems = experiment.settings.iter().flat_map(|setting| {
-        setting
-            .systems
-            .iter()
-            .map(move |system| (format!("{}{}", system.name, setting.label), setting, system))
-    });
-    let params: Vec<(String, String, &RerankParams)> = systems
-        .filter_map(|(name, setting, system)| match &system.model {
-            ModelSpec::Rerank(params) => {
-                Some((name, format!("{}{}", params.of, setting.label), params))
-            }
-            _ => None,
+    let rerankers: Vec<(String, Slice)> = experiment
+        .variants
+        .iter()
+        .flat_map(|variant| variant.systems.iter().map(move |system| (variant, system)))
+        .filter_map(|(variant, system)| {
+            let (base, users) = system.reranks.as_ref()?;
+            Some((format!("{base}{}", variant.label), *users))
         })
         .collect();
-    let users = params.first()?.2.users;
-    let of_all = Slice::All.to_string();
-    let slice = match params.iter().all(|(_, _, params)| params.users == users) {
+    let (_, users) = rerankers.first()?;
+    let slice = match rerankers.iter().all(|(_, of)| of == users) {
         true => users.to_string(),
-        false => of_all,
+        false => Slice::All.to_string(),
     };
     let metric = ["ndcg", "recall", "precision", "map"]
         .into_iter()
@@ -265,7 +252,8 @@ fn quality_against_cost(
         });
         row?.value
     };
-    let chats = || reranks.iter().filter(|row| row.is_chat);
+    let readable = || reranks.iter().filter(|row| row.problem.is_none());
+    let chats = || readable().filter(|row| row.is_chat);
     let (what, of): (&str, fn(&RerankRow) -> f64) = if chats().next().is_none() {
         ("seconds for 1,000 users", |row| 1000.0 * row.seconds / row.users.max(1) as f64)
     } else if chats().all(|row| row.spent_a_user().0.is_some_and(|money| money > 0.0)) {
@@ -273,11 +261,11 @@ fn quality_against_cost(
     } else {
         ("tokens a user", |row| row.spent_a_user().1)
     };
-    let bases = distinct(params.iter().map(|(_, base, _)| base.as_str()));
+    let bases = distinct(rerankers.iter().map(|(base, _)| base.as_str()));
     let mut points: Vec<(String, f64, f64)> =
         bases.iter().filter_map(|base| Some((base.clone(), 0.0, value(base)?))).collect();
     points.extend(
-        reranks.iter().filter_map(|row| Some((row.system.clone(), of(row), value(&row.system)?))),
+        readable().filter_map(|row| Some((row.system.clone(), of(row), value(&row.system)?))),
     );
     let svg = scatter(&points, what, &format!("{metric}@{k}"))?;
     let title = format!(
@@ -289,16 +277,16 @@ fn quality_against_cost(
 
 /// Losses and validation metrics by epoch, of each network's first trial.
 fn learning_curves(
-    plan: &Plan,
+    experiment: &ExperimentRecord,
     workspace: &Workspace,
 ) -> Vec<(&'static str, &'static str, String)> {
     let (mut losses, mut validations) = (Vec::<Series>::new(), Vec::<Series>::new());
-    for trial in &plan.trials {
-        if losses.iter().any(|(name, _)| *name == trial.name) {
-            continue;
-        }
-        let step = &plan.steps[trial.fit];
-        let path = workspace.step_dir(step.kind.name(), &step.key).join(HISTORY);
+    for trial in &experiment.trials {
+        // The network of a reranker is shown under its own name.
+        let is_known = losses.iter().any(|(name, _)| *name == trial.name);
+        let fit = trial.fit.filter(|_| experiment.system(trial).reranks.is_none() && !is_known);
+        let Some(fit) = fit else { continue };
+        let path = experiment.dir(workspace, fit).join(HISTORY);
         let Ok(text) = std::fs::read_to_string(path) else { continue };
         let Ok(history) = serde_json::from_str::<Vec<Epoch>>(&text) else { continue };
         let first = history.first().map_or(1.0, |epoch| epoch.loss);
@@ -467,54 +455,47 @@ fn folds_value(collected: &Collected, protocol: &str, convention: &str, slice: &
     rows.into()
 }
 
-fn settings_value(experiment: &Experiment, plan: &Plan, workspace: &Workspace) -> Value {
-    let settings = experiment.settings.iter().enumerate().map(|(at, setting)| {
-        let folds: Vec<Value> = plan
-            .steps
-            .iter()
-            // Those that a search cuts further are no folds.
-            .filter(|step| {
-                step.setting == at
-                    && step.kind == crate::tasks::top_n::plan::StepKind::Split
-                    && step.inputs.is_empty()
-            })
-            .map(|step| {
-                let record = workspace.record(step.kind.name(), &step.key).ok();
-                json!({"fold": step.fold, "facts": record.map(|record| record.facts)})
-            })
-            .collect();
-        let systems: Vec<Value> = setting
+fn variants_value(experiment: &ExperimentRecord, workspace: &Workspace) -> Value {
+    let variants = experiment.variants.iter().enumerate().map(|(at, variant)| {
+        let mut folds: Vec<Value> = Vec::new();
+        let mut known: Vec<usize> = Vec::new();
+        for trial in experiment.trials.iter().filter(|trial| trial.variant == at) {
+            if known.contains(&trial.split) {
+                continue;
+            }
+            known.push(trial.split);
+            let record = experiment.record(workspace, trial.split).ok();
+            folds.push(json!({"fold": trial.fold, "facts": record.map(|record| record.stats)}));
+        }
+        let systems: Vec<Value> = variant
             .systems
             .iter()
             .map(|system| {
-                let model = serde_json::to_value(&system.model).unwrap_or_default();
-                let parameters: Vec<Value> = model
-                    .as_object()
-                    .into_iter()
-                    .flatten()
+                let settings = system.settings.as_object().into_iter().flatten();
+                let parameters: Vec<Value> = settings
                     .filter(|(name, _)| *name != "model")
                     .map(|(name, value)| json!([name, value.to_string().replace('"', "")]))
                     .collect();
                 json!({
                     "name": system.name,
                     "describe": system.describe,
-                    "model": system.model.name(),
+                    "model": system.model,
                     "parameters": parameters,
                 })
             })
             .collect();
         json!({
-            "label": setting.label,
-            "data": setting.data.source.name(),
-            "data_hash": plan.data[at].to_string(),
-            "relevant": setting.data.relevant.describe(setting.data.relevant_from),
-            "ties": setting.evaluate.ties.rule(),
-            "fallback": setting.evaluate.fallback.to_string(),
-            "split": serde_json::to_string(&setting.split).unwrap_or_default(),
-            "seeds": setting.seeds,
+            "label": variant.label,
+            "data": variant.data,
+            "data_hash": variant.data_digest.to_string(),
+            "relevant": variant.relevant_described,
+            "ties": variant.evaluate.ties.rule(),
+            "fallback": variant.evaluate.fallback.to_string(),
+            "split": variant.split.to_string(),
+            "seeds": variant.seeds,
             "folds": folds,
             "systems": systems,
         })
     });
-    settings.collect()
+    variants.collect()
 }

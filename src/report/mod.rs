@@ -3,6 +3,7 @@
 mod explanations;
 mod figures;
 mod html;
+mod recorded;
 mod reranks;
 mod table;
 mod texts;

@@ -1,21 +1,23 @@
 //! What rerankers asked, what was odd about the answers, and what they cost, for a report.
 
 use serde::Serialize;
-use serde_json::Value;
 
+use super::recorded::recorded;
 use crate::{
     core::Workspace,
-    tasks::top_n::plan::{Plan, StepKind},
+    tasks::{ExperimentRecord, top_n::steps::RerankStats},
 };
 
 /// A reranker, all folds and seeds together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RerankRow {
     pub system: String,
+    /// Why nothing can be said of it: a record is not readable.
+    pub problem: Option<String>,
     /// Folds and seeds.
     pub runs: usize,
-    pub users: u64,
-    pub questions: u64,
+    pub users: usize,
+    pub questions: usize,
     /// Of the steps, as they ran; what a chat model took is `answer_seconds`.
     pub seconds: f64,
     /// Share of comparisons won by the item named first, beyond a half, with its sign: which place the judge
@@ -25,16 +27,16 @@ pub struct RerankRow {
     /// decides.
     pub inconsistent: String,
     /// Items that were in no batch, all users together.
-    pub in_no_batch: u64,
+    pub in_no_batch: usize,
     /// Of chat models alone, as all that follows.
-    pub calls: u64,
+    pub calls: usize,
     pub tokens: u64,
     pub cost: String,
     pub answer_seconds: f64,
     pub unknown_ids: String,
     pub missing_ids: String,
     pub unusable: String,
-    pub fallback_users: u64,
+    pub fallback_users: usize,
     pub is_chat: bool,
     #[serde(skip)]
     sums: Sums,
@@ -51,70 +53,81 @@ impl RerankRow {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sums {
-    decided: u64,
-    first_wins: u64,
-    swapped: u64,
-    inconsistent: u64,
+    decided: usize,
+    first_wins: usize,
+    swapped: usize,
+    inconsistent: usize,
     money: f64,
-    unpriced: u64,
-    unknown: u64,
-    answered: u64,
-    missing: u64,
-    asked: u64,
-    unusable: u64,
-    answers: u64,
+    unpriced: usize,
+    unknown: usize,
+    answered: usize,
+    missing: usize,
+    asked: usize,
+    unusable: usize,
+    answers: usize,
 }
 
 /// One row for each reranker with finished steps, in the order of the experiment.
-pub fn rerank_rows(plan: &Plan, workspace: &Workspace) -> Vec<RerankRow> {
+pub fn rerank_rows(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<RerankRow> {
     let mut rows: Vec<RerankRow> = Vec::new();
-    for trial in &plan.trials {
-        let step = &plan.steps[trial.fit];
-        if step.kind != StepKind::Rerank {
+    for trial in &experiment.trials {
+        if experiment.system(trial).reranks.is_none() {
             continue;
         }
-        let Ok(record) = workspace.record(step.kind.name(), &step.key) else { continue };
+        let read = recorded::<RerankStats>(experiment, workspace, trial.predictions);
+        let Some(read) = read else { continue };
         let at = rows.iter().position(|row| row.system == trial.name).unwrap_or_else(|| {
             rows.push(RerankRow { system: trial.name.clone(), ..RerankRow::default() });
             rows.len() - 1
         });
-        rows[at].seconds += record.wall_seconds;
-        add(&mut rows[at], &record.facts);
+        match read {
+            Ok((stats, seconds)) => {
+                rows[at].seconds += seconds;
+                add(&mut rows[at], &stats);
+            }
+            Err(problem) => rows[at].problem = Some(problem),
+        }
     }
-    rows.iter_mut().for_each(finish);
+    for row in &mut rows {
+        match row.problem.take() {
+            None => finish(row),
+            // Sums without some of the folds and seeds would pass for those of all.
+            problem => {
+                *row = RerankRow { system: row.system.clone(), problem, ..RerankRow::default() };
+            }
+        }
+    }
     rows
 }
 
-fn add(row: &mut RerankRow, facts: &Value) {
-    let number = |value: &Value| value.as_u64().unwrap_or(0);
-    let (asked, judge) = (&facts["rerank"], &facts["judge"]);
-    let llm = &judge["llm"];
+fn add(row: &mut RerankRow, stats: &RerankStats) {
+    let (counts, sums) = (&stats.rerank, &mut row.sums);
     row.runs += 1;
-    row.users += number(&asked["users"]);
-    row.questions += number(&asked["questions"]);
-    row.is_chat |= judge.is_object();
-    row.calls += number(&llm["answers"]);
-    row.tokens += number(&llm["input_tokens"]) + number(&llm["output_tokens"]);
-    row.answer_seconds += llm["latency_seconds"].as_f64().unwrap_or(0.0);
-    row.fallback_users += number(&judge["fallback_users"]);
-    row.in_no_batch += number(&asked["items_in_no_batch"]);
-    let sums = &mut row.sums;
-    sums.decided += number(&asked["decided"]);
-    sums.first_wins += number(&asked["first_named_wins"]);
-    sums.swapped += number(&asked["asked_again_swapped"]);
-    sums.inconsistent += number(&asked["inconsistent"]);
-    sums.money += llm["money"].as_f64().unwrap_or(0.0);
-    sums.unpriced += number(&llm["unpriced"]);
-    sums.unknown += number(&judge["unknown_ids"]);
-    sums.answered += number(&judge["ids_answered"]);
-    sums.missing += number(&judge["missing_ids"]);
-    sums.asked += number(&judge["ids_asked"]);
-    sums.unusable += number(&judge["unusable_answers"]);
-    sums.answers += number(&judge["answers"]);
+    row.users += counts.users;
+    row.questions += counts.questions;
+    row.in_no_batch += counts.items_in_no_batch;
+    sums.decided += counts.decided;
+    sums.first_wins += counts.first_named_wins;
+    sums.swapped += counts.asked_again_swapped;
+    sums.inconsistent += counts.inconsistent;
+    let Some(judge) = &stats.judge else { return };
+    row.is_chat = true;
+    row.calls += judge.llm.answers;
+    row.tokens += judge.llm.input_tokens + judge.llm.output_tokens;
+    row.answer_seconds += judge.llm.latency_seconds;
+    row.fallback_users += judge.fallback_users;
+    sums.money += judge.llm.money;
+    sums.unpriced += judge.llm.unpriced;
+    sums.unknown += judge.unknown_ids;
+    sums.answered += judge.ids_answered;
+    sums.missing += judge.missing_ids;
+    sums.asked += judge.ids_asked;
+    sums.unusable += judge.unusable_answers;
+    sums.answers += judge.answers;
 }
 
 fn finish(row: &mut RerankRow) {
-    let share = |part: u64, of: u64| match of {
+    let share = |part: usize, of: usize| match of {
         0 => String::new(),
         _ => format!("{:.2} %", 100.0 * part as f64 / of as f64),
     };

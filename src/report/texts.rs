@@ -1,77 +1,115 @@
 //! Where the texts of an experiment come from, for its report.
 
 use serde::Serialize;
-use serde_json::Value;
 
+use super::recorded::recorded;
 use crate::{
-    core::Workspace,
-    tasks::top_n::plan::{Plan, StepKind},
+    core::{Step, Workspace},
+    tasks::{
+        ExperimentRecord,
+        top_n::steps::{ItemProfilesStep, ProfilesStats},
+    },
+    text::TextStats,
 };
 
 /// The profiles of all items, or of the users of a fold.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TextRow {
     pub profiles: String,
+    /// Why nothing can be said of them: the record is not readable.
+    pub problem: Option<String>,
     /// `llm 1591, metadata 91`
     pub from: String,
     /// What was odd, in words.
     pub notes: Vec<String>,
     /// Answers of language models used, their tokens and cost; none where none was asked.
-    pub answers: Option<u64>,
+    pub answers: Option<usize>,
     pub tokens: u64,
     pub cost: String,
 }
 
 /// One row for each finished step that made profiles.
-pub fn text_rows(plan: &Plan, workspace: &Workspace) -> Vec<TextRow> {
-    let steps = plan.steps.iter().filter(|step| step.kind == StepKind::Profiles);
+pub fn text_rows(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<TextRow> {
+    let steps = experiment.steps.iter().enumerate();
     steps
-        .filter_map(|step| {
-            let facts = workspace.record(step.kind.name(), &step.key).ok()?.facts;
-            let from = facts["from"].as_object().cloned().unwrap_or_default();
-            let from: Vec<String> =
-                from.iter().map(|(source, count)| format!("{source} {count}")).collect();
-            let (llm, number) = (&facts["llm"], |value: &Value| value.as_u64().unwrap_or(0));
-            Some(TextRow {
-                profiles: step.label.clone(),
-                from: from.join(", "),
-                notes: notes(&facts),
-                answers: llm["answers"].as_u64(),
-                tokens: number(&llm["input_tokens"]) + number(&llm["output_tokens"]),
-                cost: match (llm["money"].as_f64(), number(&llm["unpriced"])) {
-                    (Some(money), 0) => format!("{money:.4}"),
-                    (Some(_), _) => "unknown".into(),
-                    (None, _) => String::new(),
+        .filter(|(_, step)| step.kind == ItemProfilesStep::KIND)
+        .filter_map(|(at, step)| {
+            Some(match recorded::<ProfilesStats>(experiment, workspace, at)? {
+                Ok((stats, _)) => row(&step.label, &stats.text),
+                Err(problem) => TextRow {
+                    profiles: step.label.clone(),
+                    problem: Some(problem),
+                    ..TextRow::default()
                 },
             })
         })
         .collect()
 }
 
-fn notes(facts: &Value) -> Vec<String> {
+fn row(label: &str, stats: &TextStats) -> TextRow {
+    let mut from: Vec<String> =
+        stats.from.iter().map(|(source, count)| format!("{} {count}", source.name())).collect();
+    from.sort();
+    let llm = stats.llm.as_ref();
+    TextRow {
+        profiles: label.to_owned(),
+        problem: None,
+        from: from.join(", "),
+        notes: notes(stats),
+        answers: llm.map(|llm| llm.answers),
+        tokens: llm.map_or(0, |llm| llm.input_tokens + llm.output_tokens),
+        cost: llm.map(|llm| llm.cost()).unwrap_or_default(),
+    }
+}
+
+fn notes(stats: &TextStats) -> Vec<String> {
     let mut notes = Vec::new();
-    let mut count = |value: &Value, what: &str| {
-        if let Some(count) = value.as_u64().filter(|count| *count > 0) {
+    let mut count = |count: Option<usize>, what: &str| {
+        if let Some(count) = count.filter(|count| *count > 0) {
             notes.push(format!("{count} {what}"));
         }
     };
-    count(&facts["without_title"], "items without a title");
-    count(&facts["without_overview"], "items without an overview");
-    count(&facts["writing"]["fallbacks"], "made by rule instead: no usable answer");
-    count(&facts["writing"]["outside_vocabulary"], "words outside the vocabulary left out");
-    count(&facts["llm"]["repairs"], "answers sent back to be mended");
-    count(&facts["tmdb"]["not_found"], "overviews not found at TMDB");
-    for (group, what) in [("bad", "answers not used"), ("slips", "slips mended")] {
-        let found = facts["llm"][group].as_object().or(facts["writing"][group].as_object());
-        for (name, count) in found.into_iter().flatten() {
-            notes.push(format!("{count} {what}: {name}"));
-        }
+    let (writing, llm, tmdb) = (stats.writing.as_ref(), stats.llm.as_ref(), stats.tmdb.as_ref());
+    count(stats.without_title, "items without a title");
+    count(stats.without_overview, "items without an overview");
+    count(writing.map(|of| of.fallbacks), "made by rule instead: no usable answer");
+    count(writing.map(|of| of.outside_vocabulary), "words outside the vocabulary left out");
+    count(llm.map(|of| of.repairs), "answers sent back to be mended");
+    count(tmdb.map(|of| of.not_found), "overviews not found at TMDB");
+    for (name, count) in llm.iter().flat_map(|of| &of.bad) {
+        notes.push(format!("{count} answers not used: {name}"));
     }
-    if let Some(from) = facts["built_from"].as_str() {
+    for (slip, count) in writing.iter().flat_map(|of| &of.slips) {
+        notes.push(format!("{count} slips mended: {}", slip.name()));
+    }
+    if let Some(from) = &stats.built_from {
         notes.push(format!("users' profiles written from {from}"));
     }
-    if let Some(notice) = facts["tmdb"]["notice"].as_str() {
-        notes.push(notice.to_owned());
-    }
+    notes.extend(tmdb.map(|of| of.notice.clone()));
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_record_without_its_counts_is_an_error_and_not_zeros() {
+        assert!(from_value::<TextStats>(json!({"items": 3})).is_err());
+        let llm = json!({"answers": 2, "found": 0, "asked": 2, "bad": {}, "repairs": 0, "missing": 0,
+            "input_tokens": 5, "output_tokens": 7, "money": 0.5, "unpriced": 0, "latency_seconds": 1.0});
+        let mut stats = json!({"from": {"llm": 2, "file": 1}, "users": 3, "llm": llm,
+            "writing": {"fallbacks": 1, "slips": {"code-fence": 2}, "outside_vocabulary": 0}});
+        let read = row("users", &from_value(stats.clone()).unwrap());
+        assert_eq!((&read.from[..], read.answers, read.tokens), ("file 1, llm 2", Some(2), 12));
+        assert_eq!(read.cost, "0.5000");
+        assert_eq!(
+            read.notes,
+            ["1 made by rule instead: no usable answer", "2 slips mended: code-fence"]
+        );
+        stats["llm"].as_object_mut().unwrap().remove("unpriced");
+        assert!(from_value::<TextStats>(stats).is_err());
+    }
 }

@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     published::{About, PublishedTable},
     texts::Texts,
-    top_n::{
-        Search, SearchSpec, TrainOn, TrainShare, models::ModelSpec, rerank::JudgeName, rerankers,
-    },
+    top_n::{SearchSpec, SystemSpec, TrainOn, TrainShare, rerank::JudgeName, rerankers},
 };
 use crate::{
     base::yaml::{
@@ -83,7 +81,7 @@ pub struct System {
     /// Its name with the levels of its sweeps: `als[factors=32]`.
     pub name: String,
     pub describe: String,
-    pub model: ModelSpec,
+    pub model: SystemSpec,
     /// What of the training part it learns from.
     #[serde(skip_serializing_if = "TrainOn::is_default")]
     pub train_on: TrainOn,
@@ -176,6 +174,14 @@ impl Experiment {
     }
 }
 
+impl Experiment {
+    /// Path and text of all files it is made of.
+    pub fn source_texts(&self) -> Vec<(String, String)> {
+        let text = |file: &Arc<SourceFile>| (file.path.display().to_string(), file.text.clone());
+        self.sources.iter().map(text).collect()
+    }
+}
+
 impl Setting {
     fn read(label: String, root: &Node, dirs: &DataDirs) -> Result<Self, Diagnostic> {
         let mapping = root.mapping("an experiment file")?;
@@ -184,7 +190,7 @@ impl Setting {
         split.validate().map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
         let mut systems = systems(required(mapping, "systems", root)?)?;
         for system in &mut systems {
-            if let ModelSpec::Search(search) = &mut system.model {
+            if let SystemSpec::Search(search) = &mut system.model {
                 search.spec.cut = split.cut(search.spec.by);
             }
         }
@@ -192,10 +198,7 @@ impl Setting {
             Some(entry) => {
                 let spec: ScoreSpec = from_node(&entry.value)?;
                 spec.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
-                let gives_lists = |model: &ModelSpec| {
-                    matches!(model, ModelSpec::External(_) | ModelSpec::Rerank(_))
-                };
-                let list = systems.iter().find(|system| gives_lists(&system.model));
+                let list = systems.iter().find(|system| system.model.gives_lists());
                 if let Some(list) = list.filter(|_| spec.protocols.contains(&Protocol::Sampled)) {
                     return Err(Diagnostic::at(
                         &entry.value.at,
@@ -237,21 +240,10 @@ impl Setting {
     /// Whether a system comes out otherwise with another seed. A reranker does so with its base, and
     /// where its judge is shuffled or is asked with ids of its own.
     pub fn is_seeded(&self, system: &System) -> bool {
-        let ModelSpec::Rerank(params) = &system.model else { return system.model.is_seeded() };
+        let SystemSpec::Rerank(params) = &system.model else { return system.model.is_seeded() };
         let base = self.systems.iter().find(|base| base.name == params.of);
         base.is_some_and(|base| base.model.is_seeded())
             || matches!(params.judge, JudgeName::Shuffle | JudgeName::Chat(_))
-    }
-
-    /// The seed that a system is fitted with where another one of it is run with `seed`.
-    pub fn seed_of(&self, system: usize, seed: u64) -> u64 {
-        if self.is_seeded(&self.systems[system]) { seed } else { self.seeds[0] }
-    }
-
-    /// The judge of a name that was checked to be there.
-    pub fn judge(&self, name: &str) -> JudgeSpec {
-        let found = self.judges.iter().find(|(known, _)| known == name);
-        found.map(|(_, judge)| judge.clone()).unwrap_or_default()
     }
 }
 
@@ -315,28 +307,20 @@ impl System {
         let search = rest.take("search");
         let train_on = TrainOn::read(&mut rest, search.as_ref())?;
         let Some(model) = rest.take("model") else {
+            let names: Vec<&str> = SystemSpec::names().collect();
             return Err(Diagnostic::at(&node.at, format!("the system `{name}` names no model"))
-                .expected(format!("`model:` with one of {}", ModelSpec::NAMES.join(", ")))
+                .expected(format!("`model:` with one of {}", names.join(", ")))
                 .help("give `model: als`, or take settings over with `use: baselines/als.yaml`"));
         };
-        let model_name = model.value.text("model")?;
-        if !ModelSpec::NAMES.contains(&model_name) {
-            return Err(Diagnostic::at(&model.value.at, format!("unknown model `{model_name}`"))
-                .expected(format!("one of {}", ModelSpec::NAMES.join(", ")))
-                .suggest(model_name, ModelSpec::NAMES.iter().copied()));
-        }
         let parameters = Node { at: node.at.clone(), value: Value::Mapping(rest) };
-        let spec = match search {
-            Some(search) => searched(model_name, &model.value.at, &parameters, &search)?,
-            None => model_spec(model_name, &model.value.at, &parameters)?,
-        };
-        let model = spec;
-        let learns =
-            !matches!(model, ModelSpec::External(_) | ModelSpec::Rerank(_) | ModelSpec::Random(_));
-        if !learns && !train_on.is_default() {
+        let model = SystemSpec::read(&model.value, &parameters, search.as_ref())?;
+        if !model.learns() && !train_on.is_default() {
             return Err(Diagnostic::at(
                 &node.at,
-                format!("`positives` or `train_share` is given, and `{model_name}` learns nothing"),
+                format!(
+                    "`positives` or `train_share` is given, and `{}` learns nothing",
+                    model.name()
+                ),
             )
             .help("give them to the system that is fitted"));
         }
@@ -383,65 +367,6 @@ fn published(node: &Node) -> Result<Vec<PublishedTable>, Diagnostic> {
         Value::Sequence(tables) => tables.iter().map(PublishedTable::read).collect(),
         _ => Ok(vec![PublishedTable::read(node)?]),
     }
-}
-
-/// The settings of a model, validated.
-fn model_spec(name: &str, name_at: &Position, parameters: &Node) -> Result<ModelSpec, Diagnostic> {
-    let mut spec = ModelSpec::deserialize_params(name, NodeDeserializer(parameters))
-        .map_err(|error| error.or_at(&parameters.at))?;
-    let directory = name_at.file.path.parent().unwrap_or(Path::new(""));
-    match &mut spec {
-        ModelSpec::External(external) => external.directory = directory.to_owned(),
-        ModelSpec::Rerank(params) => params.set_directory(directory),
-        _ => {}
-    }
-    spec.validate().map_err(|(field, message)| {
-        let place = match &parameters.value {
-            Value::Mapping(mapping) => mapping.get(field).map(|entry| &entry.value.at),
-            _ => None,
-        };
-        Diagnostic::at(place.unwrap_or(&parameters.at), format!("`{field}`: {message}"))
-    })?;
-    Ok(spec)
-}
-
-/// A model for every trial of a `search:`.
-fn searched(
-    name: &str,
-    name_at: &Position,
-    parameters: &Node,
-    search: &Entry,
-) -> Result<ModelSpec, Diagnostic> {
-    let spec: SearchSpec = from_node(&search.value)?;
-    spec.validate().map_err(|message| Diagnostic::at(&search.value.at, message))?;
-    if name == "rerank" {
-        return Err(Diagnostic::at(&search.value.at, "a search cannot try rerankers")
-            .help("make them systems of their own: `fuse: {judge: {sweep: [0.5, 0.8]}}`"));
-    }
-    let (mut labels, mut candidates) = (Vec::new(), Vec::new());
-    for levels in spec.levels() {
-        let mut node = parameters.clone();
-        let mut label = Vec::new();
-        for (field, value) in levels {
-            let text = serde_yaml::to_string(&value).unwrap_or_default();
-            label.push(format!("{field}={}", text.trim()));
-            let path: Vec<&str> = field.split('.').collect();
-            node.put(&path, Node::of_yaml(&value, &search.value.at), &search.value.at)?;
-        }
-        let candidate = model_spec(name, name_at, &node).map_err(|error| {
-            error.or_at(&search.value.at).help(format!("in the trial {}", label.join(", ")))
-        })?;
-        labels.push(label.join(", "));
-        candidates.push(candidate);
-    }
-    // Whether texts are trained makes no other texts.
-    let texts =
-        |model: &ModelSpec| model.text().map(|text| (text.profiles.clone(), text.encoder.clone()));
-    if candidates.iter().any(|candidate| texts(candidate) != texts(&candidates[0])) {
-        return Err(Diagnostic::at(&search.value.at, "a search cannot try several texts")
-            .help("make them systems of their own: `text: {profiles: {sweep: [a, b]}}`"));
-    }
-    Ok(ModelSpec::Search(Box::new(Search { spec, labels, candidates })))
 }
 
 fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {
@@ -525,7 +450,7 @@ pub fn schema() -> serde_json::Value {
     let mut data = generator.subschema_for::<DataSource>();
     data.ensure_object();
     let relevance = generator.subschema_for::<Relevance>();
-    let model = generator.subschema_for::<ModelSpec>();
+    let model = generator.subschema_for::<SystemSpec>();
     let search = generator.subschema_for::<SearchSpec>();
     let train_share = generator.subschema_for::<TrainShare>();
     let about = generator.subschema_for::<About>();
@@ -538,7 +463,7 @@ pub fn schema() -> serde_json::Value {
         "train_share": train_share.to_value(),
     });
     if let (Some(models), Some(of_system)) =
-        (root["$defs"]["ModelSpec"]["oneOf"].as_array_mut(), of_system.as_object())
+        (root["$defs"]["SystemSpec"]["oneOf"].as_array_mut(), of_system.as_object())
     {
         for properties in models.iter_mut().filter_map(|model| model["properties"].as_object_mut())
         {

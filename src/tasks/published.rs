@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// One printed table: the numbers, and how they are said (or were found) to have been computed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedTable {
     pub about: About,
     /// In the order of the paper.
@@ -46,7 +46,7 @@ pub struct About {
 }
 
 /// One printed row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedRow {
     pub name: String,
     /// The system of the experiment it is held against.

@@ -1,10 +1,8 @@
 //! Profiles of all items or users by what the experiment says.
 
-use serde_json::{Value, json};
-
 use super::{
-    ItemFacts, ItemProfiles, MetadataSpec, Profiles, Source, TextError, UserProfiles, integrated,
-    template, template::tastes, written,
+    ItemFacts, ItemProfiles, MetadataSpec, Profiles, Source, TextError, TextStats, UserProfiles,
+    integrated, template, template::tastes, written,
 };
 use crate::{
     base::interrupt::Interrupt,
@@ -27,18 +25,19 @@ pub struct Writing<'a> {
 impl<'a> Writing<'a> {
     /// One who asks the judge of this name.
     pub fn asker(&self, name: &str) -> Result<Asker<'a>, TextError> {
-        // invariant: the experiment was checked to have a judge of this name
         let found = self.judges.iter().find(|(known, _)| known == name);
-        let judge = found.map(|(_, judge)| judge.clone()).unwrap_or_default();
-        Ok((self.llm)()?.asker(name, &judge))
+        let Some((_, judge)) = found else {
+            return Err(TextError::Unsuitable(format!("no judge `{name}` was given to this step")));
+        };
+        Ok((self.llm)()?.asker(name, judge))
     }
 }
 
 /// Profiles with what is recorded beside them.
 pub struct Made {
     pub profiles: Profiles,
-    /// What was counted on the way.
-    pub counted: Value,
+    /// For the step's record.
+    pub stats: TextStats,
     /// Keys of the answers they were made of.
     pub answers: Vec<String>,
 }
@@ -53,23 +52,23 @@ pub fn profiles_of_items(
 ) -> Result<(Made, Vec<ItemFacts>), TextError> {
     let mut facts = metadata.facts(catalogue, items, writing.dirs)?;
     let mut answers = Vec::new();
-    let found = match &metadata.tmdb {
+    let tmdb = match &metadata.tmdb {
         Some(tmdb) => Some(tmdb.fill(&mut facts, items, writing, &mut answers)?),
         None => None,
     };
-    let mut counted = json!({
-        "without_title": facts.iter().filter(|fact| fact.title.is_none()).count(),
-        "without_overview": facts.iter().filter(|fact| fact.overview.is_none()).count(),
-    });
-    if let Some(found) = found {
-        counted["tmdb"] = found;
-    }
+    let mut stats = TextStats {
+        items: Some(items.len()),
+        without_title: Some(facts.iter().filter(|fact| fact.title.is_none()).count()),
+        without_overview: Some(facts.iter().filter(|fact| fact.overview.is_none()).count()),
+        tmdb,
+        ..TextStats::default()
+    };
     let profiles = match spec {
         ItemProfiles::Metadata => integrated::items(&facts),
         ItemProfiles::Template => template::items(&facts),
         ItemProfiles::File(file) => {
             let (texts, strangers) = file.read(items, writing.dirs)?;
-            counted["rows_about_other_items"] = json!(strangers);
+            stats.rows_about_other_items = Some(strangers);
             let mut profiles = Profiles::all_from(Source::File, texts);
             // An item that the file says nothing of is not left without a text where something is known.
             let instead = integrated::items(&facts);
@@ -81,13 +80,14 @@ pub fn profiles_of_items(
             profiles
         }
         ItemProfiles::Llm(write) => {
-            let (profiles, more, keys) = written::items(write, &facts, items, writing)?;
-            join(&mut counted, more);
-            answers.extend(keys);
+            let (profiles, of_writing, tally) = written::items(write, &facts, items, writing)?;
+            (stats.writing, stats.llm) = (Some(of_writing), Some(tally.stats()));
+            answers.extend(tally.keys());
             profiles
         }
     };
-    Ok((Made { profiles, counted, answers }, facts))
+    stats.from = profiles.counts();
+    Ok((Made { profiles, stats, answers }, facts))
 }
 
 /// Profiles of users, and what was counted on the way.
@@ -99,30 +99,27 @@ pub fn profiles_of_users(
     items: &Profiles,
     writing: &Writing,
 ) -> Result<Made, TextError> {
-    let (mut counted, mut answers) = (json!({}), Vec::new());
+    let mut stats = TextStats { users: Some(users.len()), ..TextStats::default() };
+    let mut answers = Vec::new();
     let profiles = match spec {
         UserProfiles::Metadata => integrated::users(&tastes(data), facts),
         UserProfiles::Template => template::users(&tastes(data), facts, items),
         UserProfiles::Mean => Profiles::all_from(Source::None, vec![None; users.len()]),
         UserProfiles::File(from) => {
             let (texts, strangers) = from.file.read(users, writing.dirs)?;
-            counted["rows_about_other_users"] = json!(strangers);
-            counted["built_from"] = json!(from.built_from);
-            counted["accept_leak"] = json!(from.accept_leak);
+            stats.rows_about_other_users = Some(strangers);
+            stats.built_from = Some(from.built_from.clone());
+            stats.accept_leak = Some(from.accept_leak);
             Profiles::all_from(Source::File, texts)
         }
         UserProfiles::Llm(write) => {
-            let (profiles, more, keys) = written::users(write, users, data, facts, items, writing)?;
-            join(&mut counted, more);
-            answers.extend(keys);
+            let (profiles, of_writing, tally) =
+                written::users(write, users, data, facts, items, writing)?;
+            (stats.writing, stats.llm) = (Some(of_writing), Some(tally.stats()));
+            answers.extend(tally.keys());
             profiles
         }
     };
-    Ok(Made { profiles, counted, answers })
-}
-
-fn join(facts: &mut Value, more: Value) {
-    if let (Value::Object(facts), Value::Object(more)) = (facts, more) {
-        facts.extend(more);
-    }
+    stats.from = profiles.counts();
+    Ok(Made { profiles, stats, answers })
 }

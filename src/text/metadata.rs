@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{TextError, import, spec::locate, tmdb::TmdbSpec};
-use crate::data::{Catalogue, DataDirs, DataError, Ids};
+use crate::{
+    core::Pinned,
+    data::{Catalogue, DataDirs, DataError, Ids},
+};
 
 /// Facts of one item. Nothing here is written by anyone but the catalogue's makers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,15 +56,14 @@ fn item() -> String {
 }
 
 impl MetadataSpec {
-    /// What a step's key says of it.
-    pub fn material(&self, dirs: &DataDirs) -> Result<Value, DataError> {
-        let mut material = json!(self);
-        if let Some(file) = &self.file {
-            let path = locate(file, &self.directory, dirs)?;
-            let digest = crate::base::hash::Digest::of_file(&path);
-            material["content"] = json!(digest.map_err(|error| DataError::io(&path, error))?);
-        }
-        Ok(material)
+    /// What a step's key says of it, and the file it names.
+    pub fn key_inputs(&self, dirs: &DataDirs) -> Result<(Value, Option<Pinned>), DataError> {
+        let mut inputs = json!(self);
+        let Some(file) = &self.file else { return Ok((inputs, None)) };
+        let path = locate(file, &self.directory, dirs)?;
+        let pinned = Pinned::file(path.clone()).map_err(|error| DataError::io(&path, error))?;
+        inputs["content"] = json!(pinned.digest);
+        Ok((inputs, Some(pinned)))
     }
 
     /// The catalogue's facts, with those of the file where it has some. TMDB is asked elsewhere.

@@ -11,6 +11,7 @@ mod profile;
 mod profiles;
 mod prompt;
 mod spec;
+mod stats;
 mod template;
 mod tmdb;
 mod written;
@@ -22,6 +23,7 @@ pub use profile::{Profile, Slip};
 pub use profiles::{FILE as PROFILES, Profiles, Source};
 pub use prompt::{Prompt, PromptFile, number};
 pub use spec::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles};
+pub use stats::{TextStats, TmdbStats, WritingStats};
 
 use crate::{base::interrupt::Interrupted, data::DataError, llm::LlmError, nn::NnError};
 
@@ -64,7 +66,19 @@ impl From<NnError> for TextError {
             NnError::Interrupted(interrupted) => Self::Interrupted(interrupted),
             NnError::Data(error) => error.into(),
             NnError::Io { path, source } => Self::Io { path, source },
-            NnError::Unsuitable(problem) => Self::Unsuitable(problem),
+            NnError::NoTensors(error) => Self::Unsuitable(error.to_string()),
+            NnError::Unsuitable(problem) | NnError::Diverged(problem) => Self::Unsuitable(problem),
+        }
+    }
+}
+
+impl From<TextError> for crate::core::StepError {
+    fn from(error: TextError) -> Self {
+        match error {
+            TextError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            TextError::Llm(error) => error.into(),
+            TextError::Data(error) => error.into(),
+            error => Self::failed(error),
         }
     }
 }

@@ -33,6 +33,20 @@ pub enum Slip {
     UnknownSection,
 }
 
+impl Slip {
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CodeFence => "code-fence",
+            Self::TextBefore => "text-before",
+            Self::Heading => "heading",
+            Self::Attributes => "attributes",
+            Self::Repeated => "repeated",
+            Self::UnknownSection => "unknown-section",
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
     Overview,

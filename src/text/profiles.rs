@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::Path};
 
 use polars::prelude::{Column, DataFrame};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::TextError;
 use crate::base::parquet;
@@ -55,12 +54,12 @@ impl Profiles {
     }
 
     /// How many come from where.
-    pub fn counts(&self) -> Value {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    pub fn counts(&self) -> BTreeMap<Source, usize> {
+        let mut counts = BTreeMap::new();
         for source in &self.sources {
-            *counts.entry(source.name()).or_default() += 1;
+            *counts.entry(*source).or_default() += 1;
         }
-        json!(counts)
+        counts
     }
 
     /// Writes them into the directory of a step.

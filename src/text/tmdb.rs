@@ -2,9 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::{ItemFacts, TextError, Writing};
+use super::{ItemFacts, TextError, TmdbStats, Writing};
 use crate::{
     data::Ids,
     llm::{JudgeSpec, Price},
@@ -57,7 +56,7 @@ impl TmdbSpec {
         ids: &Ids,
         writing: &Writing,
         answers: &mut Vec<String>,
-    ) -> Result<Value, TextError> {
+    ) -> Result<TmdbStats, TextError> {
         (writing.log)(NOTICE);
         let llm = (writing.llm)()?;
         let asker = llm.asker("tmdb", &self.judge());
@@ -85,12 +84,12 @@ impl TmdbSpec {
             facts[*at].overview = overview;
         }
         answers.extend(asker.tally().keys());
-        Ok(json!({
-            "asked_for": open.len(),
-            "found": n_found,
-            "not_found": open.len() - n_found,
-            "notice": NOTICE,
-        }))
+        Ok(TmdbStats {
+            asked_for: open.len(),
+            found: n_found,
+            not_found: open.len() - n_found,
+            notice: NOTICE.to_owned(),
+        })
     }
 }
 

@@ -1,13 +1,13 @@
 //! Profiles written by a language model.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    ItemFacts, Profile, Profiles, Slip, Source, TextError, Writing,
+    ItemFacts, Profile, Profiles, Slip, Source, TextError, Writing, WritingStats,
     prompt::{Prompt, PromptFile, number},
     template,
     template::tastes,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     base::hash::Digest,
     data::{DataDirs, DataError, Ids, TrainingData, UserIx},
-    llm::{Answer, Asker, Chat, Outcome},
+    llm::{Answer, Chat, Outcome, Tally},
 };
 
 const ITEM_PROMPT: &str = include_str!("../../prompts/item-profile.md");
@@ -89,30 +89,11 @@ impl WriteUsers {
     }
 }
 
-/// What was counted while writing, beside what the judge's asker counts.
-#[derive(Debug, Default, Serialize)]
-struct Counted {
-    /// Profiles that stand in for what could not be written or read.
-    fallbacks: usize,
-    /// Slips that were mended, by kind.
-    slips: BTreeMap<String, usize>,
-    /// Words outside the vocabulary that were left out.
-    outside_vocabulary: usize,
-}
-
-impl Counted {
+impl WritingStats {
     fn note(&mut self, slips: &[Slip]) {
         for slip in slips {
-            let name = serde_json::to_value(slip).unwrap_or_default();
-            *self.slips.entry(name.as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            *self.slips.entry(*slip).or_default() += 1;
         }
-    }
-
-    fn facts(self, asker: &Asker) -> (Value, Vec<String>) {
-        let tally = asker.tally();
-        let mut facts = json!({ "llm": tally.facts() });
-        facts["writing"] = json!(self);
-        (facts, tally.keys())
     }
 }
 
@@ -120,13 +101,13 @@ fn read(answer: &Answer) -> Result<(Profile, Vec<Slip>), String> {
     Profile::parse(&answer.content).map_err(|missing| format!("not a profile: {missing}"))
 }
 
-/// Profiles of items; those that cannot be written are made by rule, and counted.
+/// Profiles of items; those that cannot be written are made by rule, and stats.
 pub(super) fn items(
     write: &WriteItems,
     facts: &[ItemFacts],
     ids: &Ids,
     writing: &Writing,
-) -> Result<(Profiles, Value, Vec<String>), TextError> {
+) -> Result<(Profiles, WritingStats, Tally), TextError> {
     let prompt = write.read_prompt(writing.dirs)?;
     let asker = writing.asker(&write.judge)?;
     let (mut asked, mut chats) = (Vec::new(), Vec::new());
@@ -146,24 +127,23 @@ pub(super) fn items(
         });
     }
     let written = asker.all(&chats, writing.progress, &read)?;
-    let mut counted = Counted::default();
+    let mut stats = WritingStats::default();
     let mut profiles = Profiles::all_from(Source::None, vec![None; facts.len()]);
     for (at, outcome) in asked.into_iter().zip(written) {
         let (text, source) = match outcome {
             Outcome::Good((mut profile, slips)) => {
-                counted.note(&slips);
+                stats.note(&slips);
                 profile.title.clone_from(&facts[at].title);
                 (Some(profile.markdown()), Source::Llm)
             }
             Outcome::Bad(_) | Outcome::Missing(_) => {
-                counted.fallbacks += 1;
+                stats.fallbacks += 1;
                 (template::item(&facts[at]).map(|profile| profile.markdown()), Source::Template)
             }
         };
         (profiles.texts[at], profiles.sources[at]) = (text, source);
     }
-    let (counted, keys) = counted.facts(&asker);
-    Ok((profiles, counted, keys))
+    Ok((profiles, stats, asker.tally()))
 }
 
 /// A user's profile in the making.
@@ -183,7 +163,7 @@ pub(super) fn users(
     facts: &[ItemFacts],
     items: &Profiles,
     writing: &Writing,
-) -> Result<(Profiles, Value, Vec<String>), TextError> {
+) -> Result<(Profiles, WritingStats, Tally), TextError> {
     let prompt = write.read_prompt(writing.dirs)?;
     let asker = writing.asker(&write.judge)?;
     let (tastes, scale) = (tastes(data), data.scale());
@@ -202,7 +182,7 @@ pub(super) fn users(
     let turns: Vec<usize> = shown.iter().map(|items| items.len().div_ceil(write.batch)).collect();
     let all: u64 = turns.iter().map(|turns| *turns as u64).sum();
     let mut drafts: Vec<Draft> = shown.iter().map(|_| Draft::default()).collect();
-    let (mut counted, mut done) = (Counted::default(), 0);
+    let (mut stats, mut done) = (WritingStats::default(), 0);
     for turn in 0..turns.iter().copied().max().unwrap_or(0) {
         let (mut asked, mut chats) = (Vec::new(), Vec::new());
         for (user, draft) in drafts.iter_mut().enumerate() {
@@ -251,7 +231,7 @@ pub(super) fn users(
         done += asked.len() as u64;
         for (user, outcome) in asked.into_iter().zip(written) {
             if let Outcome::Good((mut profile, slips)) = outcome {
-                counted.note(&slips);
+                stats.note(&slips);
                 let draft = &mut drafts[user];
                 let keep = |list: &mut Vec<String>, words: &[&Vec<String>]| {
                     let before = list.len();
@@ -263,7 +243,7 @@ pub(super) fn users(
                     list.retain(|word| allowed.contains(&word.to_lowercase()));
                     before - list.len()
                 };
-                counted.outside_vocabulary += keep(&mut profile.genres, &[&draft.genres])
+                stats.outside_vocabulary += keep(&mut profile.genres, &[&draft.genres])
                     + keep(&mut profile.tags, &[&draft.tags])
                     + keep(&mut profile.dislikes, &[&draft.genres, &draft.tags]);
                 draft.profile = Some(profile);
@@ -276,13 +256,12 @@ pub(super) fn users(
         (profiles.texts[user], profiles.sources[user]) = match draft.profile {
             Some(profile) => (Some(profile.markdown()), Source::Llm),
             None => {
-                counted.fallbacks += usize::from(turns[user] > 0);
+                stats.fallbacks += usize::from(turns[user] > 0);
                 (rule.texts[user].clone(), rule.sources[user])
             }
         };
     }
-    let (counted, keys) = counted.facts(&asker);
-    Ok((profiles, counted, keys))
+    Ok((profiles, stats, asker.tally()))
 }
 
 /// Adds the words that are not there yet.

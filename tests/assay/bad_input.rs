@@ -51,6 +51,13 @@ fn a_misspelt_setting_of_a_model() {
 }
 
 #[test]
+fn a_search_of_rankings_from_files() {
+    let search = "{model: external, rankings: x.csv, search: {over: {seen: [drop, keep]}}}";
+    let err = refused(&OWN.replace("{model: popularity}", search), RATINGS);
+    assert!(err.contains("a search cannot try rankings from files"), "{err}");
+}
+
+#[test]
 fn a_misspelt_model() {
     insta::assert_snapshot!(refused(
         &OWN.replace("model: popularity", "model: popularty"),
@@ -264,11 +271,11 @@ fn a_full_disk_fails_the_step_and_keeps_what_was_done() {
     assert!(run.out.contains("popularity"), "{}", run.out);
     let again = place.assay(&["run", "e.yaml"]);
     assert_eq!(again.code, 0, "{}", again.err);
-    assert!(again.err.contains("2 of 5 steps to do"), "{}", again.err);
+    assert!(again.err.contains("3 of 7 steps to do"), "{}", again.err);
 }
 
 #[test]
-fn a_corrupt_artefact_is_found_and_made_anew() {
+fn a_corrupt_artefact_is_found_and_rebuilt() {
     let place = Place::new();
     place.write("e.yaml", OWN);
     place.write("ratings.csv", RATINGS);
@@ -284,8 +291,8 @@ fn a_corrupt_artefact_is_found_and_made_anew() {
     assert_eq!(place.assay(&["results", "e.yaml"]).code, 3, "a damaged result is no result");
     let again = place.assay(&["run", "e.yaml"]);
     assert_eq!(again.code, 0, "{}", again.err);
-    assert!(again.err.contains("is damaged and is made anew"), "{}", again.err);
-    assert!(again.err.contains("1 of 6 steps to do"), "{}", again.err);
+    assert!(again.err.contains("is damaged and is rebuilt"), "{}", again.err);
+    assert!(again.err.contains("1 of 8 steps to do"), "{}", again.err);
     assert_eq!(place.artefacts(".assay"), before);
 }
 
@@ -295,9 +302,10 @@ fn a_record_cut_off_is_found_too() {
     place.write("e.yaml", OWN);
     place.write("ratings.csv", RATINGS);
     place.fine(&["run", "e.yaml"]);
-    let score = fs::read_dir(place.path(".assay/steps/score")).unwrap().flatten().next().unwrap();
+    let score =
+        fs::read_dir(place.path(".assay/steps/evaluate")).unwrap().flatten().next().unwrap();
     fs::write(score.path().join("record.json"), "{\"kind\": \"sco").unwrap();
     let again = place.assay(&["run", "e.yaml"]);
     assert_eq!(again.code, 0, "{}", again.err);
-    assert!(again.err.contains("is damaged and is made anew"), "{}", again.err);
+    assert!(again.err.contains("is damaged and is rebuilt"), "{}", again.err);
 }

@@ -7,10 +7,7 @@ use std::{fmt::Write, fs};
 use rec_assay::base::hash::Digest;
 use serde_json::Value;
 
-use crate::{
-    real_data::say,
-    support::{Place, root},
-};
+use crate::support::{Place, not_run, root};
 
 /// `kind label key`, a line for each step, in the order of the plan.
 fn keys(plan: &Value) -> String {
@@ -42,7 +39,8 @@ fn keys_of_all_experiments_are_pinned() {
         let ended = command.current_dir(root()).output().unwrap();
         let err = String::from_utf8_lossy(&ended.stderr);
         if !ended.status.success() && err.contains(" is not here") {
-            say(&format!("not run: keys of {name} ({})", err.lines().next().unwrap_or_default()));
+            let why = err.lines().next().unwrap_or_default();
+            not_run(&format!("keys of {name}"), why);
             continue;
         }
         assert!(ended.status.success(), "{name}: {err}");

@@ -71,8 +71,8 @@ fn step_facts(place: &Place, workspace: &str) -> Value {
     for step in fs::read_dir(dir).unwrap().flatten() {
         let record: Value =
             serde_json::from_slice(&fs::read(step.path().join("record.json")).unwrap()).unwrap();
-        if record["facts"]["items"].is_u64() {
-            return record["facts"].clone();
+        if record["stats"]["items"].is_u64() {
+            return record["stats"].clone();
         }
     }
     panic!("no profiles of items in {workspace}");

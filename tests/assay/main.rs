@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod conventions;
+mod currency;
 mod endpoint;
 mod formats;
 mod keys;
@@ -14,6 +15,9 @@ mod rerank;
 mod resume;
 mod rules;
 mod score;
+// Where assay is linked without libtorch: see build.rs.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod start;
 mod support;
 mod sweeps;
 mod texts;

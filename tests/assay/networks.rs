@@ -174,8 +174,8 @@ evaluate: {k: [10]}
     }
     // A model that was searched for is loaded as it was fitted.
     let before = place.fine(&["results", "e.yaml"]);
-    for step in fs::read_dir(place.path(".assay/steps/score")).unwrap().flatten() {
-        fs::remove_dir_all(step.path()).unwrap();
+    for kind in ["predict", "evaluate"] {
+        fs::remove_dir_all(place.path(".assay/steps").join(kind)).unwrap();
     }
     place.fine(&["run", "e.yaml"]);
     assert_eq!(before, place.fine(&["results", "e.yaml"]));
@@ -357,21 +357,21 @@ fn a_search_of_a_split_by_time_cuts_by_time() {
              {{model: als, factors: 8, iterations: 2, search: {{over: {{alpha: [1, 2]}}{search}}}}}\n"
         )
     };
-    let material = |split: &str, search: &str| -> Value {
+    let key_inputs = |split: &str, search: &str| -> Value {
         place.write("e.yaml", experiment(split, search));
         let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
         let steps = plan["steps"].as_array().unwrap();
         let step = steps.iter().find(|step| step["kind"] == "search").unwrap();
-        step["material"]["model"]["spec"].clone()
+        step["key_inputs"]["model"]["spec"].clone()
     };
-    let cut = |split: &str, search: &str| material(split, search).get("cut").cloned();
+    let cut = |split: &str, search: &str| key_inputs(split, search).get("cut").cloned();
     let (temporal, last) = ("scheme: temporal, test: 0.2", "scheme: leave-one-out");
     assert_eq!(cut(temporal, ""), Some("latest".into()));
     assert_eq!(cut(last, ""), Some("latest-of-each".into()));
     assert_eq!(cut(temporal, ", by: random"), None);
     assert_eq!(cut("scheme: holdout, test: 0.2", ""), None);
     assert_eq!(cut("scheme: holdout, test: 0.2", ", by: time"), Some("latest".into()));
-    assert!(material(last, "").get("by").is_none());
+    assert!(key_inputs(last, "").get("by").is_none());
     // What the search says and what is said of a random one.
     for (search, warned) in [("", false), (", by: random", true)] {
         place.write("e.yaml", experiment(temporal, search));
@@ -407,18 +407,19 @@ fn a_system_may_learn_from_its_own_positives_and_a_share() {
         of_kind.next().unwrap_or_else(|| panic!("{kind} {system}")).clone()
     };
     let split = record("split", "sample f1");
-    let n = split["facts"]["train"].as_u64().unwrap();
-    let positives = |system: &str| record("fit", system)["facts"]["positives"].as_u64().unwrap();
+    let n = split["stats"]["train"].as_u64().unwrap();
+    let positives = |system: &str| record("fit", system)["stats"]["positives"].as_u64().unwrap();
     assert!(positives("usual f1") < n);
     assert_eq!(positives("every f1"), n);
     assert_eq!(positives("part f1"), (0.9 * n as f64).round() as u64);
     // What is not asked for is not in the key, so results of before are found.
-    assert!(record("fit", "usual f1")["material"]["train_on"].is_null());
-    assert_eq!(record("fit", "part f1")["material"]["train_on"]["train_share"]["share"], 0.9);
+    assert!(record("fit", "usual f1")["key_inputs"]["train_on"].is_null());
+    assert_eq!(record("fit", "part f1")["key_inputs"]["train_on"]["train_share"]["share"], 0.9);
     // A model read back gives what it gave.
     let before = place.artefacts(".assay");
-    std::fs::remove_dir_all(place.path(".assay/steps/score")).unwrap();
-    std::fs::remove_dir_all(place.path(".assay/steps/rerank")).unwrap();
+    for kind in ["predict", "rerank", "evaluate"] {
+        fs::remove_dir_all(place.path(".assay/steps").join(kind)).unwrap();
+    }
     place.fine(&["run", "e.yaml", "--quiet"]);
     assert_eq!(place.artefacts(".assay"), before);
 }

@@ -45,10 +45,10 @@ fn what_was_done_is_not_done_again_and_a_change_says_why_it_is() {
     let place = Place::new();
     place.write("small.yaml", SMALL);
     let before = place.fine(&["plan", "small.yaml"]);
-    assert!(before.contains("4 trials in 10 steps, 0 done, 10 to run"), "{before}");
+    assert!(before.contains("4 trials in 14 steps, 0 done, 14 to run"), "{before}");
     place.fine(&["run", "small.yaml"]);
     let again = place.assay(&["run", "small.yaml"]);
-    assert!(again.err.contains("0 of 10 steps to do"), "{}", again.err);
+    assert!(again.err.contains("0 of 14 steps to do"), "{}", again.err);
     place.write("small.yaml", SMALL.replace("alpha: 2", "alpha: 3"));
     insta::assert_snapshot!(place.fine(&["plan", "small.yaml"]));
 }
@@ -162,7 +162,7 @@ fn runs_can_be_listed_shown_and_followed_as_json() {
     let kinds: Vec<serde_json::Value> =
         events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(kinds.first().unwrap()["event"], "run-started");
-    assert_eq!(kinds.iter().filter(|event| event["event"] == "step-finished").count(), 10);
+    assert_eq!(kinds.iter().filter(|event| event["event"] == "step-finished").count(), 14);
     assert!(place.fine(&["ls"]).contains("small"));
     let shown = place.fine(&["show", "small"]);
     for what in ["revision", "libraries", "tch 0.24.0", "peak memory", "factors: 8"] {
@@ -181,7 +181,7 @@ fn other_verbs_answer() {
         assert!(schema["properties"][key].is_object(), "{key}");
     }
     // Settings of a model deny unknown keys, and a system has keys beside them.
-    for model in schema["$defs"]["ModelSpec"]["oneOf"].as_array().unwrap() {
+    for model in schema["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
         for key in ["describe", "search", "positives", "train_share"] {
             assert!(
                 model["properties"][key].is_object(),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -10,17 +9,17 @@ use serde_json::Value;
 
 use rec_assay::data::{DataDirs, DataSource, DatasetStats};
 
-use crate::support::Place;
+use crate::support::{Place, not_run, say};
 
 /// The directory of real data, if it holds `needed`; says so either way.
 fn data(test: &str, needed: &[&str]) -> Option<PathBuf> {
     let Some(root) = std::env::var_os("ASSAY_DATA").map(PathBuf::from) else {
-        say(&format!("not run: {test} (ASSAY_DATA is not set)"));
+        not_run(test, "ASSAY_DATA is not set");
         return None;
     };
     match needed.iter().find(|file| !root.join(file).exists()) {
         Some(missing) => {
-            say(&format!("not run: {test} (no {missing} under ASSAY_DATA)"));
+            not_run(test, &format!("no {missing} under ASSAY_DATA"));
             None
         }
         None => {
@@ -28,11 +27,6 @@ fn data(test: &str, needed: &[&str]) -> Option<PathBuf> {
             Some(root)
         }
     }
-}
-
-/// Past the test runner, which keeps to itself what passing tests print.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn stats(root: &Path, set: &str) -> DatasetStats {
@@ -161,7 +155,7 @@ fn the_released_baselines_learn_from_what_librecommender_leaves() {
     assert!(table.contains(note), "{table}");
     let records: Value = serde_json::from_str(&assay(&["show", "it u1", "--json"])).unwrap();
     let mut fits = records.as_array().unwrap().iter().filter(|record| record["kind"] == "fit");
-    assert_eq!(fits.next().unwrap()["facts"]["positives"], 72_012);
+    assert_eq!(fits.next().unwrap()["stats"]["positives"], 72_012);
 }
 
 /// Of three seeds the mean is .450 and .410; a single one is allowed to be a little lower.

@@ -7,24 +7,19 @@ use std::{
 };
 
 use rec_assay::{
-    analysis::{Collected, Request, ResultRow, collect},
+    analysis::{Collected, ResultRow},
     base::{hash::Digest, interrupt::Interrupt},
-    core::{Event, Outcome, Reporter, StepState, Workspace},
+    core::{Currencies, Currency, Node, Outcome, Workspace},
     data::{DataDirs, Interaction, Interactions, ItemIx, Relevance, UserIx},
-    llm::AnswersSpec,
     ranking::{Labels, ScoreSpec, Scorer, Source, score},
     tasks::{
         Experiment,
-        top_n::{
-            models::{ModelError, Recommender},
-            plan::{Plan, Step, StepKind},
-            run::{Options, run},
-        },
+        top_n::models::{ModelError, Recommender},
     },
 };
 use serde_json::{Value, json};
 
-use crate::support::{Place, root};
+use crate::support::{Here, Place, root};
 
 const EXPERIMENT: &str = "experiment: small
 data: {set: sample, relevant: \">= 4\"}
@@ -33,18 +28,10 @@ systems: {popularity: {model: popularity}, ease: {model: ease}}
 evaluate: {protocols: [full, judged], k: [5, 10], metrics: [ndcg, precision, recall, item-coverage]}
 ";
 
-struct Nobody;
-
-impl Reporter for Nobody {
-    fn report(&self, _: &Event) {}
-}
-
 /// An experiment that was run, and what it found.
 struct Case {
     place: Place,
-    experiment: Experiment,
-    plan: Plan,
-    dirs: DataDirs,
+    here: Here,
     rows: Vec<ResultRow>,
 }
 
@@ -54,9 +41,8 @@ impl Case {
         place.write("small.yaml", EXPERIMENT);
         let experiment =
             Experiment::read(&place.path("small.yaml"), &DataDirs::from_env()).unwrap();
-        let dirs = DataDirs::new(vec![root().join("datasets")]);
-        let plan = Plan::new(&experiment, &dirs).unwrap();
-        let mut case = Self { place, experiment, plan, dirs, rows: Vec::new() };
+        let here = Here::new(&experiment, &DataDirs::new(vec![root().join("datasets")]));
+        let mut case = Self { place, here, rows: Vec::new() };
         let whole = Workspace::create(&case.place.path("whole")).unwrap();
         assert_eq!(case.run(&whole).record.failures, []);
         case.rows = case.collect(&whole).rows;
@@ -64,18 +50,11 @@ impl Case {
     }
 
     fn run(&self, workspace: &Workspace) -> Outcome {
-        let Self { experiment, plan, dirs, .. } = self;
-        let options = Options {
-            threads: 1,
-            answers: AnswersSpec::default(),
-            until: StepKind::Score,
-            memory_bytes: 1 << 31,
-        };
-        run(experiment, plan, dirs, workspace, &options, &Interrupt::default(), &Nobody).unwrap()
+        self.here.run(workspace, 1)
     }
 
     fn collect(&self, workspace: &Workspace) -> Collected {
-        collect(&self.experiment, &self.plan, workspace, &Request::default()).unwrap()
+        self.here.collect(workspace)
     }
 
     fn copy(&self, name: &str) -> Workspace {
@@ -84,9 +63,9 @@ impl Case {
         to
     }
 
-    fn step(&self, kind: StepKind, label: &str) -> &Step {
-        let mut steps = self.plan.steps.iter();
-        steps.find(|step| step.kind == kind && step.label == label).unwrap()
+    fn step(&self, kind: &str, label: &str) -> &Node {
+        let mut nodes = self.here.plan.graph.nodes().iter();
+        nodes.find(|node| node.kind == kind && node.label == label).unwrap()
     }
 }
 
@@ -192,7 +171,7 @@ const OF_SCORES: &[Fault] = &[
         at.seal();
     }),
     ("other warnings without a seal", |at| {
-        at.record(|record| record["facts"]["warnings"] = json!(["all is well"]));
+        at.record(|record| record["warnings"] = json!(["all is well"]));
         at.unseal();
     }),
     ("forged counts of tied users", |at| {
@@ -269,10 +248,6 @@ const OF_SCORES: &[Fault] = &[
         at.remove("users.parquet");
         at.forge();
     }),
-    ("no rankings", |at| {
-        at.remove("rankings.parquet");
-        at.forge();
-    }),
     ("values of other users", |at| {
         at.take("users.parquet");
         at.forge();
@@ -291,14 +266,14 @@ const OF_SCORES: &[Fault] = &[
         at.seal();
     }),
     ("the whole step of another system", |at| {
-        for name in ["summary.json", "users.parquet", "rankings.parquet", "record.json"] {
+        for name in ["summary.json", "users.parquet", "record.json"] {
             at.take(name);
         }
     }),
     ("the same with its key", |at| {
         let path = at.dir.join("record.json");
         let record: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        for name in ["summary.json", "users.parquet", "rankings.parquet", "record.json"] {
+        for name in ["summary.json", "users.parquet", "record.json"] {
             at.take(name);
         }
         at.record(|other| other["key"] = record["key"].clone());
@@ -309,15 +284,15 @@ const OF_SCORES: &[Fault] = &[
         at.seal();
     }),
     ("other inputs", |at| {
-        at.record(|record| record["material"]["relevant"] = json!(">= 3"));
+        at.record(|record| record["key_inputs"]["relevant"] = json!(">= 3"));
         at.seal();
     }),
     ("another version of the code", |at| {
-        at.record(|record| record["material"]["revision"] = json!(0));
+        at.record(|record| record["key_inputs"]["revision"] = json!(0));
         at.seal();
     }),
-    ("other facts under the seal", |at| {
-        at.record(|record| record["facts"]["warnings"] = json!(["all is well"]));
+    ("other warnings under the seal", |at| {
+        at.record(|record| record["warnings"] = json!(["all is well"]));
     }),
     ("a record cut off", |at| at.cut("record.json")),
     ("an empty record", |at| fs::write(at.dir.join("record.json"), "").unwrap()),
@@ -351,7 +326,7 @@ const OF_FOLDS: &[Fault] = &[
     ("the same, and its hash is left out", |at| {
         at.take("test.parquet");
         at.forge();
-        at.record(|record| drop(record["facts"].as_object_mut().unwrap().remove("split_hash")));
+        at.record(|record| drop(record["stats"].as_object_mut().unwrap().remove("split_hash")));
     }),
     ("the training part of another fold", |at| {
         at.take("train.parquet");
@@ -403,9 +378,35 @@ const OF_MODELS: &[Fault] = &[
     }),
 ];
 
+const OF_PREDICTIONS: &[Fault] = &[
+    ("lists of another system", |at| at.take("lists.parquet")),
+    ("the same in a record without files", |at| {
+        at.take("lists.parquet");
+        at.record(|record| record["files"] = json!([]));
+        at.seal();
+    }),
+    ("lists cut off", |at| at.cut("lists.parquet")),
+    ("no lists", |at| {
+        at.remove("lists.parquet");
+        at.forge();
+    }),
+    ("no candidates", |at| {
+        at.remove("candidates.parquet");
+        at.forge();
+    }),
+    ("forged lists cut off", |at| {
+        at.cut("lists.parquet");
+        at.forge();
+    }),
+    ("candidates in the place of lists", |at| {
+        fs::copy(at.dir.join("users.parquet"), at.dir.join("lists.parquet")).unwrap();
+        at.forge();
+    }),
+];
+
 /// What is read must be right or said to be missing; a run must end with what is right, or say what to
 /// remove, and end with what is right after that. Returns whether it had to be said.
-fn check(case: &Case, name: &str, workspace: &Workspace, of: &Step) -> bool {
+fn check(case: &Case, name: &str, workspace: &Workspace, of: &Node) -> bool {
     let read = case.collect(workspace);
     let of_trials = |rows: &[ResultRow]| -> Vec<ResultRow> {
         rows.iter().filter(|row| row.fold != "mean").cloned().collect()
@@ -416,7 +417,7 @@ fn check(case: &Case, name: &str, workspace: &Workspace, of: &Step) -> bool {
     let outcome = case.run(workspace);
     let mut said = false;
     if let Some(failure) = outcome.record.failures.first() {
-        let dir = workspace.step_dir(of.kind.name(), &of.key);
+        let dir = workspace.step_dir(of.kind, &of.key);
         let help = format!("remove {} and run again", dir.display());
         assert!(failure.cause.contains(&help), "{name}: {}", failure.cause);
         said = true;
@@ -435,25 +436,31 @@ fn whatever_happened_to_a_step_no_wrong_number_is_read() {
     let case = Case::new();
     let mut said = Vec::new();
     let kinds = [
-        (StepKind::Score, "ease f1", "popularity f1", OF_SCORES),
-        (StepKind::Split, "sample f1", "sample f2", OF_FOLDS),
-        (StepKind::Fit, "ease f1", "popularity f1", OF_MODELS),
+        ("evaluate", "ease f1", "popularity f1", OF_SCORES),
+        ("predict", "ease f1", "popularity f1", OF_PREDICTIONS),
+        ("split", "sample f1", "sample f2", OF_FOLDS),
+        ("fit", "ease f1", "popularity f1", OF_MODELS),
     ];
     for (kind, label, other, faults) in kinds {
         let (step, other) = (case.step(kind, label), case.step(kind, other));
         for (at, (fault, plant)) in faults.iter().enumerate() {
-            let name = format!("{} {at}: {fault}", kind.name());
-            let workspace = case.copy(&format!("{}-{at}", kind.name()));
-            if kind != StepKind::Score {
-                // What was made of it is to be made again.
-                let score = case.step(StepKind::Score, "ease f1");
-                fs::remove_dir_all(workspace.step_dir("score", &score.key)).unwrap();
+            let name = format!("{kind} {at}: {fault}");
+            let workspace = case.copy(&format!("{kind}-{at}"));
+            // What was made of it is to be made again.
+            let made_of_it: &[&str] = match kind {
+                "evaluate" => &[],
+                "predict" => &["evaluate"],
+                _ => &["predict", "evaluate"],
+            };
+            for later in made_of_it {
+                let later = case.step(later, "ease f1");
+                fs::remove_dir_all(workspace.step_dir(later.kind, &later.key)).unwrap();
             }
-            let dir = |step: &Step| workspace.step_dir(kind.name(), &step.key);
+            let dir = |node: &Node| workspace.step_dir(kind, &node.key);
             plant(&Dirs { dir: dir(step), other: dir(other) });
-            if kind != StepKind::Fit {
-                let state = step.state(&workspace);
-                assert!(matches!(state, StepState::Damaged(_)), "{name}: {state:?}");
+            if kind == "evaluate" || kind == "split" {
+                let found = Currencies::new(&case.here.plan.graph, &workspace).of(step.id);
+                assert!(matches!(found, Currency::Damaged(_)), "{name}: {found:?}");
             }
             if check(&case, &name, &workspace, step) {
                 said.push(*fault);
@@ -462,6 +469,8 @@ fn whatever_happened_to_a_step_no_wrong_number_is_read() {
     }
     // What only the step that reads it can find is not mended by itself.
     let expected = [
+        "forged lists cut off",
+        "candidates in the place of lists",
         "a model of NaN",
         "a model with an infinite number",
         "another model's file",
@@ -474,8 +483,8 @@ fn whatever_happened_to_a_step_no_wrong_number_is_read() {
 fn commands_do_not_print_planted_numbers() {
     let case = Case::new();
     let workspace = case.copy("planted");
-    let score = case.step(StepKind::Score, "ease f1");
-    let dir = workspace.step_dir("score", &score.key);
+    let scores = case.step("evaluate", "ease f1");
+    let dir = workspace.step_dir("evaluate", &scores.key);
     let at = Dirs { other: dir.clone(), dir };
     at.summary(|means| best(means));
     at.record(|record| record["files"] = json!([]));
@@ -493,12 +502,12 @@ fn commands_do_not_print_planted_numbers() {
     }
     let ended = case.place.assay(&["run", "small.yaml", "--workspace", "planted"]);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    assert!(ended.err.contains("is damaged and is made anew"), "{}", ended.err);
+    assert!(ended.err.contains("is damaged and is rebuilt"), "{}", ended.err);
     let whole = case.place.fine(&["table", "small.yaml", "--workspace", "whole"]);
     assert_eq!(case.place.fine(&["table", "small.yaml", "--workspace", "planted"]), whole);
     // A fold that is handed out is looked into as well.
-    let split = case.step(StepKind::Split, "sample f1");
-    let other = workspace.step_dir("split", &case.step(StepKind::Split, "sample f2").key);
+    let split = case.step("split", "sample f1");
+    let other = workspace.step_dir("split", &case.step("split", "sample f2").key);
     let at = Dirs { dir: workspace.step_dir("split", &split.key), other };
     at.take("test.parquet");
     at.forge();

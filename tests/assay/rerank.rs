@@ -7,12 +7,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rec_assay::text::{Embeddings, Profiles};
+use rec_assay::{
+    base::hash::Digest,
+    text::{Embeddings, Profiles},
+};
 use serde_json::{Value, json};
 
 use crate::{
     endpoint::{Act, Endpoint, question},
-    support::{Place, means, root},
+    support::{Place, means, weights},
 };
 
 fn experiment(url: &str, judges: &str, strategies: &str) -> String {
@@ -38,14 +41,6 @@ evaluate: {{k: [5, 10]}}
     )
 }
 
-fn weights() -> bool {
-    let here = root().join("datasets/all-minilm-l6-v2/model.safetensors").is_file();
-    if !here {
-        println!("NOT RUN, the encoder's weights are not here: `make encoder` fetches them");
-    }
-    here
-}
-
 /// Directories of finished steps by kind and label.
 fn steps(place: &Place) -> HashMap<String, PathBuf> {
     let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
@@ -63,7 +58,7 @@ fn steps(place: &Place) -> HashMap<String, PathBuf> {
 
 fn facts(place: &Place, step: &str) -> Value {
     let record = fs::read(steps(place)[step].join("record.json")).unwrap();
-    serde_json::from_slice::<Value>(&record).unwrap()["facts"].clone()
+    serde_json::from_slice::<Value>(&record).unwrap()["stats"].clone()
 }
 
 /// What a prompt says of each candidate: its id, and the three lines about it.
@@ -80,7 +75,7 @@ fn candidates(question: &str) -> Vec<(String, String)> {
 
 #[test]
 fn the_controls_bound_what_a_judge_can_do() {
-    if !weights() {
+    if !weights("the_controls_bound_what_a_judge_can_do") {
         return;
     }
     let place = Place::new();
@@ -117,7 +112,7 @@ fn the_controls_bound_what_a_judge_can_do() {
 /// An endpoint that answers from the encoder's vectors must lead to the encoder's lists.
 #[test]
 fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
-    if !weights() {
+    if !weights("a_chat_model_that_knows_the_vectors_gives_the_encoders_order") {
         return;
     }
     type Known = (Profiles, Embeddings, Embeddings, HashMap<String, usize>);
@@ -229,7 +224,7 @@ type Planted = BTreeMap<String, BTreeMap<&'static str, usize>>;
 
 #[test]
 fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
-    if !weights() {
+    if !weights("a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool") {
         return;
     }
     let planted: Arc<Mutex<Planted>> = Arc::default();
@@ -372,7 +367,7 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
 
 #[test]
 fn explanations_are_written_checked_and_counted() {
-    if !weights() {
+    if !weights("explanations_are_written_checked_and_counted") {
         return;
     }
     let planted: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
@@ -544,7 +539,7 @@ fn explanations_are_written_checked_and_counted() {
 
 #[test]
 fn prompts_of_ones_own_are_used_and_versioned() {
-    if !weights() {
+    if !weights("prompts_of_ones_own_are_used_and_versioned") {
         return;
     }
     let endpoint = Endpoint::start(|request, _| {
@@ -651,7 +646,7 @@ fn systems_may_differ_in_their_explanations_alone() {
     // Explained once more where only that is missing.
     fs::remove_dir_all(place.path(".assay/steps/explain")).unwrap();
     let plan = place.fine(&["plan", "e.yaml"]);
-    assert!(plan.contains("told[top=1] f1 – done; explanations to run"), "{plan}");
+    assert!(plan.contains("told[top=1] f1 – explain to run"), "{plan}");
     let shown = place.assay(&["explanations", "e.yaml"]);
     assert!(shown.code == 3 && shown.err.contains("not explained yet"), "{}", shown.err);
 }
@@ -792,4 +787,37 @@ fn what_cannot_be_reranked_is_one_clear_error() {
         ended.code, ended.err
     ));
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_report_says_which_records_it_cannot_read_instead_of_zeros() {
+    let place = Place::new();
+    let text = experiment("http://localhost:9/v1", "[popularity]", "[prompt]");
+    place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    explain: {top: 1}\n"));
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let report = || {
+        place.fine(&["report", "e.yaml", "--out", "out"]);
+        fs::read_to_string(place.path("out/index.html")).unwrap()
+    };
+    assert!(!report().contains("not readable"));
+    let dirs = steps(&place);
+    let re = "re[strategy=prompt,judge=popularity] f1 seed 1";
+    for (step, field, label) in [
+        (format!("rerank {re}"), "/rerank/questions", re),
+        (format!("explain {re}"), "/checks/words", re),
+        ("profiles template items".into(), "/from", "template items"),
+    ] {
+        // Sealed as a version of assay would that does not count this.
+        let path = dirs[&step].join("record.json");
+        let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let (group, field) = field.rsplit_once('/').unwrap();
+        let group = record["stats"].pointer_mut(group).unwrap().as_object_mut().unwrap();
+        group.shift_remove(field).unwrap();
+        record.as_object_mut().unwrap().shift_remove("seal");
+        record["seal"] = json!(Digest::of_json(&record));
+        fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+        let html = report();
+        let says = format!("record not readable: {label}: missing field `{field}`");
+        assert!(html.contains(&says) || html.contains(&says.replace('`', "&#x60;")), "{step}");
+    }
 }

@@ -1,11 +1,45 @@
 //! A directory of one's own for each test, and the binary in it.
 
+use std::collections::HashSet;
+
+use rec_assay::{
+    analysis::{Collected, Request, collect},
+    base::interrupt::Interrupt,
+    core::{Event, Options, Outcome, Reporter, RunHeader, ToDo, Workspace, run},
+    data::DataDirs,
+    llm::AnswersSpec,
+    tasks::{Experiment, ExperimentRecord, top_n::plan::Plan},
+};
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+/// Says that a test is not run for want of something, past the test runner, which keeps to itself what passing
+/// tests print. Where everything must be there (`ASSAY_REQUIRE_DATA=1`, as in CI), that is a failure.
+pub fn not_run(test: &str, missing: &str) {
+    assert!(
+        std::env::var_os("ASSAY_REQUIRE_DATA").is_none_or(|of| of.is_empty() || of == "0"),
+        "{test} must run here (ASSAY_REQUIRE_DATA), and {missing}"
+    );
+    say(&format!("not run: {test} ({missing})"));
+}
+
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Whether the text encoder's weights are there; `make encoder` fetches them.
+pub fn weights(test: &str) -> bool {
+    let here = root().join("datasets/all-minilm-l6-v2/model.safetensors").is_file();
+    if !here {
+        not_run(test, "the encoder's weights are not in datasets/: `make encoder` fetches them");
+    }
+    here
+}
 
 /// A temporary directory with an experiment file in it.
 pub struct Place {
@@ -101,4 +135,48 @@ pub fn means(csv: &str, metric: &str, k: &str) -> BTreeMap<String, f64> {
         })
         .map(|f| (f[1].to_owned(), f[9].parse().unwrap()))
         .collect()
+}
+
+struct Nobody;
+
+impl Reporter for Nobody {
+    fn report(&self, _: &Event) {}
+}
+
+/// An experiment that is planned and run in the test's own process.
+pub struct Here {
+    pub plan: Plan,
+    pub record: ExperimentRecord,
+}
+
+impl Here {
+    pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Self {
+        let plan = Plan::new(experiment, dirs).unwrap();
+        let record = ExperimentRecord::new(experiment, &plan, dirs).unwrap();
+        Self { plan, record }
+    }
+
+    pub fn run(&self, workspace: &Workspace, threads: usize) -> Outcome {
+        rec_assay::use_tensors();
+        let options = Options {
+            threads,
+            memory_bytes: 1 << 31,
+            responses: AnswersSpec::default(),
+            ends: self.plan.ends(),
+            forced: HashSet::new(),
+        };
+        let header = RunHeader {
+            experiment: self.record.name.clone(),
+            sources: self.record.sources.clone(),
+            resolved: serde_json::Value::Null,
+            data: Vec::new(),
+            directory: ".".into(),
+        };
+        let to_do = ToDo::of(&self.plan.graph, workspace, &options);
+        run(header, to_do, &self.plan.trial_names(), &Interrupt::default(), &Nobody).unwrap()
+    }
+
+    pub fn collect(&self, workspace: &Workspace) -> Collected {
+        collect(&self.record, workspace, &Request::default()).unwrap()
+    }
 }

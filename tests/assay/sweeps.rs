@@ -6,25 +6,12 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use rec_assay::{
-    analysis::{Request, ResultRow, collect},
-    base::interrupt::Interrupt,
-    core::{Event, Reporter, Workspace},
-    data::DataDirs,
-    llm::AnswersSpec,
-    tasks::{
-        Experiment,
-        top_n::{
-            plan::{Plan, StepKind},
-            run::{Options, run},
-        },
-    },
-};
+use rec_assay::{analysis::ResultRow, core::Workspace, data::DataDirs, tasks::Experiment};
 use serde_json::{Value, json};
 
 use crate::{
     endpoint::{Act, Endpoint, question},
-    support::{Place, root},
+    support::{Here, Place, root, weights},
 };
 
 /// What an experiment says unless a case says otherwise.
@@ -92,8 +79,7 @@ impl Case {
                 .collect();
             assert!(!found.is_empty(), "{what}: no row of {label}");
             assert!(found == expected, "{what}, {level}\n{found:#?}\n{expected:#?}");
-            let plan = Plan::new(&plain, &dirs).unwrap();
-            let kept = collect(&plain, &plan, &at("swept"), &Request::default()).unwrap();
+            let kept = Here::new(&plain, &dirs).collect(&at("swept"));
             assert!(kept.missing.is_empty(), "{what}, {level}: {:?}", kept.missing);
             assert!(kept.rows == expected, "{what}, {level}, from the sweep's steps");
             of_levels.push(expected);
@@ -106,25 +92,11 @@ impl Case {
     }
 }
 
-struct Nobody;
-
-impl Reporter for Nobody {
-    fn report(&self, _: &Event) {}
-}
-
 /// The results of an experiment, run here.
 fn done(experiment: &Experiment, dirs: &DataDirs, workspace: &Workspace) -> Vec<ResultRow> {
-    let plan = Plan::new(experiment, dirs).unwrap();
-    let options = Options {
-        threads: 2,
-        answers: AnswersSpec::default(),
-        until: StepKind::Score,
-        memory_bytes: 1 << 31,
-    };
-    let outcome =
-        run(experiment, &plan, dirs, workspace, &options, &Interrupt::default(), &Nobody).unwrap();
-    assert_eq!(outcome.record.failures, []);
-    collect(experiment, &plan, workspace, &Request::default()).unwrap().rows
+    let here = Here::new(experiment, dirs);
+    assert_eq!(here.run(workspace, 2).record.failures, []);
+    here.collect(workspace).rows
 }
 
 #[test]
@@ -200,14 +172,6 @@ fn a_sweep_of_a_system_beside_another_sweep_gives_what_each_value_gives_alone() 
     case("systems", text, "[5, 50]", "[1, 2]").check(&place);
 }
 
-fn weights() -> bool {
-    let here = root().join("datasets/all-minilm-l6-v2/model.safetensors").is_file();
-    if !here {
-        println!("NOT RUN, the encoder's weights are not here: `make encoder` fetches them");
-    }
-    here
-}
-
 /// Profiles that name the model that wrote them, and scores that hang on every word of the request.
 fn answers(request: &Value) -> Act {
     let question = question(request);
@@ -231,7 +195,7 @@ fn answers(request: &Value) -> Act {
 
 #[test]
 fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() {
-    if !weights() {
+    if !weights("a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone") {
         return;
     }
     let endpoint = Endpoint::start(|request, _| answers(request));

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use rec_assay::{data::TrainingPart, text::Profiles};
 use serde_json::Value;
 
-use crate::support::{Place, means, root};
+use crate::support::{Place, means, root, weights};
 
 const TEXTS: &str = "experiment: texts
 data: {set: sample, relevant: \">= 4\", disliked: \"<= 2\"}
@@ -26,17 +26,9 @@ systems:
 evaluate: {k: [10]}
 ";
 
-fn weights() -> bool {
-    let here = root().join("datasets/all-minilm-l6-v2/model.safetensors").is_file();
-    if !here {
-        println!("NOT RUN, the encoder's weights are not here: `make encoder` fetches them");
-    }
-    here
-}
-
 #[test]
 fn texts_become_features_the_same_whatever_the_thread_count() {
-    if !weights() {
+    if !weights("texts_become_features_the_same_whatever_the_thread_count") {
         return;
     }
     let place = Place::new();
@@ -66,7 +58,7 @@ fn texts_become_features_the_same_whatever_the_thread_count() {
 /// with a learning rate of almost nothing it still holds them.
 #[test]
 fn trained_texts_are_parameters_of_the_graph_model() {
-    if !weights() {
+    if !weights("trained_texts_are_parameters_of_the_graph_model") {
         return;
     }
     let place = Place::new();
@@ -175,17 +167,17 @@ evaluate: {k: [10]}
     // Everything that the search learns from is of the cut, and its key and the fit's say so.
     let (_, search) = of("search", "gat f1");
     let users = of("profiles", "integrated users f1 search").1;
-    assert_eq!(search["material"]["split"], cut["key"]);
-    assert_eq!(users["material"]["split"], cut["key"]);
-    let vectors = steps.iter().find(|step| step["key"] == search["material"]["text"]["users"]);
-    assert_eq!(vectors.unwrap()["material"]["profiles"], users["key"]);
-    assert_eq!(of("fit", "gat f1 seed 1").1["material"]["search"], search["key"]);
+    assert_eq!(search["key_inputs"]["split"], cut["key"]);
+    assert_eq!(users["key_inputs"]["split"], cut["key"]);
+    let vectors = steps.iter().find(|step| step["key"] == search["key_inputs"]["text"]["users"]);
+    assert_eq!(vectors.unwrap()["key_inputs"]["profiles"], users["key"]);
+    assert_eq!(of("fit", "gat f1 seed 1").1["key_inputs"]["search"], search["key"]);
 }
 
 /// Profiles from a file hold the ratings they were written from, those of the search's tenth too.
 #[test]
 fn a_search_on_profiles_from_a_file_is_marked() {
-    if !weights() {
+    if !weights("a_search_on_profiles_from_a_file_is_marked") {
         return;
     }
     let place = Place::new();
@@ -335,7 +327,7 @@ fn what_cannot_be_meant_is_one_clear_error() {
 
 #[test]
 fn profiles_of_another_fold_can_be_used_and_are_marked() {
-    if !weights() {
+    if !weights("profiles_of_another_fold_can_be_used_and_are_marked") {
         return;
     }
     let place = Place::new();

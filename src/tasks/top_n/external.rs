@@ -1,25 +1,17 @@
 //! Rankings made elsewhere, as a system: somebody else's files beside our own models.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use polars::prelude::{Column, DataFrame};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::models::{FitContext, Fitted, ModelError};
 use crate::{
-    base::parquet,
-    data::{DataDirs, DataError, TrainingData, UserIx},
+    data::{DataDirs, DataError, TrainingPart},
     ranking::{
         Rankings,
-        files::{Columns, Order, ReadOptions, Seen, open},
+        files::{Columns, Findings, Order, ReadOptions, Seen, open},
     },
 };
-
-pub const FILE: &str = "lists.parquet";
 
 /// Files of rankings: CSV, TSV, Parquet or TREC runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,78 +96,16 @@ impl ExternalParams {
         })
     }
 
-    pub(super) fn fit(
+    /// Reads the rankings of a fold.
+    pub(super) fn read(
         &self,
-        data: &TrainingData,
-        context: &FitContext,
-    ) -> Result<Fitted, ModelError> {
-        let path = self.locate(context.fold, context.dirs)?;
+        fold: &str,
+        training: &TrainingPart,
+        dirs: &DataDirs,
+    ) -> Result<(Rankings, Findings), DataError> {
+        let path = self.locate(fold, dirs)?;
         let options =
             ReadOptions { columns: self.columns.clone(), order: self.order, seen: self.seen };
-        let (rankings, findings) =
-            open(&path)?.read(&options, context.users, context.items, &data.ratings)?;
-        for warning in findings.warnings() {
-            (context.log)(&format!("warning: {}: {warning}", path.display()));
-        }
-        Ok(Fitted::Lists { rankings, findings: Some(Box::new(findings)) })
+        open(&path)?.read(&options, &training.users, &training.items, &training.train)
     }
-}
-
-/// Writes lists into `dir`: one row an item, in order, with whether it is tied with the next.
-pub fn save(rankings: &Rankings, dir: &Path) -> Result<(), ModelError> {
-    let path = dir.join(FILE);
-    let rows = || {
-        rankings.lists.iter().enumerate().flat_map(|(user, list)| {
-            list.iter().flatten().map(move |(score, item)| (user as u32, *item, *score))
-        })
-    };
-    let column = |name: &str, values: Vec<u32>| Column::new(name.into(), values);
-    let ties = || {
-        rankings.lists.iter().enumerate().flat_map(|(user, list)| {
-            let tied = rankings.tied.get(user).map(Vec::as_slice).unwrap_or_default();
-            let places = 0..list.as_ref().map_or(0, Vec::len) as u32;
-            places.map(|place| tied.binary_search(&place).is_ok())
-        })
-    };
-    let frame = DataFrame::new(
-        rows().count(),
-        vec![
-            column("user", rows().map(|row| row.0).collect()),
-            column("item", rows().map(|row| row.1).collect()),
-            Column::new("score".into(), rows().map(|row| row.2).collect::<Vec<f32>>()),
-            Column::new("tied".into(), ties().collect::<Vec<bool>>()),
-        ],
-    );
-    let written = frame.map_err(parquet::to_io);
-    written
-        .and_then(|mut frame| parquet::write(&path, &mut frame))
-        .map_err(|source| ModelError::Io { path, source })
-}
-
-/// Reads what [`save`] wrote.
-pub(super) fn load(dir: &Path, n_users: usize) -> Result<Rankings, ModelError> {
-    let path = dir.join(FILE);
-    let malformed = |problem: String| ModelError::Malformed { path: path.clone(), problem };
-    let frame =
-        parquet::read(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
-    let of = |name: &str| frame.column(name).map_err(|error| malformed(error.to_string()));
-    let users = of("user")?.u32().map_err(|error| malformed(error.to_string()))?.clone();
-    let items = of("item")?.u32().map_err(|error| malformed(error.to_string()))?.clone();
-    let scores = of("score")?.f32().map_err(|error| malformed(error.to_string()))?.clone();
-    let tied = of("tied")?.bool().map_err(|error| malformed(error.to_string()))?.clone();
-    let mut rankings = Rankings { lists: vec![None; n_users], tied: vec![Vec::new(); n_users] };
-    let rows = users.into_no_null_iter().zip(items.into_no_null_iter());
-    let rows = rows.zip(scores.into_no_null_iter().zip(tied.iter().map(Option::unwrap_or_default)));
-    for ((user, item), (score, tied)) in rows {
-        let list = rankings
-            .lists
-            .get_mut(UserIx(user).at())
-            .ok_or_else(|| malformed(format!("user {user} of {n_users}")))?;
-        let list = list.get_or_insert_default();
-        if tied {
-            rankings.tied[UserIx(user).at()].push(list.len() as u32);
-        }
-        list.push((score, item));
-    }
-    Ok(rankings)
 }

@@ -1,7 +1,7 @@
 //! Rerankers of an experiment file: their bases, their judges, and the controls they stand beside.
 
 use super::{
-    models::ModelSpec,
+    SystemSpec,
     rerank::{JudgeName, RerankParams, Strategy, Variant},
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) fn check(
                 )
                 .suggest(&params.of, names));
             }
-            Some(ModelSpec::Rerank(_) | ModelSpec::External(_)) => {
+            Some(SystemSpec::Rerank(_) | SystemSpec::External(_)) => {
                 return Err(Diagnostic::at(
                     at,
                     format!("`{}` reranks `{}`, which is no model", system.name, params.of),
@@ -58,7 +58,7 @@ pub(crate) fn check(
 
 fn rerankers(systems: &[System]) -> impl Iterator<Item = (&System, &RerankParams)> {
     systems.iter().filter_map(|system| match &system.model {
-        ModelSpec::Rerank(params) => Some((system, params)),
+        SystemSpec::Rerank(params) => Some((system, &**params)),
         _ => None,
     })
 }
@@ -118,14 +118,14 @@ pub(crate) fn add_controls(systems: &mut Vec<System>) {
                 name,
                 describe: "Put beside the chat models by assay.".into(),
                 train_on: Default::default(),
-                model: ModelSpec::Rerank(RerankParams {
+                model: SystemSpec::Rerank(Box::new(RerankParams {
                     judge,
                     strategy: if as_code { chat.strategy } else { Strategy::Prompt },
                     variant: if as_code { Variant::Code } else { Variant::Paper },
                     explain: None,
                     prompt: Default::default(),
                     ..chat.clone()
-                }),
+                })),
             });
         }
     }

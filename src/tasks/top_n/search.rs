@@ -6,15 +6,19 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::{
     History,
-    models::{FitContext, Fitted, ModelError, ModelSpec, Recommender},
+    models::{FitContext, ModelDef, ModelError, ModelSpec, ModelStats, Recommender},
     networks::Schedule,
     validation,
 };
 use crate::{
+    base::yaml::{
+        Diagnostic,
+        de::from_node,
+        node::{Entry, Node},
+    },
     data::{Cut, CutBy, Interaction, Interactions, TrainingData, UserIx, cut::cut_rows},
     ranking::{LAST_CUTOFF, Metric, Scorer},
 };
@@ -182,11 +186,12 @@ fn short(value: f64) -> serde_yaml::Value {
 }
 
 /// A search with the model of every trial.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Search {
     pub spec: SearchSpec,
     /// What was asked for in each trial, as text.
     pub labels: Vec<String>,
+    /// All are the same model, with the same texts; there is at least one.
     pub candidates: Vec<ModelSpec>,
 }
 
@@ -208,6 +213,35 @@ pub struct SearchTrial {
     pub chosen: bool,
 }
 
+/// What the record of a search says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SearchSummary {
+    pub search_trials: usize,
+    pub search_best: SearchBest,
+}
+
+/// The settings that a search chose, and their metric on the validation part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SearchBest {
+    pub settings: String,
+    pub validation: f64,
+}
+
+impl SearchSummary {
+    /// Of trials one of which is chosen.
+    pub fn of(trials: &[SearchTrial]) -> Result<Self, ModelError> {
+        let best = &trials[chosen_of(trials)?];
+        let validation = best.value.ok_or_else(|| {
+            ModelError::Unsuitable(format!(
+                "the trial `{}` is chosen without a value",
+                best.settings
+            ))
+        })?;
+        let search_best = SearchBest { settings: best.settings.clone(), validation };
+        Ok(Self { search_trials: trials.len(), search_best })
+    }
+}
+
 /// The file of trials beside the model that was chosen.
 pub const TRIALS: &str = "search.json";
 
@@ -217,6 +251,48 @@ struct Searched {
 }
 
 impl Search {
+    /// A model for every trial of a `search:`.
+    pub(super) fn read(
+        model: &'static ModelDef,
+        parameters: &Node,
+        search: &Entry,
+    ) -> Result<Self, Diagnostic> {
+        let at = &search.value.at;
+        let spec: SearchSpec = from_node(&search.value)?;
+        spec.validate().map_err(|message| Diagnostic::at(at, message))?;
+        let (mut labels, mut candidates) = (Vec::new(), Vec::new());
+        for levels in spec.levels() {
+            let mut node = parameters.clone();
+            let mut label = Vec::new();
+            for (field, value) in levels {
+                let text = serde_yaml::to_string(&value).unwrap_or_default();
+                label.push(format!("{field}={}", text.trim()));
+                let path: Vec<&str> = field.split('.').collect();
+                node.put(&path, Node::of_yaml(&value, at), at)?;
+            }
+            let candidate = model.read(&node).map_err(|error| {
+                error.or_at(at).help(format!("in the trial {}", label.join(", ")))
+            })?;
+            labels.push(label.join(", "));
+            candidates.push(candidate);
+        }
+        // Whether texts are trained makes no other texts.
+        let texts = |model: &ModelSpec| {
+            model.text().map(|text| (text.profiles.clone(), text.encoder.clone()))
+        };
+        if candidates.iter().any(|candidate| texts(candidate) != texts(&candidates[0])) {
+            return Err(Diagnostic::at(at, "a search cannot try several texts")
+                .help("make them systems of their own: `text: {profiles: {sweep: [a, b]}}`"));
+        }
+        Ok(Self { spec, labels, candidates })
+    }
+
+    /// Any of the models, for what is the same for all.
+    pub(super) fn first(&self) -> &ModelSpec {
+        // invariant: a validated search has a trial
+        &self.candidates[0]
+    }
+
     /// Fits every candidate on a part of the training ratings and measures it on the rest. The best
     /// one is marked.
     pub fn search(
@@ -256,18 +332,13 @@ impl Search {
                 Some((_, highest)) if highest >= value => best,
                 _ => Some((at, value)),
             });
-        let Some((best, value)) = best else {
+        let Some((best, _)) = best else {
             let why = trials.iter().find_map(|trial| trial.failed.clone()).unwrap_or_default();
             return Err(ModelError::Unsuitable(format!(
                 "no trial of the search could be fitted: {why}"
             )));
         };
         trials[best].chosen = true;
-        (context.fact)("search_trials", json!(trials.len()));
-        (context.fact)(
-            "search_best",
-            json!({"settings": trials[best].settings, "validation": value}),
-        );
         Ok(trials)
     }
 
@@ -278,13 +349,11 @@ impl Search {
         trials: Vec<SearchTrial>,
         data: &TrainingData,
         context: &FitContext,
-    ) -> Result<Fitted, ModelError> {
+    ) -> Result<Box<dyn Recommender>, ModelError> {
         let best = chosen_of(&trials)?;
         (context.log)(&format!("fits {} on the whole training part", trials[best].settings));
-        match self.chosen(best, &trials)?.fit(data, context)? {
-            Fitted::Scores(model) => Ok(Fitted::Scores(Box::new(Searched { model, trials }))),
-            lists => Ok(lists),
-        }
+        let model = self.chosen(best, &trials)?.fit(data, context)?;
+        Ok(Box::new(Searched { model, trials }))
     }
 
     pub(super) fn load(
@@ -292,7 +361,7 @@ impl Search {
         dir: &Path,
         data: &TrainingData,
         context: &FitContext,
-    ) -> Result<Fitted, ModelError> {
+    ) -> Result<Box<dyn Recommender>, ModelError> {
         let trials = read_trials(dir)?;
         self.chosen(chosen_of(&trials)?, &trials)?.load(dir, data, context)
     }
@@ -355,7 +424,6 @@ impl Search {
         // Not the trial's seed: the search is the same for every seed that is fitted afterwards.
         let of_trial = FitContext {
             seed: self.spec.seed,
-            fact: &|_, _| {},
             scratch: scratch.as_deref(),
             progress: &|_, _| {},
             history: self.candidates[at].history(),
@@ -370,7 +438,7 @@ impl Search {
             chosen: false,
         };
         match self.candidates[at].fit(part, &of_trial) {
-            Ok(Fitted::Scores(model)) => {
+            Ok(model) => {
                 let (metric, k) = (self.spec.metric, self.spec.k);
                 trial.value = Some(validation(&*model, part, metric, k, &of_trial)?);
                 let training = self.candidates[at].training();
@@ -381,7 +449,6 @@ impl Search {
                     trial.rates = (training.schedule != Schedule::Constant).then_some(path.rates);
                 }
             }
-            Ok(Fitted::Lists { .. }) => trial.failed = Some("rankings cannot be searched".into()),
             // A trial that diverges is a result of the search.
             Err(ModelError::Diverged(why)) => trial.failed = Some(why),
             Err(error) => return Err(error),
@@ -446,6 +513,10 @@ impl Recommender for Searched {
     fn save(&self, dir: &Path) -> Result<(), ModelError> {
         self.model.save(dir)?;
         write_trials(&dir.join(TRIALS), &self.trials)
+    }
+
+    fn stats(&self) -> ModelStats {
+        self.model.stats()
     }
 }
 

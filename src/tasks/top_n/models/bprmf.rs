@@ -1,9 +1,11 @@
 //! BPR-MF (Rendle et al. 2009): matrix factorisation by pairwise ranking.
 
+use std::{path::Path, sync::Arc};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     data::TrainingData,
     nn::{
@@ -11,7 +13,9 @@ use crate::{
         network::{Dropout, Network, Param},
         start,
     },
-    tasks::top_n::networks::{Objective, Plan, Training, not_negative, positive, width},
+    tasks::top_n::networks::{
+        self, NetworkModel, Objective, Plan, Training, not_negative, positive, width,
+    },
 };
 
 /// Settings.
@@ -33,25 +37,53 @@ impl Default for BprMfParams {
     }
 }
 
-impl BprMfParams {
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
-        width("dim", self.dim)?;
-        positive("init", self.init)?;
-        not_negative("regularization", self.regularization)?;
-        self.training.validate()
-    }
-
-    pub(crate) fn plan(
-        &self,
-        data: &TrainingData,
-        context: &FitContext,
-    ) -> Result<Plan, ModelError> {
+impl NetworkModel for BprMfParams {
+    fn plan(&self, data: &TrainingData, context: &FitContext) -> Result<Plan, ModelError> {
         let n_nodes = data.ratings.n_users() + data.ratings.n_items();
         let nodes = start::normal(context.seed, 0, &[n_nodes, self.dim], self.init);
         Ok(Plan {
             network: Box::new(move |place| Box::new(BprMf::new(place(nodes)))),
             objective: Objective::of_bpr(self.regularization, 0.0),
         })
+    }
+}
+
+impl Model for BprMfParams {
+    fn validate(&self) -> Result<(), Wrong> {
+        width("dim", self.dim)?;
+        positive("init", self.init)?;
+        not_negative("regularization", self.regularization)?;
+        self.training.validate()
+    }
+
+    fn training(&self) -> Option<&Training> {
+        Some(&self.training)
+    }
+
+    fn with_training(&self, training: Training) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(Self { training, ..self.clone() }))
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        // Vectors, gradients and two moments of each; what passes leave; the graph both ways.
+        4 * 6 * self.dim * (size.users + size.items) + 32 * size.ratings
+    }
+
+    fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::fit(self, &self.training, data, context)
+    }
+
+    fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+        _: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::load(dir, data)
     }
 }
 
@@ -68,6 +100,10 @@ impl BprMf {
 
 impl Network for BprMf {
     fn forward(&mut self, _: Option<Dropout>) -> Tensor {
+        self.params[0].value.shallow_clone()
+    }
+
+    fn differentiable(&self, _: Option<Dropout>) -> Tensor {
         self.params[0].value.shallow_clone()
     }
 

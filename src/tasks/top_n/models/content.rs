@@ -5,8 +5,8 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError, Recommender, factors::Factors};
-use crate::{base::arrays::Saved, data::TrainingData, text::TextSpec};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong, factors::Factors};
+use crate::{base::arrays::Saved, data::TrainingData, tasks::top_n::History, text::TextSpec};
 
 /// Settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,12 +16,28 @@ pub struct ContentParams {
     pub text: TextSpec,
 }
 
-impl ContentParams {
-    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+impl Model for ContentParams {
+    fn validate(&self) -> Result<(), Wrong> {
         self.text.validate_fixed().map_err(|message| ("text", message))
     }
 
-    pub(super) fn fit(&self, context: &FitContext) -> Result<Box<dyn Recommender>, ModelError> {
+    fn history(&self) -> History {
+        History::Text
+    }
+
+    fn text(&self) -> Option<&TextSpec> {
+        Some(&self.text)
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        4 * 4 * 384 * (size.users + size.items)
+    }
+
+    fn fit(
+        &self,
+        _: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
         let features = context.features.ok_or_else(|| {
             ModelError::Unsuitable("`text` is set, and no texts were given".into())
         })?;
@@ -29,9 +45,11 @@ impl ContentParams {
         Ok(Box::new(Factors::new(features.dim, users, items)))
     }
 
-    pub(super) fn load(
+    fn load(
+        &self,
         dir: &Path,
         data: &TrainingData,
+        _: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
         let saved = Saved::read(dir)?;
         let (n_users, n_items) = (data.ratings.n_users(), data.ratings.n_items());

@@ -6,14 +6,14 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError, Recommender};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     base::{
         arrays,
         arrays::{Array, Saved},
     },
     data::{Interactions, TrainingData, UserIx},
-    nn::dense::inverse_of_positive_definite,
+    nn::{NnError, dense::INVERT},
     ranking::Scorer,
 };
 
@@ -40,15 +40,23 @@ struct Ease {
     positives: Interactions,
 }
 
-impl EaseParams {
-    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+impl Model for EaseParams {
+    fn validate(&self) -> Result<(), Wrong> {
         if self.regularization > 0.0 && self.regularization.is_finite() {
             return Ok(());
         }
         Err(("regularization", format!("is {}; expected a number over 0", self.regularization)))
     }
 
-    pub(super) fn fit(
+    fn needs_tensors(&self) -> bool {
+        true
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        3 * 8 * size.items * size.items
+    }
+
+    fn fit(
         &self,
         data: &TrainingData,
         context: &FitContext,
@@ -74,7 +82,8 @@ impl EaseParams {
             gram[i * n + i] += self.regularization;
         }
         context.interrupt.check()?;
-        let inverse = inverse_of_positive_definite(gram, n).ok_or_else(|| {
+        let inverse_of = INVERT.get().map_err(NnError::from)?;
+        let inverse = inverse_of(gram, n).ok_or_else(|| {
             ModelError::Diverged("XᵀX + λI cannot be inverted; raise `regularization`".into())
         })?;
         let mut weights = vec![0f32; n * n];
@@ -87,10 +96,11 @@ impl EaseParams {
         Ok(Box::new(Ease { weights, positives: data.positives.clone() }))
     }
 
-    pub(super) fn load(
+    fn load(
         &self,
         dir: &Path,
         data: &TrainingData,
+        _: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
         let n = data.positives.n_items();
         let weights = Saved::read(dir)?.floats("weights", &[n, n])?;

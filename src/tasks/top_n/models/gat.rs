@@ -1,13 +1,15 @@
 //! GATv2 (Brody et al. 2022) in the form of the released code of Ebrat et al. 2025, whose paper says "GAT".
 
+use std::{path::Path, sync::Arc};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     data::{Interaction, Interactions, TrainingData},
     nn::{
-        Device, Element, Kind, Tensor, attention,
+        Device, Element, Exclude, Kind, Tensor, attention,
         attention::{Attend, Attended, Inputs},
         composite,
         graph::Graph,
@@ -17,7 +19,12 @@ use crate::{
         tensors::{slice, tensor_of},
         wide::Real,
     },
-    tasks::top_n::networks::{Objective, Plan, Training, not_negative, positive, share, width},
+    tasks::top_n::{
+        History,
+        networks::{
+            self, NetworkModel, Objective, Plan, Training, not_negative, positive, share, width,
+        },
+    },
     text::TextSpec,
 };
 
@@ -84,37 +91,8 @@ impl Default for GatParams {
     }
 }
 
-impl GatParams {
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
-        match (&self.text, self.features) {
-            (Some(text), features) => {
-                text.encoder.validate().map_err(|message| ("text", message))?;
-                if features.unwrap_or(0) > 0 {
-                    width("features", features.unwrap_or(0))?;
-                }
-            }
-            (None, features) => width("features", features.unwrap_or(DEFAULT_FEATURES))?,
-        }
-        positive("init", self.init)?;
-        if !attention::fits(self.hidden) {
-            return Err(("hidden", format!("is {}; expected 16, 32, 64 or 128", self.hidden)));
-        }
-        if self.heads.is_empty() || self.heads.iter().any(|heads| !(1..=64).contains(heads)) {
-            return Err(("heads", "expected 1 or more for each layer, e.g. [4, 4, 1]".into()));
-        }
-        share("dropout", self.dropout)?;
-        for (name, weight) in [("bpr", self.bpr), ("cosine", self.cosine)] {
-            not_negative(name, weight)?;
-        }
-        not_negative("regularization", self.regularization)?;
-        self.training.validate()
-    }
-
-    pub(crate) fn plan(
-        &self,
-        data: &TrainingData,
-        context: &FitContext,
-    ) -> Result<Plan, ModelError> {
+impl NetworkModel for GatParams {
+    fn plan(&self, data: &TrainingData, context: &FitContext) -> Result<Plan, ModelError> {
         let graph = Graph::of_interactions(&edges(self.edges, data)?, true);
         let seed = context.seed;
         let default = if self.text.is_some() { 0 } else { DEFAULT_FEATURES };
@@ -177,6 +155,82 @@ impl GatParams {
                 batch: 0,
             },
         })
+    }
+}
+
+impl Model for GatParams {
+    fn validate(&self) -> Result<(), Wrong> {
+        match (&self.text, self.features) {
+            (Some(text), features) => {
+                text.encoder.validate().map_err(|message| ("text", message))?;
+                if features.unwrap_or(0) > 0 {
+                    width("features", features.unwrap_or(0))?;
+                }
+            }
+            (None, features) => width("features", features.unwrap_or(DEFAULT_FEATURES))?,
+        }
+        positive("init", self.init)?;
+        if !attention::fits(self.hidden) {
+            return Err(("hidden", format!("is {}; expected 16, 32, 64 or 128", self.hidden)));
+        }
+        if self.heads.is_empty() || self.heads.iter().any(|heads| !(1..=64).contains(heads)) {
+            return Err(("heads", "expected 1 or more for each layer, e.g. [4, 4, 1]".into()));
+        }
+        share("dropout", self.dropout)?;
+        for (name, weight) in [("bpr", self.bpr), ("cosine", self.cosine)] {
+            not_negative(name, weight)?;
+        }
+        not_negative("regularization", self.regularization)?;
+        self.training.validate()
+    }
+
+    fn history(&self) -> History {
+        // Texts are written from liked and disliked ratings.
+        match (self.edges, &self.text) {
+            (Edges::All, _) => History::Rated,
+            (Edges::Liked, None) => History::Liked,
+            _ => History::LikedOrDisliked,
+        }
+    }
+
+    fn uses_dislikes(&self) -> bool {
+        self.edges == Edges::LikedAndDisliked
+            || self.training.negatives.exclude == Exclude::LikedAndDisliked
+    }
+
+    fn text(&self) -> Option<&TextSpec> {
+        self.text.as_ref()
+    }
+
+    fn training(&self) -> Option<&Training> {
+        Some(&self.training)
+    }
+
+    fn with_training(&self, training: Training) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(Self { training, ..self.clone() }))
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        let heads: usize = self.heads.iter().sum();
+        4 * 14 * self.hidden * (heads + 1) * (size.users + size.items)
+            + 8 * heads * 2 * size.ratings
+    }
+
+    fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::fit(self, &self.training, data, context)
+    }
+
+    fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+        _: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::load(dir, data)
     }
 }
 
@@ -274,15 +328,44 @@ impl Gat {
         let of = |shape: &GatShape| if shape.projects { 11 } else { 9 };
         1 + self.layers[..layer].iter().map(of).sum::<usize>()
     }
+
+    /// What the first layer takes.
+    fn input(&self) -> Tensor {
+        match &self.fixed {
+            Some(fixed) => Tensor::cat(&[&self.params[0].value, fixed], 1),
+            None => self.params[0].value.shallow_clone(),
+        }
+    }
+}
+
+/// What a layer's attention compares, and its residual.
+fn project(x: &Tensor, shape: GatShape, weights: &[Tensor]) -> [Tensor; 3] {
+    let left = x.linear(&weights[0], Some(&weights[1]));
+    let right = x.linear(&weights[2], Some(&weights[3]));
+    let residual = match shape.projects {
+        true => x.linear(&weights[9], Some(&weights[10])),
+        false => x.shallow_clone(),
+    };
+    [left, right, residual]
+}
+
+/// A layer's output, given what attention gave.
+fn finish(attended: &Tensor, residual: &Tensor, shape: GatShape, weights: &[Tensor]) -> Tensor {
+    let width = [(shape.heads * shape.channels) as i64];
+    let normed = (attended + &weights[6]).layer_norm(
+        &width[..],
+        Some(&weights[7]),
+        Some(&weights[8]),
+        1e-5,
+        true,
+    );
+    normed.leaky_relu() + residual
 }
 
 impl Network for Gat {
     fn forward(&mut self, dropout: Option<Dropout>) -> Tensor {
         self.tape.clear();
-        let mut x = match &self.fixed {
-            Some(fixed) => Tensor::cat(&[&self.params[0].value, fixed], 1),
-            None => self.params[0].value.shallow_clone(),
-        };
+        let mut x = self.input();
         for layer in 0..self.layers.len() {
             let shape = self.layers[layer];
             let first = self.first_param(layer);
@@ -291,26 +374,13 @@ impl Network for Gat {
                 self.params[first..first + count].iter().map(|param| leaf(&param.value)).collect();
             let input = leaf(&x);
             let kept = drop_units(&input, dropout, layer as u64);
-            let left = kept.linear(&weights[0], Some(&weights[1]));
-            let right = kept.linear(&weights[2], Some(&weights[3]));
-            let residual = match shape.projects {
-                true => kept.linear(&weights[9], Some(&weights[10])),
-                false => kept.shallow_clone(),
-            };
+            let [left, right, residual] = project(&kept, shape, &weights);
             let (attention, edge) = (weights[4].reshape(-1), weights[5].reshape(-1));
             let parts = [&left, &right, &attention, &edge].map(leaf);
             let (attended_output, kernel) = attend(&self.graph, shape, &parts);
             let attended = leaf(&attended_output.1);
-            let width = [(shape.heads * shape.channels) as i64];
-            let normed = (&attended + &weights[6]).layer_norm(
-                &width[..],
-                Some(&weights[7]),
-                Some(&weights[8]),
-                1e-5,
-                true,
-            );
             let residual_leaf = leaf(&residual);
-            let output = normed.leaky_relu() + &residual_leaf;
+            let output = finish(&attended, &residual_leaf, shape, &weights);
             x = output.detach();
             let [left_leaf, right_leaf, attention_leaf, edge_leaf] = parts;
             self.tape.push(GatLayer {
@@ -331,6 +401,25 @@ impl Network for Gat {
                 kernel,
                 output,
             });
+        }
+        x
+    }
+
+    fn differentiable(&self, dropout: Option<Dropout>) -> Tensor {
+        let mut x = self.input();
+        for (layer, shape) in self.layers.iter().enumerate() {
+            let first = self.first_param(layer);
+            let count = if shape.projects { 11 } else { 9 };
+            let weights: Vec<Tensor> = self.params[first..first + count]
+                .iter()
+                .map(|param| param.value.shallow_clone())
+                .collect();
+            let kept = drop_units(&x, dropout, layer as u64);
+            let [left, right, residual] = project(&kept, *shape, &weights);
+            let (attention, edge) = (weights[4].reshape(-1), weights[5].reshape(-1));
+            let heads = shape.heads as i64;
+            let attended = composite::attend(&self.graph, heads, &left, &right, &attention, &edge);
+            x = finish(&attended, &residual, *shape, &weights);
         }
         x
     }

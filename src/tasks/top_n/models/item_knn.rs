@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError, Recommender};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     base::{
         arrays,
@@ -65,57 +65,6 @@ struct ItemKnn {
 type Row = Vec<(u32, f32)>;
 
 impl ItemKnnParams {
-    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
-        if self.neighbours == Neighbours::Number(0) {
-            return Err(("neighbours", "is 0; expected 1 or more, or `all`".into()));
-        }
-        if !(self.shrinkage >= 0.0 && self.shrinkage.is_finite()) {
-            return Err(("shrinkage", format!("is {}; expected 0 or more", self.shrinkage)));
-        }
-        Ok(())
-    }
-
-    pub(super) fn memory_estimate(&self, n_items: usize) -> usize {
-        let neighbours = match self.neighbours {
-            Neighbours::Number(n) => n,
-            Neighbours::All(_) => 2000,
-        };
-        8 * n_items * neighbours.min(n_items)
-    }
-
-    pub(super) fn fit(
-        &self,
-        data: &TrainingData,
-        context: &FitContext,
-    ) -> Result<Box<dyn Recommender>, ModelError> {
-        let by_user = &data.positives;
-        let by_item = by_user.transpose();
-        let n_items = by_user.n_items();
-        let chunk = 256;
-        let mut rows: Vec<Row> = Vec::with_capacity(n_items);
-        for first in (0..n_items).step_by(chunk) {
-            context.interrupt.check()?;
-            let items = first..(first + chunk).min(n_items);
-            let of_chunk = items.into_par_iter().map_init(
-                || (vec![0u32; n_items], Vec::new()),
-                |(counts, touched), item| self.row(item as u32, by_user, &by_item, counts, touched),
-            );
-            rows.par_extend(of_chunk);
-            (context.progress)(rows.len() as u64, n_items as u64);
-        }
-        let mut indptr = vec![0];
-        for row in &rows {
-            indptr.push(indptr[indptr.len() - 1] + row.len());
-        }
-        (context.log)(&format!("{} similarities", indptr[n_items]));
-        Ok(Box::new(ItemKnn {
-            indptr,
-            neighbours: rows.iter().flatten().map(|(item, _)| *item).collect(),
-            similarities: rows.iter().flatten().map(|(_, similarity)| *similarity).collect(),
-            positives: data.positives.clone(),
-        }))
-    }
-
     /// The neighbours of one item. `counts` is all zero before and after.
     fn row(
         &self,
@@ -153,8 +102,62 @@ impl ItemKnnParams {
         row.sort_unstable_by_key(|(other, _)| *other);
         row
     }
+}
 
-    pub(super) fn load(
+impl Model for ItemKnnParams {
+    fn validate(&self) -> Result<(), Wrong> {
+        if self.neighbours == Neighbours::Number(0) {
+            return Err(("neighbours", "is 0; expected 1 or more, or `all`".into()));
+        }
+        if !(self.shrinkage >= 0.0 && self.shrinkage.is_finite()) {
+            return Err(("shrinkage", format!("is {}; expected 0 or more", self.shrinkage)));
+        }
+        Ok(())
+    }
+
+    /// A guess: how dense the similarities are is not known before.
+    fn memory(&self, size: Size) -> usize {
+        let neighbours = match self.neighbours {
+            Neighbours::Number(n) => n,
+            Neighbours::All(_) => 2000,
+        };
+        8 * size.items * neighbours.min(size.items)
+    }
+
+    fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        let by_user = &data.positives;
+        let by_item = by_user.transpose();
+        let n_items = by_user.n_items();
+        let chunk = 256;
+        let mut rows: Vec<Row> = Vec::with_capacity(n_items);
+        for first in (0..n_items).step_by(chunk) {
+            context.interrupt.check()?;
+            let items = first..(first + chunk).min(n_items);
+            let of_chunk = items.into_par_iter().map_init(
+                || (vec![0u32; n_items], Vec::new()),
+                |(counts, touched), item| self.row(item as u32, by_user, &by_item, counts, touched),
+            );
+            rows.par_extend(of_chunk);
+            (context.progress)(rows.len() as u64, n_items as u64);
+        }
+        let mut indptr = vec![0];
+        for row in &rows {
+            indptr.push(indptr[indptr.len() - 1] + row.len());
+        }
+        (context.log)(&format!("{} similarities", indptr[n_items]));
+        Ok(Box::new(ItemKnn {
+            indptr,
+            neighbours: rows.iter().flatten().map(|(item, _)| *item).collect(),
+            similarities: rows.iter().flatten().map(|(_, similarity)| *similarity).collect(),
+            positives: data.positives.clone(),
+        }))
+    }
+
+    fn load(
         &self,
         dir: &Path,
         data: &TrainingData,

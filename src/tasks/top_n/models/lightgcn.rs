@@ -1,20 +1,22 @@
 //! LightGCN (He et al. 2020).
 
+use std::{path::Path, sync::Arc};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     data::TrainingData,
     nn::{
-        Tensor,
+        Tensor, composite,
         graph::Graph,
         network::{Dropout, Network, Param},
         propagate::propagate_tensor,
         start,
     },
     tasks::top_n::networks::{
-        Objective, Plan, Training, layers, not_negative, positive, share, width,
+        self, NetworkModel, Objective, Plan, Training, layers, not_negative, positive, share, width,
     },
 };
 
@@ -55,8 +57,20 @@ impl Default for LightGcnParams {
     }
 }
 
-impl LightGcnParams {
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
+impl NetworkModel for LightGcnParams {
+    fn plan(&self, data: &TrainingData, context: &FitContext) -> Result<Plan, ModelError> {
+        let graph = Graph::of_interactions(&data.positives, false).normalise_symmetric();
+        let nodes = start::normal(context.seed, 0, &[graph.n_nodes, self.dim], self.init);
+        let layers = self.layers;
+        Ok(Plan {
+            network: Box::new(move |place| Box::new(LightGcn::new(graph, layers, place(nodes)))),
+            objective: Objective::of_bpr(self.regularization, self.dropout),
+        })
+    }
+}
+
+impl Model for LightGcnParams {
+    fn validate(&self) -> Result<(), Wrong> {
         width("dim", self.dim)?;
         layers(self.layers)?;
         positive("init", self.init)?;
@@ -65,18 +79,33 @@ impl LightGcnParams {
         self.training.validate()
     }
 
-    pub(crate) fn plan(
+    fn training(&self) -> Option<&Training> {
+        Some(&self.training)
+    }
+
+    fn with_training(&self, training: Training) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(Self { training, ..self.clone() }))
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        4 * 8 * self.dim * (size.users + size.items) + 64 * size.ratings
+    }
+
+    fn fit(
         &self,
         data: &TrainingData,
         context: &FitContext,
-    ) -> Result<Plan, ModelError> {
-        let graph = Graph::of_interactions(&data.positives, false).normalise_symmetric();
-        let nodes = start::normal(context.seed, 0, &[graph.n_nodes, self.dim], self.init);
-        let layers = self.layers;
-        Ok(Plan {
-            network: Box::new(move |place| Box::new(LightGcn::new(graph, layers, place(nodes)))),
-            objective: Objective::of_bpr(self.regularization, self.dropout),
-        })
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::fit(self, &self.training, data, context)
+    }
+
+    fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+        _: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::load(dir, data)
     }
 }
 
@@ -89,6 +118,9 @@ pub struct LightGcn {
     transposed: Option<Graph>,
 }
 
+/// `base + A x`
+type Propagate = fn(&Graph, &Tensor, Option<&Tensor>) -> Tensor;
+
 impl LightGcn {
     /// `graph` is normalised, without self-loops.
     pub fn new(graph: Graph, layers: usize, nodes: Tensor) -> Self {
@@ -96,10 +128,10 @@ impl LightGcn {
     }
 
     /// Σ_k A^k x by Horner's rule, ÷ (K + 1). The gradient is the same with A transposed.
-    fn mean(&self, graph: &Graph, x: &Tensor) -> Tensor {
+    fn mean(&self, propagate: Propagate, graph: &Graph, x: &Tensor) -> Tensor {
         let mut sum = x.shallow_clone();
         for _ in 0..self.layers {
-            sum = propagate_tensor(graph, &sum, Some(x));
+            sum = propagate(graph, &sum, Some(x));
         }
         sum * (1.0 / (self.layers as f64 + 1.0))
     }
@@ -109,18 +141,29 @@ impl Network for LightGcn {
     fn forward(&mut self, dropout: Option<Dropout>) -> Tensor {
         self.transposed = None;
         let Some(Dropout { share, stream }) = dropout.filter(|dropout| dropout.share > 0.0) else {
-            return self.mean(&self.graph, &self.params[0].value);
+            return self.mean(propagate_tensor, &self.graph, &self.params[0].value);
         };
         let (left, transposed) = self.graph.drop_edges(share, stream);
-        let out = self.mean(&left, &self.params[0].value);
+        let out = self.mean(propagate_tensor, &left, &self.params[0].value);
         self.transposed = Some(transposed);
         out
+    }
+
+    fn differentiable(&self, dropout: Option<Dropout>) -> Tensor {
+        let nodes = &self.params[0].value;
+        match dropout.filter(|dropout| dropout.share > 0.0) {
+            Some(Dropout { share, stream }) => {
+                let (left, _) = self.graph.drop_edges(share, stream);
+                self.mean(composite::propagate, &left, nodes)
+            }
+            None => self.mean(composite::propagate, &self.graph, nodes),
+        }
     }
 
     fn backward(&mut self, grad: &Tensor) {
         // A whole graph is symmetric: its own transpose.
         let graph = self.transposed.as_ref().unwrap_or(&self.graph);
-        self.params[0].grad = self.mean(graph, grad);
+        self.params[0].grad = self.mean(propagate_tensor, graph, grad);
     }
 
     fn params(&mut self) -> &mut Vec<Param> {

@@ -1,4 +1,4 @@
-//! The [`Recommender`] trait, and one file for each model.
+//! The list of models, one file for each, and the [`Recommender`] that fitting gives.
 
 pub mod als;
 mod bprmf;
@@ -8,22 +8,24 @@ mod factors;
 pub(crate) mod gat;
 mod item_knn;
 pub(crate) mod lightgcn;
+mod model;
 pub(crate) mod ngcf;
 mod popularity;
 mod random;
-mod spec;
 
-use std::{path::Path, sync::LazyLock};
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
     base::{
         arrays::ArrayError,
         interrupt::{Interrupt, Interrupted},
     },
-    data::{DataDirs, DataError, Ids, UserIx},
+    data::{DataError, UserIx},
     nn::NnError,
-    ranking::{Rankings, Scorer, Source, files::Findings},
-    tasks::top_n::{History, external},
+    ranking::Scorer,
+    tasks::top_n::{History, networks::TrainingStats},
     text::Features,
 };
 
@@ -33,22 +35,44 @@ pub use content::ContentParams;
 pub(crate) use factors::Factors;
 pub use gat::{Edges, GatParams};
 pub use lightgcn::LightGcnParams;
+pub use model::{Model, ModelDef, ModelSpec, Settings, Size, Wrong};
+pub(super) use model::{out_of_range, tagged};
 pub use ngcf::{Loss, NgcfParams};
-pub use spec::ModelSpec;
+
+use ease::EaseParams;
+use item_knn::ItemKnnParams;
+use popularity::PopularityParams;
+use random::RandomParams;
+
+/// All models: what `model:` may name beside `rerank` and `external`. The names in messages and the
+/// schema come from here.
+pub const MODELS: &[ModelDef] = &[
+    ModelDef::of::<RandomParams>("random", "Any order: the floor."),
+    ModelDef::of::<PopularityParams>(
+        "popularity",
+        "The most liked items first, the same for everybody.",
+    ),
+    ModelDef::of::<ItemKnnParams>("item-knn", "Items like those the user liked."),
+    ModelDef::of::<EaseParams>("ease", "A linear item-item model in closed form."),
+    ModelDef::of::<AlsParams>(
+        "als",
+        "Matrix factorisation of implicit feedback by alternating least squares.",
+    ),
+    ModelDef::of::<ContentParams>("content", "Items whose texts are like the user's."),
+    ModelDef::of::<BprMfParams>("bprmf", "Matrix factorisation by pairwise ranking."),
+    ModelDef::of::<LightGcnParams>(
+        "lightgcn",
+        "Linear propagation of vectors on the user-item graph.",
+    ),
+    ModelDef::of::<NgcfParams>("ngcf", "Propagation with transformations and activations."),
+    ModelDef::of::<GatParams>("gat", "Attention on the user-item graph, ratings as edge features."),
+];
 
 /// What accompanies a fit: the seed, how to say how far it is, and when to stop.
 pub struct FitContext<'a> {
     pub seed: u64,
     /// What of a user's training part the model goes by.
     pub history: History,
-    /// The fold's name.
-    pub fold: &'a str,
-    /// Who the rows of the data are.
-    pub users: &'a Ids,
-    /// What the columns of the data are.
-    pub items: &'a Ids,
-    /// Where files of other people are looked for.
-    pub dirs: &'a DataDirs,
     /// Vectors of texts about users and items, where the model asks for them.
     pub features: Option<&'a Features>,
     pub interrupt: &'a Interrupt,
@@ -56,8 +80,6 @@ pub struct FitContext<'a> {
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     /// One line for the trial's log file.
     pub log: &'a (dyn Fn(&str) + Sync),
-    /// Something worth recording beside the result, e.g. seconds an epoch.
-    pub fact: &'a (dyn Fn(&str, serde_json::Value) + Sync),
     /// A directory that outlives a killed fit, for checkpoints; it may not exist yet.
     pub scratch: Option<&'a Path>,
 }
@@ -65,20 +87,13 @@ pub struct FitContext<'a> {
 impl<'a> FitContext<'a> {
     /// For benchmarks and tests: nobody listens, users and items have no names.
     pub fn silent(seed: u64, interrupt: &'a Interrupt) -> Self {
-        static NOBODY: LazyLock<Ids> = LazyLock::new(Ids::default);
-        static NOWHERE: LazyLock<DataDirs> = LazyLock::new(|| DataDirs::new(Vec::new()));
         Self {
             seed,
             history: History::Rated,
-            fold: "",
-            users: &NOBODY,
-            items: &NOBODY,
-            dirs: &NOWHERE,
             features: None,
             interrupt,
             progress: &|_, _| {},
             log: &|_| {},
-            fact: &|_, _| {},
             scratch: None,
         }
     }
@@ -120,7 +135,19 @@ impl From<NnError> for ModelError {
             NnError::Interrupted(interrupted) => Self::Interrupted(interrupted),
             NnError::Data(error) => Self::Data(error),
             NnError::Io { path, source } => Self::Io { path, source },
+            NnError::NoTensors(error) => Self::Unsuitable(error.to_string()),
             NnError::Unsuitable(problem) => Self::Unsuitable(problem),
+            NnError::Diverged(problem) => Self::Diverged(problem),
+        }
+    }
+}
+
+impl From<ModelError> for crate::core::StepError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            ModelError::Data(error) => error.into(),
+            error => Self::failed(error),
         }
     }
 }
@@ -132,12 +159,34 @@ pub trait Recommender: Scorer {
         true
     }
 
-    /// Writes what [`ModelSpec::load`] needs into the directory `dir`.
+    /// Writes what [`Model::load`] needs into the directory `dir`.
     fn save(&self, dir: &Path) -> Result<(), ModelError>;
 
     /// How it was trained up to the parameters that it has, where it was trained in epochs.
     fn training_path(&self) -> Option<TrainingPath> {
         None
+    }
+
+    /// What the fit says of itself, for the step's record; a loaded model has nothing to say.
+    fn stats(&self) -> ModelStats {
+        ModelStats::default()
+    }
+}
+
+/// What the record of a fit says of the model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelStats {
+    /// Of models that are trained in epochs. Its fields are those of the record itself.
+    #[serde(flatten, deserialize_with = "training_stats")]
+    pub training: Option<TrainingStats>,
+}
+
+/// A flattened `Option` would take what it cannot read for nothing; here that is an error.
+fn training_stats<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TrainingStats>, D::Error> {
+    let fields = serde_json::Map::deserialize(from)?;
+    match fields.contains_key("epochs") {
+        true => serde_json::from_value(fields.into()).map(Some).map_err(D::Error::custom),
+        false => Ok(None),
     }
 }
 
@@ -148,30 +197,123 @@ pub struct TrainingPath {
     pub rates: Vec<f64>,
 }
 
-/// What fitting gives: something that scores every item, or ready-made lists.
-pub enum Fitted {
-    Scores(Box<dyn Recommender>),
-    Lists {
-        rankings: Rankings,
-        /// What was odd about the file they come from; not kept on disk beside the lists.
-        findings: Option<Box<Findings>>,
-    },
-}
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, sync::Arc};
 
-impl Fitted {
-    /// Writes what [`ModelSpec::load`] needs into the directory `dir`.
-    pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
-        match self {
-            Self::Scores(model) => model.save(dir),
-            Self::Lists { rankings, .. } => external::save(rankings, dir),
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::{
+        base::yaml::{diagnostic::SourceFile, node::Node},
+        data::{Interaction, Interactions, ItemIx, Relevance, TrainingData},
+    };
+
+    const USERS: usize = 30;
+    const ITEMS: usize = 20;
+
+    fn data() -> TrainingData {
+        let rows: Vec<Interaction> = (0..USERS as u32)
+            .flat_map(|user| {
+                (0..3 + user % 7).map(move |at| Interaction {
+                    user: UserIx(user),
+                    item: ItemIx((user * 3 + at * at + at) % ITEMS as u32),
+                    rating: (1 + (user + at) % 5) as f32,
+                    timestamp: 0,
+                })
+            })
+            .collect();
+        let rows: Vec<Interaction> = rows
+            .iter()
+            .enumerate()
+            .filter(|(at, row)| {
+                !rows[..*at].iter().any(|o| (o.user, o.item) == (row.user, row.item))
+            })
+            .map(|(_, row)| *row)
+            .collect();
+        let ratings = Interactions::new(USERS, ITEMS, &rows);
+        TrainingData {
+            positives: ratings.filter(|row| row.rating >= 3.0),
+            disliked: Some(ratings.filter(|row| row.rating <= 2.0)),
+            validation: Interactions::new(USERS, ITEMS, &[]),
+            relevant: Relevance::AtLeast(3.0),
+            ratings,
         }
     }
 
-    /// As what is scored, before users without history get a fallback.
-    pub fn source(&self) -> Source<'_> {
-        match self {
-            Self::Scores(model) => Source::Model(&**model),
-            Self::Lists { rankings, .. } => Source::Lists(rankings),
+    /// The least settings that each model takes.
+    fn settings(model: &ModelDef) -> Node {
+        let schema = model.schema(&mut schemars::SchemaGenerator::default()).to_value();
+        let text = match (schema["properties"]["training"].is_object(), model.name) {
+            (true, _) => "training: {epochs: 1, device: cpu}",
+            (_, "content") => "text: {profiles: a}",
+            _ => "{}",
+        };
+        let file = SourceFile { path: "x.yaml".into(), text: text.into() };
+        Node::parse(&Arc::new(file)).unwrap()
+    }
+
+    #[test]
+    fn every_model_leaves_its_files_and_scores_the_same_when_loaded() {
+        let data = data();
+        let values = |n: usize| (0..4 * n).map(|at| (at * 7 % 11) as f32 / 11.0).collect();
+        let features = Features {
+            dim: 4,
+            users: values(USERS),
+            items: values(ITEMS),
+            filled_users: 0,
+            bare_items: 0,
+        };
+        let interrupt = Interrupt::default();
+        let context = FitContext { features: Some(&features), ..FitContext::silent(1, &interrupt) };
+        let users: Vec<UserIx> = (0..USERS as u32).map(UserIx).collect();
+        let scores = |model: &dyn Recommender| {
+            let mut scores = vec![f32::NAN; USERS * ITEMS];
+            model.score(&users, &mut scores);
+            scores
+        };
+        for def in MODELS {
+            let spec = def.read(&settings(def)).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let fitted = spec.fit(&data, &context).unwrap();
+            fitted.save(dir.path()).unwrap();
+            for file in spec.files() {
+                assert!(dir.path().join(file).is_file(), "{}: {file}", def.name);
+            }
+            let is_empty = fs::read_dir(dir.path()).unwrap().next().is_none();
+            assert_eq!(spec.files().is_empty(), is_empty, "{}", def.name);
+            let (before, after) =
+                (scores(&*fitted), scores(&*spec.load(dir.path(), &data, &context).unwrap()));
+            assert_eq!(before, after, "{}", def.name);
+            assert!(before.iter().all(|score| score.is_finite()), "{}", def.name);
+            let size = Size { users: USERS, items: ITEMS, ratings: data.ratings.len() };
+            assert!(spec.memory(size) > 0, "{}", def.name);
+            let same = def.read(&settings(def)).unwrap().fit(&data, &context).unwrap();
+            assert_eq!(before, scores(&*same), "{}", def.name);
         }
+    }
+
+    #[test]
+    fn names_are_unique_and_come_first_in_the_json() {
+        let names: BTreeSet<&str> = MODELS.iter().map(|model| model.name).collect();
+        assert_eq!(names.len(), MODELS.len());
+        for def in MODELS {
+            let spec = def.read(&settings(def)).unwrap();
+            let json = serde_json::to_value(&spec).unwrap();
+            let first = json.as_object().unwrap().iter().next().unwrap();
+            assert_eq!((first.0.as_str(), first.1.as_str()), ("model", Some(def.name)));
+        }
+    }
+
+    #[test]
+    fn training_statistics_are_fields_of_the_record_and_unreadable_ones_are_an_error() {
+        let training = TrainingStats { epochs: 3, kept_epoch: 2, ..TrainingStats::default() };
+        let stats = ModelStats { training: Some(training) };
+        let json = json!(stats);
+        assert_eq!((&json["epochs"], &json["kept_by"]), (&json!(3), &json!("last")));
+        assert_eq!(from_value::<ModelStats>(json).unwrap(), stats);
+        assert_eq!(json!(ModelStats::default()), json!({}));
+        assert_eq!(from_value::<ModelStats>(json!({"positives": 7})).unwrap().training, None);
+        assert!(from_value::<ModelStats>(json!({"epochs": "three"})).is_err());
     }
 }

@@ -1,20 +1,24 @@
 //! NGCF (Wang et al. 2019).
 
+use std::{path::Path, sync::Arc};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     data::TrainingData,
     nn::{
-        Kind, Tensor,
+        Kind, Tensor, composite,
         graph::Graph,
         loss::Weights,
         network::{Dropout, Network, Param, Regularised, drop_units, leaf},
         propagate::propagate_tensor,
         start,
     },
-    tasks::top_n::networks::{Objective, Plan, Training, layers, not_negative, share, width},
+    tasks::top_n::networks::{
+        self, NetworkModel, Objective, Plan, Training, layers, not_negative, share, width,
+    },
 };
 
 /// Settings. The paper's form: symmetric normalisation, one activation of the sum, and the layers
@@ -67,20 +71,8 @@ impl Default for NgcfParams {
     }
 }
 
-impl NgcfParams {
-    pub(crate) fn validate(&self) -> Result<(), (&'static str, String)> {
-        width("dim", self.dim)?;
-        layers(self.layers)?;
-        not_negative("regularization", self.regularization)?;
-        share("dropout", self.dropout)?;
-        self.training.validate()
-    }
-
-    pub(crate) fn plan(
-        &self,
-        data: &TrainingData,
-        context: &FitContext,
-    ) -> Result<Plan, ModelError> {
+impl NetworkModel for NgcfParams {
+    fn plan(&self, data: &TrainingData, context: &FitContext) -> Result<Plan, ModelError> {
         let graph = Graph::of_interactions(&data.positives, false).normalise_symmetric();
         let glorot = |stream: u64, rows: usize| start::glorot(context.seed, stream, rows, self.dim);
         let nodes = glorot(0, graph.n_nodes);
@@ -103,6 +95,45 @@ impl NgcfParams {
                 ..Objective::of_bpr(self.regularization, self.dropout)
             },
         })
+    }
+}
+
+impl Model for NgcfParams {
+    fn validate(&self) -> Result<(), Wrong> {
+        width("dim", self.dim)?;
+        layers(self.layers)?;
+        not_negative("regularization", self.regularization)?;
+        share("dropout", self.dropout)?;
+        self.training.validate()
+    }
+
+    fn training(&self) -> Option<&Training> {
+        Some(&self.training)
+    }
+
+    fn with_training(&self, training: Training) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(Self { training, ..self.clone() }))
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        4 * 12 * self.dim * (self.layers + 1) * (size.users + size.items) + 64 * size.ratings
+    }
+
+    fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::fit(self, &self.training, data, context)
+    }
+
+    fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+        _: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        networks::load(dir, data)
     }
 }
 
@@ -141,6 +172,24 @@ impl Ngcf {
     }
 }
 
+/// A layer's output, as the next one takes it and scaled to length 1. `side` is L E.
+fn dense(
+    own: &Tensor,
+    side: &Tensor,
+    weights: &[Tensor],
+    dropout: Option<Dropout>,
+    layer: usize,
+) -> (Tensor, Tensor) {
+    let sum = (side + own).matmul(&weights[0]) + &weights[1];
+    let product = (side * own).matmul(&weights[2]) + &weights[3];
+    let sum = sum + product;
+    let active = sum.relu() * (1.0 - NGCF_SLOPE) + &sum * NGCF_SLOPE;
+    let next = drop_units(&active, dropout, layer as u64);
+    let length = next.norm_scalaropt_dim(2, 1, true).clamp_min(1e-12);
+    let scaled = &next / length;
+    (next, scaled)
+}
+
 impl Network for Ngcf {
     fn forward(&mut self, dropout: Option<Dropout>) -> Tensor {
         self.tape.clear();
@@ -153,17 +202,28 @@ impl Network for Ngcf {
             let first = 1 + 4 * layer;
             let weights: Vec<Tensor> =
                 self.params[first..first + 4].iter().map(|param| leaf(&param.value)).collect();
-            let sum = (&side + &own).matmul(&weights[0]) + &weights[1];
-            let product = (&side * &own).matmul(&weights[2]) + &weights[3];
-            let sum = sum + product;
-            let active = sum.relu() * (1.0 - NGCF_SLOPE) + &sum * NGCF_SLOPE;
-            let next = drop_units(&active, dropout, layer as u64);
-            let length = next.norm_scalaropt_dim(2, 1, true).clamp_min(1e-12);
-            let scaled = &next / length;
+            let (next, scaled) = dense(&own, &side, &weights, dropout, layer);
             parts.push(scaled.detach());
             let following = next.detach();
             self.tape.push(NgcfLayer { own, side, weights, next, scaled });
             own = following;
+        }
+        Tensor::cat(&parts, 1)
+    }
+
+    fn differentiable(&self, dropout: Option<Dropout>) -> Tensor {
+        let mut own = self.params[0].value.shallow_clone();
+        let mut parts = vec![own.shallow_clone()];
+        for layer in 0..self.layers {
+            let side = composite::propagate(&self.graph, &own, None);
+            let first = 1 + 4 * layer;
+            let weights: Vec<Tensor> = self.params[first..first + 4]
+                .iter()
+                .map(|param| param.value.shallow_clone())
+                .collect();
+            let (next, scaled) = dense(&own, &side, &weights, dropout, layer);
+            parts.push(scaled);
+            own = next;
         }
         Tensor::cat(&parts, 1)
     }

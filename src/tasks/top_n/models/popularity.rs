@@ -5,7 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ModelError, Recommender};
+use super::{FitContext, Model, ModelError, Recommender, Size};
 use crate::{
     base::{
         arrays,
@@ -13,6 +13,7 @@ use crate::{
     },
     data::{TrainingData, UserIx},
     ranking::Scorer,
+    tasks::top_n::History,
 };
 
 /// No settings.
@@ -25,16 +26,25 @@ struct Popularity {
     counts: Vec<f32>,
 }
 
-impl PopularityParams {
-    pub(super) fn fit(&self, data: &TrainingData) -> Result<Box<dyn Recommender>, ModelError> {
+impl Model for PopularityParams {
+    fn history(&self) -> History {
+        History::Unused
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        8 * size.items
+    }
+
+    fn fit(&self, data: &TrainingData, _: &FitContext) -> Result<Box<dyn Recommender>, ModelError> {
         let counts = data.positives.item_counts();
         Ok(Box::new(Popularity { counts: counts.into_iter().map(|count| count as f32).collect() }))
     }
 
-    pub(super) fn load(
+    fn load(
         &self,
         dir: &Path,
         data: &TrainingData,
+        _: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
         let counts = Saved::read(dir)?.floats("counts", &[data.ratings.n_items()])?;
         Ok(Box::new(Popularity { counts }))

@@ -5,11 +5,12 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, ModelError, Recommender};
+use super::{FitContext, Model, ModelError, Recommender, Size};
 use crate::{
     base::random::mix,
     data::{TrainingData, UserIx},
     ranking::Scorer,
+    tasks::top_n::History,
 };
 
 /// No settings.
@@ -22,13 +23,43 @@ struct Random {
     n_items: usize,
 }
 
-impl RandomParams {
-    pub(super) fn fit(
+impl Model for RandomParams {
+    fn learns(&self) -> bool {
+        false
+    }
+
+    fn is_seeded(&self) -> bool {
+        true
+    }
+
+    fn history(&self) -> History {
+        History::Unused
+    }
+
+    /// It is its seed.
+    fn files(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        8 * size.items
+    }
+
+    fn fit(
         &self,
         data: &TrainingData,
         context: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
         Ok(Box::new(Random { seed: context.seed, n_items: data.ratings.n_items() }))
+    }
+
+    fn load(
+        &self,
+        _: &Path,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        self.fit(data, context)
     }
 }
 

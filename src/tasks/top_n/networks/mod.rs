@@ -1,34 +1,44 @@
 //! Networks on the user-item graph, trained by BPR on tch: BPR-MF, LightGCN, NGCF, GATv2.
 //!
-//! A model says what its network and its objective are ([`Plan`]); the loop, negatives, optimiser and
-//! checkpoints are the same for all. Sparse products and attention are kernels of ours, which need no
-//! autograd graph; dense layers are libtorch's.
+//! A model says what its network and its objective are ([`Plan`]). Loss and negatives are the same for all
+//! (`bpr.rs`), and the training loop is that of every learner (`nn/learn/`). Sparse products and attention are
+//! kernels of ours, which need no autograd graph; dense layers are libtorch's.
 
+mod bpr;
 #[cfg(test)]
 mod golden;
 mod settings;
-mod trainer;
+#[cfg(test)]
+mod twins;
 
 use std::{
+    any::Any,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
-pub use settings::{Keep, Schedule, Stop, Training, Validate, Watch};
+pub use bpr::Epoch;
+pub(crate) use bpr::Objective;
+pub use settings::{Training, Validate};
 pub(crate) use settings::{layers, not_negative, positive, share, width};
-pub use trainer::Epoch;
 
-use self::trainer::Trained;
-use super::models::{Factors, FitContext, ModelError, Recommender, TrainingPath};
+pub use crate::nn::learn::{Keep, KeptBy, Schedule, Stop, TrainingStats, Watch};
+
+use self::bpr::Trained;
+use super::models::{
+    BprMfParams, Factors, FitContext, GatParams, LightGcnParams, ModelError, ModelStats,
+    NgcfParams, Recommender, TrainingPath,
+};
 use crate::{
-    base::arrays::{Array, Saved},
+    base::{
+        arrays::{Array, Saved},
+        programs::Slot,
+    },
     data::TrainingData,
-    nn::{Device, Tensor, device, network::Network, one_thread},
+    nn::{Device, NnError, Tensor, device, network::Network, one_thread},
     ranking::Scorer,
 };
-
-pub(crate) use trainer::Objective;
 
 /// The file of epochs beside a fitted network.
 pub const HISTORY: &str = "history.json";
@@ -48,8 +58,74 @@ struct Neural {
     trained: Option<Trained>,
 }
 
+/// A network that is made for some data; its own file in `models/`.
+pub(crate) trait NetworkModel: Any {
+    /// The network, and what it is trained for.
+    fn plan(&self, data: &TrainingData, context: &FitContext) -> Result<Plan, ModelError>;
+}
+
+/// What a network plans, if the settings are its own.
+type PlanOf = fn(&dyn Any, &TrainingData, &FitContext) -> Option<Result<Plan, ModelError>>;
+
+fn plan_of<N: NetworkModel>(
+    settings: &dyn Any,
+    data: &TrainingData,
+    context: &FitContext,
+) -> Option<Result<Plan, ModelError>> {
+    settings.downcast_ref::<N>().map(|network| network.plan(data, context))
+}
+
+/// All networks. Apart from the list of models, which must not name what needs libtorch.
+const NETWORKS: &[PlanOf] = &[
+    plan_of::<BprMfParams>,
+    plan_of::<GatParams>,
+    plan_of::<LightGcnParams>,
+    plan_of::<NgcfParams>,
+];
+
+type Train =
+    fn(&dyn Any, &Training, &TrainingData, &FitContext) -> Result<Box<dyn Recommender>, ModelError>;
+
+/// [`train`]
+static TRAIN: Slot<Train> = Slot::of(train);
+
+/// Fills the slot of networks.
+pub(crate) fn fill_slot() {
+    TRAIN.fill(train);
+}
+
+/// Whether this program computes with tensors.
+pub fn can_train() -> bool {
+    TRAIN.get().is_ok()
+}
+
+/// Trains the network with these settings, one of [`NETWORKS`].
+pub(crate) fn fit(
+    settings: &dyn Any,
+    training: &Training,
+    data: &TrainingData,
+    context: &FitContext,
+) -> Result<Box<dyn Recommender>, ModelError> {
+    let train = TRAIN.get().map_err(NnError::from)?;
+    train(settings, training, data, context)
+}
+
+/// The same, called through [`TRAIN`] alone.
+fn train(
+    settings: &dyn Any,
+    training: &Training,
+    data: &TrainingData,
+    context: &FitContext,
+) -> Result<Box<dyn Recommender>, ModelError> {
+    let plan = NETWORKS.iter().find_map(|of| of(settings, data, context));
+    let plan = plan.ok_or_else(|| {
+        ModelError::Unsuitable("internal error: the network is not in the list of networks".into())
+    })??;
+    fit_plan(plan, training, data, context)
+}
+
 /// Trains what `plan` makes.
-pub(super) fn fit(
+fn fit_plan(
     plan: Plan,
     training: &Training,
     data: &TrainingData,
@@ -60,7 +136,7 @@ pub(super) fn fit(
     let work = || {
         let place = |tensor: Tensor| tensor.to_device(device);
         let mut network = (plan.network)(&place);
-        trainer::train(&mut *network, data, training, &plan.objective, device, context)
+        bpr::train(&mut *network, data, training, plan.objective, context)
     };
     let trained = match device {
         Device::Cpu => work()?,
@@ -111,8 +187,13 @@ impl Scorer for Neural {
 impl Recommender for Neural {
     fn training_path(&self) -> Option<TrainingPath> {
         let trained = self.trained.as_ref()?;
-        let rates = trained.history[..trained.kept_epoch].iter().map(|epoch| epoch.learning_rate);
-        Some(TrainingPath { epochs: trained.kept_epoch, rates: rates.collect() })
+        let epochs = trained.stats.kept_epoch;
+        let rates = trained.history[..epochs].iter().map(|epoch| epoch.learning_rate);
+        Some(TrainingPath { epochs, rates: rates.collect() })
+    }
+
+    fn stats(&self) -> ModelStats {
+        ModelStats { training: self.trained.as_ref().map(|trained| trained.stats.clone()) }
     }
 
     /// The final embeddings, the parameters they come from, and the history of epochs.

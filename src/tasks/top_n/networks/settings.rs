@@ -1,4 +1,4 @@
-//! Settings that all networks share.
+//! Settings that all networks share: those of the training loop, of negatives and of validation.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     nn::{
         device,
+        learn::{Keep, LoopSettings, Schedule, Stop},
         optimizer::Optimizer,
         sampler::{Draw, Negatives},
     },
@@ -46,44 +47,6 @@ pub struct Training {
     pub rates: Option<Vec<f64>>,
 }
 
-/// Which epoch's parameters are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Keep {
-    /// Those with the highest validation metric where `validate` measures it, else those after the epoch
-    /// with the lowest training loss.
-    Best,
-    /// Those after the last epoch.
-    Last,
-}
-
-/// How the learning rate changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Schedule {
-    #[default]
-    Constant,
-    /// Times `factor` after more than `patience` measurements without an improvement, down to `lowest`.
-    Plateau {
-        factor: f64,
-        patience: usize,
-        lowest: f64,
-        /// What has to improve. By default the validation metric where it is measured, else the
-        /// training loss.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        on: Option<Watch>,
-        /// By which share of the best so far it has to improve. PyTorch's `ReduceLROnPlateau` has 1e-4.
-        #[serde(default, skip_serializing_if = "is_zero")]
-        threshold: f64,
-    },
-    /// Along half a cosine from the learning rate to `lowest` over all epochs.
-    Cosine { lowest: f64 },
-}
-
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
-}
-
 /// A measurement on the validation part.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -97,36 +60,6 @@ pub struct Validate {
 impl Default for Validate {
     fn default() -> Self {
         Self { every: 5, metric: Metric::Ndcg, k: 10 }
-    }
-}
-
-/// Early stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Stop {
-    pub on: Watch,
-    /// Measurements (of the training loss: epochs) without an improvement.
-    pub patience: usize,
-}
-
-/// A quantity that tells how training goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Watch {
-    /// The metric of `validate`.
-    Validation,
-    /// The training loss, measured in every epoch. It says nothing of new interactions; the released
-    /// code of Ebrat et al. 2025 stops on it.
-    TrainingLoss,
-}
-
-impl Watch {
-    /// Its name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Validation => "validation",
-            Self::TrainingLoss => "training-loss",
-        }
     }
 }
 
@@ -199,20 +132,19 @@ pub fn share(name: &'static str, value: f64) -> Result<(), Wrong> {
 }
 
 impl Training {
-    /// What says which epoch is kept; none where the last one is.
-    pub(super) fn keeps_best_by(&self) -> Option<Watch> {
-        match (self.keep, self.validate) {
-            (Some(Keep::Last), _) | (None, None) => None,
-            (_, Some(_)) => Some(Watch::Validation),
-            (Some(Keep::Best), None) => Some(Watch::TrainingLoss),
-        }
-    }
-
-    /// What the plateau schedule looks at where the file does not say.
-    pub(super) fn plateau_watches(&self, on: Option<Watch>) -> Watch {
-        match self.validate {
-            Some(_) => on.unwrap_or(Watch::Validation),
-            None => on.unwrap_or(Watch::TrainingLoss),
+    /// The settings of the training loop among these.
+    pub(super) fn of_loop(&self) -> LoopSettings {
+        LoopSettings {
+            epochs: self.epochs,
+            optimizer: self.optimizer,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            clip: self.clip,
+            schedule: self.schedule,
+            validate_every: self.validate.map(|validate| validate.every),
+            stop: self.stop,
+            keep: self.keep,
+            rates: self.rates.clone(),
         }
     }
 
@@ -225,42 +157,18 @@ impl Training {
             || self.schedule != Schedule::Constant
     }
 
+    /// The same for so many epochs, with the learning rate of each where they are given, and without
+    /// measuring anything on the way. The last parameters are kept.
+    pub fn following(&self, epochs: usize, rates: Option<Vec<f64>>) -> Self {
+        Self { epochs, rates, validate: None, stop: None, keep: None, ..self.clone() }
+    }
+
     /// The first setting that is out of range.
     pub fn validate(&self) -> Result<(), Wrong> {
         let wrong = |message: String| Err(("training", message));
-        if self.epochs == 0 {
-            return wrong("`epochs` is 0".into());
-        }
-        positive("training", self.learning_rate)
-            .and(not_negative("training", self.weight_decay))
-            .map_err(|(at, message)| (at, format!("learning rate or weight decay {message}")))?;
-        if self.clip.is_some_and(|clip| clip <= 0.0 || !clip.is_finite()) {
-            return wrong("`clip` must be over 0".into());
-        }
+        self.of_loop().validate().map_err(|message| ("training", message))?;
         if let Err(message) = device::validate(&self.device) {
             return wrong(format!("`device` {message}"));
-        }
-        match self.schedule {
-            Schedule::Plateau { factor, .. } if !(0.0..1.0).contains(&factor) => {
-                return wrong("`schedule.plateau.factor` must be under 1".into());
-            }
-            Schedule::Plateau { threshold, .. } if !(0.0..1.0).contains(&threshold) => {
-                return wrong("`schedule.plateau.threshold` must be 0 or more and under 1".into());
-            }
-            Schedule::Plateau { on: Some(Watch::Validation), .. } if self.validate.is_none() => {
-                return wrong(
-                    "`schedule: {plateau: {on: validation}}` needs `validate: {every: …}`".into(),
-                );
-            }
-            Schedule::Plateau { lowest, .. } | Schedule::Cosine { lowest }
-                if !(0.0..=self.learning_rate).contains(&lowest) =>
-            {
-                return wrong(format!(
-                    "`schedule`: `lowest` is {lowest}; expected 0 to the learning rate, {}",
-                    self.learning_rate
-                ));
-            }
-            _ => {}
         }
         let Negatives { draw, candidates, exponent, .. } = self.negatives;
         let few = (1..=MOST_CANDIDATES).contains(&candidates);
@@ -277,20 +185,53 @@ impl Training {
         {
             return wrong("`validate` needs every ≥ 1, k ≥ 1 and a metric of relevance".into());
         }
-        if let Some(Validate { every, .. }) = self.validate
-            && every > self.epochs
-        {
-            return wrong(format!(
-                "`validate.every` is {every}, and there are {} epochs: nothing would be measured",
-                self.epochs
-            ));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an experiment file is read: serde_yaml alone would ask for tags.
+    fn read(yaml: &str) -> Result<Training, serde_json::Error> {
+        serde_json::from_value(serde_yaml::from_str(yaml).unwrap())
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        for (yaml, says) in [
+            ("{stop: {on: validation, patience: 2}}", "needs `validate"),
+            (
+                "{schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0, on: validation}}}",
+                "needs `validate",
+            ),
+            ("{epochs: 4, validate: {every: 5}}", "nothing would be measured"),
+            (
+                "{learning_rate: 0.001, schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0.01}}}",
+                "`lowest` is 0.01",
+            ),
+            ("{learning_rate: 0.001, schedule: {cosine: {lowest: 0.01}}}", "`lowest` is 0.01"),
+            ("{learning_rate: 0}", "learning rate or weight decay is 0; expected a number over 0"),
+            ("{validate: {every: 0}}", "`validate` needs every ≥ 1"),
+        ] {
+            let settings = read(yaml).unwrap();
+            let (_, message) = settings.validate().unwrap_err();
+            assert!(message.contains(says), "{yaml}: {message}");
         }
-        match self.stop {
-            Some(Stop { on: Watch::Validation, .. }) if self.validate.is_none() => {
-                wrong("`stop: {on: validation}` needs `validate: {every: …}`".into())
-            }
-            Some(Stop { patience: 0, .. }) => wrong("`stop.patience` is 0".into()),
-            _ => Ok(()),
-        }
+        let mistyped = "{schedule: {plateau: {factor: 0.5, patience: 1, lowest: 0, treshold: 1}}}";
+        assert!(read(mistyped).is_err());
+    }
+
+    #[test]
+    fn settings_of_the_loop_are_those_of_the_file_and_have_the_same_defaults() {
+        assert_eq!(Training::default().of_loop(), LoopSettings::default());
+        let yaml = "{epochs: 7, learning_rate: 0.5, weight_decay: 0.1, clip: 2, optimizer: adamw, keep: \
+                    last, validate: {every: 3}, stop: {on: validation, patience: 2}}";
+        let of_loop = read(yaml).unwrap().of_loop();
+        assert_eq!((of_loop.epochs, of_loop.validate_every), (7, Some(3)));
+        assert_eq!((of_loop.learning_rate, of_loop.weight_decay), (0.5, 0.1));
+        assert_eq!((of_loop.clip, of_loop.optimizer), (Some(2.0), Optimizer::Adamw));
+        assert!(of_loop.keep == Some(Keep::Last) && of_loop.stop.is_some());
     }
 }

@@ -17,9 +17,9 @@ mod relevancy;
 mod spec;
 mod trueskill;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
-pub use chat::ChatJudge;
+pub use chat::{ChatJudge, JudgeStats};
 pub use explain::ExplainSpec;
 pub use judge::{Judge, Scored};
 pub use knowledge::Knowledge;
@@ -52,6 +52,24 @@ pub struct Judged {
     pub in_no_batch: usize,
 }
 
+/// What was asked about all users together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RerankCounts {
+    /// Users whose lists were reranked.
+    pub users: usize,
+    pub questions: usize,
+    /// Comparisons that the judge decided, and those of them that the item named first won.
+    pub decided: usize,
+    pub first_named_wins: usize,
+    /// Comparisons that were decided in swapped order too, and those of them that came out otherwise: won
+    /// both times by the item named first, or both times by the one named second.
+    pub asked_again_swapped: usize,
+    pub inconsistent: usize,
+    pub first_named_wins_twice: usize,
+    pub second_named_wins_twice: usize,
+    pub items_in_no_batch: usize,
+}
+
 /// A user's list, and how it came about.
 pub type One = (List, Judged);
 
@@ -72,7 +90,7 @@ pub fn rerank(
     seed: u64,
     interrupt: &Interrupt,
     progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<(Rankings, Value), LlmError> {
+) -> Result<(Rankings, RerankCounts), LlmError> {
     let judged = judge.each(base.lists.len(), progress, &|user| {
         interrupt.check()?;
         let Some(list) = &base.lists[user] else { return Ok(None) };
@@ -91,17 +109,17 @@ pub fn rerank(
         total.second_twice += judged.second_twice;
         total.in_no_batch += judged.in_no_batch;
     }
-    let facts = json!({
-        "users": chosen.iter().filter(|chosen| **chosen).count(),
-        "questions": total.asked,
-        "decided": total.decided,
-        "first_named_wins": total.first_wins,
-        "asked_again_swapped": total.swapped,
-        "inconsistent": total.first_twice + total.second_twice,
-        "first_named_wins_twice": total.first_twice,
-        "second_named_wins_twice": total.second_twice,
-        "items_in_no_batch": total.in_no_batch,
-    });
+    let counts = RerankCounts {
+        users: chosen.iter().filter(|chosen| **chosen).count(),
+        questions: total.asked,
+        decided: total.decided,
+        first_named_wins: total.first_wins,
+        asked_again_swapped: total.swapped,
+        inconsistent: total.first_twice + total.second_twice,
+        first_named_wins_twice: total.first_twice,
+        second_named_wins_twice: total.second_twice,
+        items_in_no_batch: total.in_no_batch,
+    };
     let lists = judged.into_iter().map(|of| of.map(|(list, _)| list)).collect();
     // Behind the pool the base's ties remain, and in the lists that were left as they were.
     let of_user = |user: usize| {
@@ -109,7 +127,7 @@ pub fn rerank(
         base.tied_of(UserIx(user as u32)).iter().copied().filter(|rank| *rank >= from).collect()
     };
     let tied = (0..base.lists.len()).map(of_user).collect();
-    Ok((Rankings { lists, tied }, facts))
+    Ok((Rankings { lists, tied }, counts))
 }
 
 fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {

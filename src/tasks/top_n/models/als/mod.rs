@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::solve::Side;
 use self::solve::half_step;
-use super::{FitContext, ModelError, Recommender, factors::Factors};
+use super::{FitContext, Model, ModelError, Recommender, Size, Wrong, factors::Factors};
 use crate::{
     base::{arrays::Saved, simd::WIDTH},
     data::{Interactions, TrainingData, UserIx},
@@ -111,38 +111,6 @@ impl Default for AlsParams {
 }
 
 impl AlsParams {
-    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
-        let at_least = |name, value: f32, low: f32| {
-            if value >= low && value.is_finite() {
-                Ok(())
-            } else {
-                Err((name, format!("is {value}; expected {low} or more")))
-            }
-        };
-        for (name, value) in [
-            ("factors", self.factors),
-            ("iterations", self.iterations),
-            ("cg_steps", self.cg_steps),
-        ] {
-            if value == 0 {
-                return Err((name, "is 0; expected 1 or more".into()));
-            }
-        }
-        at_least("regularization", self.regularization, 0.0)?;
-        at_least("alpha", self.alpha, 0.0)?;
-        at_least("init_scale", self.init_scale, f32::MIN_POSITIVE)?;
-        at_least("frequency_scaling", self.frequency_scaling.exponent, 0.0)?;
-        at_least("frequency_scaling", self.frequency_scaling.unobserved_weight, 0.0)
-    }
-
-    pub(super) fn fit(
-        &self,
-        data: &TrainingData,
-        context: &FitContext,
-    ) -> Result<Box<dyn Recommender>, ModelError> {
-        Ok(Box::new(self.factorise(&data.positives, context)?))
-    }
-
     /// Factorises a users × items matrix of positives.
     pub fn factorise(
         &self,
@@ -201,11 +169,54 @@ impl AlsParams {
                 .collect(),
         }
     }
+}
 
-    pub(super) fn load(
+impl Model for AlsParams {
+    fn validate(&self) -> Result<(), Wrong> {
+        let at_least = |name, value: f32, low: f32| {
+            if value >= low && value.is_finite() {
+                Ok(())
+            } else {
+                Err((name, format!("is {value}; expected {low} or more")))
+            }
+        };
+        for (name, value) in [
+            ("factors", self.factors),
+            ("iterations", self.iterations),
+            ("cg_steps", self.cg_steps),
+        ] {
+            if value == 0 {
+                return Err((name, "is 0; expected 1 or more".into()));
+            }
+        }
+        at_least("regularization", self.regularization, 0.0)?;
+        at_least("alpha", self.alpha, 0.0)?;
+        at_least("init_scale", self.init_scale, f32::MIN_POSITIVE)?;
+        at_least("frequency_scaling", self.frequency_scaling.exponent, 0.0)?;
+        at_least("frequency_scaling", self.frequency_scaling.unobserved_weight, 0.0)
+    }
+
+    fn is_seeded(&self) -> bool {
+        true
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        4 * self.factors * (size.users + 2 * size.items) + 16 * size.ratings
+    }
+
+    fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        Ok(Box::new(self.factorise(&data.positives, context)?))
+    }
+
+    fn load(
         &self,
         dir: &Path,
         data: &TrainingData,
+        _: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
         let saved = Saved::read(dir)?;
         let users = saved.floats("users", &[data.positives.n_users(), self.factors])?;

@@ -8,6 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::read::ids;
@@ -19,7 +20,7 @@ use super::{Knowledge, judge::Judge};
 use crate::{
     data::UserIx,
     llm::{
-        Answer, Asker, Chat, LlmError, Outcome,
+        Answer, Asker, Chat, LlmError, LlmStats, Outcome,
         structured::{Schema, values},
     },
     text::Prompt,
@@ -47,6 +48,28 @@ struct Counts {
     missing: usize,
     usable: HashSet<u32>,
     users: HashSet<u32>,
+}
+
+/// What a step's record says of a chat model's responses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JudgeStats {
+    pub llm: LlmStats,
+    pub answers: usize,
+    /// Responses that nothing could be taken from, and their share.
+    pub unusable_answers: usize,
+    pub fallback_rate: Option<f64>,
+    /// Users without a usable response.
+    pub fallback_users: usize,
+    pub ids_asked: usize,
+    pub ids_answered: usize,
+    /// Ids in responses that were not asked about, and their share of those in responses.
+    pub unknown_ids: usize,
+    pub hallucination_rate: Option<f64>,
+    pub repeated_ids: usize,
+    /// Ids asked about that usable responses omitted, and their share of those asked about.
+    pub missing_ids: usize,
+    pub omission_rate: Option<f64>,
+    pub scores_out_of_range: usize,
 }
 
 /// What an answer is about: the first `among` of `ids`, of which it should name `n`. The others may be
@@ -81,25 +104,25 @@ impl<'a> ChatJudge<'a> {
     }
 
     /// What was counted, for the step's record.
-    pub fn facts(&self) -> Value {
+    pub fn stats(&self) -> JudgeStats {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         // Of nothing there is no rate.
         let rate = |part: usize, of: usize| (of > 0).then(|| part as f64 / of as f64);
-        json!({
-            "llm": self.asker.tally().facts(),
-            "answers": counts.answers,
-            "unusable_answers": counts.unusable,
-            "fallback_rate": rate(counts.unusable, counts.answers),
-            "fallback_users": counts.users.len() - counts.usable.len(),
-            "ids_asked": counts.asked,
-            "ids_answered": counts.answered,
-            "unknown_ids": counts.unknown,
-            "hallucination_rate": rate(counts.unknown, counts.answered),
-            "repeated_ids": counts.repeated,
-            "missing_ids": counts.missing,
-            "omission_rate": rate(counts.missing, counts.asked),
-            "scores_out_of_range": counts.out_of_range,
-        })
+        JudgeStats {
+            llm: self.asker.tally().stats(),
+            answers: counts.answers,
+            unusable_answers: counts.unusable,
+            fallback_rate: rate(counts.unusable, counts.answers),
+            fallback_users: counts.users.len() - counts.usable.len(),
+            ids_asked: counts.asked,
+            ids_answered: counts.answered,
+            unknown_ids: counts.unknown,
+            hallucination_rate: rate(counts.unknown, counts.answered),
+            repeated_ids: counts.repeated,
+            missing_ids: counts.missing,
+            omission_rate: rate(counts.missing, counts.asked),
+            scores_out_of_range: counts.out_of_range,
+        }
     }
 
     /// One explanation for each of the first `n` of `items`, the best first; all of them are shown. None

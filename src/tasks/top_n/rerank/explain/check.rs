@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{
     Explanation,
@@ -148,34 +147,61 @@ impl Audience {
 /// Unfounded names that a record keeps, the most frequent first.
 const MOST_NAMES: usize = 200;
 
+/// What a step's record says of the explanations that it made. All but the first two are of those that
+/// nothing stands in for; sums, for means over several steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExplainChecks {
+    pub explanations: usize,
+    /// Made by rule because the judge gave none.
+    pub stand_ins: usize,
+    /// Those that nothing stands in for.
+    pub checked: usize,
+    pub words: usize,
+    /// Those without an unfounded name.
+    pub grounded: usize,
+    pub unfounded: usize,
+    /// The most frequent unfounded names.
+    pub unfounded_names: Vec<(String, usize)>,
+    pub name_item: usize,
+    pub name_user: usize,
+    /// Sum of the shares of other users whom an explanation fits less, and of how many explanations.
+    pub told_apart: f64,
+    pub told_apart_of: usize,
+    pub said_before: usize,
+    /// Sum of the shares of runs of three words that an earlier explanation for the same user has.
+    pub repeated: f64,
+    pub loops: usize,
+}
+
 /// Counts for a step's record, over the explanations that nothing stands in for.
-pub fn summary(explained: &[Explanation]) -> Value {
+pub fn summary(explained: &[Explanation]) -> ExplainChecks {
     let own: Vec<&Explanation> = explained.iter().filter(|of| !of.stands_in).collect();
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut names: BTreeMap<&String, usize> = BTreeMap::new();
     for name in own.iter().flat_map(|of| &of.check.unfounded) {
         *names.entry(name).or_default() += 1;
     }
-    let mut most: Vec<(&str, usize)> = names.into_iter().collect();
-    most.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let mut most: Vec<(String, usize)> =
+        names.into_iter().map(|(name, count)| (name.clone(), count)).collect();
+    most.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     most.truncate(MOST_NAMES);
     let count = |is: &dyn Fn(&Check) -> bool| own.iter().filter(|of| is(&of.check)).count();
     let apart: Vec<f64> = own.iter().filter_map(|of| of.check.told_apart).collect();
-    json!({
-        "explanations": explained.len(),
-        "stand_ins": explained.len() - own.len(),
-        "checked": own.len(),
-        "words": own.iter().map(|of| of.check.words).sum::<usize>(),
-        "grounded": count(&|check| check.unfounded.is_empty()),
-        "unfounded": own.iter().map(|of| of.check.unfounded.len()).sum::<usize>(),
-        "unfounded_names": most,
-        "name_item": count(&|check| check.names_item),
-        "name_user": count(&|check| check.names_user),
-        "told_apart": apart.iter().fold(0.0, |sum, of| sum + of),
-        "told_apart_of": apart.len(),
-        "said_before": count(&|check| check.said_before),
-        "repeated": own.iter().fold(0.0, |sum, of| sum + of.check.repeated),
-        "loops": count(&|check| check.loops),
-    })
+    ExplainChecks {
+        explanations: explained.len(),
+        stand_ins: explained.len() - own.len(),
+        checked: own.len(),
+        words: own.iter().map(|of| of.check.words).sum::<usize>(),
+        grounded: count(&|check| check.unfounded.is_empty()),
+        unfounded: own.iter().map(|of| of.check.unfounded.len()).sum::<usize>(),
+        unfounded_names: most,
+        name_item: count(&|check| check.names_item),
+        name_user: count(&|check| check.names_user),
+        told_apart: apart.iter().fold(0.0, |sum, of| sum + of),
+        told_apart_of: apart.len(),
+        said_before: count(&|check| check.said_before),
+        repeated: own.iter().fold(0.0, |sum, of| sum + of.check.repeated),
+        loops: count(&|check| check.loops),
+    }
 }
 
 #[cfg(test)]

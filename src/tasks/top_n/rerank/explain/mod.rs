@@ -11,7 +11,7 @@ use std::{fs, io, path::Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use check::{Check, summary};
+pub use check::{Check, ExplainChecks, summary};
 
 use super::{JudgeName, Knowledge};
 use crate::{

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
-/// What differs between the key material of a step and of the step that stood in its place at the
-/// last run: `model.alpha: 1.0 → 2.0`.
+/// What a change of an input says, whatever the input.
+pub const OTHER_INPUT: &str = "is another";
+
+/// What differs between the key inputs of a step and of the step that stood in its place at the last run:
+/// `model.alpha: 1.0 → 2.0`.
 pub fn why_stale(before: &Value, now: &Value) -> Vec<String> {
     let mut changes = Vec::new();
     compare("", before, now, &mut changes);
@@ -25,12 +28,16 @@ fn compare(path: &str, before: &Value, now: &Value, changes: &mut Vec<String>) {
     }
     // Keys of inputs say nothing to people but that the input is another.
     changes.push(match path {
-        "split" if before.is_string() => "its split is another".into(),
-        "fit" => "its model is another".into(),
-        "text.items" | "text.users" | "profiles" | "items" if before.is_string() => {
-            "its texts are others".into()
+        "split" if before.is_string() => format!("its split {OTHER_INPUT}"),
+        "fit" => format!("its model {OTHER_INPUT}"),
+        "search" | "predictions" => format!("its {path} {OTHER_INPUT}"),
+        "rerank" => format!("its ranking {OTHER_INPUT}"),
+        "text" | "text.items" | "text.users" | "profiles" | "items"
+            if before.is_string() || before.is_array() =>
+        {
+            format!("its text {OTHER_INPUT}")
         }
-        "prompt" => "its prompt is another".into(),
+        "prompt" => format!("its prompt {OTHER_INPUT}"),
         "rankings" => "the file of rankings changed".into(),
         "data" => "the data's files or how they are read changed".into(),
         "revision" => "assay's code for this step changed".into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::hash::Digest;
+use super::hash::Digest;
 
 /// Longer names are cut: file systems take 255 bytes, and an ending is to come.
 const MOST: usize = 120;

@@ -1,0 +1,73 @@
+//! `assay gc`
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{CliError, WorkspaceArg, print, recorded};
+use crate::{
+    base::{exit::Exit, files::read_json},
+    core::{Kept, RunRecord},
+};
+
+/// Show what of a workspace some experiments do not need, and remove it with --yes
+///
+/// Kept are the steps and the last run of the experiments that are named, as their files say now. Steps of
+/// others, old runs, locks, checkpoints and unfinished steps go. Responses of language models are never removed.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay gc experiments/quickstart.yaml             what would go, and how large it is
+  assay gc experiments/*.yaml --yes                remove it
+  assay gc quickstart --json                       an experiment that was run, by its name")]
+pub struct Gc {
+    /// Experiment files, or names of experiments that were run; what they need is kept
+    #[arg(required = true, value_name = "EXPERIMENT")]
+    experiments: Vec<PathBuf>,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Remove it
+    #[arg(long)]
+    yes: bool,
+    /// Print what goes as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Gc {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let workspace = self.workspace.open();
+        let mut kept = Kept::default();
+        for experiment in &self.experiments {
+            let record = recorded(experiment, &workspace)?;
+            kept.steps.extend(record.steps.iter().map(|step| step.key));
+            let last = workspace.path(&["experiments", &record.name, "run.json"]);
+            kept.runs.extend(read_json::<RunRecord>(&last).ok().map(|run| run.run));
+            kept.experiments.insert(record.name);
+        }
+        let garbage = workspace.garbage(&kept)?;
+        if self.yes {
+            garbage.iter().try_for_each(|of| of.remove())?;
+        }
+        if self.json {
+            print(&(serde_json::to_string_pretty(&garbage)? + "\n"))?;
+            return Ok(Exit::Pass);
+        }
+        let mut kinds: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+        for of in &garbage {
+            let (count, bytes) = kinds.entry(of.what).or_default();
+            (*count, *bytes) = (*count + 1, *bytes + of.bytes);
+        }
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        for (what, (count, bytes)) in &kinds {
+            let s = if *count == 1 { "" } else { "s" };
+            print(&format!("{count:6} {what}{s:<20} {:10.2} MiB\n", mib(*bytes)))?;
+        }
+        let total: u64 = garbage.iter().map(|of| of.bytes).sum();
+        print(&match (garbage.is_empty(), self.yes) {
+            (true, _) => format!("nothing to remove from {}\n", workspace.root().display()),
+            (false, true) => format!("removed {:.2} MiB\n", mib(total)),
+            (false, false) => {
+                format!("{:.2} MiB would go; `--yes` removes it\n", mib(total))
+            }
+        })?;
+        Ok(Exit::Pass)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a step has at hand while it runs.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use super::{Graph, Handle, Record, StepId, Workspace, step::Known};
+use crate::{
+    base::{files::FileError, hash::Digest, interrupt::Interrupt},
+    llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
+};
+
+type Shared = Arc<dyn Any + Send + Sync>;
+
+/// What the steps of one run share.
+pub struct RunState<'a> {
+    pub graph: &'a Graph,
+    pub workspace: &'a Workspace,
+    pub interrupt: &'a Interrupt,
+    responses: AnswersSpec,
+    /// Opened when a step first asks a language model.
+    llm: OnceLock<Result<Llm, String>>,
+    /// Inputs read once however many steps ask for them at once, e.g. data sets.
+    shared: Mutex<HashMap<Digest, Arc<OnceLock<Shared>>>>,
+    /// What steps left in memory for those that read them, e.g. fitted models.
+    kept: Mutex<HashMap<StepId, Shared>>,
+}
+
+impl<'a> RunState<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        workspace: &'a Workspace,
+        interrupt: &'a Interrupt,
+        responses: AnswersSpec,
+    ) -> Self {
+        let (llm, shared, kept) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self { graph, workspace, interrupt, responses, llm, shared, kept }
+    }
+
+    /// What was asked and spent, where anything was; and what was found wrong with the files of responses.
+    pub(super) fn spent(&self) -> Option<(Spent, Vec<String>)> {
+        let llm = self.llm.get()?.as_ref().ok()?;
+        Some((llm.spent(), llm.answers().take_notes()))
+    }
+
+    /// Lets go of what a step left in memory.
+    pub(super) fn forget(&self, step: StepId) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&step);
+    }
+}
+
+impl Known for RunState<'_> {
+    fn record(&self, step: StepId) -> Option<Record> {
+        let node = &self.graph[step];
+        self.workspace.record(node.kind, &node.key).ok()
+    }
+}
+
+/// What a step has at hand while it runs.
+pub struct RunContext<'a> {
+    pub state: &'a RunState<'a>,
+    pub step: StepId,
+    /// Called with (done, of) units of work; may be called from any thread.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// One line for the logs of its trials.
+    pub log: &'a (dyn Fn(&str) + Sync),
+}
+
+impl RunContext<'_> {
+    /// Raised when the run is to stop.
+    pub fn interrupt(&self) -> &Interrupt {
+        self.state.interrupt
+    }
+
+    /// The directory of a step that this one reads.
+    pub fn dir<T>(&self, step: Handle<T>) -> PathBuf {
+        let node = &self.state.graph[step];
+        self.state.workspace.step_dir(node.kind, &node.key)
+    }
+
+    /// The record of a step that this one reads.
+    pub fn record<T>(&self, step: Handle<T>) -> Result<Record, FileError> {
+        let node = &self.state.graph[step];
+        self.state.workspace.record(node.kind, &node.key)
+    }
+
+    /// A directory that outlives a killed step, for checkpoints; it may not exist yet.
+    pub fn scratch(&self) -> PathBuf {
+        self.state.workspace.scratch(&self.state.graph[self.step].key)
+    }
+
+    /// Language models and their responses, opened at the first call.
+    pub fn llm(&self) -> Result<&Llm, LlmError> {
+        let state = self.state;
+        let opened = state.llm.get_or_init(|| {
+            let dir = state.workspace.path(&[DIRECTORY]);
+            let llm = Llm::open(&dir, state.responses, state.interrupt);
+            llm.map_err(|error| error.to_string())
+        });
+        opened.as_ref().map_err(|error| LlmError::Store(error.clone()))
+    }
+
+    /// Something read once, however many steps ask for it; `of` says what it is.
+    pub fn shared<T: Any + Send + Sync, E>(
+        &self,
+        of: Digest,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let cell = {
+            let mut shared = self.state.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.entry(of).or_default().clone()
+        };
+        if let Some(known) = cell.get().and_then(|known| known.clone().downcast::<T>().ok()) {
+            return Ok(known);
+        }
+        let value = Arc::new(read()?);
+        // Two that read at once read the same.
+        let _ = cell.set(value.clone());
+        Ok(value)
+    }
+
+    /// Leaves what this step made in memory, for those that read it.
+    pub fn keep(&self, value: Arc<dyn Any + Send + Sync>) {
+        let mut kept = self.state.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(self.step, value);
+    }
+
+    /// What a step left in memory.
+    pub fn kept<T, V: Any + Send + Sync>(&self, step: Handle<T>) -> Option<Arc<V>> {
+        let kept = self.state.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(&step.id())?.clone().downcast().ok()
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a step did not finish.
+
+use std::path::PathBuf;
+
+use crate::{
+    base::{arrays::ArrayError, files::FileError, interrupt::Interrupted},
+    llm::LlmError,
+};
+
+/// Why a step did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Llm(LlmError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What a task says.
+    #[error(transparent)]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    #[error("it needs about {} and the budget is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
+    Memory { needed: u64, budget: u64 },
+    /// What it reads cannot be used.
+    #[error("{step} is damaged: {problem}\n  = help: remove {} and run again: it is rebuilt", dir.display())]
+    Input { step: String, problem: String, dir: PathBuf },
+    /// A file is not what it was when the experiment was planned.
+    #[error(
+        "{what}: {problem}\n  = help: run the experiment again: it is planned with the file as it is now"
+    )]
+    Changed { what: String, problem: String },
+    #[error("internal error: {0}\n  = help: please report it with the log of this trial")]
+    Internal(String),
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+impl StepError {
+    /// What a task says.
+    pub fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Failed(Box::new(error))
+    }
+
+    /// Whether it failed for want of a recorded response, or of money.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Llm(LlmError::Missing(_) | LlmError::Budget(_)))
+    }
+}
+
+impl From<LlmError> for StepError {
+    fn from(error: LlmError) -> Self {
+        match error {
+            LlmError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+            error => Self::Llm(error),
+        }
+    }
+}
+
+impl From<ArrayError> for StepError {
+    fn from(error: ArrayError) -> Self {
+        Self::failed(error)
+    }
+}

@@ -1,0 +1,414 @@
+//! Runs of a graph of small steps: what other processes may do to them at chosen events, and what a step
+//! that gives other bytes does to those that read it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::{
+    base::hash::Digest,
+    core::{Handle, KeyBuilder, Pinned, RunContext, Step, StepStats},
+};
+
+/// A number in a file.
+enum Number {}
+
+const FILE: &str = "number";
+
+#[derive(Serialize, Deserialize)]
+struct NoStats {}
+
+impl StepStats for NoStats {
+    const VERSION: u32 = 1;
+}
+
+/// The sum of what it reads and of a value that its key does not hold, as the responses of an endpoint.
+struct Sum {
+    name: &'static str,
+    of: Vec<Handle<Number>>,
+    plus: Arc<AtomicI64>,
+    file: Option<Pinned>,
+    during: Option<fn(&Path)>,
+}
+
+impl Step for Sum {
+    type Output = Number;
+    type Stats = NoStats;
+
+    const KIND: &'static str = "sum";
+    const REVISION: u32 = 1;
+
+    fn label(&self) -> String {
+        self.name.to_owned()
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.value("name", self.name).steps("of", &self.of);
+        if let Some(file) = &self.file {
+            key.file("file", file);
+        }
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        vec![FILE]
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<NoStats, StepError> {
+        let mut sum = self.plus.load(Ordering::SeqCst);
+        for of in &self.of {
+            let path = cx.dir(*of).join(FILE);
+            let text = fs::read_to_string(&path)
+                .map_err(|source| FileError::Io { path: path.clone(), source })?;
+            sum += text.parse::<i64>().map_err(StepError::failed)?;
+        }
+        if let (Some(during), Some(file)) = (self.during, &self.file) {
+            during(Path::new(&file.what));
+        }
+        let path = dir.join(FILE);
+        fs::write(&path, sum.to_string()).map_err(|source| FileError::Io { path, source })?;
+        Ok(NoStats {})
+    }
+}
+
+/// Two folds with two fits and scores each: `split → fit → score`, where the score reads both.
+struct Case {
+    graph: Graph,
+    ends: Vec<StepId>,
+    trials: Vec<TrialName>,
+    /// What the fits add.
+    plus: Arc<AtomicI64>,
+    place: tempfile::TempDir,
+    /// Where the whole graph was run alone.
+    whole: Workspace,
+}
+
+impl Case {
+    fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let (mut graph, mut ends, mut trials) = (Graph::default(), Vec::new(), Vec::new());
+        let plus = Arc::new(AtomicI64::new(10));
+        let zero = Arc::new(AtomicI64::new(1));
+        let step = |name, of, plus: &Arc<AtomicI64>| Sum {
+            name,
+            of,
+            plus: plus.clone(),
+            file: None,
+            during: None,
+        };
+        for [split, fit, other, score, last] in [
+            ["split a", "fit a 1", "fit a 2", "score a 1", "score a 2"],
+            ["split b", "fit b 1", "fit b 2", "score b 1", "score b 2"],
+        ] {
+            let split = graph.add(step(split, vec![], &zero));
+            for (fit, score) in [(fit, score), (other, last)] {
+                let fit = graph.add(step(fit, vec![split], &plus));
+                let end = graph.add(step(score, vec![split, fit], &zero));
+                for step in [split, fit, end] {
+                    graph.note_trial(step.id(), trials.len());
+                }
+                ends.push(end.id());
+                trials.push(TrialName { name: score.into(), file_name: score.into() });
+            }
+        }
+        let whole = Workspace::create(&place.path().join("whole")).unwrap();
+        let case = Self { graph, ends, trials, plus, place, whole };
+        case.run(&case.whole, &Interrupt::default(), &Nobody);
+        case
+    }
+
+    fn new_workspace(&self, name: &str) -> Workspace {
+        Workspace::create(&self.place.path().join(name)).unwrap()
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            threads: 1,
+            responses: AnswersSpec::default(),
+            ends: self.ends.clone(),
+            forced: HashSet::new(),
+            memory_bytes: 1 << 30,
+        }
+    }
+
+    fn run_with(
+        &self,
+        options: &Options,
+        workspace: &Workspace,
+        interrupt: &Interrupt,
+        others: &dyn Reporter,
+    ) -> Outcome {
+        let header = RunHeader {
+            experiment: "small".into(),
+            sources: Vec::new(),
+            resolved: serde_json::Value::Null,
+            data: Vec::new(),
+            directory: ".".into(),
+        };
+        let to_do = ToDo::of(&self.graph, workspace, options);
+        run(header, to_do, &self.trials, interrupt, others).unwrap()
+    }
+
+    fn run(&self, workspace: &Workspace, interrupt: &Interrupt, others: &dyn Reporter) -> Outcome {
+        self.run_with(&self.options(), workspace, interrupt, others)
+    }
+
+    fn number(&self, workspace: &Workspace, step: StepId) -> i64 {
+        let node = &self.graph[step];
+        let path = workspace.step_dir(node.kind, &node.key).join(FILE);
+        fs::read_to_string(path).unwrap().parse().unwrap()
+    }
+
+    fn numbers(&self, workspace: &Workspace) -> Vec<i64> {
+        self.ends.iter().map(|end| self.number(workspace, *end)).collect()
+    }
+
+    fn named(&self, part: &str) -> Vec<StepId> {
+        let nodes = self.graph.nodes().iter().filter(|node| node.label.contains(part));
+        nodes.map(|node| node.id).collect()
+    }
+
+    /// The run must have done everything, and found every number that a run alone finds.
+    fn expect_whole(&self, outcome: &Outcome, workspace: &Workspace, what: &str) {
+        assert!(!outcome.undone && !outcome.interrupted, "{what}");
+        assert_eq!(outcome.record.failures, [], "{what}");
+        assert_eq!(self.numbers(workspace), self.numbers(&self.whole), "{what}");
+    }
+}
+
+struct Nobody;
+
+impl Reporter for Nobody {
+    fn report(&self, _: &Event) {}
+}
+
+/// Another process that acts at the n-th event of a run.
+struct Other {
+    at: usize,
+    events: AtomicUsize,
+    act: Box<dyn Fn() + Sync>,
+}
+
+impl Other {
+    fn new(at: usize, act: impl Fn() + Sync + 'static) -> Self {
+        Self { at, events: AtomicUsize::new(0), act: Box::new(act) }
+    }
+}
+
+impl Reporter for Other {
+    fn report(&self, _: &Event) {
+        if self.events.fetch_add(1, Ordering::SeqCst) == self.at {
+            (self.act)();
+        }
+    }
+}
+
+/// Puts a step that was done elsewhere into the workspace, under its lock; not where it is there or
+/// somebody works on it.
+fn put(node: &Node, from: &Workspace, to: &Workspace, hold: Duration) {
+    let Ok(Some(_lock)) = to.try_lock(&node.key) else { return };
+    thread::sleep(hold);
+    if to.exists(node.kind, &node.key) {
+        return;
+    }
+    let staged = tempfile::tempdir_in(to.path(&["tmp"])).unwrap().keep();
+    for file in fs::read_dir(from.step_dir(node.kind, &node.key)).unwrap().flatten() {
+        fs::copy(file.path(), staged.join(file.file_name())).unwrap();
+    }
+    let target = to.step_dir(node.kind, &node.key);
+    fs::create_dir_all(target.parent().unwrap()).unwrap();
+    fs::rename(staged, target).unwrap();
+}
+
+/// Some of the steps, a different choice for each number.
+fn chosen(graph: &Graph, choice: usize) -> Vec<Node> {
+    let is_chosen = |at: usize, node: &Node| match choice {
+        0 => node.label.starts_with("split"),
+        1 => !node.label.starts_with("score"),
+        2 => node.label.starts_with("score"),
+        3 => node.label.starts_with("fit"),
+        4 => true,
+        // Halves of the graph, each another one.
+        _ => Digest::of(format!("{choice} {at}")).as_u64().is_multiple_of(2),
+    };
+    let nodes = graph.nodes().iter().enumerate();
+    nodes.filter(|(at, node)| is_chosen(*at, node)).map(|(_, node)| node.clone()).collect()
+}
+
+#[test]
+fn steps_that_other_processes_finish_at_any_time_are_adopted_and_what_needs_them_is_run() {
+    let case = Case::new();
+    for choice in 0..12 {
+        for at in [0, 1, 3, 8] {
+            let here = case.new_workspace(&format!("at-once-{choice}-{at}"));
+            let (nodes, from, to) = (chosen(&case.graph, choice), case.whole.clone(), here.clone());
+            let other = Other::new(at, move || {
+                nodes.iter().for_each(|node| put(node, &from, &to, Duration::ZERO));
+            });
+            let outcome = case.run(&here, &Interrupt::default(), &other);
+            case.expect_whole(&outcome, &here, &format!("choice {choice} at event {at}"));
+        }
+    }
+}
+
+#[test]
+fn steps_that_other_processes_work_on_are_waited_for() {
+    let case = Case::new();
+    for choice in 0..6 {
+        let here = case.new_workspace(&format!("slowly-{choice}"));
+        let working: Arc<Mutex<Vec<JoinHandle<()>>>> = Arc::default();
+        let (nodes, from, to) = (chosen(&case.graph, choice), case.whole.clone(), here.clone());
+        let workers = working.clone();
+        let other = Other::new(choice % 3, move || {
+            let mut workers = workers.lock().unwrap();
+            for node in &nodes {
+                let (node, from, to) = (node.clone(), from.clone(), to.clone());
+                let hold = Duration::from_millis(20 + 7 * workers.len() as u64);
+                workers.push(thread::spawn(move || put(&node, &from, &to, hold)));
+            }
+        });
+        let outcome = case.run(&here, &Interrupt::default(), &other);
+        for worker in working.lock().unwrap().drain(..) {
+            worker.join().unwrap();
+        }
+        case.expect_whole(&outcome, &here, &format!("choice {choice}"));
+    }
+}
+
+#[test]
+fn a_process_that_gives_a_step_up_leaves_it_to_this_one() {
+    let case = Case::new();
+    let here = case.new_workspace("given-up");
+    let lock = here.try_lock(&case.graph.nodes()[0].key).unwrap().unwrap();
+    let lock = Mutex::new(Some(lock));
+    // The split of the first fold is locked from the start; its process dies in the middle.
+    let other = Other::new(10, move || drop(lock.lock().unwrap().take()));
+    let outcome = case.run(&here, &Interrupt::default(), &other);
+    case.expect_whole(&outcome, &here, "given up");
+}
+
+#[test]
+fn an_interrupt_while_only_other_processes_work_is_an_interrupt() {
+    let case = Case::new();
+    let here = case.new_workspace("interrupted");
+    let locks: Vec<_> = case
+        .ends
+        .iter()
+        .map(|end| here.try_lock(&case.graph[*end].key).unwrap().unwrap())
+        .collect();
+    let others = case.graph.nodes().iter().filter(|node| !case.ends.contains(&node.id));
+    others.for_each(|node| put(node, &case.whole, &here, Duration::ZERO));
+    let interrupt = Interrupt::default();
+    let raised = interrupt.clone();
+    // The fourth event: the last of the four ends is found to be another process's.
+    let other = Other::new(4, move || raised.raise());
+    let outcome = case.run(&here, &interrupt, &other);
+    assert!(outcome.interrupted && !outcome.record.finished);
+    drop(locks);
+}
+
+#[test]
+fn a_step_that_is_left_undone_is_an_internal_error() {
+    let case = Case::new();
+    let here = case.new_workspace("undone");
+    let (interrupt, options) = (Interrupt::default(), case.options());
+    let state = RunState::new(&case.graph, &here, &interrupt, AnswersSpec::default());
+    let machine = machine(Path::new("."));
+    let to_do = ToDo::of(&case.graph, &here, &options);
+    let logs = case.place.path().join("logs");
+    let mut coordinator = Coordinator::new(to_do, &state, &case.trials, &Nobody, &machine, logs);
+    assert!(coordinator.fail_undone());
+    assert_eq!(coordinator.failures.len(), case.trials.len());
+    assert!(coordinator.failures[0].cause.starts_with("internal error"));
+    assert!(!coordinator.fail_undone());
+}
+
+#[test]
+fn what_reads_a_step_that_gives_other_bytes_runs_again_and_equal_bytes_stop_there() {
+    let case = Case::new();
+    let here = case.new_workspace("forced");
+    case.run(&here, &Interrupt::default(), &Nobody);
+    let before = case.numbers(&here);
+    let fit = case.named("fit a 1");
+    let forced = Options { forced: fit.iter().copied().collect(), ..case.options() };
+
+    // The same bytes: nothing else is run.
+    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &Nobody);
+    assert_eq!(outcome.record.steps_done, 1);
+    assert_eq!(case.numbers(&here), before);
+
+    // Other bytes: the end that reads it is run again, and no other.
+    case.plus.store(100, Ordering::SeqCst);
+    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &Nobody);
+    assert_eq!(outcome.record.steps_done, 2);
+    let after = case.numbers(&here);
+    assert_eq!(after[0], before[0] + 90);
+    assert_eq!(after[1..], before[1..]);
+}
+
+#[test]
+fn a_step_that_was_rebuilt_elsewhere_makes_what_was_made_from_it_outdated() {
+    let case = Case::new();
+    let here = case.new_workspace("outdated");
+    case.run(&here, &Interrupt::default(), &Nobody);
+    // Only the fit is run again, with other responses, as `--until fit` does.
+    let fit = case.named("fit a 1")[0];
+    let node = &case.graph[fit];
+    fs::remove_dir_all(here.step_dir(node.kind, &node.key)).unwrap();
+    let currencies = Currencies::new(&case.graph, &here);
+    assert_eq!(currencies.of(case.ends[0]), Currency::Current, "what is gone says nothing");
+    case.plus.store(50, Ordering::SeqCst);
+    let only = Options { ends: vec![fit], ..case.options() };
+    case.run_with(&only, &here, &Interrupt::default(), &Nobody);
+    let currencies = Currencies::new(&case.graph, &here);
+    assert!(matches!(currencies.of(case.ends[0]), Currency::Outdated(_)));
+    assert_eq!(currencies.of(case.ends[1]), Currency::Current);
+    // The next run makes the end again.
+    let outcome = case.run(&here, &Interrupt::default(), &Nobody);
+    assert_eq!(outcome.record.steps_done, 1);
+    assert_eq!(case.number(&here, case.ends[0]), 1 + 1 + (1 + 50));
+}
+
+#[test]
+fn a_file_that_changes_between_planning_and_running_is_an_error() {
+    let case = Case::new();
+    let path = case.place.path().join("prompt.md");
+    let plan = |during: Option<fn(&Path)>, name: &'static str| {
+        fs::write(&path, "as planned").unwrap();
+        let mut graph = Graph::default();
+        let file = Some(Pinned::file(path.clone()).unwrap());
+        let plus = Arc::new(AtomicI64::new(0));
+        let end = graph.add(Sum { name, of: vec![], plus, file, during });
+        graph.note_trial(end.id(), 0);
+        let trials = vec![TrialName { name: name.into(), file_name: name.into() }];
+        let place = tempfile::tempdir_in(case.place.path()).unwrap();
+        Case {
+            graph,
+            ends: vec![end.id()],
+            trials,
+            plus: case.plus.clone(),
+            place,
+            whole: case.whole.clone(),
+        }
+    };
+    let edit = |path: &Path| fs::write(path, "edited").unwrap();
+    let fails = |case: &Case, what: &str| {
+        let here = case.new_workspace(what);
+        let outcome = case.run(&here, &Interrupt::default(), &Nobody);
+        let failures = &outcome.record.failures;
+        assert!(failures[0].cause.contains("changed while the experiment ran"), "{failures:?}");
+        let node = &case.graph.nodes()[0];
+        assert!(!here.exists(node.kind, &node.key), "{what}: a step under a wrong key");
+    };
+    let before = plan(None, "before");
+    edit(&path);
+    fails(&before, "edited before");
+    fails(&plan(Some(|path| fs::write(path, "edited").unwrap()), "during"), "edited during");
+}

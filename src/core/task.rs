@@ -1,0 +1,178 @@
+//! One step on its own thread: a pool of its threads, a log, a staging directory, a record.
+
+use std::{
+    fs::File,
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    Event, Lock, Machine, Node, Record, Reporter, RunContext, StepError,
+    context::RunState,
+    currency::{Currency, own},
+    measure::{process_peak_and_cpu, thread_cpu_seconds},
+    record::InputRecord,
+    step::Finished,
+};
+
+/// A step to be done.
+pub(super) struct Task<'a> {
+    pub state: &'a RunState<'a>,
+    pub node: &'a Node,
+    pub threads: usize,
+    pub reporter: &'a dyn Reporter,
+    pub machine: Machine,
+    /// Logs of the trials that go through the step.
+    pub logs: Vec<PathBuf>,
+}
+
+impl Task<'_> {
+    /// Does the step; the lock is proof that nobody else does. Returns the seconds it took.
+    pub fn run(&self, _lock: &Lock) -> Result<f64, StepError> {
+        let logs = Mutex::new(
+            self.logs
+                .iter()
+                .filter_map(|path| File::options().create(true).append(true).open(path).ok())
+                .collect::<Vec<File>>(),
+        );
+        let started = Instant::now();
+        let name = self.node.name();
+        let log = |line: &str| {
+            let line = format!("{:9.3}s {name}: {line}\n", started.elapsed().as_secs_f64());
+            if let Ok(mut logs) = logs.lock() {
+                logs.iter_mut().for_each(|file| drop(file.write_all(line.as_bytes())));
+            }
+        };
+        log(&format!("started with {} threads, key {}", self.threads, self.node.key));
+        let result = self.work(&log).map_err(|error| self.blame(error));
+        match &result {
+            Ok(seconds) => log(&format!("finished in {seconds:.3} s")),
+            Err(error) => log(&format!("failed: {error}")),
+        }
+        result
+    }
+
+    /// What language models cost so far, and what was wrong with the files of their responses.
+    fn tell_spent(&self) {
+        let Some((spent, notes)) = self.state.spent() else { return };
+        for text in notes {
+            self.reporter.report(&Event::Warning { text });
+        }
+        self.reporter.report(&Event::Spent { spent });
+    }
+
+    fn work(&self, log: &(dyn Fn(&str) + Sync)) -> Result<f64, StepError> {
+        let started = Instant::now();
+        let (node, workspace) = (self.node, self.state.workspace);
+        self.verify_files()?;
+        let inputs = self.inputs()?;
+        let staging = workspace.begin(&node.key)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build()
+            .map_err(|error| StepError::Internal(error.to_string()))?;
+        let cpu = || pool.broadcast(|_| thread_cpu_seconds()).iter().sum::<f64>();
+        let before = cpu();
+        let progress = |done, of| {
+            self.reporter.report(&Event::Progress {
+                kind: node.kind,
+                step: node.label.clone(),
+                key: node.key.short(),
+                done,
+                of,
+            });
+            self.tell_spent();
+        };
+        let context = RunContext { state: self.state, step: node.id, progress: &progress, log };
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            pool.install(|| node.any().run(&context, staging.dir()))
+        }));
+        self.tell_spent();
+        let Finished { stats, version, warnings } = worked.map_err(|panic| {
+            let message = panic.downcast_ref::<String>().cloned();
+            let message = message.or_else(|| panic.downcast_ref::<&str>().map(|m| (*m).to_owned()));
+            StepError::Internal(message.unwrap_or_else(|| "no message".into()))
+        })??;
+        self.verify_files()?;
+        // Another process may have rebuilt an input while it was read.
+        if self.inputs()? != inputs {
+            return Err(StepError::Changed {
+                what: node.name(),
+                problem: "a step that it reads was rebuilt while it ran".into(),
+            });
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let finished = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let record = Record {
+            kind: node.kind.to_owned(),
+            key: node.key,
+            label: node.label.clone(),
+            key_inputs: node.key_inputs.clone(),
+            inputs,
+            stats_version: version,
+            stats,
+            warnings,
+            files: Vec::new(),
+            wall_seconds: seconds,
+            cpu_seconds: cpu() - before,
+            peak_memory_bytes: process_peak_and_cpu().0,
+            threads: self.threads,
+            finished: finished.as_secs(),
+            machine: self.machine.clone(),
+            seal: None,
+        };
+        workspace.commit(staging, record)?;
+        workspace.clear_scratch(&node.key);
+        Ok(seconds)
+    }
+
+    /// Files are what they were when the experiment was planned.
+    fn verify_files(&self) -> Result<(), StepError> {
+        self.node.pinned.iter().try_for_each(|file| file.verify())
+    }
+
+    /// The steps it reads, and what they hold.
+    fn inputs(&self) -> Result<Vec<InputRecord>, StepError> {
+        let of = |(name, input): &(String, super::StepId)| {
+            let node = &self.state.graph[*input];
+            let record = self.state.workspace.record(node.kind, &node.key)?;
+            Ok(InputRecord {
+                name: name.clone(),
+                kind: node.kind.to_owned(),
+                key: node.key,
+                content: record.content(),
+            })
+        };
+        self.node.inputs.iter().map(of).collect()
+    }
+
+    /// Where a step failed over what another one left, says so, and how to be rid of it: a step that is
+    /// taken for done is not made again.
+    fn blame(&self, error: StepError) -> StepError {
+        if matches!(error, StepError::Interrupted(_) | StepError::Changed { .. }) {
+            return error;
+        }
+        let text = error.to_string();
+        for input in self.node.input_ids() {
+            let node = &self.state.graph[input];
+            let dir = self.state.workspace.step_dir(node.kind, &node.key);
+            let problem = match own(self.state.graph, input, self.state.workspace) {
+                Err(Currency::Damaged(problem) | Currency::Outdated(problem)) => problem,
+                Err(Currency::Absent) => "it is not there any more".into(),
+                _ if names(&text, &dir) => {
+                    text.split("\n  = help").next().unwrap_or_default().to_owned()
+                }
+                _ => continue,
+            };
+            return StepError::Input { step: node.name(), problem, dir };
+        }
+        error
+    }
+}
+
+fn names(text: &str, dir: &Path) -> bool {
+    text.contains(&dir.display().to_string())
+}

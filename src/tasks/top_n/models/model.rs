@@ -1,0 +1,259 @@
+//! What a model is ([`Model`]), what the list of models holds ([`ModelDef`]), and a model that was read
+//! from an experiment file ([`ModelSpec`]).
+
+use std::{any::Any, fmt::Debug, ops::Deref, path::Path, sync::Arc};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{
+    Serialize, Serializer,
+    de::DeserializeOwned,
+    ser::{Error, SerializeMap},
+};
+use serde_json::{Map, Value};
+
+use super::{FitContext, MODELS, ModelError, Recommender};
+use crate::{
+    base::{
+        arrays,
+        yaml::{
+            Diagnostic,
+            de::from_node,
+            node::{self, Node},
+        },
+    },
+    data::TrainingData,
+    nn::Exclude,
+    tasks::top_n::{History, networks::Training},
+    text::TextSpec,
+};
+
+/// A setting that is out of range: its name, and what is wrong.
+pub type Wrong = (&'static str, String);
+
+/// The size of a training part, for guesses at memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub users: usize,
+    pub items: usize,
+    pub ratings: usize,
+}
+
+/// The settings of a model, which know what it needs and how it learns.
+///
+/// The type is read from YAML (`Deserialize`), its schema is printed (`JsonSchema`), and its JSON is a part
+/// of the key of every step that fits it (`Serialize`): a field that is added must not be serialised where
+/// it has the value that older results had.
+pub trait Model: Settings {
+    /// The first setting that is out of range.
+    fn validate(&self) -> Result<(), Wrong> {
+        Ok(())
+    }
+
+    /// Raised when the code comes to mean something else: fitted models of before are then stale.
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    /// Whether what is fitted depends on the training part.
+    fn learns(&self) -> bool {
+        true
+    }
+
+    /// Whether the fitted model depends on the seed. Where not, one seed does for all.
+    fn is_seeded(&self) -> bool {
+        self.training().is_some()
+    }
+
+    /// What of a user's training part it goes by.
+    fn history(&self) -> History {
+        History::Liked
+    }
+
+    /// Whether it looks at what users dislike.
+    fn uses_dislikes(&self) -> bool {
+        let exclude = self.training().map(|training| training.negatives.exclude);
+        exclude == Some(Exclude::LikedAndDisliked)
+    }
+
+    /// The texts it takes features from.
+    fn text(&self) -> Option<&TextSpec> {
+        None
+    }
+
+    /// How a network is trained; none for other models.
+    fn training(&self) -> Option<&Training> {
+        None
+    }
+
+    /// The same network, trained in another way; none for other models.
+    fn with_training(&self, _: Training) -> Option<Arc<dyn Model>> {
+        None
+    }
+
+    /// Whether fitting it computes with tensors. Loading and scoring never do.
+    fn needs_tensors(&self) -> bool {
+        self.training().is_some()
+    }
+
+    /// A guess at the memory that fitting takes, in bytes.
+    fn memory(&self, size: Size) -> usize;
+
+    /// Learns from the training data.
+    fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError>;
+
+    /// Reads what [`Recommender::save`] wrote into `dir`.
+    fn load(
+        &self,
+        dir: &Path,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError>;
+
+    /// The files that a saved model consists of.
+    fn files(&self) -> &'static [&'static str] {
+        &[arrays::FILE]
+    }
+}
+
+/// What every type of settings has without saying so.
+pub trait Settings: Any + Debug + Send + Sync {
+    /// The settings as JSON, in the order of the fields.
+    fn json(&self) -> serde_json::Result<Map<String, Value>>;
+}
+
+impl<T: Any + Debug + Send + Sync + Serialize> Settings for T {
+    fn json(&self) -> serde_json::Result<Map<String, Value>> {
+        match serde_json::to_value(self)? {
+            Value::Object(settings) => Ok(settings),
+            other => Err(serde_json::Error::custom(format!("settings are {other}, not fields"))),
+        }
+    }
+}
+
+/// A model of the list: its name, how its settings are read, and their schema.
+#[derive(Debug)]
+pub struct ModelDef {
+    /// What `model:` calls it.
+    pub name: &'static str,
+    about: &'static str,
+    read: fn(&Node) -> Result<Arc<dyn Model>, Diagnostic>,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl ModelDef {
+    /// A model whose settings are of the type `M`; `about` describes it in the schema.
+    pub(super) const fn of<M: Model + DeserializeOwned + JsonSchema>(
+        name: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            about,
+            read: |node| Ok(Arc::new(from_node::<M>(node)?)),
+            schema: M::json_schema,
+        }
+    }
+
+    /// The model of a name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        MODELS.iter().find(|model| model.name == name)
+    }
+
+    /// Reads and validates settings.
+    pub fn read(&'static self, node: &Node) -> Result<ModelSpec, Diagnostic> {
+        let model = (self.read)(node)?;
+        model.validate().map_err(|wrong| out_of_range(node, wrong))?;
+        Ok(ModelSpec { def: self, model })
+    }
+
+    /// The schema of a system with this model.
+    pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        tagged(self.name, self.about, (self.schema)(generator))
+    }
+}
+
+/// The error for a setting of `node` that is out of range.
+pub(in crate::tasks::top_n) fn out_of_range(node: &Node, (field, message): Wrong) -> Diagnostic {
+    let place = match &node.value {
+        node::Value::Mapping(mapping) => mapping.get(field).map(|entry| &entry.value.at),
+        _ => None,
+    };
+    Diagnostic::at(place.unwrap_or(&node.at), format!("`{field}`: {message}"))
+}
+
+/// The schema of settings beside `model: NAME`.
+pub(in crate::tasks::top_n) fn tagged(name: &str, about: &str, mut settings: Schema) -> Schema {
+    let schema = settings.ensure_object();
+    schema.insert("description".into(), about.into());
+    let mut properties = Map::from_iter([(
+        "model".to_owned(),
+        serde_json::json!({"type": "string", "const": name}),
+    )]);
+    if let Some(Value::Object(of_settings)) = schema.remove("properties") {
+        properties.extend(of_settings);
+    }
+    schema.insert("properties".into(), properties.into());
+    let mut required = vec![Value::from("model")];
+    if let Some(Value::Array(of_settings)) = schema.remove("required") {
+        required.extend(of_settings);
+    }
+    schema.insert("required".into(), required.into());
+    settings
+}
+
+/// A model of the list with its settings, which were validated.
+#[derive(Clone, Debug)]
+pub struct ModelSpec {
+    def: &'static ModelDef,
+    model: Arc<dyn Model>,
+}
+
+impl Deref for ModelSpec {
+    type Target = dyn Model;
+
+    fn deref(&self) -> &dyn Model {
+        &*self.model
+    }
+}
+
+impl ModelSpec {
+    /// The model's name.
+    pub fn name(&self) -> &'static str {
+        self.def.name
+    }
+
+    /// The same, trained for so many epochs, with the learning rate of each where they are given, and
+    /// without measuring anything on the way. The last parameters are kept.
+    pub fn following(&self, epochs: usize, rates: Option<Vec<f64>>) -> Self {
+        let training = self.training().map(|training| training.following(epochs, rates));
+        let model = training.and_then(|training| self.with_training(training));
+        Self { def: self.def, model: model.unwrap_or_else(|| self.model.clone()) }
+    }
+
+    /// Learns from the training data.
+    pub fn fit(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        self.model.fit(data, &FitContext { history: self.history(), ..*context })
+    }
+}
+
+/// `{"model": "als", "factors": 64, …}`
+impl Serialize for ModelSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Not `self.json()`: this type can be serialised, so it has that method too.
+        let settings = (*self.model).json().map_err(S::Error::custom)?;
+        let mut map = serializer.serialize_map(Some(settings.len() + 1))?;
+        map.serialize_entry("model", self.name())?;
+        for (field, value) in &settings {
+            map.serialize_entry(field, value)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,703 @@
+//! From an experiment to a graph of steps, and the trials that its ends are.
+
+use std::sync::Arc;
+
+use super::{
+    ExternalParams, Search, SystemSpec,
+    rerank::{ExplainSpec, JudgeName, RerankParams},
+    steps::{
+        Asked, Authors, CutStep, EmbeddingsStep, EvaluateStep, ExplainStep, ExternalStep, FitStep,
+        FittedModel, ItemProfilesStep, JudgeInputs, Learning, PredictStep, RerankStep, SearchStep,
+        SplitStep, UserProfilesStep,
+        output::{Explanations, Model, Predictions, Profiles, Split, Values, Vectors},
+    },
+};
+use crate::{
+    base::{file_names::file_names, hash::Digest},
+    core::{Graph, Handle, Pinned, StepId, TrialName},
+    data::{DataDirs, DataError, fold_names},
+    nn::weights_digest,
+    ranking::{PredictSpec, Protocol},
+    tasks::{Experiment, Setting, System},
+    text::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles},
+};
+
+/// What tables call the rows of the mean over folds.
+const MEAN: &str = "mean";
+
+/// One system on one fold with one seed.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub setting: usize,
+    pub system: usize,
+    /// The system's name with the label of its setting.
+    pub name: String,
+    pub fold: String,
+    pub seed: u64,
+    /// `als--u1--seed1`: its name in a file's name; no other trial of the plan has it.
+    pub file_name: String,
+    pub split: Handle<Split>,
+    /// The model that is fitted for it; of a reranker, its base.
+    pub fit: Option<Handle<Model>>,
+    pub predictions: Handle<Predictions>,
+    /// How they were made from scores; none where they are lists.
+    pub from_scores: Option<PredictSpec>,
+    /// The step that explains its lists, where they are explained.
+    pub explain: Option<Handle<Explanations>>,
+    pub evaluate: Handle<Values>,
+}
+
+impl Trial {
+    /// `als u1 seed 1`
+    pub fn label(&self) -> String {
+        format!("{} {} seed {}", self.name, self.fold, self.seed)
+    }
+
+    /// The steps that it is for.
+    pub fn ends(&self) -> impl Iterator<Item = StepId> {
+        [Some(self.evaluate.id()), self.explain.map(Handle::id)].into_iter().flatten()
+    }
+}
+
+/// The steps of an experiment.
+#[derive(Clone, Default)]
+pub struct Plan {
+    pub graph: Graph,
+    pub trials: Vec<Trial>,
+    /// Digest of the data's source files, by setting.
+    pub data: Vec<Digest>,
+    /// By step, the setting it was first planned for.
+    settings: Vec<usize>,
+}
+
+/// Texts of items and users.
+#[derive(Clone, Copy)]
+struct Texts {
+    items: Handle<Profiles>,
+    users: Handle<Profiles>,
+}
+
+/// What does not change from trial to trial of a system.
+struct SystemPlan<'a> {
+    setting: &'a Setting,
+    system: &'a System,
+    /// With the label of its setting.
+    name: String,
+    is_seeded: bool,
+    spec: Arc<SystemSpec>,
+    texts: Option<TextPlan<'a>>,
+}
+
+/// Where the texts of a system come from.
+struct TextPlan<'a> {
+    spec: &'a TextSpec,
+    profiles: &'a ProfilesSpec,
+    items: Authors,
+    users: Authors,
+    weights: Option<String>,
+}
+
+struct Planner<'a> {
+    plan: Plan,
+    setting_at: usize,
+    setting: &'a Setting,
+    dirs: Arc<DataDirs>,
+    data: Pinned,
+    metadata: (serde_json::Value, Option<Pinned>),
+}
+
+impl Plan {
+    /// Plans an experiment. Reads the data's files only to hash them.
+    pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Result<Self, DataError> {
+        let dirs = Arc::new(dirs.clone());
+        let mut plan = Self::default();
+        for (setting_at, setting) in experiment.settings.iter().enumerate() {
+            let source = setting.data.source.clone();
+            let (of, at) = (source.clone(), dirs.clone());
+            let data =
+                Pinned::new(format!("the data set {}", source.name()), move || of.digest(&at))?;
+            plan.data.push(data.digest);
+            let metadata = setting.metadata.key_inputs(&dirs)?;
+            let mut planner =
+                Planner { plan, setting_at, setting, dirs: dirs.clone(), data, metadata };
+            planner.setting()?;
+            plan = planner.plan;
+        }
+        let names: Vec<String> = plan
+            .trials
+            .iter()
+            .map(|trial| format!("{}--{}--seed{}", trial.name, trial.fold, trial.seed))
+            .collect();
+        for (trial, name) in plan.trials.iter_mut().zip(file_names(&names)) {
+            trial.file_name = name;
+        }
+        Ok(plan)
+    }
+
+    /// The steps that the experiment is for.
+    pub fn ends(&self) -> Vec<StepId> {
+        self.trials.iter().flat_map(Trial::ends).collect()
+    }
+
+    /// Names of the trials, for logs and messages.
+    pub fn trial_names(&self) -> Vec<TrialName> {
+        let name =
+            |trial: &Trial| TrialName { name: trial.label(), file_name: trial.file_name.clone() };
+        self.trials.iter().map(name).collect()
+    }
+
+    /// The setting that a step was first planned for.
+    pub fn setting_of(&self, step: StepId) -> usize {
+        self.settings[step.at()]
+    }
+}
+
+impl<'a> Planner<'a> {
+    fn setting(&mut self) -> Result<(), DataError> {
+        let (setting, dirs) = (self.setting, self.dirs.clone());
+        let folds = fold_names(&setting.split, &setting.data.source, &dirs)?;
+        if folds.iter().any(|fold| fold == MEAN) {
+            return Err(DataError::Split(format!(
+                "a fold of the data set `{}` is called `{MEAN}`, which is what the mean over folds is \
+                 called: its results would be taken for that\n  = help: give the fold another name, or \
+                 leave it out with `split: {{only: [...]}}`",
+                setting.data.source.name()
+            )));
+        }
+        let evaluate = setting.evaluate.normalised();
+        let predict = PredictSpec::of(&evaluate);
+        for (system_at, system) in setting.systems.iter().enumerate() {
+            let of = self.system_plan(system)?;
+            let seeds = match of.is_seeded {
+                true => &setting.seeds[..],
+                false => &setting.seeds[..1],
+            };
+            let folds = match &system.model {
+                SystemSpec::External(external) => external.folds(&of.name, &folds)?,
+                _ => folds.clone(),
+            };
+            let reranked = match &system.model {
+                SystemSpec::Rerank(params) => Some(self.rerank_plan(params)?),
+                _ => None,
+            };
+            for fold in &folds {
+                let split = self.split(fold);
+                for &seed in seeds {
+                    let at = FoldAt { fold, split, seed };
+                    let (fit, predictions, explain) = match (&system.model, &reranked) {
+                        (SystemSpec::External(external), _) => {
+                            (None, self.external(&of, external, at)?, None)
+                        }
+                        (SystemSpec::Rerank(params), Some(reranked)) => {
+                            let Reranked { fit, lists, explain } =
+                                self.rerank(&of, params, reranked, at)?;
+                            (Some(fit), lists, explain)
+                        }
+                        _ => {
+                            let fitted = self.fit(&of, at)?;
+                            let fit = fitted.model;
+                            let label = of.label(fold, seed);
+                            let step = PredictStep { label, fitted, predict };
+                            (Some(fit), self.add(step), None)
+                        }
+                    };
+                    let from_scores = (!system.model.gives_lists()).then_some(predict);
+                    let evaluate = self.add(EvaluateStep {
+                        label: of.label(fold, seed),
+                        split,
+                        predictions,
+                        from_scores,
+                        is_external: matches!(&system.model, SystemSpec::External(_)),
+                        evaluate: evaluate.clone(),
+                        relevant: setting.data.relevant,
+                    });
+                    self.trial(Trial {
+                        setting: self.setting_at,
+                        system: system_at,
+                        name: of.name.clone(),
+                        fold: fold.clone(),
+                        seed,
+                        file_name: String::new(),
+                        split,
+                        fit,
+                        predictions,
+                        from_scores,
+                        explain,
+                        evaluate,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a trial, and notes it at every step that it goes through.
+    fn trial(&mut self, trial: Trial) {
+        let (at, graph) = (self.plan.trials.len(), &mut self.plan.graph);
+        let mut next: Vec<StepId> = trial.ends().collect();
+        while let Some(step) = next.pop() {
+            if graph[step].trials.last() != Some(&at) {
+                graph.note_trial(step, at);
+                next.extend(graph[step].input_ids());
+            }
+        }
+        self.plan.trials.push(trial);
+    }
+
+    fn add<S: crate::core::Step>(&mut self, step: S) -> Handle<S::Output> {
+        let handle = self.plan.graph.add(step);
+        self.plan.settings.resize(self.plan.graph.len(), self.setting_at);
+        handle
+    }
+
+    fn system_plan(&self, system: &'a System) -> Result<SystemPlan<'a>, DataError> {
+        let setting = self.setting;
+        let name = format!("{}{}", system.name, setting.label);
+        let texts = match &system.model {
+            // Of rerankers it depends on the judge which texts they need.
+            SystemSpec::Rerank(_) => None,
+            model => model.text().map(|spec| self.text_plan(spec, true)).transpose()?,
+        };
+        Ok(SystemPlan {
+            setting,
+            system,
+            name,
+            is_seeded: setting.is_seeded(system),
+            spec: Arc::new(system.model.clone()),
+            texts,
+        })
+    }
+
+    fn split(&mut self, fold: &str) -> Handle<Split> {
+        let setting = self.setting;
+        self.add(SplitStep {
+            label: format!("{}{} {fold}", setting.data.source.name(), setting.label),
+            source: setting.data.source.clone(),
+            dirs: self.dirs.clone(),
+            data: self.data.clone(),
+            split: setting.split.clone(),
+            fold: fold.to_owned(),
+        })
+    }
+
+    fn external(
+        &mut self,
+        of: &SystemPlan,
+        external: &ExternalParams,
+        at: FoldAt,
+    ) -> Result<Handle<Predictions>, DataError> {
+        let rankings = pinned(external.locate(at.fold, &self.dirs)?)?;
+        let dirs = self.dirs.clone();
+        Ok(self.add(ExternalStep {
+            label: of.label(at.fold, at.seed),
+            system: of.spec.clone(),
+            fold: at.fold.to_owned(),
+            split: at.split,
+            rankings,
+            dirs,
+        }))
+    }
+
+    /// The step that fits a system.
+    fn fit(&mut self, of: &SystemPlan, at: FoldAt) -> Result<FittedModel, DataError> {
+        let setting = of.setting;
+        let FoldAt { fold, split, seed } = at;
+        let vectors = match &of.texts {
+            Some(texts) => Some(self.vectors(of, texts, (fold, split), false)?),
+            None => None,
+        };
+        let learning = Learning {
+            name: of.name.clone(),
+            system: of.spec.clone(),
+            train_on: of.system.train_on,
+            relevant: setting.data.relevant,
+            disliked: setting.data.disliked,
+            fold: fold.to_owned(),
+            split,
+            vectors,
+            dirs: self.dirs.clone(),
+            warnings: warnings(setting, of.system, fold),
+        };
+        let search = match &*of.spec {
+            SystemSpec::Search(search) => Some(self.search(of, search, &learning, at)?),
+            _ => None,
+        };
+        let model = self.add(FitStep {
+            label: of.label(fold, seed),
+            learning: learning.clone(),
+            search,
+            search_has_texts: vectors.is_some(),
+            seed,
+        });
+        Ok(FittedModel {
+            learning,
+            model,
+            seed,
+            relevant: setting.data.relevant,
+            disliked: setting.data.disliked,
+            fallback: setting.evaluate.fallback,
+        })
+    }
+
+    /// The step that searches settings; once a fold: with every seed the same settings are fitted.
+    fn search(
+        &mut self,
+        of: &SystemPlan,
+        search: &Search,
+        learning: &Learning,
+        at: FoldAt,
+    ) -> Result<Handle<super::steps::output::SearchTrials>, DataError> {
+        let spec = &search.spec;
+        let mut learning = learning.clone();
+        // Texts of users are written from ratings: those that a search measures on are cut off first.
+        let is_cut = of.texts.is_some();
+        if let Some(texts) = &of.texts {
+            let setting = of.setting;
+            learning.split = self.add(CutStep {
+                label: format!(
+                    "{}{} {} search",
+                    setting.data.source.name(),
+                    setting.label,
+                    at.fold
+                ),
+                split: at.split,
+                fold: at.fold.to_owned(),
+                cut: spec.cut,
+                share: spec.validation,
+                seed: spec.seed,
+            });
+            let vectors = self.vectors(of, texts, (at.fold, learning.split), true)?;
+            learning.vectors = Some(vectors);
+        }
+        Ok(self.add(SearchStep {
+            label: format!("{} {}", of.name, at.fold),
+            learning,
+            is_cut,
+            seed: spec.seed,
+        }))
+    }
+}
+
+/// One fold with one seed.
+#[derive(Clone, Copy)]
+struct FoldAt<'a> {
+    fold: &'a str,
+    split: Handle<Split>,
+    seed: u64,
+}
+
+impl SystemPlan<'_> {
+    /// `als u1 seed 1`: with the seed where the system depends on one.
+    fn label(&self, fold: &str, seed: u64) -> String {
+        match self.is_seeded {
+            true => format!("{} {fold} seed {seed}", self.name),
+            false => format!("{} {fold}", self.name),
+        }
+    }
+}
+
+/// Texts.
+impl<'a> Planner<'a> {
+    fn text_plan(&self, spec: &'a TextSpec, encodes: bool) -> Result<TextPlan<'a>, DataError> {
+        let found = self.setting.profiles.iter().find(|(name, _)| *name == spec.profiles);
+        let Some((_, profiles)) = found else {
+            return Err(DataError::Split(format!("no profiles `{}`", spec.profiles)));
+        };
+        let dirs = &self.dirs;
+        let items = match &profiles.items {
+            ItemProfiles::Llm(write) => {
+                let (of, at) = (write.clone(), dirs.clone());
+                Authors::Endpoint(Box::new(self.asked(&write.judge, move || of.digest(&at))?))
+            }
+            ItemProfiles::File(file) => Authors::File(pinned(file.locate(dirs)?)?),
+            ItemProfiles::Metadata | ItemProfiles::Template => Authors::Rule,
+        };
+        let users = match &profiles.users {
+            UserProfiles::Llm(write) => {
+                let (of, at) = (write.clone(), dirs.clone());
+                Authors::Endpoint(Box::new(self.asked(&write.judge, move || of.digest(&at))?))
+            }
+            UserProfiles::File(users) => Authors::File(pinned(users.file.locate(dirs)?)?),
+            UserProfiles::Metadata | UserProfiles::Template | UserProfiles::Mean => Authors::Rule,
+        };
+        let weights = encodes.then(|| weights_digest(&spec.encoder, dirs)).transpose()?;
+        Ok(TextPlan { spec, profiles, items, users, weights })
+    }
+
+    /// An endpoint of the experiment with the prompt it is asked with.
+    fn asked(
+        &self,
+        name: &str,
+        prompt: impl Fn() -> Result<Digest, DataError> + Send + Sync + 'static,
+    ) -> Result<Asked, DataError> {
+        let Some((_, endpoint)) = self.setting.judges.iter().find(|(known, _)| known == name)
+        else {
+            return Err(DataError::Split(format!("no judge `{name}`")));
+        };
+        Ok(Asked {
+            name: name.to_owned(),
+            endpoint: endpoint.clone(),
+            prompt: Pinned::new(format!("the prompt for `{name}`"), prompt)?,
+        })
+    }
+
+    /// The steps that make the texts of items, and of the users of a fold.
+    fn profiles(
+        &mut self,
+        system: &str,
+        of: &TextPlan,
+        (fold, split): (&str, Handle<Split>),
+        is_search: bool,
+    ) -> Result<Texts, DataError> {
+        if let UserProfiles::File(users) = &of.profiles.users {
+            let from = &users.built_from;
+            if from != fold && from != "no-ratings" && !users.accept_leak {
+                return Err(DataError::Split(format!(
+                    "the system `{system}` leaks in the fold `{fold}`: the profiles `{}` of users were \
+                     written from the training part of `{from}`, which holds ratings that `{fold}` \
+                     tests\n  = help: run `{from}` alone (`split: {{…, only: [{from}]}}`), take user \
+                     profiles from `template`, `metadata` or `mean`, or say `accept_leak: true`: \
+                     results are then marked",
+                    of.spec.profiles,
+                )));
+            }
+        }
+        let (setting, dirs) = (self.setting, self.dirs.clone());
+        let name = format!("{}{}", of.spec.profiles, setting.label);
+        let (metadata_inputs, metadata_file) = self.metadata.clone();
+        let items = self.add(ItemProfilesStep {
+            label: format!("{name} items"),
+            items: of.profiles.items.clone(),
+            authors: of.items.clone(),
+            source: setting.data.source.clone(),
+            data: self.data.clone(),
+            metadata: setting.metadata.clone(),
+            metadata_inputs,
+            metadata_file,
+            dirs: dirs.clone(),
+        });
+        let users = self.add(UserProfilesStep {
+            // A search has texts of its own.
+            label: format!("{name} users {fold}{}", if is_search { " search" } else { "" }),
+            users: of.profiles.users.clone(),
+            authors: of.users.clone(),
+            relevant: setting.data.relevant,
+            disliked: setting.data.disliked,
+            split,
+            items,
+            dirs,
+        });
+        Ok(Texts { items, users })
+    }
+
+    /// The steps that encode such texts.
+    fn vectors(
+        &mut self,
+        of: &SystemPlan,
+        texts: &TextPlan,
+        at: (&str, Handle<Split>),
+        is_search: bool,
+    ) -> Result<[Handle<Vectors>; 2], DataError> {
+        let Texts { items, users } = self.profiles(&of.name, texts, at, is_search)?;
+        Ok([items, users].map(|profiles| self.encode(texts, profiles)))
+    }
+
+    fn encode(&mut self, texts: &TextPlan, profiles: Handle<Profiles>) -> Handle<Vectors> {
+        let label = self.plan.graph[profiles].label.clone();
+        let dirs = self.dirs.clone();
+        self.add(EmbeddingsStep {
+            label,
+            encoder: texts.spec.encoder.clone(),
+            // invariant: texts that are encoded were planned with their encoder
+            weights: texts.weights.clone().unwrap_or_default(),
+            profiles,
+            dirs,
+        })
+    }
+}
+
+/// The steps of one trial of a reranker.
+struct Reranked {
+    /// Of the base.
+    fit: Handle<Model>,
+    lists: Handle<Predictions>,
+    explain: Option<Handle<Explanations>>,
+}
+
+/// What does not change from trial to trial of a reranker.
+struct RerankPlan<'a> {
+    base: SystemPlan<'a>,
+    texts: Option<TextPlan<'a>>,
+    /// A chat model with the prompt that it reranks with, and the one that it explains with.
+    asked: Option<Asked>,
+    explains: Option<(&'a ExplainSpec, Option<Asked>)>,
+}
+
+impl<'a> Planner<'a> {
+    fn rerank_plan(&self, params: &'a RerankParams) -> Result<RerankPlan<'a>, DataError> {
+        let base = self.setting.systems.iter().find(|base| base.name == params.of);
+        let Some(base) = base else {
+            return Err(DataError::Split(format!("no system `{}` to rerank", params.of)));
+        };
+        // The oracle explains nothing: what it knows is nothing to tell a user.
+        let explain = params.explain.as_ref().filter(|_| params.judge != JudgeName::Oracle);
+        let reads_text = match &params.judge {
+            JudgeName::Encoder | JudgeName::Chat(_) => true,
+            // The others look at no text.
+            _ => explain.is_some(),
+        };
+        let encodes = params.judge == JudgeName::Encoder;
+        let texts = reads_text.then(|| self.text_plan(&params.text, encodes)).transpose()?;
+        // Read whoever the judge is: a file that is not there is a mistake in any case.
+        params.read_prompt(&self.dirs)?;
+        let asked = match &params.judge {
+            JudgeName::Chat(judge) => {
+                let (of, at) = (params.clone(), self.dirs.clone());
+                let digest = move || Ok(of.read_prompt(&at)?.digest());
+                Some(self.asked(judge, digest)?)
+            }
+            _ => None,
+        };
+        let explains = match explain {
+            Some(explain) => {
+                explain.read_prompt(&self.dirs)?;
+                let asked = match &params.judge {
+                    JudgeName::Chat(judge) => {
+                        let (of, at) = (explain.clone(), self.dirs.clone());
+                        let digest = move || Ok(of.read_prompt(&at)?.digest());
+                        Some(self.asked(judge, digest)?)
+                    }
+                    _ => None,
+                };
+                Some((explain, asked))
+            }
+            None => None,
+        };
+        Ok(RerankPlan { base: self.system_plan(base)?, texts, asked, explains })
+    }
+
+    /// The steps that fit the base, rerank its lists, and explain them.
+    fn rerank(
+        &mut self,
+        of: &SystemPlan,
+        params: &RerankParams,
+        reranked: &RerankPlan,
+        at: FoldAt,
+    ) -> Result<Reranked, DataError> {
+        let setting = of.setting;
+        let FoldAt { fold, split, seed } = at;
+        // A base that no seed changes is fitted once.
+        let of_base = if reranked.base.is_seeded { seed } else { setting.seeds[0] };
+        let base = self.fit(&reranked.base, FoldAt { seed: of_base, ..at })?;
+        let texts = match &reranked.texts {
+            Some(plan) => Some(self.profiles(&of.name, plan, (fold, split), false)?),
+            None => None,
+        };
+        let judge = match (&params.judge, &reranked.texts, texts, &reranked.asked) {
+            (JudgeName::Encoder, Some(plan), Some(Texts { items, users }), _) => {
+                JudgeInputs::Encoder([items, users].map(|profiles| self.encode(plan, profiles)))
+            }
+            (JudgeName::Chat(_), _, Some(Texts { items, users }), Some(asked)) => {
+                JudgeInputs::Chat { asked: Box::new(asked.clone()), items, users }
+            }
+            _ => JudgeInputs::None,
+        };
+        // A judge that reads no text cannot be told too much.
+        let warnings = match &judge {
+            JudgeInputs::None => Vec::new(),
+            _ => leak(setting, &params.text, fold).into_iter().collect(),
+        };
+        let fit = base.model;
+        let lists = self.add(RerankStep {
+            label: of.label(fold, seed),
+            params: params.clone(),
+            base,
+            seed,
+            ties: setting.evaluate.ties,
+            whole_lists: setting.evaluate.protocols.contains(&Protocol::Judged),
+            judge,
+            warnings,
+        });
+        let explain = match (&reranked.explains, texts) {
+            (Some((explain, asked)), Some(Texts { items, users })) => {
+                let dirs = self.dirs.clone();
+                Some(self.add(ExplainStep {
+                    label: of.label(fold, seed),
+                    params: params.clone(),
+                    explain: (*explain).clone(),
+                    seed,
+                    split,
+                    relevant: setting.data.relevant,
+                    disliked: setting.data.disliked,
+                    lists,
+                    items,
+                    users,
+                    asked: asked.clone(),
+                    dirs,
+                }))
+            }
+            _ => None,
+        };
+        Ok(Reranked { fit, lists, explain })
+    }
+}
+
+fn pinned(path: std::path::PathBuf) -> Result<Pinned, DataError> {
+    Pinned::file(path.clone()).map_err(|error| DataError::io(&path, error))
+}
+
+/// What to say of a fit whose user profiles were written from ratings that its fold tests.
+fn leak(setting: &Setting, text: &TextSpec, fold: &str) -> Option<String> {
+    let (_, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
+    let UserProfiles::File(users) = &spec.users else { return None };
+    let leaks = users.built_from != fold && users.built_from != "no-ratings";
+    leaks.then(|| {
+        format!(
+            "test data leaks: the profiles `{}` of users were written from the training part of {}, \
+             which holds ratings that {fold} tests",
+            text.profiles, users.built_from
+        )
+    })
+}
+
+/// What readers of a fitted system's results must know, whatever it computes.
+fn warnings(setting: &Setting, system: &System, fold: &str) -> Vec<String> {
+    let model = &system.model;
+    let leak = model.text().and_then(|text| leak(setting, text, fold));
+    leak.into_iter().chain(of_validation(setting, model)).collect()
+}
+
+/// What to say of a fit whose validation part its model could know of.
+fn of_validation(setting: &Setting, model: &SystemSpec) -> Vec<String> {
+    let (cut, what) = match model {
+        SystemSpec::Search(search) => (search.spec.cut, "settings are chosen"),
+        model if model.validates() => {
+            let cut = setting.split.cut(setting.split.validation.and_then(|of| of.by));
+            (cut, "the best epoch is chosen")
+        }
+        _ => return Vec::new(),
+    };
+    let mut warnings = Vec::new();
+    if setting.split.is_by_time() && cut.is_random() {
+        warnings.push(format!(
+            "{what} on random ratings of a training part that is split by time (`by: random`): the model \
+             knows later ones"
+        ));
+    }
+    let profiles = model.text().and_then(|text| {
+        let (name, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
+        match &spec.users {
+            UserProfiles::File(users) if users.built_from != "no-ratings" => {
+                Some((name, &users.built_from))
+            }
+            _ => None,
+        }
+    });
+    if let Some((name, from)) = profiles {
+        warnings.push(format!(
+            "{what} on ratings that the profiles `{name}` of users hold: they were written from the \
+             training part of {from}, and profiles from a file cannot be rebuilt without these ratings"
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,252 @@
+//! Steps that make texts about items and about the users of a fold.
+
+use std::{path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    RESPONSES,
+    output::{Profiles as ProfilesDir, Split},
+    split::dataset,
+};
+use crate::{
+    base::files::{read_json, write_json},
+    core::{Handle, KeyBuilder, Pinned, Requests, RunContext, Step, StepError, StepStats},
+    data::{DataDirs, DataSource, Relevance, TrainingPart},
+    llm::{JudgeSpec, Llm, LlmError},
+    text::{
+        ItemFacts, ItemProfiles, Made, MetadataSpec, PROFILES, Profiles, TextStats, UserProfiles,
+        Writing, profiles_of_items, profiles_of_users,
+    },
+};
+
+/// Raised when the code comes to mean something else.
+const REVISION: u32 = 2;
+
+/// What is known of the items, beside their profiles.
+const FACTS: &str = "facts.json";
+
+/// An endpoint that is asked with a prompt.
+#[derive(Clone)]
+pub struct Asked {
+    /// Its name in the experiment.
+    pub name: String,
+    pub endpoint: JudgeSpec,
+    pub prompt: Pinned,
+}
+
+impl Asked {
+    /// What it depends on.
+    pub(super) fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.file("prompt", &self.prompt).value("judge", self.endpoint.material());
+    }
+}
+
+/// What profiles are taken from, beside the data set.
+#[derive(Clone)]
+pub enum Authors {
+    /// A rule.
+    Rule,
+    Endpoint(Box<Asked>),
+    File(Pinned),
+}
+
+impl Authors {
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        match self {
+            Self::Rule => {}
+            Self::Endpoint(asked) => asked.key_inputs(key),
+            Self::File(file) => drop(key.file("file", file)),
+        }
+    }
+
+    fn endpoint(&self) -> Vec<(String, JudgeSpec)> {
+        match self {
+            Self::Endpoint(asked) => vec![(asked.name.clone(), asked.endpoint.clone())],
+            Self::Rule | Self::File(_) => Vec::new(),
+        }
+    }
+}
+
+/// Profiles of items, the same in every fold.
+pub struct ItemProfilesStep {
+    pub label: String,
+    pub items: ItemProfiles,
+    pub authors: Authors,
+    pub source: DataSource,
+    pub data: Pinned,
+    pub metadata: MetadataSpec,
+    /// What the key says of it, and the file it names.
+    pub metadata_inputs: Value,
+    pub metadata_file: Option<Pinned>,
+    pub dirs: Arc<DataDirs>,
+}
+
+/// Profiles of the users of a fold, made from its training part.
+pub struct UserProfilesStep {
+    pub label: String,
+    pub users: UserProfiles,
+    pub authors: Authors,
+    pub relevant: Relevance,
+    pub disliked: Option<Relevance>,
+    pub split: Handle<Split>,
+    pub items: Handle<ProfilesDir>,
+    pub dirs: Arc<DataDirs>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProfilesStats {
+    #[serde(flatten)]
+    pub text: TextStats,
+}
+
+impl StepStats for ProfilesStats {
+    const VERSION: u32 = 1;
+}
+
+impl Step for ItemProfilesStep {
+    type Output = ProfilesDir;
+    type Stats = ProfilesStats;
+
+    const KIND: &'static str = "profiles";
+    const REVISION: u32 = REVISION;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.file("data", &self.data)
+            .value("items", &self.items)
+            .value("metadata", &self.metadata_inputs);
+        if let Some(file) = &self.metadata_file {
+            key.pin(file);
+        }
+        self.authors.key_inputs(key);
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        vec![PROFILES]
+    }
+
+    fn requests(&self, _: u64, items: u64) -> Option<Requests> {
+        let ItemProfiles::Llm(write) = &self.items else { return None };
+        Some(Requests {
+            endpoint: write.judge.clone(),
+            calls: items,
+            tokens_per_call: 350,
+            in_batches: true,
+        })
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<ProfilesStats, StepError> {
+        let endpoints = self.authors.endpoint();
+        let llm = || cx.llm();
+        let writing = writing(cx, &endpoints, &self.dirs, &llm);
+        let data = dataset(cx, &self.source, &self.dirs, &self.data)?;
+        let (made, facts) =
+            profiles_of_items(&self.items, &self.metadata, &data.catalogue, &data.items, &writing)?;
+        write_json(&dir.join(FACTS), &facts)?;
+        written(made, dir, data.items.names())
+    }
+}
+
+impl Step for UserProfilesStep {
+    type Output = ProfilesDir;
+    type Stats = ProfilesStats;
+
+    const KIND: &'static str = "profiles";
+    const REVISION: u32 = REVISION;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.value("users", &self.users)
+            .value("relevant", self.relevant)
+            .value("disliked", self.disliked)
+            .step("split", self.split)
+            .step("items", self.items);
+        self.authors.key_inputs(key);
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        vec![PROFILES]
+    }
+
+    fn requests(&self, users: u64, _: u64) -> Option<Requests> {
+        let UserProfiles::Llm(write) = &self.users else { return None };
+        Some(Requests {
+            endpoint: write.judge.clone(),
+            calls: users * (write.liked + write.disliked).div_ceil(write.batch) as u64,
+            tokens_per_call: 600 + 250 * write.batch as u64,
+            in_batches: true,
+        })
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<ProfilesStats, StepError> {
+        let endpoints = self.authors.endpoint();
+        let llm = || cx.llm();
+        let writing = writing(cx, &endpoints, &self.dirs, &llm);
+        let training = TrainingPart::read(&cx.dir(self.split))?;
+        let data = training.training_data(self.relevant, self.disliked);
+        let items = cx.dir(self.items);
+        let facts: Vec<ItemFacts> = read_json(&items.join(FACTS))?;
+        let known = Profiles::read(&items)?;
+        let made =
+            profiles_of_users(&self.users, &training.users, &data, &facts, &known, &writing)?;
+        written(made, dir, training.users.names())
+    }
+}
+
+fn writing<'a>(
+    cx: &'a RunContext<'a>,
+    endpoints: &'a [(String, JudgeSpec)],
+    dirs: &'a DataDirs,
+    llm: &'a (dyn Fn() -> Result<&'a Llm, LlmError> + Sync),
+) -> Writing<'a> {
+    Writing {
+        dirs,
+        interrupt: cx.interrupt(),
+        progress: cx.progress,
+        log: cx.log,
+        judges: endpoints,
+        llm,
+    }
+}
+
+/// Writes profiles and the keys of the responses they were made of.
+fn written(made: Made, dir: &Path, names: &[String]) -> Result<ProfilesStats, StepError> {
+    made.profiles.write(dir, names)?;
+    if !made.answers.is_empty() {
+        let mut keys = made.answers;
+        keys.sort();
+        keys.dedup();
+        write_json(&dir.join(RESPONSES), &keys)?;
+    }
+    Ok(ProfilesStats { text: made.stats })
+}
+
+/// Texts of items and users, from the steps that made them.
+pub struct Written {
+    pub facts: Vec<ItemFacts>,
+    pub items: Profiles,
+    pub users: Profiles,
+}
+
+impl Written {
+    pub(super) fn read(
+        cx: &RunContext,
+        items: Handle<ProfilesDir>,
+        users: Handle<ProfilesDir>,
+    ) -> Result<Self, StepError> {
+        let items = cx.dir(items);
+        Ok(Self {
+            facts: read_json(&items.join(FACTS))?,
+            items: Profiles::read(&items)?,
+            users: Profiles::read(&cx.dir(users))?,
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Steps that split the data set into folds, and a fold's training part into two.
+
+use std::{path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::output::Split;
+use crate::{
+    base::hash::Digest,
+    core::{Handle, KeyBuilder, Pinned, Record, RunContext, Step, StepError, StepStats},
+    data::{
+        Cut, DataDirs, DataError, DataSource, Dataset, FOLD_FILES, Fold, SplitSpec, TrainingPart,
+        check_fold, split_fold,
+    },
+};
+
+/// Raised when the code comes to mean something else.
+const REVISION: u32 = 1;
+
+/// One fold of a data set.
+pub struct SplitStep {
+    pub label: String,
+    pub source: DataSource,
+    pub dirs: Arc<DataDirs>,
+    /// The data set's files.
+    pub data: Pinned,
+    pub split: SplitSpec,
+    pub fold: String,
+}
+
+/// Sizes and digests of a fold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SplitStats {
+    pub users: usize,
+    pub items: usize,
+    pub train: usize,
+    pub validation: usize,
+    pub test: usize,
+    /// Of the data set; none of a cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_hash: Option<Digest>,
+    pub split_hash: Option<Digest>,
+    pub names_hash: Option<Digest>,
+    /// What was odd about the data set's files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What is to be known of the split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split_notes: Vec<String>,
+}
+
+impl StepStats for SplitStats {
+    const VERSION: u32 = 1;
+
+    fn warnings(&self) -> Vec<String> {
+        self.split_notes.clone()
+    }
+}
+
+impl SplitStats {
+    fn of(fold: &Fold) -> Self {
+        Self {
+            users: fold.users.len(),
+            items: fold.items.len(),
+            train: fold.train.len(),
+            validation: fold.validation.len(),
+            test: fold.test_len(),
+            data_hash: None,
+            split_hash: Some(fold.digest()),
+            names_hash: Some(fold.names_digest()),
+            notes: Vec::new(),
+            split_notes: fold.notes.clone(),
+        }
+    }
+}
+
+/// Rows and names against the hashes that were taken when the fold was made.
+pub fn check_split(dir: &Path, record: &Record) -> Result<(), String> {
+    let stats: SplitStats = record.stats()?;
+    let (Some(split), Some(names)) = (stats.split_hash, stats.names_hash) else {
+        return Err("its record holds no hash of its rows".into());
+    };
+    check_fold(dir, split, names).map_err(|error| error.to_string())
+}
+
+/// The data set, read once however many steps ask for it at once.
+pub(super) fn dataset(
+    cx: &RunContext,
+    source: &DataSource,
+    dirs: &DataDirs,
+    data: &Pinned,
+) -> Result<Arc<Dataset>, DataError> {
+    cx.shared(data.digest, || {
+        (cx.log)("reading the data set");
+        let data = source.load(dirs)?;
+        for note in &data.notes {
+            (cx.log)(note);
+        }
+        Ok(data)
+    })
+}
+
+impl Step for SplitStep {
+    type Output = Split;
+    type Stats = SplitStats;
+
+    const KIND: &'static str = "split";
+    const REVISION: u32 = REVISION;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.file("data", &self.data)
+            .value("split", self.split.of_one_fold())
+            .value("fold", &self.fold);
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        FOLD_FILES.to_vec()
+    }
+
+    fn check(&self, dir: &Path, record: &Record) -> Result<(), String> {
+        check_split(dir, record)
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<SplitStats, StepError> {
+        let data = dataset(cx, &self.source, &self.dirs, &self.data)?;
+        let fold = split_fold(&data, &self.split, &self.fold)?;
+        fold.write(dir)?;
+        Ok(SplitStats {
+            data_hash: Some(data.digest()),
+            notes: data.notes.clone(),
+            ..SplitStats::of(&fold)
+        })
+    }
+}
+
+/// The training part of a fold in two, for a search whose texts must not be written from what it measures
+/// on.
+pub struct CutStep {
+    pub label: String,
+    pub split: Handle<Split>,
+    pub fold: String,
+    pub cut: Cut,
+    pub share: f64,
+    pub seed: u64,
+}
+
+impl Step for CutStep {
+    type Output = Split;
+    type Stats = SplitStats;
+
+    const KIND: &'static str = "split";
+    const REVISION: u32 = REVISION;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.step("split", self.split)
+            .value("cut", self.cut)
+            .value("share", self.share)
+            .value("seed", self.cut.is_random().then_some(self.seed));
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        FOLD_FILES.to_vec()
+    }
+
+    fn check(&self, dir: &Path, record: &Record) -> Result<(), String> {
+        check_split(dir, record)
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<SplitStats, StepError> {
+        let training = TrainingPart::read(&cx.dir(self.split))?;
+        let fold = training.cut(&self.fold, self.cut, self.share, self.seed)?;
+        fold.write(dir)?;
+        Ok(SplitStats::of(&fold))
+    }
+}
