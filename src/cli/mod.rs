@@ -31,7 +31,7 @@ use crate::{
     base::exit::Exit,
     core::Workspace,
     data::DataDirs,
-    tasks::{Experiment, ExperimentRecord, top_n::plan::Plan},
+    tasks::{Experiment, ExperimentRecord, Plan},
 };
 
 /// Makes recommender-system papers checkable.

@@ -9,7 +9,7 @@ use crate::{
     base::{exit::Exit, files::read_json},
     core::{Currencies, Currency, Node, OTHER_INPUT, StepId, why_stale},
     data::DataDirs,
-    tasks::{Experiment, top_n::plan::Plan},
+    tasks::{Experiment, Plan},
 };
 
 /// Print what is done, what would run and why, without running anything
@@ -98,19 +98,17 @@ fn estimates(
         if matches!(verdict, Verdict::Done) || node.requests(0, 0).is_none() {
             continue;
         }
-        let at = plan.setting_of(node.id);
-        let setting = &experiment.settings[at];
+        let at = plan.variant_of(node.id);
         let (users, items) = match sizes.get(&at) {
             Some(known) => *known,
             None => {
-                let data = setting.data.source.load(&DataDirs::from_env())?;
-                let found = (data.users.len() as u64, data.items.len() as u64);
+                let found = experiment.task.sizes(at, &DataDirs::from_env())?;
                 sizes.insert(at, found);
                 found
             }
         };
         let Some(asks) = node.requests(users, items) else { continue };
-        let found = setting.judges.iter().find(|(name, _)| *name == asks.endpoint);
+        let found = experiment.task.endpoints(at).iter().find(|(name, _)| *name == asks.endpoint);
         let Some((_, judge)) = found else { continue };
         // What cannot be used is sent back as often as that, with the response that was no good.
         let calls = asks.calls * (1 + u64::from(judge.repairs));
@@ -204,7 +202,7 @@ fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
         plan.graph.len() - to_run,
         to_run
     );
-    let mut splits: Vec<StepId> = plan.trials.iter().map(|trial| trial.split.id()).collect();
+    let mut splits: Vec<StepId> = plan.trials.iter().map(|trial| trial.split).collect();
     splits.sort_unstable();
     splits.dedup();
     for (at, split) in splits.iter().enumerate() {
@@ -216,16 +214,11 @@ fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
             in_words(&verdicts[split.at()])
         ));
         let indent = if last { "   " } else { "│  " };
-        let trials: Vec<_> =
-            plan.trials.iter().filter(|trial| trial.split.id() == *split).collect();
+        let trials: Vec<_> = plan.trials.iter().filter(|trial| trial.split == *split).collect();
         for (at, trial) in trials.iter().enumerate() {
             let branch = if at + 1 == trials.len() { "└─" } else { "├─" };
-            let of_trial = [
-                trial.fit.map(|fit| fit.id()),
-                Some(trial.predictions.id()),
-                trial.explain.map(|explain| explain.id()),
-                Some(trial.evaluate.id()),
-            ];
+            let of_trial =
+                [trial.fit, Some(trial.predictions), trial.explain, Some(trial.evaluate)];
             let of_trial: Vec<StepId> = of_trial.into_iter().flatten().collect();
             let state = in_short(plan, verdicts, &of_trial);
             // A step that several systems share goes by the name of the first.
@@ -238,30 +231,8 @@ fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
             text.push_str(&format!("{indent}{branch} {name} – {state}\n"));
         }
     }
-    for setting in &experiment.settings {
-        let idle = setting.systems.iter().filter(|system| !setting.is_seeded(system));
-        let names: Vec<&str> = idle.map(|system| system.name.as_str()).collect();
-        if setting.seeds.len() > 1 && !names.is_empty() {
-            text.push_str(&format!(
-                "not seeded, so run once for all seeds: {}\n",
-                names.join(", ")
-            ));
-        }
-        for convention in &setting.evaluate.conventions {
-            let skipped: Vec<&str> = setting
-                .evaluate
-                .protocols
-                .iter()
-                .filter(|protocol| !convention.applies_to(**protocol))
-                .map(|protocol| protocol.name())
-                .collect();
-            if !skipped.is_empty() {
-                text.push_str(&format!(
-                    "the convention {convention} says nothing about the protocols {}\n",
-                    skipped.join(", ")
-                ));
-            }
-        }
+    for note in experiment.task.notes() {
+        text.push_str(&format!("{note}\n"));
     }
     text
 }

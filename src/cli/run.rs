@@ -19,10 +19,7 @@ use crate::{
     core::{Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
     llm::{AnswersSpec, Mode},
     report::render,
-    tasks::{
-        Experiment,
-        top_n::{plan::Plan, steps::KINDS},
-    },
+    tasks::{Experiment, Plan, TASKS},
 };
 
 /// Run an experiment, print its table and write its report
@@ -195,7 +192,13 @@ impl Run {
 
 /// Kinds of steps, with the name that `evaluate` had before.
 fn kind_parser() -> impl clap::builder::TypedValueParser<Value = String> {
-    let kinds = KINDS.iter().map(|kind| match *kind {
+    let mut all: Vec<&'static str> = Vec::new();
+    for kind in TASKS.iter().flat_map(|task| task.kinds) {
+        if !all.contains(kind) {
+            all.push(kind);
+        }
+    }
+    let kinds = all.into_iter().map(|kind| match kind {
         "evaluate" => PossibleValue::new("evaluate").alias("score"),
         kind => PossibleValue::new(kind),
     });
@@ -254,22 +257,25 @@ impl Run {
 
     /// What the experiment says of answers, and what the command line says otherwise.
     fn answers(&self, experiment: &Experiment) -> Result<AnswersSpec, CliError> {
-        let first = experiment.settings.first();
-        let mut answers = first.map(|setting| setting.answers).unwrap_or_default();
+        let mut answers = experiment.task.responses();
         if let Some(mode) = self.answers {
             answers.mode = mode;
         }
         answers.budget.money = self.budget_money.or(answers.budget.money);
         answers.budget.tokens = self.budget_tokens.or(answers.budget.tokens);
-        let judges = first.map(|setting| &setting.judges[..]).unwrap_or_default();
-        answers.validate(judges).map_err(CliError::Usage)?;
+        answers.validate(experiment.task.endpoints(0)).map_err(CliError::Usage)?;
         Ok(answers)
     }
 }
 
 fn kinds_of(plan: &Plan) -> Vec<&'static str> {
-    let has = |kind: &&&str| plan.graph.nodes().iter().any(|node| node.kind == **kind);
-    KINDS.iter().filter(has).copied().collect()
+    let mut kinds: Vec<&'static str> = Vec::new();
+    for node in plan.graph.nodes() {
+        if !kinds.contains(&node.kind) {
+            kinds.push(node.kind);
+        }
+    }
+    kinds
 }
 
 fn total_memory() -> u64 {

@@ -1,11 +1,14 @@
 //! Tasks: what kind of prediction. One folder each.
 
 mod experiment;
+mod plan;
 pub mod published;
 mod record;
-mod texts;
+mod task;
 pub mod top_n;
 
-pub use experiment::{DataSpec, Experiment, Setting, System, schema};
+pub use experiment::{Experiment, schema};
+pub use plan::{Plan, Trial};
 pub use published::{PublishedRow, PublishedTable};
 pub use record::{ExperimentRecord, StepRecord, SystemRecord, TrialRecord, VariantRecord};
+pub use task::{TASKS, Task, TaskDef};

@@ -5,22 +5,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Experiment, PublishedTable, Setting, System,
-    top_n::{
-        SystemSpec,
-        plan::{Plan, Trial},
-        rerank::JudgeName,
-        steps::check_split,
-    },
-};
+use super::{Experiment, Plan, PublishedTable, top_n::steps::check_split};
 use crate::{
     base::{
         files::{FileError, read_json, write_json},
         hash::Digest,
     },
     core::{Record, StepId, Steps, Workspace},
-    data::{DataDirs, DataError, Relevance, SplitSpec, fold_names},
+    data::{DataDirs, DataError, Relevance},
     ranking::{Convention, Fallback, Fingerprint, PredictSpec, Protocol, ScoreSpec, Slice, scores},
 };
 
@@ -32,6 +24,7 @@ const VERSION: u32 = 1;
 pub struct ExperimentRecord {
     pub version: u32,
     pub name: String,
+    pub task: String,
     pub describe: String,
     /// The experiment file.
     pub path: String,
@@ -123,38 +116,37 @@ pub struct StepRecord {
 impl ExperimentRecord {
     /// That of an experiment that was planned.
     pub fn new(experiment: &Experiment, plan: &Plan, dirs: &DataDirs) -> Result<Self, DataError> {
-        let variants = experiment.settings.iter().enumerate();
-        let variants: Result<Vec<VariantRecord>, DataError> =
-            variants.map(|(at, setting)| VariantRecord::new(setting, at, plan, dirs)).collect();
         let steps = plan.graph.nodes().iter().map(|node| StepRecord {
             kind: node.kind.to_owned(),
             key: node.key,
             label: node.label.clone(),
             inputs: node.input_ids().map(StepId::at).collect(),
             files: Steps::files(&plan.graph, node.id).into_iter().map(str::to_owned).collect(),
-            variant: plan.setting_of(node.id),
+            variant: plan.variant_of(node.id),
         });
-        let trials = plan.trials.iter().map(|trial: &Trial| TrialRecord {
-            variant: trial.setting,
+        let trials = plan.trials.iter().zip(plan.trial_names());
+        let trials = trials.map(|(trial, name)| TrialRecord {
+            variant: trial.variant,
             system: trial.system,
             name: trial.name.clone(),
             fold: trial.fold.clone(),
             seed: trial.seed,
-            file_name: trial.file_name.clone(),
-            split: trial.split.id().at(),
-            fit: trial.fit.map(|fit| fit.id().at()),
-            predictions: trial.predictions.id().at(),
+            file_name: name.file_name,
+            split: trial.split.at(),
+            fit: trial.fit.map(StepId::at),
+            predictions: trial.predictions.at(),
             from_scores: trial.from_scores,
-            explain: trial.explain.map(|explain| explain.id().at()),
-            evaluate: trial.evaluate.id().at(),
+            explain: trial.explain.map(StepId::at),
+            evaluate: trial.evaluate.at(),
         });
         Ok(Self {
             version: VERSION,
             name: experiment.name.clone(),
+            task: experiment.task.def().name.to_owned(),
             describe: experiment.describe.clone(),
             path: experiment.path.display().to_string(),
             sources: experiment.source_texts(),
-            variants: variants?,
+            variants: experiment.task.records(plan, dirs)?,
             trials: trials.collect(),
             steps: steps.collect(),
             published: experiment.published.clone(),
@@ -222,57 +214,6 @@ impl ExperimentRecord {
                 .then(|| of.evaluate.fallback.to_string()),
             k,
             users: convention.users_rule().into(),
-        }
-    }
-}
-
-impl VariantRecord {
-    fn new(setting: &Setting, at: usize, plan: &Plan, dirs: &DataDirs) -> Result<Self, DataError> {
-        let trials = plan.trials.iter().filter(|trial| trial.setting == at);
-        let mut folds: Vec<&Digest> = trials.map(|trial| &plan.graph[trial.split].key).collect();
-        folds.sort();
-        folds.dedup();
-        let (source, data) = (&setting.data.source, &setting.data);
-        let all = SplitSpec { only: None, ..setting.split.clone() };
-        Ok(Self {
-            label: setting.label.clone(),
-            data: source.name(),
-            data_digest: plan.data[at],
-            relevant: data.relevant,
-            relevant_described: data.relevant.describe(data.relevant_from),
-            split: serde_json::to_value(&setting.split).unwrap_or_default(),
-            split_digest: Digest::of_json(&folds),
-            all_folds: fold_names(&all, source, dirs)?,
-            seeds: setting.seeds.clone(),
-            evaluate: setting.evaluate.normalised(),
-            systems: setting
-                .systems
-                .iter()
-                .map(|system| SystemRecord::new(setting, system))
-                .collect(),
-        })
-    }
-}
-
-impl SystemRecord {
-    fn new(setting: &Setting, system: &System) -> Self {
-        let rerank = match &system.model {
-            SystemSpec::Rerank(params) => Some(params),
-            _ => None,
-        };
-        // A reranker learns what its base does.
-        let learner = rerank.map_or(Some(system), |params| {
-            setting.systems.iter().find(|base| base.name == params.of)
-        });
-        Self {
-            name: system.name.clone(),
-            describe: system.describe.clone(),
-            model: system.model.name().to_owned(),
-            settings: serde_json::to_value(&system.model).unwrap_or_default(),
-            is_seeded: setting.is_seeded(system),
-            learns_from: learner.and_then(|learner| learner.train_on.describe()),
-            knows_test: rerank.is_some_and(|params| params.judge == JudgeName::Oracle),
-            reranks: rerank.map(|params| (params.of.clone(), params.users)),
         }
     }
 }

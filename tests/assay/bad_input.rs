@@ -99,6 +99,20 @@ fn an_unknown_data_set() {
 }
 
 #[test]
+fn an_unknown_task() {
+    insta::assert_snapshot!(refused(
+        &OWN.replace("experiment: own", "experiment: own\ntask: top-m"),
+        RATINGS
+    ));
+}
+
+#[test]
+fn a_swept_task() {
+    let swept = OWN.replace("experiment: own", "experiment: own\ntask: {sweep: [top-n, top-n]}");
+    assert!(refused(&swept, RATINGS).contains("task"));
+}
+
+#[test]
 fn yaml_that_is_not_yaml() {
     insta::assert_snapshot!(refused(&OWN.replace("folds: 2}", "folds: 2"), RATINGS));
 }

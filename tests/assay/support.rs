@@ -8,7 +8,7 @@ use rec_assay::{
     core::{Event, Options, Outcome, Reporter, RunHeader, ToDo, Workspace, run},
     data::DataDirs,
     llm::AnswersSpec,
-    tasks::{Experiment, ExperimentRecord, top_n::plan::Plan},
+    tasks::{Experiment, ExperimentRecord, Plan},
 };
 use std::{
     collections::BTreeMap,

@@ -1,21 +1,144 @@
 //! The task `top-n`: the best items for each user.
 
+mod experiment;
 pub mod external;
 mod fallback;
 pub mod models;
 pub mod networks;
-pub mod plan;
+mod plan;
 pub mod rerank;
 pub(crate) mod rerankers;
 pub mod search;
 pub mod steps;
 mod system;
+mod texts;
 mod train_on;
 mod validate;
 
+pub use experiment::{DataSpec, System, TopN, Variant};
 pub use external::ExternalParams;
 pub use fallback::{History, WithFallback};
 pub use search::{Search, SearchSpec};
 pub use system::SystemSpec;
 pub use train_on::{Take, TrainOn, TrainShare};
 pub use validate::validation;
+
+use crate::{
+    base::hash::Digest,
+    data::{DataDirs, DataError, SplitSpec, fold_names},
+    llm::{AnswersSpec, JudgeSpec},
+    tasks::{Plan, SystemRecord, Task, TaskDef, VariantRecord},
+};
+
+/// The task.
+pub const TASK: TaskDef = TaskDef {
+    name: "top-n",
+    keys: experiment::KEYS,
+    swept_by_system: &["systems"],
+    not_swept: &["answers"],
+    read: TopN::read,
+    schema: experiment::schema,
+    kinds: &steps::KINDS,
+};
+
+impl Task for TopN {
+    fn def(&self) -> &'static TaskDef {
+        &TASK
+    }
+
+    fn plan(&self, dirs: &DataDirs) -> Result<Plan, DataError> {
+        plan::plan(&self.variants, dirs)
+    }
+
+    fn records(&self, plan: &Plan, dirs: &DataDirs) -> Result<Vec<VariantRecord>, DataError> {
+        let variants = self.variants.iter().enumerate();
+        variants.map(|(at, variant)| variant.record(at, plan, dirs)).collect()
+    }
+
+    fn responses(&self) -> AnswersSpec {
+        // `answers` cannot be swept: all variants say the same.
+        self.variants.first().map(|variant| variant.answers).unwrap_or_default()
+    }
+
+    fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)] {
+        &self.variants[variant].judges
+    }
+
+    fn sizes(&self, variant: usize, dirs: &DataDirs) -> Result<(u64, u64), DataError> {
+        let data = self.variants[variant].data.source.load(dirs)?;
+        Ok((data.users.len() as u64, data.items.len() as u64))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.variants.iter().flat_map(Variant::notes).collect()
+    }
+}
+
+impl Variant {
+    /// What results need of it.
+    fn record(&self, at: usize, plan: &Plan, dirs: &DataDirs) -> Result<VariantRecord, DataError> {
+        let trials = plan.trials.iter().filter(|trial| trial.variant == at);
+        let mut folds: Vec<&Digest> = trials.map(|trial| &plan.graph[trial.split].key).collect();
+        folds.sort();
+        folds.dedup();
+        let (source, data) = (&self.data.source, &self.data);
+        let all = SplitSpec { only: None, ..self.split.clone() };
+        Ok(VariantRecord {
+            label: self.label.clone(),
+            data: source.name(),
+            data_digest: plan.data[at],
+            relevant: data.relevant,
+            relevant_described: data.relevant.describe(data.relevant_from),
+            split: serde_json::to_value(&self.split).unwrap_or_default(),
+            split_digest: Digest::of_json(&folds),
+            all_folds: fold_names(&all, source, dirs)?,
+            seeds: self.seeds.clone(),
+            evaluate: self.evaluate.normalised(),
+            systems: self.systems.iter().map(|system| self.system_record(system)).collect(),
+        })
+    }
+
+    fn system_record(&self, system: &System) -> SystemRecord {
+        let rerank = match &system.model {
+            SystemSpec::Rerank(params) => Some(params),
+            _ => None,
+        };
+        // A reranker learns what its base does.
+        let learner = rerank
+            .map_or(Some(system), |params| self.systems.iter().find(|base| base.name == params.of));
+        SystemRecord {
+            name: system.name.clone(),
+            describe: system.describe.clone(),
+            model: system.model.name().to_owned(),
+            settings: serde_json::to_value(&system.model).unwrap_or_default(),
+            is_seeded: self.is_seeded(system),
+            learns_from: learner.and_then(|learner| learner.train_on.describe()),
+            knows_test: rerank.is_some_and(|params| params.judge == rerank::JudgeName::Oracle),
+            reranks: rerank.map(|params| (params.of.clone(), params.users)),
+        }
+    }
+
+    /// What is to be said of its plan.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let unseeded = self.systems.iter().filter(|system| !self.is_seeded(system));
+        let names: Vec<&str> = unseeded.map(|system| system.name.as_str()).collect();
+        if self.seeds.len() > 1 && !names.is_empty() {
+            notes.push(format!("not seeded, so run once for all seeds: {}", names.join(", ")));
+        }
+        for convention in &self.evaluate.conventions {
+            let protocols = self.evaluate.protocols.iter();
+            let skipped: Vec<&str> = protocols
+                .filter(|protocol| !convention.applies_to(**protocol))
+                .map(|protocol| protocol.name())
+                .collect();
+            if !skipped.is_empty() {
+                notes.push(format!(
+                    "the convention {convention} says nothing about the protocols {}",
+                    skipped.join(", ")
+                ));
+            }
+        }
+        notes
+    }
+}

@@ -1,74 +1,29 @@
-//! From an experiment to a graph of steps, and the trials that its ends are.
+//! From the variants of an experiment to a graph of steps, and the trials that its ends are.
 
 use std::sync::Arc;
 
 use super::{
-    ExternalParams, Search, SystemSpec,
+    ExternalParams, Search, System, SystemSpec, Variant,
     rerank::{ExplainSpec, JudgeName, RerankParams},
     steps::{
         Asked, Authors, CutStep, EmbeddingsStep, EvaluateStep, ExplainStep, ExternalStep, FitStep,
         FittedModel, ItemProfilesStep, JudgeInputs, Learning, PredictStep, RerankStep, SearchStep,
         SplitStep, UserProfilesStep,
-        output::{Explanations, Model, Predictions, Profiles, Split, Values, Vectors},
+        output::{Explanations, Model, Predictions, Profiles, Split, Vectors},
     },
 };
 use crate::{
-    base::{file_names::file_names, hash::Digest},
-    core::{Graph, Handle, Pinned, StepId, TrialName},
+    base::hash::Digest,
+    core::{Handle, Pinned},
     data::{DataDirs, DataError, fold_names},
     nn::weights_digest,
     ranking::{PredictSpec, Protocol},
-    tasks::{Experiment, Setting, System},
+    tasks::{Plan, Trial},
     text::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles},
 };
 
 /// What tables call the rows of the mean over folds.
 const MEAN: &str = "mean";
-
-/// One system on one fold with one seed.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    pub setting: usize,
-    pub system: usize,
-    /// The system's name with the label of its setting.
-    pub name: String,
-    pub fold: String,
-    pub seed: u64,
-    /// `als--u1--seed1`: its name in a file's name; no other trial of the plan has it.
-    pub file_name: String,
-    pub split: Handle<Split>,
-    /// The model that is fitted for it; of a reranker, its base.
-    pub fit: Option<Handle<Model>>,
-    pub predictions: Handle<Predictions>,
-    /// How they were made from scores; none where they are lists.
-    pub from_scores: Option<PredictSpec>,
-    /// The step that explains its lists, where they are explained.
-    pub explain: Option<Handle<Explanations>>,
-    pub evaluate: Handle<Values>,
-}
-
-impl Trial {
-    /// `als u1 seed 1`
-    pub fn label(&self) -> String {
-        format!("{} {} seed {}", self.name, self.fold, self.seed)
-    }
-
-    /// The steps that it is for.
-    pub fn ends(&self) -> impl Iterator<Item = StepId> {
-        [Some(self.evaluate.id()), self.explain.map(Handle::id)].into_iter().flatten()
-    }
-}
-
-/// The steps of an experiment.
-#[derive(Clone, Default)]
-pub struct Plan {
-    pub graph: Graph,
-    pub trials: Vec<Trial>,
-    /// Digest of the data's source files, by setting.
-    pub data: Vec<Digest>,
-    /// By step, the setting it was first planned for.
-    settings: Vec<usize>,
-}
 
 /// Texts of items and users.
 #[derive(Clone, Copy)]
@@ -79,9 +34,9 @@ struct Texts {
 
 /// What does not change from trial to trial of a system.
 struct SystemPlan<'a> {
-    setting: &'a Setting,
+    variant: &'a Variant,
     system: &'a System,
-    /// With the label of its setting.
+    /// With the label of its variant.
     name: String,
     is_seeded: bool,
     spec: Arc<SystemSpec>,
@@ -99,78 +54,50 @@ struct TextPlan<'a> {
 
 struct Planner<'a> {
     plan: Plan,
-    setting_at: usize,
-    setting: &'a Setting,
+    at: usize,
+    variant: &'a Variant,
     dirs: Arc<DataDirs>,
     data: Pinned,
     metadata: (serde_json::Value, Option<Pinned>),
 }
 
-impl Plan {
-    /// Plans an experiment. Reads the data's files only to hash them.
-    pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Result<Self, DataError> {
-        let dirs = Arc::new(dirs.clone());
-        let mut plan = Self::default();
-        for (setting_at, setting) in experiment.settings.iter().enumerate() {
-            let source = setting.data.source.clone();
-            let (of, at) = (source.clone(), dirs.clone());
-            let data =
-                Pinned::new(format!("the data set {}", source.name()), move || of.digest(&at))?;
-            plan.data.push(data.digest);
-            let metadata = setting.metadata.key_inputs(&dirs)?;
-            let mut planner =
-                Planner { plan, setting_at, setting, dirs: dirs.clone(), data, metadata };
-            planner.setting()?;
-            plan = planner.plan;
-        }
-        let names: Vec<String> = plan
-            .trials
-            .iter()
-            .map(|trial| format!("{}--{}--seed{}", trial.name, trial.fold, trial.seed))
-            .collect();
-        for (trial, name) in plan.trials.iter_mut().zip(file_names(&names)) {
-            trial.file_name = name;
-        }
-        Ok(plan)
+/// Plans the variants of an experiment.
+pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataError> {
+    let dirs = Arc::new(dirs.clone());
+    let mut plan = Plan::default();
+    for (at, variant) in variants.iter().enumerate() {
+        let source = variant.data.source.clone();
+        let (of, from) = (source.clone(), dirs.clone());
+        let what = format!("the data set {}", source.name());
+        let data = Pinned::new(what, move || of.digest(&from))?;
+        plan.data.push(data.digest);
+        let metadata = variant.metadata.key_inputs(&dirs)?;
+        let mut planner = Planner { plan, at, variant, dirs: dirs.clone(), data, metadata };
+        planner.variant()?;
+        plan = planner.plan;
     }
-
-    /// The steps that the experiment is for.
-    pub fn ends(&self) -> Vec<StepId> {
-        self.trials.iter().flat_map(Trial::ends).collect()
-    }
-
-    /// Names of the trials, for logs and messages.
-    pub fn trial_names(&self) -> Vec<TrialName> {
-        let name =
-            |trial: &Trial| TrialName { name: trial.label(), file_name: trial.file_name.clone() };
-        self.trials.iter().map(name).collect()
-    }
-
-    /// The setting that a step was first planned for.
-    pub fn setting_of(&self, step: StepId) -> usize {
-        self.settings[step.at()]
-    }
+    Ok(plan)
 }
 
 impl<'a> Planner<'a> {
-    fn setting(&mut self) -> Result<(), DataError> {
-        let (setting, dirs) = (self.setting, self.dirs.clone());
-        let folds = fold_names(&setting.split, &setting.data.source, &dirs)?;
+    fn variant(&mut self) -> Result<(), DataError> {
+        let (variant, dirs) = (self.variant, self.dirs.clone());
+        let folds = fold_names(&variant.split, &variant.data.source, &dirs)?;
         if folds.iter().any(|fold| fold == MEAN) {
             return Err(DataError::Split(format!(
                 "a fold of the data set `{}` is called `{MEAN}`, which is what the mean over folds is \
                  called: its results would be taken for that\n  = help: give the fold another name, or \
                  leave it out with `split: {{only: [...]}}`",
-                setting.data.source.name()
+                variant.data.source.name()
             )));
         }
-        let evaluate = setting.evaluate.normalised();
+        let evaluate = variant.evaluate.normalised();
         let predict = PredictSpec::of(&evaluate);
-        for (system_at, system) in setting.systems.iter().enumerate() {
+        for (system_at, system) in variant.systems.iter().enumerate() {
             let of = self.system_plan(system)?;
             let seeds = match of.is_seeded {
-                true => &setting.seeds[..],
-                false => &setting.seeds[..1],
+                true => &variant.seeds[..],
+                false => &variant.seeds[..1],
             };
             let folds = match &system.model {
                 SystemSpec::External(external) => external.folds(&of.name, &folds)?,
@@ -209,21 +136,20 @@ impl<'a> Planner<'a> {
                         from_scores,
                         is_external: matches!(&system.model, SystemSpec::External(_)),
                         evaluate: evaluate.clone(),
-                        relevant: setting.data.relevant,
+                        relevant: variant.data.relevant,
                     });
-                    self.trial(Trial {
-                        setting: self.setting_at,
+                    self.plan.add_trial(Trial {
+                        variant: self.at,
                         system: system_at,
                         name: of.name.clone(),
                         fold: fold.clone(),
                         seed,
-                        file_name: String::new(),
-                        split,
-                        fit,
-                        predictions,
+                        split: split.id(),
+                        fit: fit.map(Handle::id),
+                        predictions: predictions.id(),
                         from_scores,
-                        explain,
-                        evaluate,
+                        explain: explain.map(Handle::id),
+                        evaluate: evaluate.id(),
                     });
                 }
             }
@@ -231,51 +157,36 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Adds a trial, and notes it at every step that it goes through.
-    fn trial(&mut self, trial: Trial) {
-        let (at, graph) = (self.plan.trials.len(), &mut self.plan.graph);
-        let mut next: Vec<StepId> = trial.ends().collect();
-        while let Some(step) = next.pop() {
-            if graph[step].trials.last() != Some(&at) {
-                graph.note_trial(step, at);
-                next.extend(graph[step].input_ids());
-            }
-        }
-        self.plan.trials.push(trial);
-    }
-
     fn add<S: crate::core::Step>(&mut self, step: S) -> Handle<S::Output> {
-        let handle = self.plan.graph.add(step);
-        self.plan.settings.resize(self.plan.graph.len(), self.setting_at);
-        handle
+        self.plan.add(self.at, step)
     }
 
     fn system_plan(&self, system: &'a System) -> Result<SystemPlan<'a>, DataError> {
-        let setting = self.setting;
-        let name = format!("{}{}", system.name, setting.label);
+        let variant = self.variant;
+        let name = format!("{}{}", system.name, variant.label);
         let texts = match &system.model {
             // Of rerankers it depends on the judge which texts they need.
             SystemSpec::Rerank(_) => None,
             model => model.text().map(|spec| self.text_plan(spec, true)).transpose()?,
         };
         Ok(SystemPlan {
-            setting,
+            variant,
             system,
             name,
-            is_seeded: setting.is_seeded(system),
+            is_seeded: variant.is_seeded(system),
             spec: Arc::new(system.model.clone()),
             texts,
         })
     }
 
     fn split(&mut self, fold: &str) -> Handle<Split> {
-        let setting = self.setting;
+        let variant = self.variant;
         self.add(SplitStep {
-            label: format!("{}{} {fold}", setting.data.source.name(), setting.label),
-            source: setting.data.source.clone(),
+            label: format!("{}{} {fold}", variant.data.source.name(), variant.label),
+            source: variant.data.source.clone(),
             dirs: self.dirs.clone(),
             data: self.data.clone(),
-            split: setting.split.clone(),
+            split: variant.split.clone(),
             fold: fold.to_owned(),
         })
     }
@@ -300,7 +211,7 @@ impl<'a> Planner<'a> {
 
     /// The step that fits a system.
     fn fit(&mut self, of: &SystemPlan, at: FoldAt) -> Result<FittedModel, DataError> {
-        let setting = of.setting;
+        let variant = of.variant;
         let FoldAt { fold, split, seed } = at;
         let vectors = match &of.texts {
             Some(texts) => Some(self.vectors(of, texts, (fold, split), false)?),
@@ -310,13 +221,13 @@ impl<'a> Planner<'a> {
             name: of.name.clone(),
             system: of.spec.clone(),
             train_on: of.system.train_on,
-            relevant: setting.data.relevant,
-            disliked: setting.data.disliked,
+            relevant: variant.data.relevant,
+            disliked: variant.data.disliked,
             fold: fold.to_owned(),
             split,
             vectors,
             dirs: self.dirs.clone(),
-            warnings: warnings(setting, of.system, fold),
+            warnings: warnings(variant, of.system, fold),
         };
         let search = match &*of.spec {
             SystemSpec::Search(search) => Some(self.search(of, search, &learning, at)?),
@@ -333,9 +244,9 @@ impl<'a> Planner<'a> {
             learning,
             model,
             seed,
-            relevant: setting.data.relevant,
-            disliked: setting.data.disliked,
-            fallback: setting.evaluate.fallback,
+            relevant: variant.data.relevant,
+            disliked: variant.data.disliked,
+            fallback: variant.evaluate.fallback,
         })
     }
 
@@ -352,12 +263,12 @@ impl<'a> Planner<'a> {
         // Texts of users are written from ratings: those that a search measures on are cut off first.
         let is_cut = of.texts.is_some();
         if let Some(texts) = &of.texts {
-            let setting = of.setting;
+            let variant = of.variant;
             learning.split = self.add(CutStep {
                 label: format!(
                     "{}{} {} search",
-                    setting.data.source.name(),
-                    setting.label,
+                    variant.data.source.name(),
+                    variant.label,
                     at.fold
                 ),
                 split: at.split,
@@ -399,7 +310,7 @@ impl SystemPlan<'_> {
 /// Texts.
 impl<'a> Planner<'a> {
     fn text_plan(&self, spec: &'a TextSpec, encodes: bool) -> Result<TextPlan<'a>, DataError> {
-        let found = self.setting.profiles.iter().find(|(name, _)| *name == spec.profiles);
+        let found = self.variant.profiles.iter().find(|(name, _)| *name == spec.profiles);
         let Some((_, profiles)) = found else {
             return Err(DataError::Split(format!("no profiles `{}`", spec.profiles)));
         };
@@ -430,7 +341,7 @@ impl<'a> Planner<'a> {
         name: &str,
         prompt: impl Fn() -> Result<Digest, DataError> + Send + Sync + 'static,
     ) -> Result<Asked, DataError> {
-        let Some((_, endpoint)) = self.setting.judges.iter().find(|(known, _)| known == name)
+        let Some((_, endpoint)) = self.variant.judges.iter().find(|(known, _)| known == name)
         else {
             return Err(DataError::Split(format!("no judge `{name}`")));
         };
@@ -462,16 +373,16 @@ impl<'a> Planner<'a> {
                 )));
             }
         }
-        let (setting, dirs) = (self.setting, self.dirs.clone());
-        let name = format!("{}{}", of.spec.profiles, setting.label);
+        let (variant, dirs) = (self.variant, self.dirs.clone());
+        let name = format!("{}{}", of.spec.profiles, variant.label);
         let (metadata_inputs, metadata_file) = self.metadata.clone();
         let items = self.add(ItemProfilesStep {
             label: format!("{name} items"),
             items: of.profiles.items.clone(),
             authors: of.items.clone(),
-            source: setting.data.source.clone(),
+            source: variant.data.source.clone(),
             data: self.data.clone(),
-            metadata: setting.metadata.clone(),
+            metadata: variant.metadata.clone(),
             metadata_inputs,
             metadata_file,
             dirs: dirs.clone(),
@@ -481,8 +392,8 @@ impl<'a> Planner<'a> {
             label: format!("{name} users {fold}{}", if is_search { " search" } else { "" }),
             users: of.profiles.users.clone(),
             authors: of.users.clone(),
-            relevant: setting.data.relevant,
-            disliked: setting.data.disliked,
+            relevant: variant.data.relevant,
+            disliked: variant.data.disliked,
             split,
             items,
             dirs,
@@ -535,7 +446,7 @@ struct RerankPlan<'a> {
 
 impl<'a> Planner<'a> {
     fn rerank_plan(&self, params: &'a RerankParams) -> Result<RerankPlan<'a>, DataError> {
-        let base = self.setting.systems.iter().find(|base| base.name == params.of);
+        let base = self.variant.systems.iter().find(|base| base.name == params.of);
         let Some(base) = base else {
             return Err(DataError::Split(format!("no system `{}` to rerank", params.of)));
         };
@@ -584,10 +495,10 @@ impl<'a> Planner<'a> {
         reranked: &RerankPlan,
         at: FoldAt,
     ) -> Result<Reranked, DataError> {
-        let setting = of.setting;
+        let variant = of.variant;
         let FoldAt { fold, split, seed } = at;
         // A base that no seed changes is fitted once.
-        let of_base = if reranked.base.is_seeded { seed } else { setting.seeds[0] };
+        let of_base = if reranked.base.is_seeded { seed } else { variant.seeds[0] };
         let base = self.fit(&reranked.base, FoldAt { seed: of_base, ..at })?;
         let texts = match &reranked.texts {
             Some(plan) => Some(self.profiles(&of.name, plan, (fold, split), false)?),
@@ -605,7 +516,7 @@ impl<'a> Planner<'a> {
         // A judge that reads no text cannot be told too much.
         let warnings = match &judge {
             JudgeInputs::None => Vec::new(),
-            _ => leak(setting, &params.text, fold).into_iter().collect(),
+            _ => leak(variant, &params.text, fold).into_iter().collect(),
         };
         let fit = base.model;
         let lists = self.add(RerankStep {
@@ -613,8 +524,8 @@ impl<'a> Planner<'a> {
             params: params.clone(),
             base,
             seed,
-            ties: setting.evaluate.ties,
-            whole_lists: setting.evaluate.protocols.contains(&Protocol::Judged),
+            ties: variant.evaluate.ties,
+            whole_lists: variant.evaluate.protocols.contains(&Protocol::Judged),
             judge,
             warnings,
         });
@@ -627,8 +538,8 @@ impl<'a> Planner<'a> {
                     explain: (*explain).clone(),
                     seed,
                     split,
-                    relevant: setting.data.relevant,
-                    disliked: setting.data.disliked,
+                    relevant: variant.data.relevant,
+                    disliked: variant.data.disliked,
                     lists,
                     items,
                     users,
@@ -647,8 +558,8 @@ fn pinned(path: std::path::PathBuf) -> Result<Pinned, DataError> {
 }
 
 /// What to say of a fit whose user profiles were written from ratings that its fold tests.
-fn leak(setting: &Setting, text: &TextSpec, fold: &str) -> Option<String> {
-    let (_, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
+fn leak(variant: &Variant, text: &TextSpec, fold: &str) -> Option<String> {
+    let (_, spec) = variant.profiles.iter().find(|(name, _)| *name == text.profiles)?;
     let UserProfiles::File(users) = &spec.users else { return None };
     let leaks = users.built_from != fold && users.built_from != "no-ratings";
     leaks.then(|| {
@@ -661,31 +572,31 @@ fn leak(setting: &Setting, text: &TextSpec, fold: &str) -> Option<String> {
 }
 
 /// What readers of a fitted system's results must know, whatever it computes.
-fn warnings(setting: &Setting, system: &System, fold: &str) -> Vec<String> {
+fn warnings(variant: &Variant, system: &System, fold: &str) -> Vec<String> {
     let model = &system.model;
-    let leak = model.text().and_then(|text| leak(setting, text, fold));
-    leak.into_iter().chain(of_validation(setting, model)).collect()
+    let leak = model.text().and_then(|text| leak(variant, text, fold));
+    leak.into_iter().chain(of_validation(variant, model)).collect()
 }
 
 /// What to say of a fit whose validation part its model could know of.
-fn of_validation(setting: &Setting, model: &SystemSpec) -> Vec<String> {
+fn of_validation(variant: &Variant, model: &SystemSpec) -> Vec<String> {
     let (cut, what) = match model {
         SystemSpec::Search(search) => (search.spec.cut, "settings are chosen"),
         model if model.validates() => {
-            let cut = setting.split.cut(setting.split.validation.and_then(|of| of.by));
+            let cut = variant.split.cut(variant.split.validation.and_then(|of| of.by));
             (cut, "the best epoch is chosen")
         }
         _ => return Vec::new(),
     };
     let mut warnings = Vec::new();
-    if setting.split.is_by_time() && cut.is_random() {
+    if variant.split.is_by_time() && cut.is_random() {
         warnings.push(format!(
             "{what} on random ratings of a training part that is split by time (`by: random`): the model \
              knows later ones"
         ));
     }
     let profiles = model.text().and_then(|text| {
-        let (name, spec) = setting.profiles.iter().find(|(name, _)| *name == text.profiles)?;
+        let (name, spec) = variant.profiles.iter().find(|(name, _)| *name == text.profiles)?;
         match &spec.users {
             UserProfiles::File(users) if users.built_from != "no-ratings" => {
                 Some((name, &users.built_from))

@@ -2,13 +2,13 @@
 
 use super::{
     SystemSpec,
+    experiment::{System, place_of},
     rerank::{JudgeName, RerankParams, Strategy, Variant},
 };
 use crate::{
     base::yaml::{Diagnostic, node::Entry},
     llm::JudgeSpec,
     ranking::{ScoreSpec, Slice},
-    tasks::experiment::{System, place_of},
 };
 
 /// Every reranker must find its base system and its judge.

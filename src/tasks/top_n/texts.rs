@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     experiment::{System, place_of},
-    top_n::rerank::JudgeName,
+    rerank::JudgeName,
 };
 use crate::{
     base::yaml::{

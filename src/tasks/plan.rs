@@ -1,0 +1,102 @@
+//! The steps of an experiment, and the trials that its ends are.
+
+use super::Experiment;
+use crate::{
+    base::{file_names::file_names, hash::Digest},
+    core::{Graph, Handle, Step, StepId, TrialName},
+    data::{DataDirs, DataError},
+    ranking::PredictSpec,
+};
+
+/// One system on one fold with one seed.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub variant: usize,
+    pub system: usize,
+    /// The system's name with the label of its variant.
+    pub name: String,
+    pub fold: String,
+    pub seed: u64,
+    pub split: StepId,
+    /// The model that is fitted for it; of a reranker, its base.
+    pub fit: Option<StepId>,
+    pub predictions: StepId,
+    /// How they were made from scores; none where they are lists.
+    pub from_scores: Option<PredictSpec>,
+    /// The step that explains its lists, where they are explained.
+    pub explain: Option<StepId>,
+    pub evaluate: StepId,
+}
+
+impl Trial {
+    /// `als u1 seed 1`
+    pub fn label(&self) -> String {
+        format!("{} {} seed {}", self.name, self.fold, self.seed)
+    }
+
+    /// The steps that it is for.
+    pub fn ends(&self) -> impl Iterator<Item = StepId> {
+        [Some(self.evaluate), self.explain].into_iter().flatten()
+    }
+}
+
+/// The steps of an experiment.
+#[derive(Clone, Default)]
+pub struct Plan {
+    pub graph: Graph,
+    pub trials: Vec<Trial>,
+    /// Digest of the data's source files, by variant.
+    pub data: Vec<Digest>,
+    /// By step, the variant it was first planned for.
+    variants: Vec<usize>,
+}
+
+impl Plan {
+    /// Plans an experiment. Reads the data's files only to hash them.
+    pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Result<Self, DataError> {
+        experiment.task.plan(dirs)
+    }
+
+    /// Adds a step of a variant, where no other has its key.
+    pub fn add<S: Step>(&mut self, variant: usize, step: S) -> Handle<S::Output> {
+        let handle = self.graph.add(step);
+        self.variants.resize(self.graph.len(), variant);
+        handle
+    }
+
+    /// Adds a trial, and notes it at every step that it goes through.
+    pub fn add_trial(&mut self, trial: Trial) {
+        let at = self.trials.len();
+        let mut next: Vec<StepId> = trial.ends().collect();
+        while let Some(step) = next.pop() {
+            if self.graph[step].trials.last() != Some(&at) {
+                self.graph.note_trial(step, at);
+                next.extend(self.graph[step].input_ids());
+            }
+        }
+        self.trials.push(trial);
+    }
+
+    /// The steps that the experiment is for.
+    pub fn ends(&self) -> Vec<StepId> {
+        self.trials.iter().flat_map(Trial::ends).collect()
+    }
+
+    /// Names of the trials, for logs and messages: `als u1 seed 1` and `als--u1--seed1`, which no other trial
+    /// of the plan has.
+    pub fn trial_names(&self) -> Vec<TrialName> {
+        let plain: Vec<String> = self
+            .trials
+            .iter()
+            .map(|trial| format!("{}--{}--seed{}", trial.name, trial.fold, trial.seed))
+            .collect();
+        let files = file_names(&plain);
+        let each = self.trials.iter().zip(files);
+        each.map(|(trial, file_name)| TrialName { name: trial.label(), file_name }).collect()
+    }
+
+    /// The variant that a step was first planned for.
+    pub fn variant_of(&self, step: StepId) -> usize {
+        self.variants[step.at()]
+    }
+}

@@ -1,0 +1,56 @@
+//! What a task is, and the list of them.
+
+use std::{fmt, sync::Arc};
+
+use super::{Plan, VariantRecord, top_n};
+use crate::{
+    base::yaml::{Diagnostic, node::Node},
+    data::{DataDirs, DataError},
+    llm::{AnswersSpec, JudgeSpec},
+};
+
+/// A kind of prediction: a folder under `tasks/`, and one line in [`TASKS`].
+pub struct TaskDef {
+    /// What `task:` calls it.
+    pub name: &'static str,
+    /// Keys of the experiment file that are its own.
+    pub keys: &'static [&'static str],
+    /// Those of them whose sweeps are its own business: each level is a system of one experiment.
+    pub swept_by_system: &'static [&'static str],
+    /// Those of them that hold for a whole run.
+    pub not_swept: &'static [&'static str],
+    /// Reads the file, whose root before its sweeps comes first, from one node for each combination of
+    /// levels.
+    pub read: fn(&Node, Vec<(String, Node)>, &DataDirs) -> Result<Arc<dyn Task>, Diagnostic>,
+    /// The JSON Schema of its experiment files.
+    pub schema: fn() -> serde_json::Value,
+    /// Kinds of its steps, in the order in which a result comes about.
+    pub kinds: &'static [&'static str],
+}
+
+/// All tasks; the first is that of files that name none.
+pub const TASKS: &[TaskDef] = &[top_n::TASK];
+
+/// An experiment as its task understands it.
+pub trait Task: fmt::Debug + Send + Sync {
+    /// Its line in the list.
+    fn def(&self) -> &'static TaskDef;
+
+    /// The graph of steps, and the trials that its ends are. Reads the data's files only to hash them.
+    fn plan(&self, dirs: &DataDirs) -> Result<Plan, DataError>;
+
+    /// What results need of each variant.
+    fn records(&self, plan: &Plan, dirs: &DataDirs) -> Result<Vec<VariantRecord>, DataError>;
+
+    /// Where responses of language models are taken from.
+    fn responses(&self) -> AnswersSpec;
+
+    /// The endpoints of a variant, by name.
+    fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)];
+
+    /// Users and items of a variant's data.
+    fn sizes(&self, variant: usize, dirs: &DataDirs) -> Result<(u64, u64), DataError>;
+
+    /// What else is to be said of the plan, a sentence each.
+    fn notes(&self) -> Vec<String>;
+}
