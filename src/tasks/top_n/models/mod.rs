@@ -9,6 +9,7 @@ pub(crate) mod gat;
 mod item_knn;
 pub(crate) mod lightgcn;
 mod model;
+mod neighbours;
 pub(crate) mod ngcf;
 mod popularity;
 mod random;
@@ -39,21 +40,16 @@ pub use model::{Model, ModelDef, ModelSpec, Settings, Size, Wrong};
 pub(super) use model::{out_of_range, tagged};
 pub use ngcf::{Loss, NgcfParams};
 
-use ease::EaseParams;
-use item_knn::ItemKnnParams;
-use popularity::PopularityParams;
-use random::RandomParams;
-
 /// All models: what `model:` may name beside `rerank` and `external`. The names in messages and the
 /// schema come from here.
 pub const MODELS: &[ModelDef] = &[
-    ModelDef::of::<RandomParams>("random", "Any order: the floor."),
-    ModelDef::of::<PopularityParams>(
+    ModelDef::of::<random::RandomParams>("random", "Any order: the floor."),
+    ModelDef::of::<popularity::PopularityParams>(
         "popularity",
         "The most liked items first, the same for everybody.",
     ),
-    ModelDef::of::<ItemKnnParams>("item-knn", "Items like those the user liked."),
-    ModelDef::of::<EaseParams>("ease", "A linear item-item model in closed form."),
+    ModelDef::of::<item_knn::ItemKnnParams>("item-knn", "Items like those the user liked."),
+    ModelDef::of::<ease::EaseParams>("ease", "A linear item-item model in closed form."),
     ModelDef::of::<AlsParams>(
         "als",
         "Matrix factorisation of implicit feedback by alternating least squares.",
@@ -209,6 +205,28 @@ mod tests {
         data::{Interaction, Interactions, ItemIx, Relevance, TrainingData},
     };
 
+    /// Data in which each user likes some items and has rated nothing else.
+    pub(super) fn liked(n_items: usize, by_user: &[&[u32]]) -> TrainingData {
+        let rows: Vec<Interaction> = (0u32..)
+            .zip(by_user)
+            .flat_map(|(user, items)| items.iter().map(move |item| (user, *item)))
+            .map(|(user, item)| Interaction {
+                user: UserIx(user),
+                item: ItemIx(item),
+                rating: 1.0,
+                timestamp: 0,
+            })
+            .collect();
+        let ratings = Interactions::new(by_user.len(), n_items, &rows);
+        TrainingData {
+            positives: ratings.clone(),
+            disliked: None,
+            validation: Interactions::new(by_user.len(), n_items, &[]),
+            relevant: Relevance::Any,
+            ratings,
+        }
+    }
+
     const USERS: usize = 30;
     const ITEMS: usize = 20;
 
@@ -254,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn every_model_leaves_its_files_and_scores_the_same_when_loaded() {
+    fn every_model_leaves_its_files_and_scores_the_same_when_loaded_and_with_any_threads() {
         let data = data();
         let values = |n: usize| (0..4 * n).map(|at| (at * 7 % 11) as f32 / 11.0).collect();
         let features = Features {
@@ -288,8 +306,11 @@ mod tests {
             assert!(before.iter().all(|score| score.is_finite()), "{}", def.name);
             let size = Size { users: USERS, items: ITEMS, ratings: data.ratings.len() };
             assert!(spec.memory(size) > 0, "{}", def.name);
-            let same = def.read(&settings(def)).unwrap().fit(&data, &context).unwrap();
-            assert_eq!(before, scores(&*same), "{}", def.name);
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let same = pool.install(|| scores(&*spec.fit(&data, &context).unwrap()));
+                assert_eq!(before, same, "{} with {threads} threads", def.name);
+            }
         }
     }
 
