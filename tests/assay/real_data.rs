@@ -3,11 +3,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde_json::Value;
 
-use rec_assay::data::{DataDirs, DataSource, DatasetStats};
+use rec_assay::{
+    base::{
+        interrupt::Interrupt,
+        yaml::{diagnostic::SourceFile, node::Node},
+    },
+    data::{
+        DataDirs, DataSource, DatasetStats, Relevance, SplitSpec, TrainingPart, UserIx, split_fold,
+    },
+    tasks::top_n::models::{FitContext, ModelDef},
+};
 
 use crate::support::{Place, not_run, say};
 
@@ -530,4 +540,78 @@ fn ties_are_counted_on_movielens_100k() {
     assert_eq!(rows[0]["random_ties"], random[0]["value"]);
     let (_, said) = means("scheme: leave-one-out", "lower-id");
     assert!(said.contains("415 of 943 users (44.0 %) have several interactions at"), "{said}");
+}
+
+/// A model, its settings, and on the folds u1 and u2 nDCG@10 and the sum of the scores of all users and
+/// items, each with a weight. All values are printed by tools/pin_baselines.py.
+type Baseline = (&'static str, &'static str, [(f64, f64); 2]);
+
+const BASELINES: &[Baseline] = &[
+    (
+        "item-knn",
+        "{neighbours: 80, shrinkage: 10}",
+        [(0.394_173_331, 445_028.553), (0.325_142_171, 431_773.702)],
+    ),
+];
+
+#[test]
+fn baselines_have_the_values_of_plain_numpy() {
+    let needed = ["ml-100k/u1.base", "ml-100k/u1.test", "ml-100k/u2.base", "ml-100k/u2.test"];
+    let Some(root) = data("baselines on MovieLens-100K", &needed) else { return };
+    let place = Place::new();
+    let systems: String = (0..)
+        .zip(BASELINES)
+        .map(|(at, (model, settings, _))| {
+            format!("  s{at}: {{model: {model}, {}\n", settings.trim_start_matches('{'))
+        })
+        .collect();
+    place.write(
+        "e.yaml",
+        format!(
+            "experiment: e\ndata: {{set: ml-100k, relevant: '>= 4'}}\nsplit: {{scheme: official, only: [u1, \
+             u2]}}\nsystems:\n{systems}evaluate: {{k: [10], metrics: [ndcg]}}\n"
+        ),
+    );
+    let assay = |args: &[&str]| {
+        let output = place.command(args).env("ASSAY_DATA", &root).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    assay(&["run", "e.yaml", "--quiet"]);
+    let rows: Vec<Value> =
+        serde_json::from_slice(&assay(&["results", "e.yaml", "--json"])).unwrap();
+    let dirs = DataDirs::new(vec![root.clone()]);
+    let data = DataSource::Set { set: "ml-100k".into(), duplicates: None }.load(&dirs).unwrap();
+    for (at_fold, fold) in ["u1", "u2"].into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        split_fold(&data, &SplitSpec::official(), fold).unwrap().write(dir.path()).unwrap();
+        let part = TrainingPart::read(dir.path()).unwrap();
+        let training = part.training_data(Relevance::AtLeast(4.0), None);
+        let id = |name: &str| name.parse::<usize>().unwrap();
+        let users: Vec<UserIx> = (0..part.users.len() as u32).map(UserIx).collect();
+        for (at, (model, settings, values)) in BASELINES.iter().enumerate() {
+            let (ndcg, sum) = values[at_fold];
+            let system = format!("s{at}");
+            let row = rows.iter().find(|row| row["system"] == system && row["fold"] == fold);
+            let found = row.unwrap()["value"].as_f64().unwrap();
+            assert!((found - ndcg).abs() < 1e-6, "{model} {settings} {fold}: {found}");
+            let file = SourceFile { path: "x.yaml".into(), text: (*settings).into() };
+            let spec = ModelDef::find(model).unwrap();
+            let spec = spec.read(&Node::parse(&Arc::new(file)).unwrap()).unwrap();
+            let interrupt = Interrupt::default();
+            let fitted = spec.fit(&training, &FitContext::silent(1, &interrupt)).unwrap();
+            let mut scores = vec![f32::NAN; part.users.len() * part.items.len()];
+            fitted.score(&users, &mut scores);
+            let rows = part.users.names().iter().zip(scores.chunks(part.items.len()));
+            let found: f64 = rows
+                .flat_map(|(user, row)| {
+                    part.items.names().iter().zip(row).map(move |(item, score)| {
+                        let weight = (id(user) * 7919 + id(item) * 104_729) % 1000;
+                        f64::from(*score) * weight as f64 / 1000.0
+                    })
+                })
+                .sum();
+            assert!((found / sum - 1.0).abs() < 1e-6, "{model} {settings} {fold}: {found}");
+        }
+    }
 }
