@@ -60,9 +60,14 @@ def item_knn(liked, neighbours=100, shrinkage=0.0):
     return liked @ nearest(cosines(liked.T, shrinkage), neighbours)
 
 
+def user_knn(liked, neighbours=100, shrinkage=0.0):
+    return nearest(cosines(liked, shrinkage), neighbours) @ liked
+
+
 # Name in the experiment: model, settings.
 SYSTEMS = {
     "item-knn": (item_knn, {"neighbours": 80, "shrinkage": 10.0}),
+    "user-knn": (user_knn, {"neighbours": 60, "shrinkage": 5.0}),
 }
 
 

@@ -13,6 +13,7 @@ mod neighbours;
 pub(crate) mod ngcf;
 mod popularity;
 mod random;
+mod user_knn;
 
 use std::path::Path;
 
@@ -49,6 +50,7 @@ pub const MODELS: &[ModelDef] = &[
         "The most liked items first, the same for everybody.",
     ),
     ModelDef::of::<item_knn::ItemKnnParams>("item-knn", "Items like those the user liked."),
+    ModelDef::of::<user_knn::UserKnnParams>("user-knn", "What users like her liked."),
     ModelDef::of::<ease::EaseParams>("ease", "A linear item-item model in closed form."),
     ModelDef::of::<AlsParams>(
         "als",
