@@ -64,10 +64,25 @@ def user_knn(liked, neighbours=100, shrinkage=0.0):
     return nearest(cosines(liked, shrinkage), neighbours) @ liked
 
 
+def rp3beta(liked, neighbours=100, alpha=1.0, beta=0.6):
+    def steps(rows):
+        return np.divide(rows, rows.sum(1, keepdims=True), out=np.zeros_like(rows), where=rows > 0) ** alpha * (rows > 0)
+
+    weights = steps(liked.T) @ steps(liked)
+    np.fill_diagonal(weights, 0)
+    popularity = np.maximum(liked.sum(0), 1)
+    return liked @ nearest(weights / popularity**beta, neighbours)
+
+
+def p3alpha(liked, neighbours=100, alpha=1.0):
+    return rp3beta(liked, neighbours, alpha, 0.0)
+
+
 # Name in the experiment: model, settings.
 SYSTEMS = {
     "item-knn": (item_knn, {"neighbours": 80, "shrinkage": 10.0}),
     "user-knn": (user_knn, {"neighbours": 60, "shrinkage": 5.0}),
+    "p3alpha": (p3alpha, {"neighbours": 150, "alpha": 1.3}),
 }
 
 

@@ -11,6 +11,7 @@ pub(crate) mod lightgcn;
 mod model;
 mod neighbours;
 pub(crate) mod ngcf;
+mod p3alpha;
 mod popularity;
 mod random;
 mod user_knn;
@@ -51,6 +52,7 @@ pub const MODELS: &[ModelDef] = &[
     ),
     ModelDef::of::<item_knn::ItemKnnParams>("item-knn", "Items like those the user liked."),
     ModelDef::of::<user_knn::UserKnnParams>("user-knn", "What users like her liked."),
+    ModelDef::of::<p3alpha::P3AlphaParams>("p3alpha", "A random walk of three steps."),
     ModelDef::of::<ease::EaseParams>("ease", "A linear item-item model in closed form."),
     ModelDef::of::<AlsParams>(
         "als",
