@@ -83,6 +83,7 @@ SYSTEMS = {
     "item-knn": (item_knn, {"neighbours": 80, "shrinkage": 10.0}),
     "user-knn": (user_knn, {"neighbours": 60, "shrinkage": 5.0}),
     "p3alpha": (p3alpha, {"neighbours": 150, "alpha": 1.3}),
+    "rp3beta": (rp3beta, {"neighbours": 150, "alpha": 0.8, "beta": 0.4}),
 }
 
 

@@ -14,6 +14,7 @@ pub(crate) mod ngcf;
 mod p3alpha;
 mod popularity;
 mod random;
+mod rp3beta;
 mod user_knn;
 
 use std::path::Path;
@@ -53,6 +54,7 @@ pub const MODELS: &[ModelDef] = &[
     ModelDef::of::<item_knn::ItemKnnParams>("item-knn", "Items like those the user liked."),
     ModelDef::of::<user_knn::UserKnnParams>("user-knn", "What users like her liked."),
     ModelDef::of::<p3alpha::P3AlphaParams>("p3alpha", "A random walk of three steps."),
+    ModelDef::of::<rp3beta::Rp3BetaParams>("rp3beta", "The same, with less of what is popular."),
     ModelDef::of::<ease::EaseParams>("ease", "A linear item-item model in closed form."),
     ModelDef::of::<AlsParams>(
         "als",
