@@ -78,12 +78,18 @@ def p3alpha(liked, neighbours=100, alpha=1.0):
     return rp3beta(liked, neighbours, alpha, 0.0)
 
 
+def pure_svd(liked, factors=100):
+    right = np.linalg.svd(liked, full_matrices=False)[2][:factors]
+    return liked @ right.T @ right
+
+
 # Name in the experiment: model, settings.
 SYSTEMS = {
     "item-knn": (item_knn, {"neighbours": 80, "shrinkage": 10.0}),
     "user-knn": (user_knn, {"neighbours": 60, "shrinkage": 5.0}),
     "p3alpha": (p3alpha, {"neighbours": 150, "alpha": 1.3}),
     "rp3beta": (rp3beta, {"neighbours": 150, "alpha": 0.8, "beta": 0.4}),
+    "pure-svd": (pure_svd, {"factors": 40}),
 }
 
 

@@ -13,6 +13,7 @@ mod neighbours;
 pub(crate) mod ngcf;
 mod p3alpha;
 mod popularity;
+mod pure_svd;
 mod random;
 mod rp3beta;
 mod user_knn;
@@ -55,6 +56,10 @@ pub const MODELS: &[ModelDef] = &[
     ModelDef::of::<user_knn::UserKnnParams>("user-knn", "What users like her liked."),
     ModelDef::of::<p3alpha::P3AlphaParams>("p3alpha", "A random walk of three steps."),
     ModelDef::of::<rp3beta::Rp3BetaParams>("rp3beta", "The same, with less of what is popular."),
+    ModelDef::of::<pure_svd::PureSvdParams>(
+        "pure-svd",
+        "A truncated singular value decomposition.",
+    ),
     ModelDef::of::<ease::EaseParams>("ease", "A linear item-item model in closed form."),
     ModelDef::of::<AlsParams>(
         "als",
