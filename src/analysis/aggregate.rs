@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::ResultRow;
-use crate::ranking::Caveats;
+use crate::core::Caveats;
 
 /// How many users, and how many pairs of a user and a fold, are in the mean of a group of rows.
 pub type CountOf<'a> = dyn Fn(&[&ResultRow]) -> (usize, usize) + 'a;

@@ -11,11 +11,8 @@ use super::{
 };
 use crate::{
     base::files::FileError,
-    core::{Currencies, Currency, StepId, Workspace},
-    ranking::{
-        EvalError, Fallback, Slice,
-        scores::{CellOf, read_summary, read_user_cells},
-    },
+    core::{Currencies, Currency, Mean, MeasureKey, StepId, Workspace},
+    ranking::Slice,
     tasks::{ExperimentRecord, TrialRecord},
 };
 
@@ -55,13 +52,12 @@ pub struct Differences {
 }
 
 impl Differences {
-    fn has_cell(&self, (_, _, k, metric): &CellOf) -> bool {
-        let is = |metrics: &Vec<String>| metrics.iter().any(|name| name == metric.name());
-        *k == self.k && self.metrics.as_ref().is_none_or(is)
+    fn has_cell(&self, key: &MeasureKey) -> bool {
+        key.k == self.k && self.metrics.as_ref().is_none_or(|metrics| metrics.contains(&key.metric))
     }
 
-    fn has_slice(&self, slice: Slice) -> bool {
-        self.slice.as_ref().is_none_or(|name| *name == slice.to_string())
+    fn has_slice(&self, slice: &str) -> bool {
+        self.slice.as_ref().is_none_or(|name| name == slice)
     }
 }
 
@@ -90,24 +86,32 @@ pub fn collect(
     experiment: &ExperimentRecord,
     workspace: &Workspace,
     request: &Request,
-) -> Result<Collected, EvalError> {
+) -> Result<Collected, FileError> {
     let mut rows = Vec::new();
     let mut missing = Vec::new();
     let mut done: Vec<&TrialRecord> = Vec::new();
     let currencies = Currencies::new(experiment, workspace);
     for trial in &experiment.trials {
         let summary = match currencies.of(StepId::new(trial.evaluate)) {
-            Currency::Current => read_summary(&experiment.dir(workspace, trial.evaluate))
-                .map_err(|error| format!(" ({error})")),
+            Currency::Current => {
+                experiment.means(workspace, trial).map_err(|error| format!(" ({error})"))
+            }
             Currency::Damaged(problem) => Err(format!(" (damaged: {problem})")),
             Currency::Outdated(why) => Err(format!(" (to run again: {why})")),
             Currency::Absent => Err(String::new()),
         };
         let basis = basis(experiment, workspace, trial);
-        match summary.and_then(|summary| Ok((summary, basis?))) {
-            Ok((summary, basis)) => {
+        let of_trial = summary.and_then(|means| {
+            let basis = basis?;
+            means
+                .iter()
+                .map(|mean| row(experiment, trial, &basis, mean))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        match of_trial {
+            Ok(of_trial) => {
                 done.push(trial);
-                rows.extend(summary.into_iter().map(|mean| row(experiment, trial, &basis, mean)))
+                rows.extend(of_trial);
             }
             Err(why) => missing.push(format!("{}{why}", trial.label())),
         }
@@ -119,7 +123,7 @@ pub fn collect(
     // System by system: the values of all users of all trials may not fit the memory together.
     for of_system in by_system(&done) {
         let first = of_system[0];
-        let spec = &experiment.variants[first.variant].evaluate;
+        let slices = &experiment.variants[first.variant].slices;
         let asks = !request.intervals.is_empty() || request.differences.is_some();
         if of_system.len() < 2 && !asks {
             continue;
@@ -132,19 +136,19 @@ pub fn collect(
         if folds.len() > 1 {
             repeated.push(MEAN);
         }
-        for slice in &spec.slices {
+        for slice in slices {
             for fold in &repeated {
-                let of = units.counts(fold, *slice).into_iter();
+                let of = units.counts(fold, slice).into_iter();
                 let place = (first.name.clone(), (*fold).to_owned());
                 counts.entry(place).or_default().extend(of);
             }
             for fold in &request.intervals {
-                for (cell, interval) in units.intervals(bootstrap, fold, *slice) {
+                for (cell, interval) in units.intervals(bootstrap, fold, slice) {
                     intervals.insert((first.name.clone(), fold.clone(), cell), interval);
                 }
             }
-            if let Some(of) = request.differences.as_ref().filter(|of| of.has_slice(*slice)) {
-                let place = (of.fold.as_str(), *slice);
+            if let Some(of) = request.differences.as_ref().filter(|of| of.has_slice(slice)) {
+                let place = (of.fold.as_str(), slice.as_str());
                 draws.add(&first.name, &units, bootstrap, place, &|cell| of.has_cell(cell));
             }
         }
@@ -198,11 +202,9 @@ fn units(
     trials: &[&TrialRecord],
     experiment: &ExperimentRecord,
     workspace: &Workspace,
-) -> Result<Units, EvalError> {
-    let read: Vec<_> = trials
-        .par_iter()
-        .map(|trial| read_user_cells(&experiment.dir(workspace, trial.evaluate)))
-        .collect();
+) -> Result<Units, FileError> {
+    let read: Vec<_> =
+        trials.par_iter().map(|trial| experiment.measurements(workspace, trial)).collect();
     let mut units = Units::default();
     for (trial, cells) in trials.iter().zip(read) {
         units.add(&trial.fold, cells?);
@@ -252,12 +254,9 @@ fn basis(
         Err(error) => return Err(format!(" (damaged: {error})")),
     };
     Ok(Arc::new(Basis {
-        relevant: variant.relevant_described.clone(),
-        ties: variant.evaluate.ties.rule(),
-        fallback: match variant.evaluate.fallback {
-            Fallback::Popularity => "personal models recommend what is popular to them".into(),
-            Fallback::None => "personal models recommend nothing to them".into(),
-        },
+        relevant: variant.rules.relevant.clone(),
+        ties: variant.rules.ties.clone(),
+        fallback: variant.rules.fallback.clone(),
         split: notes.join(" "),
     }))
 }
@@ -266,21 +265,24 @@ fn row(
     experiment: &ExperimentRecord,
     trial: &TrialRecord,
     basis: &Arc<Basis>,
-    mean: crate::ranking::Summary,
-) -> ResultRow {
-    let pair = (mean.protocol, mean.convention);
-    let fingerprint = experiment.fingerprint(trial.variant, pair, mean.k).short();
+    mean: &Mean,
+) -> Result<ResultRow, String> {
+    let fingerprint = experiment.variants[trial.variant].fingerprint(&mean.key);
+    let fingerprint = fingerprint.ok_or_else(|| {
+        let MeasureKey { protocol, convention, metric, k } = &mean.key;
+        format!(" (damaged: {protocol} {convention} {metric}@{k} was not asked for)")
+    })?;
     let place = (trial.fold.as_str(), trial.seed.to_string());
     let system = experiment.system(trial);
     let own_lists_of = system.reranks.as_ref().map(|(_, users)| *users);
-    ResultRow {
+    Ok(ResultRow {
         is_seeded: system.is_seeded,
         basis: basis.clone(),
         learns_from: system.learns_from.clone(),
         knows_test: system.knows_test,
         own_lists_of: own_lists_of.filter(|of| *of != Slice::All).map(|of| of.to_string()),
-        ..ResultRow::of_mean(&experiment.name, &trial.name, place, &mean, fingerprint)
-    }
+        ..ResultRow::of_mean(&experiment.name, &trial.name, place, mean, fingerprint.to_owned())
+    })
 }
 
 /// Recall is a mean over the users with a relevant item under every convention. Fold by fold, then all

@@ -365,7 +365,8 @@ mod tests {
     use super::*;
     use crate::{
         analysis::{Bootstrap, Units},
-        ranking::{Convention, Metric, Protocol, Slice, scores::UserCells},
+        core::{MeasureKey, Measurements},
+        ranking::Convention,
     };
 
     fn row(system: &str, convention: &str, value: f64) -> ResultRow {
@@ -410,16 +411,21 @@ mod tests {
                 let noise = if user.is_multiple_of(2) { 0.05 } else { -0.05 };
                 (user as f64 * 0.37).fract() + of_system * (shifts[way] + noise)
             };
-            UserCells {
-                cells: conventions.map(|c| (Protocol::Full, c, 10, Metric::Map)).to_vec(),
-                users: (0..60).map(|user| user.to_string()).collect(),
-                train_counts: vec![20; 60],
-                members: Vec::new(),
+            let key = |convention: Convention| MeasureKey {
+                protocol: "full".into(),
+                convention: convention.to_string(),
+                metric: "map".into(),
+                k: 10,
+            };
+            Measurements {
+                unit: "user",
+                ids: (0..60).map(|user| user.to_string()).collect(),
+                clusters: None,
+                slices: vec![("all".into(), vec![true; 60])],
+                columns: conventions.map(key).to_vec(),
                 values: (0..60).flat_map(|user| [value(user, 0), value(user, 1)]).collect(),
-                lists: Vec::new(),
-                listed: Vec::new(),
-                relevant: vec![true; 60],
-                tied: Vec::new(),
+                pooled: Vec::new(),
+                in_pooled: Vec::new(),
             }
         };
         let (mut draws, mut rows) = (PairedDraws::default(), Vec::new());
@@ -431,7 +437,7 @@ mod tests {
             }
             let mut units = Units::default();
             units.add("u1", cells);
-            draws.add(system, &units, Bootstrap::default(), ("u1", Slice::All), &|_| true);
+            draws.add(system, &units, Bootstrap::default(), ("u1", "all"), &|_| true);
         }
         Orders::new(&rows, &draws, "map", 10, ("all", "u1")).unwrap()
     }

@@ -92,7 +92,6 @@ pub fn differences(table: &PublishedTable, experiment: &ExperimentRecord) -> Vec
         // What there is no system for is said cell by cell.
         let Some(first) = trials.first() else { continue };
         let variant = &experiment.variants[first.variant];
-        let spec = &variant.evaluate;
         if variant.data != about.dataset {
             differs.push(difference("data set", &about.dataset, &variant.data));
         }
@@ -110,16 +109,16 @@ pub fn differences(table: &PublishedTable, experiment: &ExperimentRecord) -> Vec
                 differs.push(difference(what, printed, &ours.join(", ")));
             }
         };
-        others("protocol", about.protocol.to_string(), texts(&spec.protocols));
-        others("convention", about.convention.to_string(), texts(&spec.conventions));
-        others("slice", about.slice.to_string(), texts(&spec.slices));
-        others("k", about.k.to_string(), texts(&spec.k));
+        let of = || variant.evaluations.iter();
+        let protocols = distinct(of().map(|of| of.protocol.as_str()));
+        let conventions = distinct(of().map(|of| of.convention.as_str()));
+        let cutoffs: Vec<String> = of().map(|of| of.k.to_string()).collect();
+        others("protocol", about.protocol.to_string(), protocols);
+        others("convention", about.convention.to_string(), conventions);
+        others("slice", about.slice.to_string(), variant.slices.clone());
+        others("k", about.k.to_string(), distinct(cutoffs.iter().map(String::as_str)));
     }
     distinct(differs.iter().map(String::as_str))
-}
-
-fn texts(values: &[impl ToString]) -> Vec<String> {
-    values.iter().map(ToString::to_string).collect()
 }
 
 /// Values that are whole at the printed precision but for rounding errors may be cut either way.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ranking::{Caveats, Summary};
+use crate::core::{Caveats, Mean};
 
 /// What all numbers of a setting go by, for the notes under tables; each empty where there is nothing to
 /// say.
@@ -78,7 +78,7 @@ impl ResultRow {
         experiment: &str,
         system: &str,
         (fold, seed): (&str, String),
-        mean: &Summary,
+        mean: &Mean,
         fingerprint: String,
     ) -> Self {
         Self {
@@ -86,14 +86,14 @@ impl ResultRow {
             system: system.to_owned(),
             fold: fold.to_owned(),
             seed,
-            protocol: mean.protocol.to_string(),
-            convention: mean.convention.to_string(),
-            slice: mean.slice.to_string(),
-            metric: mean.metric.to_string(),
-            k: mean.k,
+            protocol: mean.key.protocol.clone(),
+            convention: mean.key.convention.clone(),
+            slice: mean.slice.clone(),
+            metric: mean.key.metric.clone(),
+            k: mean.key.k,
             value: mean.value,
-            n_users: mean.n_users,
-            n_pairs: mean.n_users,
+            n_users: mean.n,
+            n_pairs: mean.n,
             sd_folds: None,
             sd_seeds: None,
             fingerprint,

@@ -1,4 +1,4 @@
-//! Values per user of one system: how many users its means rest on, and how chance among them moves
+//! Values by unit (user, say) of one system: how many users its means rest on, and how chance among them moves
 //! the means and their differences to other systems.
 
 use std::collections::HashMap;
@@ -9,45 +9,33 @@ use crate::{
         hash::Digest,
         text::{distinct, users_text},
     },
-    ranking::{
-        Metric, Slice,
-        scores::{CellOf, UserCells},
-    },
+    core::{MeasureKey, Measurements},
 };
 
 /// The name that rows over several folds have in the place of a fold's.
 pub const MEAN: &str = "mean";
 
-/// A cell of a table: protocol, convention, slice, metric, cutoff.
+/// A cell of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CellKey {
-    protocol: String,
-    convention: String,
+    measure: MeasureKey,
     slice: String,
-    metric: String,
-    k: usize,
 }
 
 impl CellKey {
-    fn new((protocol, convention, k, metric): &CellOf, slice: Slice) -> Self {
-        Self {
-            protocol: protocol.to_string(),
-            convention: convention.to_string(),
-            slice: slice.to_string(),
-            metric: metric.to_string(),
-            k: *k,
-        }
+    fn new(measure: &MeasureKey, slice: &str) -> Self {
+        Self { measure: measure.clone(), slice: slice.to_owned() }
     }
 
     /// The cell that a row is of.
     pub fn of(row: &ResultRow) -> Self {
-        Self {
+        let measure = MeasureKey {
             protocol: row.protocol.clone(),
             convention: row.convention.clone(),
-            slice: row.slice.clone(),
             metric: row.metric.clone(),
             k: row.k,
-        }
+        };
+        Self { measure, slice: row.slice.clone() }
     }
 }
 
@@ -57,38 +45,38 @@ pub type Interval = (f64, f64);
 /// Every trial of one system: by fold, the values of each seed.
 #[derive(Default)]
 pub struct Units {
-    folds: Vec<(String, Vec<UserCells>)>,
+    folds: Vec<(String, Vec<Measurements>)>,
 }
 
-/// Users of a slice in some folds, each known by a number, in the order in which they first come.
-struct SliceUsers<'a> {
+/// Clusters of a slice in some folds (users, say), each known by a number, in the order in which they first come.
+struct SliceClusters<'a> {
     names: Vec<&'a str>,
-    /// By fold and seed: row and number of each user who belongs to the slice.
+    /// By fold and seed: the row, and its cluster's number, of each unit that belongs to the slice.
     rows: Vec<Vec<Vec<(usize, u32)>>>,
 }
 
 impl Units {
-    pub fn add(&mut self, fold: &str, cells: UserCells) {
+    pub fn add(&mut self, fold: &str, measured: Measurements) {
         match self.folds.iter_mut().find(|(name, _)| name == fold) {
-            Some((_, seeds)) => seeds.push(cells),
-            None => self.folds.push((fold.to_owned(), vec![cells])),
+            Some((_, seeds)) => seeds.push(measured),
+            None => self.folds.push((fold.to_owned(), vec![measured])),
         }
     }
 
     /// The folds behind a row of the fold `fold`: all of them where it is [`MEAN`].
-    fn folds(&self, fold: &str) -> Vec<&(String, Vec<UserCells>)> {
+    fn folds(&self, fold: &str) -> Vec<&(String, Vec<Measurements>)> {
         self.folds.iter().filter(|(name, _)| fold == MEAN || name == fold).collect()
     }
 
-    fn slice<'a>(folds: &[&'a (String, Vec<UserCells>)], slice: Slice) -> SliceUsers<'a> {
+    fn slice<'a>(folds: &[&'a (String, Vec<Measurements>)], slice: &str) -> SliceClusters<'a> {
         let (mut names, mut numbers) = (Vec::new(), HashMap::new());
-        let mut of_seed = |cells: &'a UserCells| -> Vec<(usize, u32)> {
-            let members = cells.members(slice);
-            let rows = cells.users.iter().zip(members).enumerate();
+        let mut of_seed = |measured: &'a Measurements| -> Vec<(usize, u32)> {
+            let members = measured.members(slice);
+            let rows = measured.clusters().iter().zip(members).enumerate();
             rows.filter(|(_, (_, is_member))| *is_member)
-                .map(|(row, (user, _))| {
-                    let number = *numbers.entry(user.as_str()).or_insert_with(|| {
-                        names.push(user.as_str());
+                .map(|(row, (cluster, _))| {
+                    let number = *numbers.entry(cluster.as_str()).or_insert_with(|| {
+                        names.push(cluster.as_str());
                         names.len() as u32 - 1
                     });
                     (row, number)
@@ -97,47 +85,45 @@ impl Units {
         };
         let rows =
             folds.iter().map(|(_, seeds)| seeds.iter().map(&mut of_seed).collect()).collect();
-        SliceUsers { names, rows }
+        SliceClusters { names, rows }
     }
 
-    /// How many users, and how many pairs of a user and a fold, are in each cell's mean with some seed.
-    pub fn counts(&self, fold: &str, slice: Slice) -> HashMap<CellKey, (usize, usize)> {
+    /// How many units, and how many pairs of a unit and a fold, are in each cell's mean with some seed. What two
+    /// folds have in common is one unit where it has one id.
+    pub fn counts(&self, fold: &str, slice: &str) -> HashMap<CellKey, (usize, usize)> {
         let folds = self.folds(fold);
         let Some((_, first)) = folds.first() else { return HashMap::new() };
         let first = &first[0];
-        let users = Self::slice(&folds, slice);
-        let (n_values, n) = (first.cells.len(), first.cells.len() + first.lists.len());
-        let mut in_some_fold = vec![false; users.names.len() * n];
+        let (n_values, n_pooled) = (first.columns.len(), first.pooled.len());
+        let n = n_values + n_pooled;
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let mut in_some_fold: Vec<bool> = Vec::new();
         let mut n_pairs = vec![0; n];
-        for ((_, seeds), rows) in folds.iter().zip(&users.rows) {
-            let mut in_fold = vec![false; users.names.len() * n];
-            for (cells, rows) in seeds.iter().zip(rows) {
-                for (row, user) in rows {
-                    let of_user = &mut in_fold[*user as usize * n..][..n];
-                    let values = cells.values[row * n_values..][..n_values].iter();
-                    let listed = &cells.listed[row * (n - n_values)..][..n - n_values];
-                    let carried = values.map(|value| !value.is_nan()).chain(listed.iter().copied());
-                    of_user.iter_mut().zip(carried).for_each(|(known, is)| *known |= is);
+        for (_, seeds) in &folds {
+            let mut in_fold = vec![false; in_some_fold.len()];
+            for measured in seeds {
+                let members = measured.members(slice);
+                for (row, id) in measured.ids.iter().enumerate().filter(|(row, _)| members[*row]) {
+                    let next = numbers.len();
+                    let unit = *numbers.entry(id).or_insert(next);
+                    in_fold.resize(numbers.len() * n, false);
+                    let values = measured.row(row).iter().map(|value| !value.is_nan());
+                    let pooled = &measured.in_pooled[row * n_pooled..][..n_pooled];
+                    let carried = values.chain(pooled.iter().copied());
+                    let of_unit = &mut in_fold[unit * n..][..n];
+                    of_unit.iter_mut().zip(carried).for_each(|(known, is)| *known |= is);
                 }
             }
+            in_some_fold.resize(in_fold.len(), false);
             for (at, (known, is)) in in_some_fold.iter_mut().zip(&in_fold).enumerate() {
                 *known |= is;
                 n_pairs[at % n] += usize::from(*is);
             }
         }
-        let mut n_users = vec![0; n];
-        in_some_fold.iter().enumerate().for_each(|(at, is)| n_users[at % n] += usize::from(*is));
-        let of = |at: usize| (n_users[at], n_pairs[at]);
-        let cells = first.cells.iter().enumerate();
-        let mut counts: HashMap<CellKey, (usize, usize)> =
-            cells.map(|(at, cell)| (CellKey::new(cell, slice), of(at))).collect();
-        for (at, (protocol, convention, k)) in first.lists.iter().enumerate() {
-            for metric in Metric::ALL.iter().filter(|metric| metric.is_of_all_lists()) {
-                let key = CellKey::new(&(*protocol, *convention, *k, *metric), slice);
-                counts.insert(key, of(n_values + at));
-            }
-        }
-        counts
+        let mut n_units = vec![0; n];
+        in_some_fold.iter().enumerate().for_each(|(at, is)| n_units[at % n] += usize::from(*is));
+        let keys = first.columns.iter().chain(&first.pooled).enumerate();
+        keys.map(|(at, key)| (CellKey::new(key, slice), (n_units[at], n_pairs[at]))).collect()
     }
 
     /// The means of every resample, for those cells that are wanted.
@@ -145,20 +131,20 @@ impl Units {
         &self,
         bootstrap: Bootstrap,
         fold: &str,
-        slice: Slice,
-        is_wanted: &dyn Fn(&CellOf) -> bool,
-    ) -> Option<(Vec<CellOf>, Digest, crate::analysis::Resampled)> {
+        slice: &str,
+        is_wanted: &dyn Fn(&MeasureKey) -> bool,
+    ) -> Option<(Vec<&MeasureKey>, Digest, crate::analysis::Resampled)> {
         let folds = self.folds(fold);
         let first = &folds.first()?.1[0];
-        let cells = first.cells.iter().enumerate().filter(|(_, cell)| is_wanted(cell));
-        let (places, cells): (Vec<usize>, Vec<CellOf>) = cells.unzip();
+        let cells = first.columns.iter().enumerate().filter(|(_, cell)| is_wanted(cell));
+        let (places, cells): (Vec<usize>, Vec<&MeasureKey>) = cells.unzip();
         if cells.is_empty() {
             return None;
         }
-        let users = Self::slice(&folds, slice);
+        let clusters = Self::slice(&folds, slice);
         let values: Vec<Vec<UserValues>> = folds
             .iter()
-            .zip(&users.rows)
+            .zip(&clusters.rows)
             .map(|((_, seeds), rows)| {
                 let each = seeds.iter().zip(rows).map(|(of_seed, rows)| UserValues {
                     n_cells: cells.len(),
@@ -166,7 +152,7 @@ impl Units {
                     values: rows
                         .iter()
                         .flat_map(|(row, _)| {
-                            let row = &of_seed.values[row * of_seed.cells.len()..];
+                            let row = of_seed.row(*row);
                             places.iter().map(|place| row[*place])
                         })
                         .collect(),
@@ -177,8 +163,8 @@ impl Units {
         let values: Vec<Vec<&UserValues>> =
             values.iter().map(|seeds| seeds.iter().collect()).collect();
         let names: Vec<&String> = folds.iter().map(|(name, _)| name).collect();
-        let drawn_from = Digest::of_json(&(names, &users.names));
-        let resampled = bootstrap.resample(users.names.len(), &values);
+        let drawn_from = Digest::of_json(&(names, &clusters.names));
+        let resampled = bootstrap.resample(clusters.names.len(), &values);
         Some((cells, drawn_from, resampled))
     }
 
@@ -187,7 +173,7 @@ impl Units {
         &self,
         bootstrap: Bootstrap,
         fold: &str,
-        slice: Slice,
+        slice: &str,
     ) -> HashMap<CellKey, Interval> {
         let Some((cells, _, resampled)) = self.resample(bootstrap, fold, slice, &|_| true) else {
             return HashMap::new();
@@ -239,8 +225,8 @@ impl PairedDraws {
         system: &str,
         units: &Units,
         bootstrap: Bootstrap,
-        (fold, slice): (&str, Slice),
-        is_wanted: &dyn Fn(&CellOf) -> bool,
+        (fold, slice): (&str, &str),
+        is_wanted: &dyn Fn(&MeasureKey) -> bool,
     ) {
         let Some((cells, from, resampled)) = units.resample(bootstrap, fold, slice, is_wanted)
         else {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     analysis::{Differences, MEAN, Orders, Request},
-    base::exit::Exit,
+    base::{exit::Exit, text::distinct},
     ranking::Slice,
     report::main_cutoff,
 };
@@ -51,20 +51,15 @@ pub struct Compare {
 impl Compare {
     pub fn run(self) -> Result<Exit, CliError> {
         let experiment = recorded(&self.file, &self.workspace.open())?;
-        let evaluate = || experiment.variants.iter().map(|variant| &variant.evaluate);
-        let mut metrics: Vec<&str> = Vec::new();
-        for metric in evaluate().flat_map(|spec| &spec.metrics) {
-            if !metrics.contains(&metric.name()) {
-                metrics.push(metric.name());
-            }
-        }
-        let usual = metrics.iter().find(|name| **name == "ndcg").or(metrics.first());
+        let variants = || experiment.variants.iter();
+        let metrics = distinct(variants().flat_map(|of| &of.metrics).map(String::as_str));
+        let usual = metrics.iter().find(|name| *name == "ndcg").or(metrics.first());
         let metrics: Vec<String> = match (&self.metric, self.all) {
             (Some(metric), _) => vec![metric.clone()],
-            (None, true) => metrics.iter().map(|name| (*name).to_owned()).collect(),
-            (None, false) => usual.iter().map(|name| (**name).to_owned()).collect(),
+            (None, true) => metrics.clone(),
+            (None, false) => usual.into_iter().cloned().collect(),
         };
-        let first = evaluate().flat_map(|spec| &spec.slices).next();
+        let first = variants().flat_map(|of| &of.slices).next();
         let slice = self.slice.clone().or(first.map(ToString::to_string));
         let slice = slice.unwrap_or_else(|| Slice::All.to_string());
         let k = self.k.unwrap_or_else(|| main_cutoff(&experiment));

@@ -12,7 +12,7 @@ use crate::{
         OpenFold, Predictions, UNKNOWN,
         files::export::{Place, Target, interactions, qrels, run},
     },
-    tasks::TrialRecord,
+    tasks::{TrialRecord, top_n::RecordSettings},
 };
 
 /// Write rankings and splits in the formats of other tools, so that others can score them
@@ -105,6 +105,7 @@ impl Export {
                 continue;
             }
             let variant = &experiment.variants[trial.variant];
+            let settings = RecordSettings::of(variant).map_err(CliError::NoResults)?;
             let open = OpenFold::read(&experiment.dir(&workspace, trial.split))?;
             let (users, items) = (&open.training.users, &open.training.items);
             let from = experiment.dir(&workspace, trial.predictions);
@@ -113,7 +114,7 @@ impl Export {
             let lists = predicted.lists().zip(0u32..).filter(|(_, user)| tested[*user as usize]);
             let places: Vec<Place> = lists
                 .flat_map(|(list, user)| {
-                    let list = list.unwrap_or_default().iter().take(variant.evaluate.depth);
+                    let list = list.unwrap_or_default().iter().take(settings.evaluate.depth);
                     // Places of items outside the catalogue stay open.
                     let known = list.zip(1u32..).filter(|((_, item), _)| *item != UNKNOWN);
                     known.map(move |((score, item), rank)| Place {
@@ -139,7 +140,7 @@ impl Export {
                 _ => format!("{name}/{}.tsv", if part == "valid" { "val" } else { part }),
             };
             let (test, opening) = open.hand_out("export", |test| match self.format {
-                Target::Trec => qrels(test, variant.relevant, users, items),
+                Target::Trec => qrels(test, settings.relevant, users, items),
                 _ => Ok(interactions(self.format, test, users, items)),
             });
             let test = test.map_err(CliError::Usage)?;
@@ -162,9 +163,14 @@ impl Export {
             )));
         }
         let n_files = files.len();
+        let settings = experiment.variants.iter().map(RecordSettings::of);
+        let relevant: Vec<_> = settings
+            .map(|of| of.map(|of| of.relevant))
+            .collect::<Result<_, _>>()
+            .map_err(CliError::NoResults)?;
         let manifest = json!({
             "experiment": experiment.name,
-            "relevant": experiment.variants.iter().map(|of| of.relevant).collect::<Vec<_>>(),
+            "relevant": relevant,
             "folds": openings,
             "files": files,
         });

@@ -15,6 +15,7 @@ use crate::{
         difference, few_users_of,
     },
     base::exit::Exit,
+    core::Mean,
     data::{
         DataDirs, DataSource, Relevance, RelevanceFrom, SplitSpec, TrainingPart, fold_names,
         split_fold,
@@ -463,13 +464,13 @@ fn result_rows(
 ) -> Vec<ResultRow> {
     let mut intervals: HashMap<CellKey, Interval> = HashMap::new();
     if with_intervals || draws.is_some() {
-        let (units, bootstrap) = (units(split, file), Bootstrap::default());
+        let (units, bootstrap) = (units(split, file, spec), Bootstrap::default());
         for slice in &spec.slices {
             if with_intervals {
-                intervals.extend(units.intervals(bootstrap, &split.fold, *slice));
+                intervals.extend(units.intervals(bootstrap, &split.fold, &slice.to_string()));
             }
             if let Some(draws) = &mut draws {
-                let place = (split.fold.as_str(), *slice);
+                let place = (split.fold.as_str(), &*slice.to_string());
                 draws.add(&file.system, &units, bootstrap, place, &|_| true);
             }
         }
@@ -483,7 +484,7 @@ fn result_rows(
         let fingerprint =
             split.fingerprint(spec.ties, (mean.protocol, mean.convention), mean.k).short();
         let place = (split.fold.as_str(), String::new());
-        let row = ResultRow::of_mean("score", &file.system, place, mean, fingerprint);
+        let row = ResultRow::of_mean("score", &file.system, place, &Mean::from(mean), fingerprint);
         let (low, high) = intervals.get(&CellKey::of(&row)).copied().unzip();
         ResultRow { low, high, interval_asked: with_intervals, basis: basis.clone(), ..row }
     };
@@ -491,9 +492,10 @@ fn result_rows(
 }
 
 /// The values per user of a scored file.
-fn units(split: &Split, file: &ScoredFile) -> Units {
+fn units(split: &Split, file: &ScoredFile, spec: &ScoreSpec) -> Units {
+    let cells = file.scores.user_cells(&split.open.training.users);
     let mut units = Units::default();
-    units.add(&split.fold, file.scores.user_cells(&split.open.training.users));
+    units.add(&split.fold, cells.measurements(spec));
     units
 }
 

@@ -17,6 +17,7 @@ mod gc;
 mod graph;
 mod machine;
 mod measure;
+mod measurements;
 mod outcome;
 mod record;
 mod stale;
@@ -32,6 +33,9 @@ pub use executor::{Options, ToDo, TrialName, run};
 pub use gc::{Garbage, Kept};
 pub use graph::{Graph, KeyBuilder, Node};
 pub use machine::machine;
+pub use measurements::{
+    Aggregate, Better, Caveats, Mean, MeasureKey, Measurements, MetricInfo, Resample,
+};
 pub use outcome::{Failure, Outcome, RunHeader, RunRecord};
 pub use record::{FileRecord, InputRecord, Machine, Record};
 pub use stale::{OTHER_INPUT, why_stale};

@@ -1,5 +1,7 @@
 //! Metrics of one user's list.
 
+use crate::core::{Aggregate, MetricInfo};
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
@@ -38,10 +40,29 @@ crate::base::names::named!(Metric, "metric", {
     Gini => "gini",
 });
 
+/// What there is to know of each, in the order of [`Metric::ALL`].
+pub const METRICS: [MetricInfo; 10] = [
+    MetricInfo::mean("precision", "Precision"),
+    MetricInfo::mean("recall", "Recall"),
+    MetricInfo::mean("ndcg", "nDCG"),
+    MetricInfo::mean("map", "MAP"),
+    MetricInfo::mean("map-rel", "MAP (÷ relevant items)"),
+    MetricInfo::mean("mrr", "MRR"),
+    MetricInfo::mean("hit-rate", "Hit rate"),
+    MetricInfo::mean("item-coverage", "Item coverage").described().pooled(),
+    MetricInfo::mean("novelty", "Novelty").described(),
+    MetricInfo::mean("gini", "Gini").described().pooled(),
+];
+
 impl Metric {
+    /// What there is to know of it.
+    pub fn info(self) -> &'static MetricInfo {
+        &METRICS[self as usize]
+    }
+
     /// Metrics of all lists together, which no single user has.
     pub fn is_of_all_lists(self) -> bool {
-        matches!(self, Self::ItemCoverage | Self::Gini)
+        self.info().aggregate == Aggregate::Pooled
     }
 }
 
@@ -143,6 +164,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn every_metric_has_its_line() {
+        let names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names, Metric::ALL.iter().map(|metric| metric.name()).collect::<Vec<_>>());
+    }
 
     #[test]
     fn gini_is_zero_for_equal_and_near_one_for_one_item() {

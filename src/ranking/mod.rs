@@ -19,7 +19,7 @@ pub mod topk;
 
 pub use convention::Convention;
 pub use fingerprint::Fingerprint;
-pub use metric::Metric;
+pub use metric::{METRICS, Metric};
 pub use open::{
     OpenFold, Opening, OracleJudgement, evaluate_fold, open_for_candidates, open_for_oracle,
     score_fold,
@@ -29,7 +29,7 @@ pub use protocol::Protocol;
 pub use rankings::{List, Rankings, UNKNOWN};
 pub use score::{Labels, Source, score, score_finite};
 pub use scorer::Scorer;
-pub use scores::{Caveats, EvalError, Scores, Summary};
+pub use scores::{EvalError, Scores, Summary};
 pub use slice::Slice;
 pub use spec::{Fallback, LAST_CUTOFF, ScoreSpec};
 pub use ties::{TELLING_SHARE, Ties};

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 
 use super::{
-    Caveats, EvalError, Protocol, Rankings, ScoreSpec, Scorer, Scores, Slice, Ties, UNKNOWN,
+    EvalError, Protocol, Rankings, ScoreSpec, Scorer, Scores, Slice, Ties, UNKNOWN,
     convention::Case,
     metric::{Metric, Sums, gini, ideal_gains, tallies},
     predictions::{Candidates, PredictSpec, Prediction, Predictions},
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     base::interrupt::Interrupt,
+    core::Caveats,
     data::{Interactions, Relevance, UserIx},
 };
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Convention, Fallback, Metric, Protocol, ScoreSpec, Slice};
 use crate::{
     base::{interrupt::Interrupted, parquet},
+    core::{Caveats, Mean, MeasureKey, Measurements},
     data::{DataError, Ids, UserIx},
 };
 
@@ -87,27 +88,11 @@ pub struct Summary {
     pub caveats: Caveats,
 }
 
-/// What readers of a mean must know of the users behind it. Counts are of the slice's users with a
-/// relevant item in the test part, whatever the metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Caveats {
-    /// Users with a relevant item; on rows over several folds, pairs of a user and a fold.
-    pub users: usize,
-    /// Those of them whose candidates at the ranks k and k + 1 have equal scores: which one is within the
-    /// cutoff is the tie rule's doing.
-    pub tied_users: usize,
-    /// Those of them without a rating in the training part.
-    pub users_without_history: usize,
-    /// The value that the tie rule `random` would give, where a telling share of lists is tied and the
-    /// rule is another one.
-    pub random_ties: Option<f64>,
-}
-
-impl Caveats {
-    /// The share of users whose list was decided by a tie.
-    pub fn tied_share(&self) -> f64 {
-        self.tied_users as f64 / self.users.max(1) as f64
+impl From<&Summary> for Mean {
+    fn from(of: &Summary) -> Self {
+        let slice = of.slice.to_string();
+        let key = measure_key(&(of.protocol, of.convention, of.k, of.metric));
+        Self { key, slice, value: of.value, n: of.n_users, caveats: of.caveats }
     }
 }
 
@@ -155,6 +140,15 @@ impl Default for UserRow {
 /// One column of per-user values.
 pub type CellOf = (Protocol, Convention, usize, Metric);
 
+fn measure_key((protocol, convention, k, metric): &CellOf) -> MeasureKey {
+    MeasureKey {
+        protocol: protocol.to_string(),
+        convention: convention.to_string(),
+        metric: metric.to_string(),
+        k: *k,
+    }
+}
+
 /// One list of each user: what metrics of all lists are over.
 pub type ListOf = (Protocol, Convention, usize);
 
@@ -180,6 +174,28 @@ pub struct UserCells {
 }
 
 impl UserCells {
+    /// The same for all that comes after evaluation.
+    pub fn measurements(self, spec: &ScoreSpec) -> Measurements {
+        let slices = spec.slices.iter().map(|slice| (slice.to_string(), self.members(*slice)));
+        let slices = slices.collect();
+        let pooled = || spec.metrics.iter().filter(|metric| metric.is_of_all_lists());
+        let of_list = |(protocol, convention, k): &ListOf, metric: &Metric| {
+            measure_key(&(*protocol, *convention, *k, *metric))
+        };
+        let each = self.lists.iter().flat_map(|list| pooled().map(move |of| of_list(list, of)));
+        let in_pooled = self.listed.iter().flat_map(|is| pooled().map(move |_| *is));
+        Measurements {
+            unit: "user",
+            clusters: None,
+            slices,
+            columns: self.cells.iter().map(measure_key).collect(),
+            pooled: each.collect(),
+            in_pooled: in_pooled.collect(),
+            ids: self.users,
+            values: self.values,
+        }
+    }
+
     /// Which users belong to a slice.
     pub fn members(&self, slice: Slice) -> Vec<bool> {
         let drawn = self.members.iter().find(|(of, _)| *of == slice);
@@ -430,6 +446,11 @@ pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
         .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
 }
 
+/// Reads every user's values that [`Scores::write`] wrote into `dir`.
+pub fn read_measurements(dir: &Path, spec: &ScoreSpec) -> Result<Measurements, EvalError> {
+    Ok(read_user_cells(dir)?.measurements(spec))
+}
+
 /// Whether the means that [`Scores::write`] wrote into `dir` are those that `spec` asks for, and those of
 /// the users' values beside them. Metrics of all lists together cannot be made again from these.
 pub fn check_summary(dir: &Path, spec: &ScoreSpec) -> Result<(), EvalError> {
@@ -519,8 +540,8 @@ fn is_block_by_block(column: &Column, each: usize, alike: bool) -> Result<bool, 
     Ok((0..rows.len()).all(|row| rows[row].is_some() && rows[row] == rows[of(row)]))
 }
 
-/// Reads every user's values that [`Scores::write`] wrote into `dir`.
-pub fn read_user_cells(dir: &Path) -> Result<UserCells, EvalError> {
+/// As they stand in the file.
+fn read_user_cells(dir: &Path) -> Result<UserCells, EvalError> {
     let path = dir.join(USERS);
     let frame =
         parquet::read(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;

@@ -11,7 +11,7 @@ use super::{
     figures::{Series, curves, scatter},
     metric_against_k,
     reranks::{RerankRow, rerank_rows},
-    table::UNRANKED,
+    table::is_unranked,
     tidy,
 };
 use crate::{
@@ -44,7 +44,8 @@ const ORDERS_OF: [&str; 4] = ["ndcg", "precision", "recall", "map"];
 
 /// The cutoff that is shown first: 10 where there is that one, else the largest.
 pub fn main_cutoff(experiment: &ExperimentRecord) -> usize {
-    let cutoffs = || experiment.variants.iter().flat_map(|variant| &variant.evaluate.k).copied();
+    let cutoffs =
+        || experiment.variants.iter().flat_map(|variant| &variant.evaluations).map(|of| of.k);
     if cutoffs().any(|k| k == 10) { 10 } else { cutoffs().max().unwrap_or(10) }
 }
 
@@ -334,7 +335,7 @@ pub fn render_scores(
     context.insert("split_hash", &split.split_digest);
     context.insert("tables", &tables);
     context.insert("warnings", warnings);
-    let shown = orders.iter().filter(|of| !UNRANKED.contains(&of.metric.as_str()));
+    let shown = orders.iter().filter(|of| !is_unranked(&of.metric));
     context.insert("orders", &shown.map(orders_value).collect::<Vec<_>>());
     context.insert("published", &published.map(published_value).into_iter().collect::<Vec<_>>());
     context.insert("version", env!("CARGO_PKG_VERSION"));
@@ -488,9 +489,9 @@ fn variants_value(experiment: &ExperimentRecord, workspace: &Workspace) -> Value
             "label": variant.label,
             "data": variant.data,
             "data_hash": variant.data_digest.to_string(),
-            "relevant": variant.relevant_described,
-            "ties": variant.evaluate.ties.rule(),
-            "fallback": variant.evaluate.fallback.to_string(),
+            "relevant": variant.rules.relevant,
+            "ties": variant.rules.ties,
+            "fallback": variant.rules.fallback,
             "split": variant.split.to_string(),
             "seeds": variant.seeds,
             "folds": folds,

@@ -7,6 +7,8 @@ mod write;
 use crate::{
     analysis::{MEAN, ResultRow},
     base::text::{distinct, grouped, plain_table},
+    core::Better,
+    tasks,
 };
 
 /// Which rows a table shows.
@@ -89,8 +91,10 @@ pub struct Cell {
     pub best: bool,
 }
 
-/// Metrics of which less is better, or neither: nothing is marked best there.
-pub(super) const UNRANKED: [&str; 3] = ["gini", "novelty", "item-coverage"];
+/// Whether no value of a metric is better than another, or the metric is not known.
+pub(super) fn is_unranked(metric: &str) -> bool {
+    tasks::metric(metric).is_none_or(|metric| metric.better == Better::Neither)
+}
 
 impl Selection {
     /// What the selection is made of, by name.
@@ -172,7 +176,7 @@ impl Table {
         }
         let users = |row: &Row| -> Vec<(usize, usize)> {
             let cells = metrics.iter().zip(&row.cells);
-            let of_users = cells.filter(|(metric, _)| !UNRANKED.contains(&metric.as_str()));
+            let of_users = cells.filter(|(metric, _)| !is_unranked(metric));
             let mut counts: Vec<(usize, usize)> =
                 of_users.map(|(_, cell)| (cell.n_users, cell.n_pairs)).collect();
             counts.dedup();
@@ -259,7 +263,7 @@ impl Table {
         head.push(row.system.clone());
         if self.n_shown == NShown::Column {
             let cells = self.metrics.iter().zip(&row.cells);
-            let mut n = cells.filter(|(metric, _)| !UNRANKED.contains(&metric.as_str()));
+            let mut n = cells.filter(|(metric, _)| !is_unranked(metric));
             let (n_users, n_pairs) =
                 n.next().map(|(_, cell)| (cell.n_users, cell.n_pairs)).unwrap_or_default();
             head.push(grouped(n_users));
@@ -324,14 +328,11 @@ fn rows_of(
     let compared: Vec<bool> = rows.iter().map(|row| !is_oracle(&row.system)).collect();
     if compared.iter().filter(|compared| **compared).count() > 1 {
         for (at, metric) in metrics.iter().enumerate() {
-            if UNRANKED.contains(&metric.as_str()) {
-                continue;
-            }
             let of_compared = || rows.iter().zip(&compared).filter(|(_, compared)| **compared);
             let values = of_compared().filter_map(|(row, _)| row.cells[at].value);
-            let best = values.fold(f64::NEG_INFINITY, f64::max);
+            let best = tasks::metric(metric).and_then(|metric| metric.best(values));
             for (row, compared) in rows.iter_mut().zip(&compared) {
-                row.cells[at].best = *compared && row.cells[at].value == Some(best);
+                row.cells[at].best = *compared && best.is_some() && row.cells[at].value == best;
             }
         }
     }

@@ -10,5 +10,7 @@ pub mod top_n;
 pub use experiment::{Experiment, schema};
 pub use plan::{Plan, Trial};
 pub use published::{PublishedRow, PublishedTable};
-pub use record::{ExperimentRecord, StepRecord, SystemRecord, TrialRecord, VariantRecord};
-pub use task::{TASKS, Task, TaskDef};
+pub use record::{
+    Evaluation, ExperimentRecord, Rules, StepRecord, SystemRecord, TrialRecord, VariantRecord,
+};
+pub use task::{TASKS, Task, TaskDef, metric};

@@ -5,15 +5,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Experiment, Plan, PublishedTable, top_n::steps::check_split};
+use super::{Experiment, Plan, PublishedTable, TASKS, TaskDef};
 use crate::{
     base::{
         files::{FileError, read_json, write_json},
         hash::Digest,
     },
-    core::{Record, StepId, Steps, Workspace},
-    data::{DataDirs, DataError, Relevance},
-    ranking::{Convention, Fallback, Fingerprint, PredictSpec, Protocol, ScoreSpec, Slice, scores},
+    core::{Mean, MeasureKey, Measurements, Record, StepId, Steps, Workspace},
+    data::{DataDirs, DataError},
+    ranking::{PredictSpec, Slice},
 };
 
 /// Raised when a field changes its meaning.
@@ -45,17 +45,50 @@ pub struct VariantRecord {
     /// The data set's name, and the digest of its files.
     pub data: String,
     pub data_digest: Digest,
-    /// The rule, and in words with who says so.
-    pub relevant: Relevance,
-    pub relevant_described: String,
+    pub rules: Rules,
     pub split: serde_json::Value,
     /// Digest of the splits of all folds that are run.
     pub split_digest: Digest,
     /// All folds of the scheme, whether they are run or not.
     pub all_folds: Vec<String>,
     pub seeds: Vec<u64>,
-    pub evaluate: ScoreSpec,
+    /// What is measured, in the order of the experiment file.
+    pub evaluations: Vec<Evaluation>,
+    pub metrics: Vec<String>,
+    pub slices: Vec<String>,
+    /// What else the task needs to read its steps again.
+    pub settings: serde_json::Value,
     pub systems: Vec<SystemRecord>,
+}
+
+/// What numbers go by, in words; empty where the task has no such rule.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Rules {
+    /// Which interactions are relevant, and who says so.
+    pub relevant: String,
+    pub ties: String,
+    /// What units of which a model knows nothing get.
+    pub fallback: String,
+}
+
+/// One protocol, convention and cutoff, and in short all that its numbers rest on: those with other
+/// fingerprints do not compare.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    pub protocol: String,
+    pub convention: String,
+    pub k: usize,
+    pub fingerprint: String,
+}
+
+impl VariantRecord {
+    /// The fingerprint of what a column holds; none where it was not asked for.
+    pub fn fingerprint(&self, key: &MeasureKey) -> Option<&str> {
+        let is_of = |of: &&Evaluation| {
+            (&of.protocol, &of.convention, of.k) == (&key.protocol, &key.convention, key.k)
+        };
+        self.evaluations.iter().find(is_of).map(|of| of.fingerprint.as_str())
+    }
 }
 
 /// One row of a table.
@@ -163,12 +196,48 @@ impl ExperimentRecord {
         let path = workspace.path(&["experiments", name, "experiment.json"]);
         let record: Self = read_json(&path)?;
         match record.version {
+            VERSION if record.find_task().is_none() => Err(FileError::Damaged {
+                path,
+                problem: format!(
+                    "it is of the task `{}`, which this program does not have",
+                    record.task
+                ),
+            }),
             VERSION => Ok(record),
             version => Err(FileError::Damaged {
                 path,
                 problem: format!("it has version {version}; this program reads version {VERSION}"),
             }),
         }
+    }
+
+    fn find_task(&self) -> Option<&'static TaskDef> {
+        TASKS.iter().find(|task| task.name == self.task)
+    }
+
+    /// Its task.
+    pub fn task(&self) -> &'static TaskDef {
+        // invariant: both ways to make a record see to it
+        self.find_task().unwrap_or(&TASKS[0])
+    }
+
+    /// The means of an evaluated trial.
+    pub fn means(
+        &self,
+        workspace: &Workspace,
+        trial: &TrialRecord,
+    ) -> Result<Vec<Mean>, FileError> {
+        (self.task().means)(&self.dir(workspace, trial.evaluate))
+    }
+
+    /// The values by unit of an evaluated trial.
+    pub fn measurements(
+        &self,
+        workspace: &Workspace,
+        trial: &TrialRecord,
+    ) -> Result<Measurements, FileError> {
+        let dir = self.dir(workspace, trial.evaluate);
+        (self.task().measurements)(&dir, &self.variants[trial.variant])
     }
 
     /// The system of a trial.
@@ -186,35 +255,6 @@ impl ExperimentRecord {
     pub fn record(&self, workspace: &Workspace, step: usize) -> Result<Record, FileError> {
         let step = &self.steps[step];
         workspace.record(&step.kind, &step.key)
-    }
-
-    /// What a number of this experiment rests on.
-    pub fn fingerprint(
-        &self,
-        variant: usize,
-        (protocol, convention): (Protocol, Convention),
-        k: usize,
-    ) -> Fingerprint {
-        let of = &self.variants[variant];
-        let sampled = of.evaluate.sampled;
-        Fingerprint {
-            data: of.data_digest.to_string(),
-            split: of.split_digest.to_string(),
-            relevant: of.relevant.to_string(),
-            protocol,
-            protocol_settings: match protocol {
-                Protocol::Sampled => {
-                    format!("{} negatives, seed {}", sampled.negatives, sampled.seed)
-                }
-                _ => String::new(),
-            },
-            convention,
-            ties: of.evaluate.ties.rule(),
-            fallback: (of.evaluate.fallback != Fallback::default())
-                .then(|| of.evaluate.fallback.to_string()),
-            k,
-            users: convention.users_rule().into(),
-        }
     }
 }
 
@@ -243,13 +283,6 @@ impl Steps for ExperimentRecord {
 
     fn check(&self, step: StepId, dir: &Path, record: &Record) -> Result<(), String> {
         let of = &self.steps[step.at()];
-        match of.kind.as_str() {
-            "split" => check_split(dir, record),
-            "evaluate" => {
-                let spec = &self.variants[of.variant].evaluate;
-                scores::check_summary(dir, spec).map_err(|error| error.to_string())
-            }
-            _ => Ok(()),
-        }
+        (self.task().check)(&of.kind, dir, record, &self.variants[of.variant])
     }
 }

@@ -1,13 +1,21 @@
 //! What a task is, and the list of them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use super::{Plan, VariantRecord, top_n};
 use crate::{
-    base::yaml::{Diagnostic, node::Node},
+    base::{
+        files::FileError,
+        yaml::{Diagnostic, node::Node},
+    },
+    core::{Mean, Measurements, MetricInfo, Record},
     data::{DataDirs, DataError},
     llm::{AnswersSpec, JudgeSpec},
 };
+
+/// Reads an experiment file, whose root before its sweeps comes first, from one node for each combination of
+/// levels.
+pub type Read = fn(&Node, Vec<(String, Node)>, &DataDirs) -> Result<Arc<dyn Task>, Diagnostic>;
 
 /// A kind of prediction: a folder under `tasks/`, and one line in [`TASKS`].
 pub struct TaskDef {
@@ -19,17 +27,28 @@ pub struct TaskDef {
     pub swept_by_system: &'static [&'static str],
     /// Those of them that hold for a whole run.
     pub not_swept: &'static [&'static str],
-    /// Reads the file, whose root before its sweeps comes first, from one node for each combination of
-    /// levels.
-    pub read: fn(&Node, Vec<(String, Node)>, &DataDirs) -> Result<Arc<dyn Task>, Diagnostic>,
+    pub read: Read,
     /// The JSON Schema of its experiment files.
     pub schema: fn() -> serde_json::Value,
     /// Kinds of its steps, in the order in which a result comes about.
     pub kinds: &'static [&'static str],
+    /// What it can measure.
+    pub metrics: &'static [MetricInfo],
+    /// Checks the files of a finished step of a kind, where there is more to check than checksums.
+    pub check: fn(&str, &Path, &Record, &VariantRecord) -> Result<(), String>,
+    /// Reads the means that a step left which evaluates.
+    pub means: fn(&Path) -> Result<Vec<Mean>, FileError>,
+    /// Reads the values by unit that such a step left.
+    pub measurements: fn(&Path, &VariantRecord) -> Result<Measurements, FileError>,
 }
 
 /// All tasks; the first is that of files that name none.
 pub const TASKS: &[TaskDef] = &[top_n::TASK];
+
+/// The metric of a name. Metrics of several tasks that have one name are one metric.
+pub fn metric(name: &str) -> Option<&'static MetricInfo> {
+    TASKS.iter().flat_map(|task| task.metrics).find(|metric| metric.name == name)
+}
 
 /// An experiment as its task understands it.
 pub trait Task: fmt::Debug + Send + Sync {

@@ -1,7 +1,7 @@
 //! Notes on what decides a table's numbers beside the systems: the rule of relevance, users without
 //! history, ties.
 
-use super::{UNRANKED, distinct};
+use super::{distinct, is_unranked};
 use crate::{analysis::ResultRow, ranking::ties};
 
 /// Sentences for below a table.
@@ -45,7 +45,7 @@ fn of_history(chosen: &[&ResultRow], fallbacks: &[String]) -> Option<String> {
 /// Systems whose lists are decided by ties for over 5 % of the users.
 fn of_ties(chosen: &[&ResultRow]) -> Option<String> {
     let tied = |row: &&&ResultRow| {
-        row.caveats.tied_share() > ties::TELLING_SHARE && !UNRANKED.contains(&row.metric.as_str())
+        row.caveats.tied_share() > ties::TELLING_SHARE && !is_unranked(&row.metric)
     };
     let mut lists: Vec<(String, Vec<String>)> = Vec::new();
     for row in chosen.iter().filter(tied) {

@@ -1,6 +1,6 @@
 //! What stands below a table: what its numbers rest on, and what does not compare.
 
-use super::{NShown, Row, Selection, Spread, UNRANKED};
+use super::{NShown, Row, Selection, Spread, is_unranked};
 use crate::{
     analysis::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, MEAN, ResultRow, few_users},
     base::text::{distinct, grouped, users_text},
@@ -183,7 +183,7 @@ impl RestsOn<'_> {
             }
             _ => {}
         }
-        let unranked = |row: &&&ResultRow| UNRANKED.contains(&row.metric.as_str());
+        let unranked = |row: &&&ResultRow| is_unranked(&row.metric);
         let mut lists: Vec<(usize, usize)> =
             chosen.iter().filter(unranked).map(|row| (row.n_users, row.n_pairs)).collect();
         lists.dedup();

@@ -6,6 +6,7 @@ mod fallback;
 pub mod models;
 pub mod networks;
 mod plan;
+mod record;
 pub mod rerank;
 pub(crate) mod rerankers;
 pub mod search;
@@ -18,16 +19,17 @@ mod validate;
 pub use experiment::{DataSpec, System, TopN, Variant};
 pub use external::ExternalParams;
 pub use fallback::{History, WithFallback};
+pub use record::RecordSettings;
 pub use search::{Search, SearchSpec};
 pub use system::SystemSpec;
 pub use train_on::{Take, TrainOn, TrainShare};
 pub use validate::validation;
 
 use crate::{
-    base::hash::Digest,
-    data::{DataDirs, DataError, SplitSpec, fold_names},
+    data::{DataDirs, DataError},
     llm::{AnswersSpec, JudgeSpec},
-    tasks::{Plan, SystemRecord, Task, TaskDef, VariantRecord},
+    ranking::METRICS,
+    tasks::{Plan, Task, TaskDef, VariantRecord},
 };
 
 /// The task.
@@ -39,6 +41,10 @@ pub const TASK: TaskDef = TaskDef {
     read: TopN::read,
     schema: experiment::schema,
     kinds: &steps::KINDS,
+    metrics: &METRICS,
+    check: record::check,
+    means: record::means,
+    measurements: record::measurements,
 };
 
 impl Task for TopN {
@@ -75,49 +81,6 @@ impl Task for TopN {
 }
 
 impl Variant {
-    /// What results need of it.
-    fn record(&self, at: usize, plan: &Plan, dirs: &DataDirs) -> Result<VariantRecord, DataError> {
-        let trials = plan.trials.iter().filter(|trial| trial.variant == at);
-        let mut folds: Vec<&Digest> = trials.map(|trial| &plan.graph[trial.split].key).collect();
-        folds.sort();
-        folds.dedup();
-        let (source, data) = (&self.data.source, &self.data);
-        let all = SplitSpec { only: None, ..self.split.clone() };
-        Ok(VariantRecord {
-            label: self.label.clone(),
-            data: source.name(),
-            data_digest: plan.data[at],
-            relevant: data.relevant,
-            relevant_described: data.relevant.describe(data.relevant_from),
-            split: serde_json::to_value(&self.split).unwrap_or_default(),
-            split_digest: Digest::of_json(&folds),
-            all_folds: fold_names(&all, source, dirs)?,
-            seeds: self.seeds.clone(),
-            evaluate: self.evaluate.normalised(),
-            systems: self.systems.iter().map(|system| self.system_record(system)).collect(),
-        })
-    }
-
-    fn system_record(&self, system: &System) -> SystemRecord {
-        let rerank = match &system.model {
-            SystemSpec::Rerank(params) => Some(params),
-            _ => None,
-        };
-        // A reranker learns what its base does.
-        let learner = rerank
-            .map_or(Some(system), |params| self.systems.iter().find(|base| base.name == params.of));
-        SystemRecord {
-            name: system.name.clone(),
-            describe: system.describe.clone(),
-            model: system.model.name().to_owned(),
-            settings: serde_json::to_value(&system.model).unwrap_or_default(),
-            is_seeded: self.is_seeded(system),
-            learns_from: learner.and_then(|learner| learner.train_on.describe()),
-            knows_test: rerank.is_some_and(|params| params.judge == rerank::JudgeName::Oracle),
-            reranks: rerank.map(|params| (params.of.clone(), params.users)),
-        }
-    }
-
     /// What is to be said of its plan.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
