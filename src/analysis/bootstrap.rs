@@ -5,6 +5,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::base::simd::{Lanes, dispatch};
+
 /// How intervals are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bootstrap {
@@ -29,6 +31,8 @@ pub const FEW_UNITS: usize = 10;
 
 /// As many resamples are summed side by side: each row of values is then read from memory once.
 const BLOCK: usize = 8;
+/// Columns that are summed together, their sums kept in registers.
+const COLUMNS: usize = 4;
 
 /// Values of one trial, row-major `[rows, cells]`; NaN where a user is not in a cell's mean.
 #[derive(Clone, Debug)]
@@ -49,21 +53,20 @@ pub struct Resampled {
     units: Vec<usize>,
 }
 
-/// A fold's values made ready for many weighted sums: no NaN, and who carries those columns that
-/// not all do.
+/// A fold's values made ready for many weighted sums.
 ///
 /// A column is a cell averaged over seeds, where the same users carry it under every seed: the mean
-/// of weighted means is then the weighted mean of means. Otherwise each seed has its column.
+/// of weighted means is then the weighted mean of means. Otherwise each seed has its column. Behind these
+/// stands, for each column that not all rows carry, one that is 1 where a row carries it, and last one of 1s:
+/// their sums are what sums are divided by.
 struct Prepared {
     users: Vec<u32>,
     /// The cell of each column.
     cells: Vec<usize>,
-    /// `[rows, columns]`.
-    filled: Vec<f64>,
-    /// Columns that some row does not carry.
-    partial: Vec<usize>,
-    /// 1 where the row carries the partial column, `[rows, partial]`.
-    carried: Vec<f64>,
+    /// By column, the column that its sums are divided by.
+    divisors: Vec<usize>,
+    /// `[columns ÷ COLUMNS, rows, COLUMNS]`, without NaN.
+    tiles: Vec<f64>,
 }
 
 impl Prepared {
@@ -97,53 +100,74 @@ impl Prepared {
             let n = of.len() as f64;
             of.map(|seed| at(seed, row, cells[column])).sum::<f64>() / n
         };
-        let mut filled = Vec::with_capacity(rows.len() * cells.len());
-        let mut carried = Vec::with_capacity(rows.len() * partial.len());
+        let n_columns = cells.len() + partial.len() + 1;
+        let mut divisors = vec![n_columns - 1; cells.len()];
+        for (at, column) in partial.iter().enumerate() {
+            divisors[*column] = cells.len() + at;
+        }
+        let n_rows = rows.len();
+        let mut tiles = vec![0.0; n_columns.div_ceil(COLUMNS) * n_rows * COLUMNS];
         for row in rows {
-            let values = (0..cells.len()).map(|column| value(row, column));
-            filled.extend(values.map(|value| if value.is_nan() { 0.0 } else { value }));
             let is_carried =
                 |column: &usize| !at(sources[*column].start, row, cells[*column]).is_nan();
-            carried.extend(partial.iter().map(|column| f64::from(u8::from(is_carried(column)))));
+            let values = (0..cells.len()).map(|column| value(row, column));
+            let filled = values.map(|value| if value.is_nan() { 0.0 } else { value });
+            let carried = partial.iter().map(|column| f64::from(u8::from(is_carried(column))));
+            let columns = filled.chain(carried).chain(std::iter::once(1.0));
+            for (column, value) in columns.enumerate() {
+                tiles[(column / COLUMNS * n_rows + row) * COLUMNS + column % COLUMNS] = value;
+            }
         }
-        Self { users: seeds[0].users.clone(), cells, filled, partial, carried }
+        Self { users: seeds[0].users.clone(), cells, divisors, tiles }
     }
 
     /// Adds the means of this fold's columns to `of_cells`, one [`Mean`] for each resample of a
     /// block; `times` says how often each user was drawn, `[users, BLOCK]`.
     fn add_means(&self, times: &[f64], of_cells: &mut [Mean]) {
-        let (n, n_partial) = (self.cells.len(), self.partial.len());
-        let mut sums = vec![0.0; BLOCK * n];
-        let mut weights = vec![0.0; BLOCK * n_partial];
-        let mut totals = [0.0; BLOCK];
-        for (row, user) in self.users.iter().enumerate() {
-            let values = &self.filled[row * n..][..n];
-            let carried = &self.carried[row * n_partial..][..n_partial];
-            let times = &times[*user as usize * BLOCK..][..BLOCK];
-            for (at, &times) in times.iter().enumerate().filter(|(_, times)| **times > 0.0) {
-                add(&mut sums[at * n..][..n], values, times);
-                add(&mut weights[at * n_partial..][..n_partial], carried, times);
-                totals[at] += times;
-            }
+        let n_rows = self.users.len();
+        let times_of = |user: &u32| &times[*user as usize * BLOCK..][..BLOCK];
+        let of_rows: Vec<f64> = self.users.iter().flat_map(times_of).copied().collect();
+        let mut sums = vec![0.0; self.tiles.len() / n_rows.max(1) * BLOCK];
+        let tiles = self.tiles.chunks_exact((n_rows * COLUMNS).max(1));
+        for (tile, sums) in tiles.zip(sums.chunks_exact_mut(COLUMNS * BLOCK)) {
+            weighted_sums(&of_rows, tile, sums);
         }
         for (at, of_cells) in of_cells.iter_mut().enumerate() {
-            let mut divisors = vec![totals[at]; n];
-            for (column, weight) in self.partial.iter().zip(&weights[at * n_partial..]) {
-                divisors[*column] = *weight;
-            }
+            let sum = |column: usize| sums.get(column * BLOCK + at).copied().unwrap_or(0.0);
             for (column, cell) in self.cells.iter().enumerate() {
-                of_cells.add_one(*cell, sums[at * n + column] / divisors[column]);
+                of_cells.add_one(*cell, sum(column) / sum(self.divisors[column]));
             }
         }
     }
 }
 
-/// `sums += times · row`, written so that it compiles to vector instructions.
-fn add(sums: &mut [f64], row: &[f64], times: f64) {
-    let row = &row[..sums.len()];
-    for at in 0..sums.len() {
-        sums[at] += row[at] * times;
+dispatch! {
+    fn weighted_sums = weighted_sums_kernel(times: &[f64], tile: &[f64], sums: &mut [f64])
+}
+
+/// `sums[column, resample] = Σ times[row, resample] · tile[row, column]`, row by row: the same bytes with any
+/// instructions.
+#[inline(always)]
+fn weighted_sums_kernel<L: Lanes>(times: &[f64], tile: &[f64], sums: &mut [f64]) {
+    let mut of_columns = [[0.0; BLOCK]; COLUMNS];
+    let (times, _) = times.as_chunks::<BLOCK>();
+    let (rows, _) = tile.as_chunks::<COLUMNS>();
+    // Indices, not iterators: calls of theirs are not inlined into functions with other instructions.
+    let mut row = 0;
+    while row < rows.len() {
+        let (times, values) = (&times[row], &rows[row]);
+        let mut column = 0;
+        while column < COLUMNS {
+            let mut at = 0;
+            while at < BLOCK {
+                of_columns[column][at] += times[at] * values[column];
+                at += 1;
+            }
+            column += 1;
+        }
+        row += 1;
     }
+    sums.copy_from_slice(of_columns.as_flattened());
 }
 
 impl Bootstrap {

@@ -91,6 +91,9 @@ pub fn collect(
     let mut missing = Vec::new();
     let mut done: Vec<&TrialRecord> = Vec::new();
     let currencies = Currencies::new(experiment, workspace);
+    let ends: Vec<StepId> =
+        experiment.trials.iter().map(|trial| StepId::new(trial.evaluate)).collect();
+    currencies.look_at(&ends);
     for trial in &experiment.trials {
         let summary = match currencies.of(StepId::new(trial.evaluate)) {
             Currency::Current => {

@@ -111,17 +111,20 @@ impl Export {
             let from = experiment.dir(&workspace, trial.predictions);
             let predicted = Predictions::read(&from, trial.from_scores, items.len())?;
             let tested = open.tested();
-            let lists = predicted.lists().zip(0u32..).filter(|(_, user)| tested[*user as usize]);
+            let ties = settings.evaluate.ties;
+            let lists = predicted.evaluated_lists(ties, items.len());
+            let lists = lists.zip(0u32..).filter(|(_, user)| tested[*user as usize]);
             let places: Vec<Place> = lists
                 .flat_map(|(list, user)| {
-                    let list = list.unwrap_or_default().iter().take(settings.evaluate.depth);
+                    let list = list.unwrap_or_default().into_owned();
+                    let list = list.into_iter().take(settings.evaluate.depth);
                     // Places of items outside the catalogue stay open.
                     let known = list.zip(1u32..).filter(|((_, item), _)| *item != UNKNOWN);
                     known.map(move |((score, item), rank)| Place {
                         user: users.name(user),
-                        item: items.name(*item),
+                        item: items.name(item),
                         rank,
-                        score: *score,
+                        score,
                     })
                 })
                 .collect();

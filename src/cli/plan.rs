@@ -46,6 +46,8 @@ impl PlanArgs {
             read_json(&workspace.path(&["experiments", &experiment.name, "plan.json"]))
                 .unwrap_or_default();
         let currencies = Currencies::new(&plan.graph, &workspace);
+        let all: Vec<StepId> = plan.graph.nodes().iter().map(|node| node.id).collect();
+        currencies.look_at(&all);
         let nodes = plan.graph.nodes().iter();
         let verdicts: Vec<Verdict> =
             nodes.map(|node| verdict(&currencies, node, &before)).collect();

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{Graph, Handle, Record, StepId, Workspace, step::Known};
+use super::{Graph, Handle, InputRecord, Record, StepId, Workspace, step::Known};
 use crate::{
     base::{files::FileError, hash::Digest, interrupt::Interrupt},
     llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
@@ -63,6 +63,8 @@ impl Known for RunState<'_> {
 pub struct RunContext<'a> {
     pub state: &'a RunState<'a>,
     pub step: StepId,
+    /// The steps that it reads, and what they hold.
+    pub inputs: &'a [InputRecord],
     /// Called with (done, of) units of work; may be called from any thread.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     /// One line for the logs of its trials.
@@ -89,7 +91,10 @@ impl RunContext<'_> {
 
     /// A directory that outlives a killed step, for checkpoints; it may not exist yet.
     pub fn scratch(&self) -> PathBuf {
-        self.state.workspace.scratch(&self.state.graph[self.step].key)
+        // Work on other inputs is other work, though the key is the same.
+        let inputs: Vec<Digest> = self.inputs.iter().map(|input| input.content).collect();
+        let of_step = self.state.workspace.scratch(&self.state.graph[self.step].key);
+        of_step.join(Digest::of_json(&inputs).short())
     }
 
     /// Language models and their responses, opened at the first call.

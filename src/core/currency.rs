@@ -3,9 +3,11 @@
 //! A step is current if its own files are as recorded, and the steps it was made from hold what they held
 //! then. So a step that is rebuilt with other bytes (new responses of a language model, a repaired file)
 //! makes those that read it run again, and equal bytes stop there. Inputs that were removed since say
-//! nothing against a result.
+//! nothing against a result; what they had been made from still does.
 
-use std::{cell::RefCell, path::Path};
+use std::{cell::RefCell, path::Path, sync::OnceLock};
+
+use rayon::prelude::*;
 
 use super::{Graph, Record, StepId, StepState, Workspace};
 use crate::base::hash::Digest;
@@ -22,7 +24,7 @@ pub enum Currency {
 }
 
 /// Steps that may lie in a workspace.
-pub trait Steps {
+pub trait Steps: Sync {
     /// How many there are.
     fn count(&self) -> usize;
     /// Kind and key.
@@ -67,13 +69,17 @@ impl Steps for Graph {
 pub struct Currencies<'a> {
     steps: &'a dyn Steps,
     workspace: &'a Workspace,
+    /// What is there of the steps by themselves.
+    own: Vec<OnceLock<Result<Record, Currency>>>,
     known: RefCell<Vec<Option<Currency>>>,
 }
 
 impl<'a> Currencies<'a> {
     /// Nothing is looked at yet.
     pub fn new(steps: &'a dyn Steps, workspace: &'a Workspace) -> Self {
-        Self { steps, workspace, known: RefCell::new(vec![None; steps.count()]) }
+        let n = steps.count();
+        let own = (0..n).map(|_| OnceLock::new()).collect();
+        Self { steps, workspace, own, known: RefCell::new(vec![None; n]) }
     }
 
     /// What is there of a step.
@@ -86,20 +92,40 @@ impl<'a> Currencies<'a> {
         found
     }
 
+    /// Reads and hashes the files of many steps at a time.
+    pub fn look_at(&self, steps: &[StepId]) {
+        // By themselves: steps that wait for others could wait for each other.
+        let (own, all, workspace) = (&self.own, self.steps, self.workspace);
+        steps.par_iter().for_each(|step| {
+            own[step.at()].get_or_init(|| self::own(all, *step, workspace));
+        });
+    }
+
     fn look(&self, step: StepId) -> Currency {
-        let record = match own(self.steps, step, self.workspace) {
+        let own = self.own[step.at()].get_or_init(|| own(self.steps, step, self.workspace));
+        let record = match own {
             Ok(record) => record,
-            Err(state) => return state,
+            Err(state) => return state.clone(),
         };
-        for input in self.steps.inputs(step) {
-            if let Currency::Outdated(why) = self.of(input) {
-                return Currency::Outdated(why);
-            }
-            if let Some(why) = differs(self.steps, &record, input, self.workspace) {
-                return Currency::Outdated(why);
-            }
+        match self.why_outdated(record, step) {
+            Some(why) => Currency::Outdated(why),
+            None => Currency::Current,
         }
-        Currency::Current
+    }
+
+    /// Why `record` is not of what the inputs of `step` hold now, if so. Where an input is gone, or damaged, its
+    /// own inputs are asked.
+    fn why_outdated(&self, record: &Record, step: StepId) -> Option<String> {
+        self.steps.inputs(step).into_iter().find_map(|input| {
+            let state = self.of(input);
+            if let Currency::Outdated(why) = state {
+                return Some(why);
+            }
+            differs(self.steps, record, input, self.workspace).or_else(|| match state {
+                Currency::Current => None,
+                _ => self.why_outdated(record, input),
+            })
+        })
     }
 }
 
@@ -130,9 +156,9 @@ pub(super) fn differs(
     workspace: &Workspace,
 ) -> Option<String> {
     let (kind, key) = steps.place(input);
-    let made_from = record.inputs.iter().find(|of| of.key == key)?;
+    let made_from = record.made_from(key)?;
     // An input that is gone or cannot be read says nothing against the result.
     let now = workspace.record(kind, &key).ok()?;
     let why = || format!("{} was rebuilt with other content since", steps.name(input));
-    (now.content() != made_from.content).then(why)
+    (now.content() != made_from).then(why)
 }

@@ -83,7 +83,11 @@ pub struct ToDo<'a> {
     needed: Vec<bool>,
     /// By step, those that read it.
     readers: Vec<Vec<StepId>>,
-    /// Waiting steps whose inputs are all done; what lies nearest to a result first, so that memory held
+    /// By step, those that it reads directly or through others.
+    above: Vec<Vec<StepId>>,
+    /// By step, those that read it directly or through others.
+    below: Vec<Vec<StepId>>,
+    /// Waiting steps whose inputs are all done and above which nothing is to be done; what lies nearest to a result first, so that memory held
     /// between steps is freed early.
     ready: BTreeSet<(Reverse<usize>, StepId)>,
     count: usize,
@@ -104,6 +108,15 @@ impl<'a> ToDo<'a> {
                 needed[input.at()] |= needed[node.id.at()];
             }
         }
+        let mut above: Vec<Vec<StepId>> = Vec::with_capacity(nodes.len());
+        let mut below = vec![Vec::new(); nodes.len()];
+        for node in nodes {
+            let inputs = || node.input_ids();
+            let all: BTreeSet<StepId> =
+                inputs().chain(inputs().flat_map(|of| above[of.at()].iter().copied())).collect();
+            all.iter().for_each(|of| below[of.at()].push(node.id));
+            above.push(all.into_iter().collect());
+        }
         let mut to_do = Self {
             graph,
             workspace,
@@ -111,11 +124,14 @@ impl<'a> ToDo<'a> {
             states: vec![State::NotNeeded; nodes.len()],
             needed,
             readers,
+            above,
+            below,
             ready: BTreeSet::new(),
             count: 0,
             news: Vec::new(),
         };
         let currencies = Currencies::new(graph, workspace);
+        currencies.look_at(&options.ends);
         for end in &options.ends {
             to_do.visit(*end, &currencies);
         }
@@ -181,6 +197,9 @@ impl<'a> ToDo<'a> {
     fn demand(&mut self, step: StepId, currencies: &Currencies) {
         self.states[step.at()] = State::Waiting;
         self.count += 1;
+        for below in &self.below[step.at()] {
+            self.ready.remove(&(Reverse(self.graph[*below].depth), *below));
+        }
         for input in self.graph[step].input_ids() {
             self.visit(input, currencies);
         }
@@ -190,8 +209,20 @@ impl<'a> ToDo<'a> {
     fn note_if_ready(&mut self, step: StepId) {
         let node = &self.graph[step];
         let is_done = |input: StepId| self.states[input.at()] == State::Done;
-        if self.states[step.at()] == State::Waiting && node.input_ids().all(is_done) {
+        // An input that is in place is made again where what it was made from turns out to be another.
+        let is_final = |of: &StepId| !self.states[of.at()].is_pending();
+        if self.states[step.at()] == State::Waiting
+            && node.input_ids().all(is_done)
+            && self.above[step.at()].iter().all(is_final)
+        {
             self.ready.insert((Reverse(node.depth), step));
+        }
+    }
+
+    /// Steps that waited for this one.
+    fn note_ready_below(&mut self, step: StepId) {
+        for at in 0..self.below[step.at()].len() {
+            self.note_if_ready(self.below[step.at()][at]);
         }
     }
 
@@ -207,24 +238,28 @@ impl<'a> ToDo<'a> {
     /// are to be made again.
     fn done(&mut self, step: StepId) {
         self.set(step, State::Done);
-        for reader in self.readers[step.at()].clone() {
-            if self.states[reader.at()] == State::Done && self.needed[reader.at()] {
+        let (mut next, mut seen) = (vec![step], HashSet::new());
+        while let Some(at) = next.pop() {
+            for reader in self.readers[at.at()].clone() {
+                let is_settled = matches!(self.states[reader.at()], State::Done | State::NotNeeded);
+                if !is_settled || !self.needed[reader.at()] || !seen.insert(reader) {
+                    continue;
+                }
                 let node = &self.graph[reader];
-                let record = self.workspace.record(node.kind, &node.key);
-                let why = record.ok().and_then(|of| differs(self.graph, &of, step, self.workspace));
-                if let Some(why) = why {
+                let Ok(record) = self.workspace.record(node.kind, &node.key) else {
+                    // It is gone: what was made from it was made from this step too.
+                    next.push(reader);
+                    continue;
+                };
+                if let Some(why) = differs(self.graph, &record, step, self.workspace) {
                     let (kind, key) = (node.kind, node.key.short());
-                    self.news.push(Event::StepOutdated {
-                        kind,
-                        step: node.label.clone(),
-                        key,
-                        why,
-                    });
+                    let step = node.label.clone();
+                    self.news.push(Event::StepOutdated { kind, step, key, why });
                     self.demand(reader, &Currencies::new(self.graph, self.workspace));
                 }
             }
-            self.note_if_ready(reader);
         }
+        self.note_ready_below(step);
     }
 
     /// Whether a step is neither done nor failed.
@@ -624,6 +659,7 @@ impl<'a> Coordinator<'a> {
             }
             at += 1;
         }
+        lost.iter().for_each(|step| self.to_do.note_ready_below(*step));
         let ends: HashSet<StepId> = self.to_do.options.ends.iter().copied().collect();
         // A step that was to be run again has failed, even where what it left before still stands.
         let is_lost = |of: &&StepId| ends.contains(of) || self.to_do.options.forced.contains(of);

@@ -16,6 +16,10 @@ pub struct Record {
     pub key_inputs: serde_json::Value,
     /// The steps it was made from, and what they held then.
     pub inputs: Vec<InputRecord>,
+    /// The steps that those were made from, and so on: where one in between is gone, these still say whether
+    /// the result is that of what is there now.
+    #[serde(default)]
+    pub earlier: Vec<InputRecord>,
     /// Version and fields of what it counted, e.g. the number of users.
     pub stats_version: u32,
     pub stats: serde_json::Value,
@@ -47,6 +51,12 @@ impl Record {
             ));
         }
         serde_json::from_value(self.stats.clone()).map_err(|error| error.to_string())
+    }
+
+    /// What a step held when this one was made from it, directly or through others.
+    pub fn made_from(&self, key: Digest) -> Option<Digest> {
+        let steps = self.inputs.iter().chain(&self.earlier);
+        steps.into_iter().find(|of| of.key == key).map(|of| of.content)
     }
 
     /// Digest of its files: what steps that read it depend on.

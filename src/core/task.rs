@@ -1,6 +1,7 @@
 //! One step on its own thread: a pool of its threads, a log, a staging directory, a record.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -86,7 +87,13 @@ impl Task<'_> {
             });
             self.tell_spent();
         };
-        let context = RunContext { state: self.state, step: node.id, progress: &progress, log };
+        let context = RunContext {
+            state: self.state,
+            step: node.id,
+            inputs: &inputs.0,
+            progress: &progress,
+            log,
+        };
         let worked = catch_unwind(AssertUnwindSafe(|| {
             pool.install(|| node.any().run(&context, staging.dir()))
         }));
@@ -111,7 +118,8 @@ impl Task<'_> {
             key: node.key,
             label: node.label.clone(),
             key_inputs: node.key_inputs.clone(),
-            inputs,
+            inputs: inputs.0,
+            earlier: inputs.1,
             stats_version: version,
             stats,
             warnings,
@@ -134,19 +142,23 @@ impl Task<'_> {
         self.node.pinned.iter().try_for_each(|file| file.verify())
     }
 
-    /// The steps it reads, and what they hold.
-    fn inputs(&self) -> Result<Vec<InputRecord>, StepError> {
-        let of = |(name, input): &(String, super::StepId)| {
+    /// The steps it reads and what they hold, and what those were made from.
+    fn inputs(&self) -> Result<(Vec<InputRecord>, Vec<InputRecord>), StepError> {
+        let (mut inputs, mut earlier): (Vec<InputRecord>, Vec<InputRecord>) = (vec![], vec![]);
+        for (name, input) in &self.node.inputs {
             let node = &self.state.graph[*input];
             let record = self.state.workspace.record(node.kind, &node.key)?;
-            Ok(InputRecord {
+            inputs.push(InputRecord {
                 name: name.clone(),
                 kind: node.kind.to_owned(),
                 key: node.key,
                 content: record.content(),
-            })
-        };
-        self.node.inputs.iter().map(of).collect()
+            });
+            earlier.extend(record.inputs.into_iter().chain(record.earlier));
+        }
+        let mut known: HashSet<_> = inputs.iter().map(|of| of.key).collect();
+        earlier.retain(|of| known.insert(of.key));
+        Ok((inputs, earlier))
     }
 
     /// Where a step failed over what another one left, says so, and how to be rid of it: a step that is

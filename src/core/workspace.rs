@@ -79,7 +79,8 @@ impl Workspace {
         self.root.join("steps").join(kind).join(key.to_string())
     }
 
-    /// Where a step may keep what outlives its being killed, e.g. checkpoints; may not exist.
+    /// Where a step may keep what outlives its being killed, e.g. checkpoints, in a folder for each content of
+    /// its inputs; may not exist.
     pub fn scratch(&self, key: &Digest) -> PathBuf {
         self.root.join("scratch").join(key.to_string())
     }

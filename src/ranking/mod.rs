@@ -24,7 +24,7 @@ pub use open::{
     OpenFold, Opening, OracleJudgement, evaluate_fold, open_for_candidates, open_for_oracle,
     score_fold,
 };
-pub use predictions::{Candidates, PredictSpec, Prediction, Predictions};
+pub use predictions::{Candidates, PredictSpec, Prediction, Predictions, PredictionsWriter};
 pub use protocol::Protocol;
 pub use rankings::{List, Rankings, UNKNOWN};
 pub use score::{Labels, Source, score, score_finite};

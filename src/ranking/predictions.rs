@@ -3,7 +3,10 @@
 //! Made from scores, a prediction holds the first items of the full ranking, and the scores of the items that
 //! the protocols `judged` and `sampled` rank. Made from lists, it is the lists.
 
-use std::{borrow::Cow, path::Path};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use polars::prelude::*;
 use rayon::prelude::*;
@@ -33,6 +36,9 @@ const DEPTH_STEP: usize = 100;
 
 /// Scores of so many bytes are held at once: what fits a processor's cache.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// Users of a row group, where all predictions are at hand.
+const BLOCK: usize = 1024;
 
 /// What evaluation will ask of a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -162,9 +168,9 @@ impl PredictSpec {
         }
     }
 
-    /// What `model` predicts for `users`, in their order; block by block, so that memory does not grow with
-    /// users × items.
-    pub fn predict_all(
+    /// What `model` predicts for `users`, in their order, given to `take` block by block, so that memory grows with
+    /// neither users nor items.
+    pub fn predict_blocks<E: From<EvalError>>(
         &self,
         model: &dyn Scorer,
         users: &[UserIx],
@@ -172,23 +178,25 @@ impl PredictSpec {
         candidates: Option<&Candidates>,
         interrupt: &Interrupt,
         progress: &(dyn Fn(u64, u64) + Sync),
-    ) -> Result<Vec<Prediction>, EvalError> {
+        mut take: impl FnMut(Vec<Prediction>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let n_items = model.n_items();
         let block = (BATCH_BYTES / 4 / n_items.max(1)).clamp(64, 1024);
         let mut scores = vec![0f32; block.min(users.len()) * n_items];
-        let mut predictions = Vec::with_capacity(users.len());
+        let mut done = 0;
         for users_of_block in users.chunks(block) {
-            interrupt.check()?;
+            interrupt.check().map_err(EvalError::from)?;
             let scores = &mut scores[..users_of_block.len() * n_items];
             score_finite(model, users_of_block, scores)?;
-            predictions.par_extend(
-                users_of_block.par_iter().zip(scores.par_chunks_mut(n_items.max(1))).map(
-                    |(user, scores)| self.predict(*user, scores, seen.items_of(*user), candidates),
-                ),
-            );
-            progress(predictions.len() as u64, users.len() as u64);
+            let scores = scores.par_chunks_mut(n_items.max(1));
+            let predict = |(user, scores): (&UserIx, &mut [f32])| {
+                self.predict(*user, scores, seen.items_of(*user), candidates)
+            };
+            take(users_of_block.par_iter().zip(scores).map(predict).collect())?;
+            done += users_of_block.len();
+            progress(done as u64, users.len() as u64);
         }
-        Ok(predictions)
+        Ok(())
     }
 }
 
@@ -205,6 +213,22 @@ impl Predictions {
         Self { users: users.collect(), from_scores: None, known }
     }
 
+    /// The lists as they are evaluated: those made elsewhere have their ties in the order of the rule.
+    pub fn evaluated_lists(
+        &self,
+        ties: Ties,
+        n_items: usize,
+    ) -> impl Iterator<Item = Option<Cow<'_, [(f32, u32)]>>> {
+        let lists = self.lists().zip(&self.users).zip(0u32..);
+        lists.map(move |((list, user), at)| match (ties, list) {
+            (_, None) => None,
+            (Ties::Random { .. }, Some(list)) if !user.tied.is_empty() => {
+                Some(ties.reordered(UserIx(at), list, &user.tied, n_items).into())
+            }
+            (_, Some(list)) => Some(list.into()),
+        })
+    }
+
     /// The lists alone, without the item behind the last.
     pub fn lists(&self) -> impl Iterator<Item = Option<&[(f32, u32)]>> {
         let depth = self.from_scores.map_or(usize::MAX, |spec| spec.depth);
@@ -215,64 +239,14 @@ impl Predictions {
 
     /// Writes them into the directory `dir`.
     pub fn write(&self, dir: &Path) -> Result<(), EvalError> {
-        let write = |file: &str, frame: PolarsResult<DataFrame>| {
-            let path = dir.join(file);
-            frame
-                .map_err(parquet::to_io)
-                .and_then(|mut frame| parquet::write(&path, &mut frame))
-                .map_err(|source| EvalError::Io { path, source })
-        };
-        let rows = |of: &dyn Fn(&Prediction) -> Option<&List>| -> Vec<(u32, f32, u32, u32)> {
-            let users = self.users.iter().zip(0u32..);
-            let lists = users.filter_map(|(user, at)| of(user).map(|list| (at, list)));
-            let rows = lists.flat_map(|(at, list)| {
-                list.iter().zip(0u32..).map(move |((score, item), rank)| (at, *score, *item, rank))
-            });
-            rows.collect()
-        };
-        let frame = |rows: &[(u32, f32, u32, u32)], more: Option<Column>| {
-            let user: Vec<u32> = rows.iter().map(|row| row.0).collect();
-            let item: Vec<u32> = rows.iter().map(|row| row.2).collect();
-            let score: Vec<f32> = rows.iter().map(|row| row.1).collect();
-            let columns = [
-                Column::new("user".into(), user),
-                Column::new("item".into(), item),
-                Column::new("score".into(), score),
-            ];
-            DataFrame::new(rows.len(), columns.into_iter().chain(more).collect())
-        };
-        let lists = rows(&|user| Some(&user.list));
-        let tied: Vec<bool> = lists
-            .iter()
-            .map(|(user, _, _, rank)| self.users[*user as usize].tied.binary_search(rank).is_ok())
-            .collect();
-        let tied = self.from_scores.is_none().then(|| Column::new("tied".into(), tied));
-        write(LISTS, frame(&lists, tied))?;
-        let mut columns = vec![Column::new(
-            "has_list".into(),
-            self.users.iter().map(|user| user.has_list).collect::<Vec<bool>>(),
-        )];
-        if let Some(known) = &self.known {
-            columns.push(Column::new("known".into(), known));
+        let mut writer = PredictionsWriter::new(dir, self.from_scores)?;
+        for block in self.users.chunks(BLOCK) {
+            writer.add(block)?;
         }
-        write(USERS, DataFrame::new(self.users.len(), columns))?;
-        let Some(spec) = self.from_scores else { return Ok(()) };
-        let random = rows(&|user| user.random.as_ref());
-        write(RANDOM, frame(&random, None))?;
-        if spec.needs_test() {
-            let judged = rows(&|user| Some(&user.judged));
-            let sampled = rows(&|user| Some(&user.sampled));
-            let of = |protocol: Protocol, n: usize| std::iter::repeat_n(protocol.name(), n);
-            let names: Vec<&str> = of(Protocol::Judged, judged.len())
-                .chain(of(Protocol::Sampled, sampled.len()))
-                .collect();
-            let all: Vec<_> = judged.into_iter().chain(sampled).collect();
-            write(CANDIDATES, frame(&all, Some(Column::new("protocol".into(), names))))?;
-        }
-        Ok(())
+        writer.finish(self.known.as_deref())
     }
 
-    /// The files that [`Predictions::write`] writes.
+    /// The files that [`PredictionsWriter`] writes.
     pub fn files(from_scores: Option<&PredictSpec>) -> Vec<&'static str> {
         let mut files = vec![LISTS, USERS];
         if let Some(spec) = from_scores {
@@ -282,19 +256,15 @@ impl Predictions {
         files
     }
 
-    /// Reads what [`Predictions::write`] wrote into `dir`.
+    /// Reads what [`PredictionsWriter`] wrote into `dir`.
     pub fn read(
         dir: &Path,
         from_scores: Option<PredictSpec>,
         n_items: usize,
     ) -> Result<Self, EvalError> {
-        let open = |file: &'static str| {
-            let path = dir.join(file);
-            let frame = parquet::read(&path)
-                .map_err(|source| EvalError::Io { path: path.clone(), source })?;
-            Ok::<_, EvalError>((path, frame))
-        };
-        let (path, frame) = open(USERS)?;
+        let path = dir.join(USERS);
+        let frame =
+            parquet::read(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
         let malformed = |problem: String| EvalError::Malformed { path: path.clone(), problem };
         let flags = |name: &str| -> Result<Vec<bool>, EvalError> {
             let column = frame.column(name).map_err(|error| malformed(error.to_string()))?;
@@ -313,9 +283,9 @@ impl Predictions {
             None => None,
         };
         let n_users = users.len();
-        let (path, frame) = open(LISTS)?;
         let more = if from_scores.is_none() { "tied" } else { "" };
-        for_each(&path, &frame, (n_users, n_items), more, &mut |user, place, tied| {
+        let size = (n_users, n_items);
+        for_each(&dir.join(LISTS), size, more, &mut |user, place, tied| {
             let user = &mut users[user];
             if tied == Some("tied") {
                 user.tied.push(user.list.len() as u32);
@@ -323,13 +293,11 @@ impl Predictions {
             user.list.push(place);
         })?;
         if let Some(spec) = from_scores {
-            let (path, frame) = open(RANDOM)?;
-            for_each(&path, &frame, (n_users, n_items), "", &mut |user, place, _| {
+            for_each(&dir.join(RANDOM), size, "", &mut |user, place, _| {
                 users[user].random.get_or_insert_default().push(place);
             })?;
             if spec.needs_test() {
-                let (path, frame) = open(CANDIDATES)?;
-                for_each(&path, &frame, (n_users, n_items), "protocol", &mut |user, place, of| {
+                for_each(&dir.join(CANDIDATES), size, "protocol", &mut |user, place, of| {
                     let user = &mut users[user];
                     match of == Some(Protocol::Judged.name()) {
                         true => user.judged.push(place),
@@ -342,11 +310,139 @@ impl Predictions {
     }
 }
 
+/// Writes predictions block by block.
+pub struct PredictionsWriter {
+    dir: PathBuf,
+    from_scores: Option<PredictSpec>,
+    lists: parquet::Writer,
+    random: Option<parquet::Writer>,
+    candidates: Option<parquet::Writer>,
+    has_list: Vec<bool>,
+}
+
+/// Users, items and scores of some lists, row by row.
+#[derive(Default)]
+struct Rows {
+    users: Vec<u32>,
+    items: Vec<u32>,
+    scores: Vec<f32>,
+}
+
+impl Rows {
+    fn add(&mut self, user: u32, list: &List) {
+        self.users.extend(std::iter::repeat_n(user, list.len()));
+        self.items.extend(list.iter().map(|(_, item)| *item));
+        self.scores.extend(list.iter().map(|(score, _)| *score));
+    }
+
+    fn frame(self, more: Option<Column>) -> PolarsResult<DataFrame> {
+        let height = self.users.len();
+        let columns = [
+            Column::new("user".into(), self.users),
+            Column::new("item".into(), self.items),
+            Column::new("score".into(), self.scores),
+        ];
+        DataFrame::new(height, columns.into_iter().chain(more).collect())
+    }
+}
+
+impl PredictionsWriter {
+    /// Into the directory `dir`.
+    pub fn new(dir: &Path, from_scores: Option<PredictSpec>) -> Result<Self, EvalError> {
+        let open = |file: &str, more: Option<Column>| {
+            let path = dir.join(file);
+            let frame = Rows::default().frame(more).map_err(parquet::to_io);
+            let opened = frame.and_then(|frame| parquet::Writer::new(&path, frame.schema()));
+            opened.map_err(|source| EvalError::Io { path, source })
+        };
+        let tied = from_scores.is_none().then(|| Column::new("tied".into(), [false; 0]));
+        let random = from_scores.map(|_| open(RANDOM, None)).transpose()?;
+        let names = || Some(Column::new("protocol".into(), [""; 0]));
+        let candidates = from_scores.filter(PredictSpec::needs_test);
+        Ok(Self {
+            dir: dir.to_owned(),
+            from_scores,
+            lists: open(LISTS, tied)?,
+            random,
+            candidates: candidates.map(|_| open(CANDIDATES, names())).transpose()?,
+            has_list: Vec::new(),
+        })
+    }
+
+    /// Adds the users that come next.
+    pub fn add(&mut self, block: &[Prediction]) -> Result<(), EvalError> {
+        let first = self.has_list.len() as u32;
+        let users = || (first..).zip(block);
+        self.has_list.extend(block.iter().map(|user| user.has_list));
+        let add = |writer: &mut parquet::Writer, file: &str, frame: PolarsResult<DataFrame>| {
+            let added = frame.map_err(parquet::to_io).and_then(|frame| writer.add(&frame));
+            added.map_err(|source| EvalError::Io { path: self.dir.join(file), source })
+        };
+        let mut lists = Rows::default();
+        users().for_each(|(at, user)| lists.add(at, &user.list));
+        let tied = self.from_scores.is_none().then(|| {
+            let of = |user: &Prediction| {
+                let ranks = 0..user.list.len() as u32;
+                ranks.map(|rank| user.tied.binary_search(&rank).is_ok()).collect::<Vec<bool>>()
+            };
+            Column::new("tied".into(), block.iter().flat_map(of).collect::<Vec<bool>>())
+        });
+        add(&mut self.lists, LISTS, lists.frame(tied))?;
+        if let Some(writer) = &mut self.random {
+            let mut random = Rows::default();
+            for (at, user) in users() {
+                user.random.iter().for_each(|list| random.add(at, list));
+            }
+            add(writer, RANDOM, random.frame(None))?;
+        }
+        if let Some(writer) = &mut self.candidates {
+            let (mut rows, mut names) = (Rows::default(), Vec::new());
+            for (protocol, of) in [
+                (Protocol::Judged, (|user| &user.judged) as fn(&Prediction) -> &List),
+                (Protocol::Sampled, |user| &user.sampled),
+            ] {
+                users().for_each(|(at, user)| rows.add(at, of(user)));
+                names.resize(rows.users.len(), protocol.name());
+            }
+            let names = Column::new("protocol".into(), names);
+            add(writer, CANDIDATES, rows.frame(Some(names)))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the files; `known` says of which users the model knows anything.
+    pub fn finish(self, known: Option<&[bool]>) -> Result<(), EvalError> {
+        let path = self.dir.join(USERS);
+        let height = self.has_list.len();
+        let mut columns = vec![Column::new("has_list".into(), self.has_list)];
+        columns.extend(known.map(|known| Column::new("known".into(), known)));
+        DataFrame::new(height, columns)
+            .map_err(parquet::to_io)
+            .and_then(|mut frame| parquet::write(&path, &mut frame))
+            .map_err(|source| EvalError::Io { path, source })?;
+        let writers =
+            [(LISTS, Some(self.lists)), (RANDOM, self.random), (CANDIDATES, self.candidates)];
+        for (file, writer) in writers {
+            let finished = writer.map_or(Ok(()), parquet::Writer::finish);
+            finished.map_err(|source| EvalError::Io { path: self.dir.join(file), source })?;
+        }
+        Ok(())
+    }
+}
+
 /// Takes a row of a file of lists: user, (score, item), and what stands in one column more.
 type TakeRow<'a> = &'a mut dyn FnMut(usize, (f32, u32), Option<&str>);
 
 /// Calls `take` with every row of a file of lists; `more` is the column more.
-fn for_each(
+fn for_each(path: &Path, size: (usize, usize), more: &str, take: TakeRow) -> Result<(), EvalError> {
+    let failed = |source| EvalError::Io { path: path.to_owned(), source };
+    for frame in parquet::row_groups(path).map_err(failed)? {
+        for_each_row(path, &frame.map_err(failed)?, size, more, take)?;
+    }
+    Ok(())
+}
+
+fn for_each_row(
     path: &Path,
     frame: &DataFrame,
     (n_users, n_items): (usize, usize),

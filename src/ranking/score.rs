@@ -18,9 +18,6 @@ use crate::{
     data::{Interactions, Relevance, UserIx},
 };
 
-/// Users predicted and evaluated at a time: what is predicted for all of them need not fit the memory.
-const BLOCK: usize = 4096;
-
 /// What is scored.
 pub enum Source<'a> {
     /// A model that gives every item a score.
@@ -66,20 +63,23 @@ pub fn score(
             let predict = PredictSpec::exactly(&spec);
             let candidates =
                 Candidates { test: Cow::Borrowed(labels.test), relevant: labels.relevant };
-            for block in users.chunks(BLOCK) {
-                let done = rows.len() as u64;
-                let progress = |at: u64, _: u64| progress(done + at, users.len() as u64);
-                let predictions = predict.predict_all(
-                    *model,
-                    block,
-                    labels.seen,
-                    Some(&candidates),
-                    interrupt,
-                    &progress,
-                )?;
-                let of_block = block.par_iter().zip(&predictions);
-                rows.par_extend(of_block.map(|(user, of)| job.user(*user, of, true)));
-            }
+            let take = |predictions: Vec<Prediction>| {
+                let of_block = users[rows.len()..].par_iter().zip(&predictions);
+                let found: Vec<UserRow> =
+                    of_block.map(|(user, of)| job.user(*user, of, true)).collect();
+                rows.extend(found);
+                Ok::<_, EvalError>(())
+            };
+            let seen = labels.seen;
+            predict.predict_blocks(
+                *model,
+                &users,
+                seen,
+                Some(&candidates),
+                interrupt,
+                progress,
+                take,
+            )?;
         }
         Source::Lists(lists) => {
             refuse_sampled(&spec)?;
@@ -270,7 +270,7 @@ impl<'a> Job<'a> {
         let reordered;
         let ranked = match ranked {
             Ranked::List(list, tied) if rule != Ties::LowerId && !tied.is_empty() => {
-                reordered = self.reordered(rule, user, list, tied);
+                reordered = rule.reordered(user, list, tied, self.labels.test.n_items());
                 Ranked::List(&reordered, tied)
             }
             as_given => as_given,
@@ -321,41 +321,6 @@ impl<'a> Job<'a> {
             found.lists.push(list);
         }
         found
-    }
-
-    /// A list whose tied neighbours are in the rule's order; what was tied is tied again.
-    fn reordered(
-        &self,
-        rule: Ties,
-        user: UserIx,
-        list: &[(f32, u32)],
-        tied: &[u32],
-    ) -> Vec<(f32, u32)> {
-        let n_items = self.labels.test.n_items() as u32;
-        // Items outside the catalogue are all alike here: their places tell them apart.
-        let key = |place: usize, item: u32| match item {
-            UNKNOWN => rule.key(user, n_items.saturating_add(place as u32)),
-            _ => rule.key(user, item),
-        };
-        let mut list = list.to_vec();
-        let mut first = 0;
-        while first < list.len() {
-            let mut end = first + 1;
-            while end < list.len() && tied.binary_search(&(end as u32 - 1)).is_ok() {
-                end += 1;
-            }
-            let mut group: Vec<(u64, (f32, u32))> = list[first..end]
-                .iter()
-                .enumerate()
-                .map(|(at, of)| (key(first + at, of.1), *of))
-                .collect();
-            group.sort_by_key(|(key, _)| *key);
-            for (at, (_, of)) in group.into_iter().enumerate() {
-                list[first + at] = of;
-            }
-            first = end;
-        }
-        list
     }
 
     /// 2^(rating − threshold + 1) − 1, as Elliot has it; 1 where the rule of relevance is no threshold

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::UNKNOWN;
 use crate::{base::random::mix, data::UserIx};
 
 /// The order of items with equal scores.
@@ -36,6 +37,42 @@ impl Ties {
             Self::LowerId => u64::from(item),
             Self::Random { seed } => mix(mix(seed ^ mix(u64::from(user.0) + 1)) ^ u64::from(item)),
         }
+    }
+
+    /// A list whose tied neighbours are in the rule's order; what was tied is tied again. `tied` are the ranks (from
+    /// 0) tied with the next.
+    pub(super) fn reordered(
+        self,
+        user: UserIx,
+        list: &[(f32, u32)],
+        tied: &[u32],
+        n_items: usize,
+    ) -> Vec<(f32, u32)> {
+        let n_items = n_items as u32;
+        // Items outside the catalogue are all alike here: their places tell them apart.
+        let key = |place: usize, item: u32| match item {
+            UNKNOWN => self.key(user, n_items.saturating_add(place as u32)),
+            _ => self.key(user, item),
+        };
+        let mut list = list.to_vec();
+        let mut first = 0;
+        while first < list.len() {
+            let mut end = first + 1;
+            while end < list.len() && tied.binary_search(&(end as u32 - 1)).is_ok() {
+                end += 1;
+            }
+            let mut group: Vec<(u64, (f32, u32))> = list[first..end]
+                .iter()
+                .enumerate()
+                .map(|(at, of)| (key(first + at, of.1), *of))
+                .collect();
+            group.sort_by_key(|(key, _)| *key);
+            for (at, (_, of)) in group.into_iter().enumerate() {
+                list[first + at] = of;
+            }
+            first = end;
+        }
+        list
     }
 
     pub(super) fn is_default(&self) -> bool {

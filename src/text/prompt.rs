@@ -1,6 +1,9 @@
 //! Prompts: files with the parts `[system]` and `[user]`, filled in by tera, versioned by their hash.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -42,6 +45,11 @@ impl PromptFile {
     /// Whether it is the one that comes with assay.
     pub fn is_built_in(&self) -> bool {
         self.file.is_none()
+    }
+
+    /// Which file it is, wherever it is named.
+    pub fn place(&self) -> (Option<&str>, &Path) {
+        (self.file.as_deref(), &self.directory)
     }
 
     /// The file's text, or `built_in`, and its name.

@@ -270,3 +270,34 @@ fn gc_removes_what_no_experiment_named_needs_and_never_responses() {
     assert_eq!(endpoint.seen.total(), sent);
     assert_eq!(assay(&place, &["gc"]).code, 2);
 }
+
+/// Two prompts of one name in different folders are two prompts.
+#[test]
+fn prompts_of_one_name_in_different_folders_are_told_apart() {
+    let (endpoint, _) = endpoint();
+    let place = place(&endpoint.url());
+    let reranker = "model: rerank\nof: popularity\njudge: chat\nstrategy: prompt\npool: 12\ntext: {profiles: \
+                    template}\nusers: \"sample=40\"\nprompt: order.md\n";
+    // The second folder's prompt lists the candidates backwards, and the model keeps to what it reads.
+    for (folder, prompt) in [
+        ("pa", PROMPT.to_owned()),
+        ("pb", PROMPT.replace("in candidates", "in candidates | reverse")),
+    ] {
+        place.write(&format!("{folder}/order.md"), prompt);
+        place.write(&format!("{folder}/rr.yaml"), reranker);
+    }
+    let text = experiment(&endpoint.url());
+    let start = text.find("  re:").unwrap();
+    let end = text.find("  control:").unwrap();
+    let systems = "  re: {use: pa/rr.yaml}\n  other: {use: pb/rr.yaml}\n";
+    place.write("e.yaml", format!("{}{systems}{}", &text[..start], &text[end..]));
+    run(&place, &[]);
+    let rows = assay(&place, &["results", "e.yaml", "--json"]).out;
+    let rows: Value = serde_json::from_str(&rows).unwrap();
+    let value = |system: &str| {
+        let of = rows.as_array().unwrap().iter();
+        let mut of = of.filter(|row| row["system"] == system && row["slice"] == "all");
+        of.next().unwrap()["value"].as_f64().unwrap()
+    };
+    assert_ne!(value("re"), value("other"));
+}

@@ -376,6 +376,92 @@ fn a_step_that_was_rebuilt_elsewhere_makes_what_was_made_from_it_outdated() {
     assert_eq!(case.number(&here, case.ends[0]), 1 + 1 + (1 + 50));
 }
 
+/// `source → middle → last → end` and `source → side → last`: steps in between are whole, gone or damaged when the
+/// source is made again with other content, alone or with what follows. The end is never taken for current before
+/// it is made again, nothing is made twice, and the numbers are those of the new source.
+#[test]
+fn what_was_made_from_other_content_is_found_through_steps_that_are_gone_or_damaged() {
+    let place = tempfile::tempdir().unwrap();
+    let plus = Arc::new(AtomicI64::new(10));
+    let zero = Arc::new(AtomicI64::new(1));
+    let mut graph = Graph::default();
+    let step = |name, of, plus: &Arc<AtomicI64>| Sum {
+        name,
+        of,
+        plus: plus.clone(),
+        file: None,
+        during: None,
+    };
+    let source = graph.add(step("source", vec![], &plus));
+    let middle = graph.add(step("middle", vec![source], &zero));
+    let side = graph.add(step("side", vec![source], &zero));
+    let last = graph.add(step("last", vec![middle, side], &zero));
+    let end = graph.add(step("end", vec![last], &zero));
+    for step in [source, middle, side, last, end] {
+        graph.note_trial(step.id(), 0);
+    }
+    let between = [middle, side, last];
+    let whole = Workspace::create(&place.path().join("whole")).unwrap();
+    let ends = vec![end.id()];
+    let trials = vec![TrialName { name: "t".into(), file_name: "t".into() }];
+    let case = Case { graph, ends, trials, plus, place, whole };
+    let right = |source: i64| 2 * (source + 1) + 2;
+    let mut tried = 0;
+    for states in 0..3usize.pow(3) {
+        for alone in [false, true] {
+            let what = format!("states {states}, alone {alone}");
+            let here = case.new_workspace(&format!("{states}-{alone}"));
+            case.plus.store(10, Ordering::SeqCst);
+            case.run(&here, &Interrupt::default(), &Nobody);
+            assert_eq!(case.number(&here, end.id()), right(10), "{what}");
+            for (at, step) in between.iter().enumerate() {
+                let node = &case.graph[*step];
+                let dir = here.step_dir(node.kind, &node.key);
+                match states / 3usize.pow(at as u32) % 3 {
+                    0 => {}
+                    1 => fs::remove_dir_all(dir).unwrap(),
+                    _ => fs::write(dir.join(FILE), "7").unwrap(),
+                }
+            }
+            case.plus.store(20, Ordering::SeqCst);
+            let ends = if alone { vec![source.id()] } else { case.ends.clone() };
+            let forced = [source.id()].into_iter().collect();
+            let options = Options { ends, forced, ..case.options() };
+            let mut outcome = case.run_with(&options, &here, &Interrupt::default(), &Nobody);
+            if alone {
+                let currencies = Currencies::new(&case.graph, &here);
+                let found = currencies.of(end.id());
+                assert!(matches!(found, Currency::Outdated(_)), "{what}: {found:?}");
+                outcome = case.run(&here, &Interrupt::default(), &Nobody);
+            }
+            assert!(!outcome.undone && outcome.record.failures.is_empty(), "{what}");
+            let expected = if alone { 4 } else { 5 };
+            assert_eq!(outcome.record.steps_done, expected, "{what}");
+            assert_eq!(case.number(&here, end.id()), right(20), "{what}");
+            let currencies = Currencies::new(&case.graph, &here);
+            assert_eq!(currencies.of(end.id()), Currency::Current, "{what}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 54);
+}
+
+/// What an end lacks is made only when nothing that it comes from is still to be made again.
+#[test]
+fn nothing_is_made_from_what_is_about_to_change() {
+    let case = Case::new();
+    let here = case.new_workspace("partly");
+    let splits = case.named("split");
+    let fits = case.named("fit");
+    let some = Options { ends: fits.clone(), ..case.options() };
+    case.run_with(&some, &here, &Interrupt::default(), &Nobody);
+    let forced = Options { forced: splits.iter().copied().collect(), ..case.options() };
+    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &Nobody);
+    // Splits hold what they held, so the fits stand: two splits and four ends.
+    assert_eq!(outcome.record.steps_done, 6);
+    case.expect_whole(&outcome, &here, "partly");
+}
+
 #[test]
 fn a_file_that_changes_between_planning_and_running_is_an_error() {
     let case = Case::new();

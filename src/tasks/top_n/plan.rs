@@ -1,6 +1,11 @@
 //! From the variants of an experiment to a graph of steps, and the trials that its ends are.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use serde::Serialize;
 
 use super::{
     ExternalParams, Search, System, SystemSpec, Variant,
@@ -44,6 +49,7 @@ struct SystemPlan<'a> {
 }
 
 /// Where the texts of a system come from.
+#[derive(Clone)]
 struct TextPlan<'a> {
     spec: &'a TextSpec,
     profiles: &'a ProfilesSpec,
@@ -59,6 +65,10 @@ struct Planner<'a> {
     dirs: Arc<DataDirs>,
     data: Pinned,
     metadata: (serde_json::Value, Option<Pinned>),
+    /// What was read for one system and does for others: a sweep has thousands that differ in one number.
+    text_plans: HashMap<Digest, TextPlan<'a>>,
+    prompts: HashSet<Digest>,
+    asked: HashMap<Digest, Asked>,
 }
 
 /// Plans the variants of an experiment.
@@ -72,7 +82,17 @@ pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataEr
         let data = Pinned::new(what, move || of.digest(&from))?;
         plan.data.push(data.digest);
         let metadata = variant.metadata.key_inputs(&dirs)?;
-        let mut planner = Planner { plan, at, variant, dirs: dirs.clone(), data, metadata };
+        let mut planner = Planner {
+            plan,
+            at,
+            variant,
+            dirs: dirs.clone(),
+            data,
+            metadata,
+            text_plans: HashMap::new(),
+            prompts: HashSet::new(),
+            asked: HashMap::new(),
+        };
         planner.variant()?;
         plan = planner.plan;
     }
@@ -161,7 +181,7 @@ impl<'a> Planner<'a> {
         self.plan.add(self.at, step)
     }
 
-    fn system_plan(&self, system: &'a System) -> Result<SystemPlan<'a>, DataError> {
+    fn system_plan(&mut self, system: &'a System) -> Result<SystemPlan<'a>, DataError> {
         let variant = self.variant;
         let name = format!("{}{}", system.name, variant.label);
         let texts = match &system.model {
@@ -309,16 +329,34 @@ impl SystemPlan<'_> {
 
 /// Texts.
 impl<'a> Planner<'a> {
-    fn text_plan(&self, spec: &'a TextSpec, encodes: bool) -> Result<TextPlan<'a>, DataError> {
+    fn text_plan(&mut self, spec: &'a TextSpec, encodes: bool) -> Result<TextPlan<'a>, DataError> {
+        let key = Digest::of_json(&(spec, encodes));
+        if let Some(known) = self.text_plans.get(&key) {
+            return Ok(known.clone());
+        }
+        let read = self.read_text_plan(spec, encodes)?;
+        self.text_plans.insert(key, read.clone());
+        Ok(read)
+    }
+
+    fn read_text_plan(
+        &mut self,
+        spec: &'a TextSpec,
+        encodes: bool,
+    ) -> Result<TextPlan<'a>, DataError> {
         let found = self.variant.profiles.iter().find(|(name, _)| *name == spec.profiles);
         let Some((_, profiles)) = found else {
             return Err(DataError::Split(format!("no profiles `{}`", spec.profiles)));
         };
-        let dirs = &self.dirs;
+        let dirs = &self.dirs.clone();
         let items = match &profiles.items {
             ItemProfiles::Llm(write) => {
                 let (of, at) = (write.clone(), dirs.clone());
-                Authors::Endpoint(Box::new(self.asked(&write.judge, move || of.digest(&at))?))
+                Authors::Endpoint(Box::new(self.asked(
+                    &write.judge,
+                    &("items", write, write.prompt.place()),
+                    move || of.digest(&at),
+                )?))
             }
             ItemProfiles::File(file) => Authors::File(pinned(file.locate(dirs)?)?),
             ItemProfiles::Metadata | ItemProfiles::Template => Authors::Rule,
@@ -326,7 +364,11 @@ impl<'a> Planner<'a> {
         let users = match &profiles.users {
             UserProfiles::Llm(write) => {
                 let (of, at) = (write.clone(), dirs.clone());
-                Authors::Endpoint(Box::new(self.asked(&write.judge, move || of.digest(&at))?))
+                Authors::Endpoint(Box::new(self.asked(
+                    &write.judge,
+                    &("users", write, write.prompt.place()),
+                    move || of.digest(&at),
+                )?))
             }
             UserProfiles::File(users) => Authors::File(pinned(users.file.locate(dirs)?)?),
             UserProfiles::Metadata | UserProfiles::Template | UserProfiles::Mean => Authors::Rule,
@@ -335,21 +377,28 @@ impl<'a> Planner<'a> {
         Ok(TextPlan { spec, profiles, items, users, weights })
     }
 
-    /// An endpoint of the experiment with the prompt it is asked with.
+    /// An endpoint of the experiment with the prompt it is asked with; `of` tells one prompt from another.
     fn asked(
-        &self,
+        &mut self,
         name: &str,
+        of: &impl Serialize,
         prompt: impl Fn() -> Result<Digest, DataError> + Send + Sync + 'static,
     ) -> Result<Asked, DataError> {
+        let key = Digest::of_json(&(name, of));
+        if let Some(known) = self.asked.get(&key) {
+            return Ok(known.clone());
+        }
         let Some((_, endpoint)) = self.variant.judges.iter().find(|(known, _)| known == name)
         else {
             return Err(DataError::Split(format!("no judge `{name}`")));
         };
-        Ok(Asked {
+        let asked = Asked {
             name: name.to_owned(),
             endpoint: endpoint.clone(),
             prompt: Pinned::new(format!("the prompt for `{name}`"), prompt)?,
-        })
+        };
+        self.asked.insert(key, asked.clone());
+        Ok(asked)
     }
 
     /// The steps that make the texts of items, and of the users of a fold.
@@ -445,7 +494,7 @@ struct RerankPlan<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn rerank_plan(&self, params: &'a RerankParams) -> Result<RerankPlan<'a>, DataError> {
+    fn rerank_plan(&mut self, params: &'a RerankParams) -> Result<RerankPlan<'a>, DataError> {
         let base = self.variant.systems.iter().find(|base| base.name == params.of);
         let Some(base) = base else {
             return Err(DataError::Split(format!("no system `{}` to rerank", params.of)));
@@ -460,23 +509,28 @@ impl<'a> Planner<'a> {
         let encodes = params.judge == JudgeName::Encoder;
         let texts = reads_text.then(|| self.text_plan(&params.text, encodes)).transpose()?;
         // Read whoever the judge is: a file that is not there is a mistake in any case.
-        params.read_prompt(&self.dirs)?;
+        let prompt = (params.strategy, params.prompt.place());
+        if self.prompts.insert(Digest::of_json(&prompt)) {
+            params.read_prompt(&self.dirs)?;
+        }
         let asked = match &params.judge {
             JudgeName::Chat(judge) => {
                 let (of, at) = (params.clone(), self.dirs.clone());
                 let digest = move || Ok(of.read_prompt(&at)?.digest());
-                Some(self.asked(judge, digest)?)
+                Some(self.asked(judge, &prompt, digest)?)
             }
             _ => None,
         };
         let explains = match explain {
             Some(explain) => {
-                explain.read_prompt(&self.dirs)?;
+                if self.prompts.insert(Digest::of_json(&("explain", explain.prompt.place()))) {
+                    explain.read_prompt(&self.dirs)?;
+                }
                 let asked = match &params.judge {
                     JudgeName::Chat(judge) => {
                         let (of, at) = (explain.clone(), self.dirs.clone());
                         let digest = move || Ok(of.read_prompt(&at)?.digest());
-                        Some(self.asked(judge, digest)?)
+                        Some(self.asked(judge, &("explain", explain.prompt.place()), digest)?)
                     }
                     _ => None,
                 };

@@ -14,7 +14,9 @@ use super::{
 use crate::{
     core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
     data::{Relevance, TrainingPart, UserIx},
-    ranking::{Fallback, Opening, PredictSpec, Predictions, Scorer, open_for_candidates},
+    ranking::{
+        Fallback, Opening, PredictSpec, Predictions, PredictionsWriter, Scorer, open_for_candidates,
+    },
     tasks::top_n::WithFallback,
 };
 
@@ -133,22 +135,21 @@ impl Step for PredictStep {
         // All users, whether the test part has them or not: which it has is not known here.
         let users: Vec<UserIx> = (0..training.users.len() as u32).map(UserIx).collect();
         let seen = training.seen();
+        let mut writer = PredictionsWriter::new(dir, Some(self.predict))?;
         let predicted = self.fitted.with_fallback(&loaded, &training, |model| {
-            self.predict.predict_all(
+            self.predict.predict_blocks(
                 model,
                 &users,
                 &seen,
                 candidates.as_ref(),
                 cx.interrupt(),
                 cx.progress,
+                |block| writer.add(&block),
             )
         });
-        let predicted =
-            predicted.map_err(|error| error.with_names(&training.users, &training.items))?;
+        predicted.map_err(|error| error.with_names(&training.users, &training.items))?;
         let unknown = loaded.known.iter().flatten().filter(|known| !**known).count();
-        let predictions =
-            Predictions { users: predicted, from_scores: Some(self.predict), known: loaded.known };
-        predictions.write(dir)?;
+        writer.finish(loaded.known.as_deref())?;
         Ok(PredictStats { users: users.len(), unknown_users: unknown, test_opened })
     }
 }
