@@ -153,3 +153,65 @@ fn ranks_that_differ_leave_no_ties_and_equal_ones_do() {
     assert_eq!((&tied["tied_users"], &tied["value"]), (&1.into(), &1.0.into()));
     assert_eq!(count("1,2,1,6\n1,1,1,5\n")["tied_users"], 0);
 }
+
+/// What is exported of lists made elsewhere is what was evaluated: their ties in the order of the rule.
+#[test]
+fn exported_lists_have_their_ties_in_the_order_of_the_rule() {
+    let place = Place::new();
+    let ratings =
+        std::fs::read_to_string(crate::support::root().join("datasets/sample/ratings.csv"));
+    let mut users: Vec<String> = ratings
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|row| row.split(',').next().unwrap().to_owned())
+        .collect();
+    users.sort();
+    users.dedup();
+    let mut lists = String::from("user,item,score\n");
+    for user in &users {
+        (1..=30).for_each(|item| lists += &format!("{user},{item},1.0\n"));
+    }
+    place.write("tied.csv", lists);
+    place.write(
+        "e.yaml",
+        "experiment: e\ndata: {set: sample, relevant: '>= 4'}\nsplit: {scheme: official, only: [f1]}\nsystems:\n  \
+         tied: {model: external, rankings: tied.csv, seen: keep}\nevaluate: {k: [10], metrics: [ndcg], ties: random}\n",
+    );
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let rows: Value = serde_json::from_str(&place.fine(&["results", "e.yaml", "--json"])).unwrap();
+    let evaluated = rows[0]["value"].as_f64().unwrap();
+    place.fine(&["export", "e.yaml", "--format", "recbole", "--out", "x"]);
+    // The order of the lines, without scores that could be tied.
+    let text = std::fs::read_to_string(place.path("x/tied--f1--seed1.tsv")).unwrap();
+    let mut ranked = String::from("user,item,rank\n");
+    let mut last = (String::new(), 0);
+    for line in text.lines() {
+        let mut fields = line.split('\t');
+        let (user, item) = (fields.next().unwrap(), fields.next().unwrap());
+        last = if last.0 == user { (last.0, last.1 + 1) } else { (user.to_owned(), 1) };
+        ranked += &format!("{user},{item},{}\n", last.1);
+    }
+    place.write("ranked.csv", ranked);
+    let args = [
+        "score",
+        "--data",
+        "sample",
+        "--fold",
+        "f1",
+        "--relevant",
+        ">= 4",
+        "--metric",
+        "ndcg",
+        "-k",
+        "10",
+    ];
+    let json = place.fine(&[&args[..], &["--seen", "keep", "--json", "ranked.csv"]].concat());
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let exported = value(&json, "ranked", "ndcg");
+    assert!((exported - evaluated).abs() < 1e-12, "{exported}, not {evaluated}");
+    // It is another order than that of the ids, and it tells in the value.
+    let args = [&args[..], &["--seen", "keep", "--json", "tied.csv"]].concat();
+    let json: Value = serde_json::from_str(&place.fine(&args)).unwrap();
+    assert_ne!(value(&json, "tied", "ndcg"), evaluated);
+}
