@@ -131,7 +131,7 @@ pub fn collect(
         if of_system.len() < 2 && !asks {
             continue;
         }
-        let units = units(&of_system, experiment, workspace)?;
+        let units = units_of(&of_system, experiment, workspace)?;
         let folds: Vec<&str> = of_system.iter().map(|trial| trial.fold.as_str()).collect();
         let mut repeated: Vec<&str> = folds.clone();
         repeated.retain(|fold| folds.iter().filter(|other| *other == fold).count() > 1);
@@ -200,8 +200,8 @@ fn by_system<'a>(trials: &[&'a TrialRecord]) -> Vec<Vec<&'a TrialRecord>> {
     systems
 }
 
-/// Reads every user's values of all trials of a system.
-fn units(
+/// Reads every unit's values of all trials of a system.
+pub fn units_of(
     trials: &[&TrialRecord],
     experiment: &ExperimentRecord,
     workspace: &Workspace,

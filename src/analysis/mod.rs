@@ -3,17 +3,21 @@
 mod aggregate;
 mod bootstrap;
 mod collect;
+mod comparison;
 mod kendall;
 mod orders;
 pub mod published;
 pub mod row;
+mod significance;
 mod units;
 
 pub use aggregate::with_means;
 pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserValues, interval};
-pub use collect::{Collected, Differences, Request, collect};
+pub use collect::{Collected, Differences, Request, collect, units_of};
+pub use comparison::{Paired, Test, compare};
 pub use kendall::tau_b;
 pub use orders::Orders;
 pub use published::{Reproduction, difference, differences};
 pub use row::{Basis, ResultRow};
+pub use significance::{Estimate, OverFolds, benjamini_hochberg, holm, least_sign_flip_p};
 pub use units::{CellKey, Interval, MEAN, PairedDraws, Units, few_users, few_users_of};

@@ -45,7 +45,7 @@ pub type Interval = (f64, f64);
 /// Every trial of one system: by fold, the values of each seed.
 #[derive(Default)]
 pub struct Units {
-    folds: Vec<(String, Vec<Measurements>)>,
+    pub(super) folds: Vec<(String, Vec<Measurements>)>,
 }
 
 /// Clusters of a slice in some folds (users, say), each known by a number, in the order in which they first come.

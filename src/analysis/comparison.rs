@@ -1,0 +1,345 @@
+//! Two systems measured on the same units: paired differences by metric and slice, with what chance among the
+//! clusters (users) makes of them.
+//!
+//! A difference is the mean over folds of the mean over the fold's units of the difference of the two systems'
+//! values, each a mean over seeds. A cluster (user) stands in several folds: its differences are added up before
+//! anything is tested, so that there is one value a cluster, with the difference as the mean of all,
+//! z_c = C/F Σ_f Σ_{u∈c} δ_uf / n_f, and its spread after the folds' own means were taken off (the variance of a
+//! ratio, clustered: Davison and Hinkley 1997, section 3.8).
+
+use std::collections::HashMap;
+
+use super::{
+    Bootstrap, MEAN, Units, UserValues,
+    significance::{Estimate, OverFolds, sign_flip_p, signed_rank_p},
+};
+use crate::core::{MeasureKey, Measurements};
+
+/// The difference of two systems in one cell: the second less the first.
+#[derive(Clone, Debug)]
+pub struct Paired {
+    pub measure: MeasureKey,
+    pub slice: String,
+    /// Means of both over the units that both have.
+    pub first: f64,
+    pub second: f64,
+    /// Clusters (users), and pairs of a unit and a fold.
+    pub n: usize,
+    pub pairs: usize,
+    /// Units and folds that only one of the two has a value for.
+    pub unpaired: usize,
+    pub by_fold: Vec<(String, f64)>,
+    /// The ends of the interval, by the cluster bootstrap.
+    pub interval: Option<(f64, f64)>,
+    /// By cluster: values whose mean is the difference.
+    pub values: Vec<f64>,
+    pub estimate: Option<Estimate>,
+}
+
+/// Which p-value counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Test {
+    /// Student's paired t over clusters
+    #[default]
+    T,
+    /// Wilcoxon's signed ranks over clusters
+    SignedRank,
+    /// Random flips of the signs of clusters
+    SignFlip,
+}
+
+impl Test {
+    /// Its name in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::T => "paired t test",
+            Self::SignedRank => "Wilcoxon signed-rank test",
+            Self::SignFlip => "sign-flip permutation test",
+        }
+    }
+}
+
+/// Seed of the sign flips.
+const SEED: u64 = 42;
+
+impl Paired {
+    /// The second system's mean less the first's.
+    pub fn difference(&self) -> f64 {
+        self.second - self.first
+    }
+
+    /// Two-sided p of a test.
+    pub fn p(&self, test: Test) -> Option<f64> {
+        match test {
+            Test::T => self.estimate?.p(),
+            Test::SignedRank => signed_rank_p(&self.values),
+            Test::SignFlip => sign_flip_p(&self.values, SEED),
+        }
+    }
+
+    /// The difference in standard deviations of the clusters' differences.
+    pub fn standardised(&self) -> Option<f64> {
+        let Estimate { mean, error, n } = self.estimate?;
+        (error > 0.0).then(|| mean / (error * (n as f64).sqrt()))
+    }
+
+    /// Clusters for which the second is better, equal, and worse.
+    pub fn wins(&self) -> [usize; 3] {
+        let count = |is: fn(&f64) -> bool| self.values.iter().filter(|value| is(value)).count();
+        [count(|value| *value > 0.0), count(|value| *value == 0.0), count(|value| *value < 0.0)]
+    }
+
+    /// The differences of folds under the correction for training parts that overlap, of k folds of a
+    /// cross-validation.
+    pub fn over_folds(&self) -> Option<OverFolds> {
+        let folds: Vec<f64> = self.by_fold.iter().map(|(_, difference)| *difference).collect();
+        OverFolds::new(&folds, 1.0 / (folds.len().max(2) - 1) as f64)
+    }
+}
+
+/// The units of a fold that some system has.
+struct Fold<'a> {
+    name: &'a str,
+    /// By unit.
+    clusters: Vec<u32>,
+    /// Means over seeds of both systems, row-major `[units, columns]`; NaN where one of them has none.
+    values: Vec<[f64; 2]>,
+    /// By column, units that one system alone has.
+    unpaired: Vec<usize>,
+}
+
+/// The differences of all columns that both have and that are wanted, in one slice; `fold` may be [`MEAN`].
+pub fn compare(
+    [first, second]: [&Units; 2],
+    (fold, slice): (&str, &str),
+    is_wanted: &dyn Fn(&MeasureKey) -> bool,
+    bootstrap: Bootstrap,
+) -> Vec<Paired> {
+    let of_second = |name: &str| second.folds.iter().find(|(of, _)| of == name);
+    let shared: Vec<(&str, [&[Measurements]; 2])> = first
+        .folds
+        .iter()
+        .filter(|(name, _)| fold == MEAN || name == fold)
+        .filter_map(|(name, seeds)| Some((&**name, [&seeds[..], &of_second(name)?.1[..]])))
+        .collect();
+    let Some((_, [some, other])) = shared.first() else { return Vec::new() };
+    let keys = some[0].columns.iter();
+    let keys: Vec<&MeasureKey> =
+        keys.filter(|key| is_wanted(key) && other[0].columns.contains(key)).collect();
+    let mut clusters: HashMap<&str, u32> = HashMap::new();
+    let folds: Vec<Fold> = shared
+        .iter()
+        .map(|(name, systems)| Fold::new(name, *systems, slice, &keys, &mut clusters))
+        .collect();
+    if keys.is_empty() || clusters.is_empty() {
+        return Vec::new();
+    }
+    let of_folds: Vec<UserValues> = folds.iter().map(|fold| fold.differences(keys.len())).collect();
+    let of_folds: Vec<Vec<&UserValues>> = of_folds.iter().map(|fold| vec![fold]).collect();
+    let resampled = bootstrap.resample(clusters.len(), &of_folds);
+    let cells = keys.iter().enumerate();
+    cells
+        .map(|(at, measure)| Paired {
+            interval: resampled.interval(at),
+            ..paired(&folds, at, measure, slice, clusters.len())
+        })
+        .collect()
+}
+
+impl<'a> Fold<'a> {
+    fn new(
+        name: &'a str,
+        systems: [&'a [Measurements]; 2],
+        slice: &str,
+        keys: &[&MeasureKey],
+        known: &mut HashMap<&'a str, u32>,
+    ) -> Self {
+        let mut units: HashMap<&str, usize> = HashMap::new();
+        let mut clusters: Vec<u32> = Vec::new();
+        let mut sums: Vec<[(f64, u32); 2]> = Vec::new();
+        for (system, seeds) in systems.iter().enumerate() {
+            for measured in seeds.iter() {
+                let columns = &measured.columns;
+                let place = |key: &&MeasureKey| columns.iter().position(|column| column == *key);
+                let places: Vec<Option<usize>> = keys.iter().map(place).collect();
+                let members = measured.members(slice);
+                let rows = measured.ids.iter().zip(measured.clusters()).enumerate();
+                for (row, (id, cluster)) in rows.filter(|(row, _)| members[*row]) {
+                    let unit = *units.entry(id).or_insert_with(|| {
+                        let next = known.len() as u32;
+                        clusters.push(*known.entry(cluster).or_insert(next));
+                        sums.resize(sums.len() + keys.len(), [(0.0, 0); 2]);
+                        clusters.len() - 1
+                    });
+                    let values = measured.row(row);
+                    for (at, place) in places.iter().enumerate() {
+                        let Some(value) = place.map(|place| values[place]) else { continue };
+                        if !value.is_nan() {
+                            let (sum, n) = &mut sums[unit * keys.len() + at][system];
+                            *sum += value;
+                            *n += 1;
+                        }
+                    }
+                }
+            }
+        }
+        let mut unpaired = vec![0; keys.len()];
+        let values = sums.iter().enumerate().map(|(at, of)| match of {
+            [(first, n), (second, m)] if *n > 0 && *m > 0 => {
+                [first / f64::from(*n), second / f64::from(*m)]
+            }
+            [(_, n), (_, m)] => {
+                unpaired[at % keys.len()] += usize::from(n + m > 0);
+                [f64::NAN; 2]
+            }
+        });
+        Self { name, clusters, values: values.collect(), unpaired }
+    }
+
+    /// The pairs of a column: cluster, and the values of both.
+    fn pairs(&self, at: usize) -> impl Iterator<Item = (u32, [f64; 2])> + Clone {
+        let width = self.unpaired.len();
+        let values = self.values.iter().skip(at).step_by(width).copied();
+        let pairs = self.clusters.iter().copied().zip(values);
+        pairs.filter(|(_, [first, _])| !first.is_nan())
+    }
+
+    fn differences(&self, n_cells: usize) -> UserValues {
+        let values = self.values.iter().map(|[first, second]| second - first).collect();
+        UserValues { n_cells, users: self.clusters.clone(), values }
+    }
+}
+
+/// What the pairs of one column say, but for the interval.
+fn paired(
+    folds: &[Fold],
+    at: usize,
+    measure: &MeasureKey,
+    slice: &str,
+    n_clusters: usize,
+) -> Paired {
+    let counts: Vec<usize> = folds.iter().map(|fold| fold.pairs(at).count()).collect();
+    let folds: Vec<(&Fold, f64)> = folds
+        .iter()
+        .zip(&counts)
+        .filter(|(_, n)| **n > 0)
+        .map(|(fold, n)| (fold, *n as f64))
+        .collect();
+    let n_folds = folds.len() as f64;
+    let of_system = |system: usize| -> f64 {
+        let means = folds
+            .iter()
+            .map(|(fold, n)| fold.pairs(at).map(|(_, values)| values[system]).sum::<f64>() / n);
+        means.sum::<f64>() / n_folds
+    };
+    let by_fold: Vec<(String, f64)> = folds
+        .iter()
+        .map(|(fold, n)| {
+            let sum: f64 = fold.pairs(at).map(|(_, [first, second])| second - first).sum();
+            (fold.name.to_owned(), sum / n)
+        })
+        .collect();
+    // By cluster: what it adds to the difference, and that less what it would add were all alike.
+    let mut added = vec![(0.0, 0.0, false); n_clusters];
+    for ((fold, n), (_, of_fold)) in folds.iter().zip(&by_fold) {
+        for (cluster, [first, second]) in fold.pairs(at) {
+            let (value, residual, is_in) = &mut added[cluster as usize];
+            *value += (second - first) / n / n_folds;
+            *residual += (second - first - of_fold) / n / n_folds;
+            *is_in = true;
+        }
+    }
+    added.retain(|(_, _, is_in)| *is_in);
+    let n = added.len();
+    let squares: f64 = added.iter().map(|(_, residual, _)| (residual * n as f64).powi(2)).sum();
+    let (first, second) = (of_system(0), of_system(1));
+    Paired {
+        measure: measure.clone(),
+        slice: slice.to_owned(),
+        first,
+        second,
+        n,
+        pairs: counts.iter().sum(),
+        unpaired: folds.iter().map(|(fold, _)| fold.unpaired[at]).sum(),
+        interval: None,
+        by_fold,
+        values: added.iter().map(|(value, ..)| value * n as f64).collect(),
+        estimate: (n > 1).then(|| Estimate {
+            mean: second - first,
+            error: (squares / (n * (n - 1)) as f64).sqrt(),
+            n,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> MeasureKey {
+        MeasureKey {
+            protocol: "full".into(),
+            convention: "standard".into(),
+            metric: "ndcg".into(),
+            k: 10,
+        }
+    }
+
+    /// One column; NaN where a user is not in the mean.
+    fn measured(users: &[(&str, f64)]) -> Measurements {
+        Measurements {
+            unit: "user",
+            ids: users.iter().map(|(user, _)| (*user).to_owned()).collect(),
+            clusters: None,
+            slices: vec![("all".into(), vec![true; users.len()])],
+            columns: vec![key()],
+            values: users.iter().map(|(_, value)| *value).collect(),
+            pooled: vec![],
+            in_pooled: vec![],
+        }
+    }
+
+    fn units(folds: &[(&str, &[(&str, f64)])]) -> Units {
+        let mut units = Units::default();
+        folds.iter().for_each(|(fold, users)| units.add(fold, measured(users)));
+        units
+    }
+
+    #[test]
+    fn one_fold_is_the_plain_paired_t_test() {
+        let first = units(&[("f", &[("a", 0.1), ("b", 0.5), ("c", 0.3), ("d", f64::NAN)])]);
+        let second = units(&[("f", &[("c", 0.5), ("b", 0.6), ("a", 0.1), ("d", 0.9)])]);
+        let found = &compare([&first, &second], (MEAN, "all"), &|_| true, Bootstrap::default())[0];
+        assert_eq!((found.n, found.pairs, found.unpaired), (3, 3, 1));
+        assert!((found.first - 0.3).abs() < 1e-12 && (found.second - 0.4).abs() < 1e-12);
+        assert_eq!(found.wins(), [2, 1, 0]);
+        // scipy.stats.ttest_1samp([0, .1, .2], 0).pvalue
+        assert!((found.p(Test::T).unwrap() - 0.225_403_330_758_516_8).abs() < 1e-12);
+    }
+
+    #[test]
+    fn users_of_several_folds_count_once_and_seeds_are_averaged() {
+        let (one, two): (&[(&str, f64)], &[(&str, f64)]) =
+            (&[("a", 0.2), ("b", 0.4), ("c", 0.0)], &[("a", 0.3), ("b", 0.9), ("d", 0.1)]);
+        let zero: &[(&str, f64)] = &[("a", 0.0), ("b", 0.0), ("c", 0.0), ("d", 0.0)];
+        let first = units(&[("f", zero), ("g", zero)]);
+        let second = units(&[("f", one), ("g", two)]);
+        let found = &compare([&first, &second], (MEAN, "all"), &|_| true, Bootstrap::default())[0];
+        assert_eq!((found.n, found.pairs, found.unpaired), (4, 6, 2));
+        let expected = (0.6 / 3.0 + 1.3 / 3.0) / 2.0;
+        assert!((found.difference() - expected).abs() < 1e-12);
+        assert!((found.values.iter().sum::<f64>() / 4.0 - expected).abs() < 1e-12);
+        // The same fold twice says no more than once.
+        let once = units(&[("f", one)]);
+        let twice = units(&[("f", one), ("g", one)]);
+        let zeros = units(&[("f", zero), ("g", zero)]);
+        let p = |units: &Units| {
+            compare([&zeros, units], (MEAN, "all"), &|_| true, Bootstrap::default())[0].p(Test::T)
+        };
+        assert!((p(&once).unwrap() - p(&twice).unwrap()).abs() < 1e-12);
+        // Two seeds are their mean.
+        let mut seeds = units(&[("f", &[("a", 0.1), ("b", 0.3), ("c", 0.0)])]);
+        seeds.add("f", measured(&[("a", 0.3), ("b", 0.5), ("c", 0.0)]));
+        assert!((p(&seeds).unwrap() - p(&once).unwrap()).abs() < 1e-12);
+    }
+}
