@@ -4,6 +4,8 @@ use std::{borrow::Cow, fs, io, path::Path};
 
 use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
 
+use super::files::read_own;
+
 pub const FILE: &str = "model.safetensors";
 
 /// Why arrays could not be saved or read.
@@ -89,7 +91,7 @@ impl Saved {
     pub fn read(dir: &Path) -> Result<Self, ArrayError> {
         let path = dir.join(FILE);
         let bytes =
-            fs::read(&path).map_err(|source| ArrayError::Io { path: path.clone(), source })?;
+            read_own(&path).map_err(|source| ArrayError::Io { path: path.clone(), source })?;
         Ok(Self { bytes, path })
     }
 

@@ -1,49 +1,96 @@
-//! Names of trials and folds as names of files.
+//! Foreign names as names of files: the only way from a name to a path.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Component, Path},
+};
 
 use super::hash::Digest;
 
 /// Longer names are cut: file systems take 255 bytes, and an ending is to come.
 const MOST: usize = 120;
+/// Digits of the hash behind a name that is not that of its file.
+const DIGITS: usize = 12;
 
-/// A name of a file for each name, without what file systems refuse. Different names get different
-/// ones, also where upper and lower case are one; those that would be the same end in their hash.
+/// A name of a file for each name. It is the name itself where that is plain: ASCII letters, digits and `-_.+=`,
+/// not too long, and no other name differs from it in upper and lower case alone. Any other name has its hash
+/// behind it. So different names get different files, also where upper and lower case are one and where
+/// different forms of `é` are.
 pub fn file_names(names: &[String]) -> Vec<String> {
-    let mapped: Vec<String> = names.iter().map(|name| plain(name)).collect();
-    let mut named: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for (name, mapped) in names.iter().zip(&mapped) {
-        named.entry(mapped.to_lowercase()).or_default().insert(name);
+    let mut alike: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for name in names {
+        alike.entry(name.to_lowercase()).or_default().insert(name);
     }
-    let is_alone = |mapped: &str| named.get(&mapped.to_lowercase()).is_some_and(|of| of.len() == 1);
-    let ending = |name: &str| Digest::of(name).short();
-    names
-        .iter()
-        .zip(mapped.iter())
-        .map(|(name, mapped)| match is_alone(mapped) && mapped.len() <= MOST {
-            true => mapped.clone(),
+    let named = |name: &str, digits: usize| -> String {
+        let plain = plain(name);
+        let is_alone = alike.get(&name.to_lowercase()).is_none_or(|of| of.len() < 2);
+        match plain == name
+            && name.len() <= MOST
+            && is_alone
+            && digits == DIGITS
+            && !looks_hashed(name)
+        {
+            true => plain,
             false => {
-                let end = (0..=MOST).rev().find(|end| mapped.is_char_boundary(*end)).unwrap_or(0);
-                format!("{}-{}", &mapped[..end.min(mapped.len())], ending(name))
+                format!(
+                    "{}-{}",
+                    &plain[..plain.len().min(MOST)],
+                    &Digest::of(name).to_string()[..digits]
+                )
             }
-        })
-        .collect()
+        }
+    };
+    let short: Vec<String> = names.iter().map(|name| named(name, DIGITS)).collect();
+    // Twelve digits can be made to agree; a whole hash cannot.
+    let mut takes: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for (name, file) in names.iter().zip(&short) {
+        takes.entry(file.to_lowercase()).or_default().insert(name);
+    }
+    let each = names.iter().zip(&short);
+    each.map(|(name, file)| match takes[&file.to_lowercase()].len() {
+        1 => file.clone(),
+        _ => named(name, 64),
+    })
+    .collect()
+}
+
+/// The same of a single name.
+pub fn file_name(name: &str) -> String {
+    file_names(&[name.to_owned()]).remove(0)
+}
+
+/// Whether a path that a file names (a manifest, an archive) is a relative one that stays where it begins.
+pub fn stays_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components().peekable();
+    parts.peek().is_some()
+        && parts.all(|part| matches!(part, Component::Normal(_)))
+        && !path.contains(super::terminal::is_control)
+        && !path.contains(['\n', '\t', '\\'])
+}
+
+/// Whether a plain name ends like one with a hash behind it.
+fn looks_hashed(name: &str) -> bool {
+    let Some((_, end)) = name.rsplit_once('-') else { return false };
+    matches!(end.len(), DIGITS | 64) && end.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn plain(name: &str) -> String {
     let name: String = name
         .chars()
-        .map(|c| if c.is_alphanumeric() || "-_.+=".contains(c) { c } else { '_' })
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.+=".contains(c) { c } else { '_' })
         .collect();
-    // No `.` or `..`, and nothing that is hidden.
-    match name.strip_prefix('.') {
+    // No `.` or `..`, and nothing that is hidden or passes for an option.
+    match name.strip_prefix(['.', '-']) {
         Some(rest) => format!("_{rest}"),
+        None if name.is_empty() => "_".into(),
         None => name,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(names: &[&str]) -> Vec<String> {
@@ -51,28 +98,53 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_give_files_that_differ() {
-        assert_eq!(of(&["als--u1--seed1", "als[k=2]"]), ["als--u1--seed1", "als_k=2_"]);
+    fn plain_names_stay_and_others_end_in_their_hash() {
+        assert_eq!(of(&["als--u1--seed1", "f1", "ml-1m.2"]), ["als--u1--seed1", "f1", "ml-1m.2"]);
         let long = "x".repeat(300);
-        let other = format!("{long}y");
-        let all = [
-            "a b",
-            "a_b",
-            "a/b",
-            "A_B",
-            "a b",
-            "..",
-            "../c",
-            "",
-            &long,
-            &other,
-            "é".repeat(90).leak(),
+        for name in
+            ["a b", "../c", "..", "", ".x", "-rf", "/abs", "é", "a\u{1b}", &long, "a-0123456789ab"]
+        {
+            let file = file_name(name);
+            assert_eq!(file.rsplit_once('-').unwrap().1, Digest::of(name).short(), "{name} {file}");
+        }
+        assert_eq!(of(&["Als"]), ["Als"]);
+        assert!(of(&["Als", "als"]).iter().all(|name| looks_hashed(name)));
+    }
+
+    #[test]
+    fn paths_that_lead_out_are_known() {
+        for path in ["", ".", "..", "a/..", "../a", "/a", "a/../../b", "a\u{1b}", "a\nb", "a\\b"] {
+            assert!(!stays_inside(path), "{path}");
+        }
+        assert!(stays_inside("ml-100k/u1.base") && stays_inside("a..b"));
+    }
+
+    fn names() -> impl Strategy<Value = Vec<String>> {
+        let hostile = prop_oneof![
+            "[aAbB/. _-]{0,4}",
+            any::<String>(),
+            "[aé\u{301}eE]{0,3}",
+            "[a-b]{119,123}",
+            // Names like those of files with a hash.
+            "a_b".prop_map(|_| file_name("a b")),
+            "x".prop_map(|_| file_name("é").to_uppercase()),
         ];
-        let found = of(&all);
-        assert_eq!(found[0], found[4], "one name, one file");
-        let differ: BTreeSet<String> = found.iter().map(|name| name.to_lowercase()).collect();
-        assert_eq!(differ.len(), all.len() - 1, "{found:?}");
-        assert!(found.iter().all(|name| name.len() <= 140 && !name.contains('/')), "{found:?}");
-        assert!(found.iter().all(|name| !name.starts_with('.')), "{found:?}");
+        prop::collection::vec(hostile, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn names_to_files_are_injective_and_stay_inside(names in names()) {
+            let files = file_names(&names);
+            for (name, file) in names.iter().zip(&files) {
+                prop_assert!(stays_inside(file), "{file:?}");
+                prop_assert_eq!(Path::new(file).components().count(), 1);
+                prop_assert!(file.len() <= 200 && !file.starts_with(['.', '-']), "{file:?}");
+                prop_assert!(file.is_ascii());
+                for (other, of) in names.iter().zip(&files) {
+                    prop_assert_eq!(name == other, file.eq_ignore_ascii_case(of), "{:?} {:?}", name, other);
+                }
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, fs::File, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{open_own, open_plain};
+
 /// A BLAKE3 hash, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -23,8 +25,17 @@ impl Digest {
 
     /// Hash of a file's content.
     pub fn of_file(path: &Path) -> io::Result<Self> {
+        Self::of_content(open_plain(path)?)
+    }
+
+    /// The same of a file that assay wrote: see [`open_own`].
+    pub fn of_own_file(path: &Path) -> io::Result<Self> {
+        Self::of_content(open_own(path)?)
+    }
+
+    fn of_content(file: File) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(File::open(path)?)?;
+        hasher.update_reader(file)?;
         Ok(Self::from_blake3(hasher.finalize()))
     }
 

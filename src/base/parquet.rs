@@ -4,6 +4,8 @@ use std::{fs::File, io, path::Path};
 
 use polars::prelude::*;
 
+use super::files::open_own;
+
 /// Writes `frame` to `path`.
 pub fn write(path: &Path, frame: &mut DataFrame) -> io::Result<()> {
     let file = File::create(path)?;
@@ -68,7 +70,7 @@ pub fn row_groups(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Dat
 
 /// Reads the file at `path`.
 pub fn read(path: &Path) -> io::Result<DataFrame> {
-    ParquetReader::new(File::open(path)?)
+    ParquetReader::new(open_own(path)?)
         .read_parallel(ParallelStrategy::None)
         .finish()
         .map_err(to_io)

@@ -8,9 +8,9 @@ use std::{
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CliError, WorkspaceArg, print, recorded};
+use super::{CliError, WorkspaceArg, print, print_json, recorded};
 use crate::{
-    base::{exit::Exit, files::read_json},
+    base::{exit::Exit, files::read_json, output::check_file, terminal::tell},
     core::Workspace,
     llm::{
         Answers, DIRECTORY, LlmError, cassette,
@@ -72,6 +72,9 @@ enum Verb {
         /// Only what the finished steps of this experiment used
         #[arg(long, value_name = "FILE")]
         experiment: Option<PathBuf>,
+        /// Overwrite the file where it is no cassette
+        #[arg(long)]
+        overwrite: bool,
     },
     /// Take the answers of an exported file over; nothing is taken where anything in it is damaged
     Import {
@@ -113,20 +116,21 @@ impl Cache {
             Verb::Verify { json } => verify(&answers, json),
             Verb::Explain { key, json } => explain(&answers, &key, json),
             Verb::Rebuild => rebuild(&answers),
-            Verb::Export { file, experiment } => {
+            Verb::Export { file, experiment, overwrite } => {
+                check_file(&file, overwrite, cassette::is_one)?;
                 let keys = match experiment {
                     Some(experiment) => Some(keys_of(&workspace, &experiment)?),
                     None => None,
                 };
                 let manifest = cassette::export(&answers, keys.as_ref(), &file)?;
-                print(&format!("{}\n", serde_json::to_string_pretty(&manifest)?))?;
+                print_json(&manifest)?;
                 Ok(Exit::Pass)
             }
             Verb::Import { file, json } => import(&answers, &file, json),
             Verb::Gc => gc(&answers),
         };
         for note in answers.take_notes() {
-            eprintln!("warning: {note}");
+            tell!("warning: {note}");
         }
         exit
     }
@@ -153,7 +157,7 @@ fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key
         )));
     }
     if !open.is_empty() {
-        eprintln!(
+        tell!(
             "warning: not finished, so what they need may be missing from the file: {}",
             open.join(", ")
         );
@@ -197,12 +201,10 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
     let index: u64 = size_of(&answers.dir().join("index"));
     let counts = answers.counts();
     if json {
-        print(
-            &(serde_json::to_string_pretty(&json!({
-                "directory": answers.dir(), "segments": segments.len(), "journal_bytes": bytes,
-                "index_bytes": index, "counts": counts, "models": models,
-            }))? + "\n"),
-        )?;
+        print_json(&json!({
+            "directory": answers.dir(), "segments": segments.len(), "journal_bytes": bytes,
+            "index_bytes": index, "counts": counts, "models": models,
+        }))?;
         return Ok(Exit::Pass);
     }
     let mut table = comfy_table::Table::new();
@@ -296,11 +298,7 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         ));
     }
     if json {
-        print(
-            &(serde_json::to_string_pretty(
-                &json!({"lines": lines, "answers": seen.len(), "problems": problems}),
-            )? + "\n"),
-        )?;
+        print_json(&json!({"lines": lines, "answers": seen.len(), "problems": problems}))?;
     } else {
         for problem in &problems {
             print(&format!("{problem}\n"))?;
@@ -335,7 +333,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
         return Err(CliError::NoResults(format!("no answer {prefix}")));
     };
     if as_json {
-        print(&(serde_json::to_string_pretty(&record)? + "\n"))?;
+        print_json(&record)?;
         return Ok(Exit::Pass);
     }
     let mut text = format!(
@@ -389,7 +387,7 @@ fn rebuild(answers: &Answers) -> Result<Exit, CliError> {
 fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit, CliError> {
     let imported = cassette::import(answers, file)?;
     if json {
-        print(&(serde_json::to_string_pretty(&imported)? + "\n"))?;
+        print_json(&imported)?;
     } else {
         print(&format!(
             "{} answers taken over, {} were there already, {} were damaged and are mended, {} conflicts\n",
@@ -400,7 +398,7 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
         ))?;
     }
     for key in imported.conflicts.iter().take(5) {
-        eprintln!("warning: {}: another answer was there, and stays", short(key));
+        tell!("warning: {}: another answer was there, and stays", short(key));
     }
     Ok(if imported.conflicts.is_empty() { Exit::Pass } else { Exit::GateFailed })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    CliError, WorkspaceArg, print, recorded,
+    CliError, WorkspaceArg, print, print_json, recorded,
     results::{results_of_record, warn_of_missing},
 };
 use crate::{
@@ -87,7 +87,7 @@ impl Compare {
             )));
         }
         if self.json {
-            print(&(serde_json::to_string_pretty(&orders)? + "\n"))?;
+            print_json(&orders)?;
         } else {
             let texts: Vec<String> = orders.iter().map(Orders::terminal).collect();
             print(&texts.join("\n"))?;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, print, progress::bytes_bar};
+use super::{CliError, print, print_json, progress::bytes_bar};
 use crate::{
+    base::terminal::tell,
     base::{exit::Exit, interrupt::Interrupt},
     data::{DataDirs, DataSource, DatasetStats, FileState, Manifests, fetch, sample},
 };
@@ -93,17 +94,20 @@ fn list(dirs: &DataDirs, json: bool) -> Result<Exit, CliError> {
         table.add_row([&manifest.about.name, &manifest.about.title, &place]);
         list.push(json!({"manifest": manifest, "folder": folder}));
     }
-    print(&if json { serde_json::to_string_pretty(&list)? + "\n" } else { format!("{table}\n") })?;
+    match json {
+        true => print_json(&list)?,
+        false => print(&format!("{table}\n"))?,
+    }
     Ok(Exit::Pass)
 }
 
 fn get(dirs: &DataDirs, name: &str) -> Result<Exit, CliError> {
     let manifests = Manifests::read(dirs)?;
     let manifest = manifests.get(name)?;
-    eprintln!("{}\nlicence: {}", manifest.about.title, manifest.about.licence);
+    tell!("{}\nlicence: {}", manifest.about.title, manifest.about.licence);
     if let Some(archive) = &manifest.about.archive {
         let size = archive.bytes.map(|bytes| format!(" ({:.1} MB)", bytes as f64 / 1e6));
-        eprintln!("downloading {}{}", archive.url, size.unwrap_or_default());
+        tell!("downloading {}{}", archive.url, size.unwrap_or_default());
     }
     let interrupt = Interrupt::default();
     let raised = interrupt.clone();
@@ -123,7 +127,7 @@ fn verify(dirs: &DataDirs, name: &str, json: bool) -> Result<Exit, CliError> {
     let manifest = manifests.get(name)?;
     let checks = manifest.verify(&manifest.locate(dirs)?)?;
     if json {
-        print(&(serde_json::to_string_pretty(&checks)? + "\n"))?;
+        print_json(&checks)?;
     } else {
         for check in &checks {
             let state = match check.state {
@@ -144,7 +148,7 @@ fn stats(dirs: &DataDirs, name: String, json: bool) -> Result<Exit, CliError> {
     let data = DataSource::Set { set: name, duplicates: None }.load(dirs)?;
     let stats = DatasetStats::of(&data);
     if json {
-        print(&(serde_json::to_string_pretty(&stats)? + "\n"))?;
+        print_json(&stats)?;
         return Ok(Exit::Pass);
     }
     let five = |values: [usize; 5]| values.map(|value| value.to_string()).join(" · ");

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{CliError, WorkspaceArg, print, recorded};
+use super::{CliError, WorkspaceArg, print, print_json, recorded};
 use crate::{
+    base::terminal::tell,
     base::{exit::Exit, yaml::nearest},
     core::{Currencies, Currency, StepId},
     tasks::top_n::rerank::explain::{Row, read},
@@ -129,12 +130,12 @@ impl Explanations {
                 "nothing is explained to a user `{user}`\n  = help: `explain.users` and `users` say to whom"
             )));
         }
-        if self.json {
-            texts = serde_json::to_string_pretty(&all)? + "\n";
+        match self.json {
+            true => print_json(&all)?,
+            false => print(&texts)?,
         }
-        print(&texts)?;
         if missing > 0 {
-            eprintln!(
+            tell!(
                 "warning: {missing} trials are not explained yet; `assay run {}` does it",
                 self.file.display()
             );

@@ -6,7 +6,13 @@ use serde_json::json;
 
 use super::{CliError, WorkspaceArg, print, recorded};
 use crate::{
-    base::{exit::Exit, file_names::file_names, files::write_whole, hash::Digest},
+    base::terminal::tell,
+    base::{
+        exit::Exit,
+        file_names::{file_name, file_names},
+        hash::Digest,
+        output::OutputDir,
+    },
     core::{Currencies, Currency, StepId},
     ranking::{
         OpenFold, Predictions, UNKNOWN,
@@ -14,6 +20,9 @@ use crate::{
     },
     tasks::{TrialRecord, top_n::RecordSettings},
 };
+
+/// What was written, and that the test part was opened.
+const LIST: &str = "export.json";
 
 /// Write rankings and splits in the formats of other tools, so that others can score them
 ///
@@ -40,6 +49,9 @@ pub struct Export {
     /// Only this fold (may be given several times)
     #[arg(long, value_name = "NAME")]
     fold: Vec<String>,
+    /// Overwrite files there that assay did not write
+    #[arg(long)]
+    overwrite: bool,
 }
 
 impl Export {
@@ -74,8 +86,9 @@ impl Export {
             _ => "tsv",
         };
         let mut files = Vec::new();
+        let mut out = OutputDir::open(&self.out, LIST, self.overwrite)?;
         let mut write = |name: String, text: String| -> Result<(), CliError> {
-            write_whole(&self.out.join(&name), text.as_bytes())?;
+            out.write(&name, text.as_bytes())?;
             files.push(json!({"file": name, "blake3": Digest::of(&text)}));
             Ok(())
         };
@@ -137,7 +150,7 @@ impl Export {
             }
             folds.push((trial.split, trial.variant));
             let name = &files_of[&name_of(trial)];
-            let data = &variant.data;
+            let data = file_name(&variant.data);
             let file = |part: &str| match self.format {
                 Target::Recbole => format!("{name}/{data}.{part}.inter"),
                 _ => format!("{name}/{}.tsv", if part == "valid" { "val" } else { part }),
@@ -177,15 +190,15 @@ impl Export {
             "folds": openings,
             "files": files,
         });
-        let path = self.out.join("export.json");
-        write_whole(&path, (serde_json::to_string_pretty(&manifest)? + "\n").as_bytes())?;
+        let text = serde_json::to_string_pretty(&manifest)? + "\n";
+        let path = out.write(LIST, text.as_bytes())?;
         print(&format!(
             "{n_files} files in {}, listed in {}\n",
             self.out.display(),
             path.display()
         ))?;
         if !missing.is_empty() {
-            eprintln!("warning: not run yet, and left out: {}", missing.join(", "));
+            tell!("warning: not run yet, and left out: {}", missing.join(", "));
             return Ok(Exit::Inconclusive);
         }
         Ok(Exit::Pass)

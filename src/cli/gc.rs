@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{CliError, WorkspaceArg, print, recorded};
+use super::{CliError, WorkspaceArg, print, print_json, recorded};
 use crate::{
     base::{exit::Exit, files::read_json},
     core::{Kept, RunRecord},
@@ -47,7 +47,7 @@ impl Gc {
             garbage.iter().try_for_each(|of| of.remove())?;
         }
         if self.json {
-            print(&(serde_json::to_string_pretty(&garbage)? + "\n"))?;
+            print_json(&garbage)?;
             return Ok(Exit::Pass);
         }
         let mut kinds: BTreeMap<&str, (usize, u64)> = BTreeMap::new();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{CliError, WorkspaceArg, print};
+use super::{CliError, WorkspaceArg, print, print_json};
 use crate::{
     base::{exit::Exit, files::read_json},
     core::RunRecord,
@@ -42,7 +42,7 @@ impl Ls {
                     })
                 })
                 .collect();
-            print(&(serde_json::to_string_pretty(&list)? + "\n"))?;
+            print_json(&list)?;
         } else if runs.is_empty() {
             print(&format!("no experiment was run in {} yet\n", workspace.root().display()))?;
         } else {

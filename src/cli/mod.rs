@@ -9,6 +9,7 @@ mod explanations;
 mod export;
 mod gc;
 mod hand_over;
+mod keys;
 mod ls;
 mod plan;
 mod progress;
@@ -21,16 +22,23 @@ mod score;
 mod show;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
 
 use crate::{
-    base::exit::Exit,
+    base::{
+        exit::Exit,
+        terminal::{escaped, escaped_json, tell},
+    },
     core::Workspace,
     data::DataDirs,
+    report::for_spreadsheets,
     tasks::{Experiment, ExperimentRecord, Plan},
 };
 
@@ -98,7 +106,7 @@ impl WorkspaceArg {
 /// Runs the command line; everything a user can do wrong ends in a message and an exit code.
 pub fn main() -> Exit {
     if let Err(error) = hand_over::check_build() {
-        eprintln!("error: {error}");
+        tell!("error: {error}");
         return error.exit();
     }
     let cli = Cli::parse();
@@ -127,7 +135,7 @@ pub fn main() -> Exit {
             Exit::Pass
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             error.exit()
         }
     }
@@ -155,9 +163,7 @@ fn planned(file: &Path) -> Result<Planned, CliError> {
 fn recorded(file: &Path, workspace: &Workspace) -> Result<ExperimentRecord, CliError> {
     let by_name = file.to_str().filter(|_| !file.exists());
     if let Some(record) = by_name.and_then(|name| ExperimentRecord::read(workspace, name).ok()) {
-        eprintln!(
-            "note: results as the last run recorded them; data and prompts are not looked at"
-        );
+        tell!("note: results as the last run recorded them; data and prompts are not looked at");
         return Ok(record);
     }
     let dirs = DataDirs::from_env();
@@ -181,15 +187,42 @@ fn recorded(file: &Path, workspace: &Workspace) -> Result<ExperimentRecord, CliE
         )));
     }
     let why = error.to_string();
-    eprintln!(
+    tell!(
         "note: results as the last run recorded them, since the experiment cannot be planned here: {}",
         why.lines().next().unwrap_or_default()
     );
     Ok(record)
 }
 
-/// Prints to standard output; a reader that went away ends the command quietly.
+/// Prints text for people to standard output, with what drives a terminal escaped; a reader that went away ends
+/// the command quietly.
 fn print(text: &str) -> Result<(), CliError> {
-    use std::io::Write;
+    write_out(&escaped(text))
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    print_json_text(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Prints JSON.
+fn print_json_text(json: &str) -> Result<(), CliError> {
+    write_out(&escaped_json(json))
+}
+
+/// Prints data that programs read: values stay what they are, but on a terminal.
+fn print_data(text: &str) -> Result<(), CliError> {
+    match std::io::stdout().is_terminal() {
+        true => print(text),
+        false => write_out(text),
+    }
+}
+
+/// Prints CSV, where asked so that no spreadsheet takes a text for a formula.
+fn print_csv(csv: String, spreadsheet: bool) -> Result<(), CliError> {
+    print_data(&if spreadsheet { for_spreadsheets(&csv) } else { csv })
+}
+
+fn write_out(text: &str) -> Result<(), CliError> {
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }

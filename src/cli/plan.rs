@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{CliError, Planned, WorkspaceArg, planned, print};
+use super::{CliError, Planned, WorkspaceArg, keys::Keys, planned, print, print_json};
 use crate::{
     base::{exit::Exit, files::read_json},
     core::{Currencies, Currency, Node, OTHER_INPUT, StepId, why_stale},
@@ -25,6 +25,8 @@ pub struct PlanArgs {
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
+    #[command(flatten)]
+    keys: Keys,
     /// Print the steps as JSON
     #[arg(long)]
     json: bool,
@@ -59,14 +61,11 @@ impl PlanArgs {
                 .zip(&verdicts)
                 .map(|(node, verdict)| step_json(node, verdict))
                 .collect();
-            print(
-                &(serde_json::to_string_pretty(
-                    &json!({"experiment": experiment.name, "steps": steps}),
-                )? + "\n"),
-            )?;
+            print_json(&json!({"experiment": experiment.name, "steps": steps}))?;
         } else {
             print(&tree(&experiment, &plan, &verdicts))?;
             print(&estimates(&experiment, &plan, &verdicts)?)?;
+            print(&self.keys.of_plan(&experiment.task.keys())?)?;
         }
         Ok(Exit::Pass)
     }

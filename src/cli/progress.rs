@@ -9,7 +9,10 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::core::{Event, Reporter};
+use crate::{
+    base::terminal::{escaped_json, on_one_line, tell},
+    core::{Event, Reporter},
+};
 
 /// The reporter that fits: JSON lines on standard output, or bars or lines on standard error.
 pub fn reporter(json: bool, quiet: bool) -> Box<dyn Reporter> {
@@ -31,7 +34,7 @@ pub fn bytes_bar(name: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_prefix(name.to_owned());
+    bar.set_prefix(on_one_line(name));
     bar
 }
 
@@ -41,7 +44,7 @@ impl Reporter for JsonLines {
     fn report(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
             // A reader that went away is no reason to stop.
-            let _ = writeln!(io::stdout().lock(), "{line}");
+            let _ = writeln!(io::stdout().lock(), "{}", escaped_json(&line));
         }
     }
 }
@@ -71,7 +74,7 @@ impl Reporter for Lines {
             && (important || !self.errors_only)
             && self.told.lock().is_ok_and(|mut told| told.is_news(event))
         {
-            eprintln!("{line}");
+            tell!("{line}");
         }
     }
 }
@@ -131,7 +134,7 @@ impl Reporter for Bars {
                 ) {
                     bar.set_style(style);
                 }
-                bar.set_prefix(experiment.clone());
+                bar.set_prefix(on_one_line(experiment));
                 bar.enable_steady_tick(Duration::from_millis(200));
                 state.overall = Some(bar);
             }
@@ -142,7 +145,7 @@ impl Reporter for Bars {
                 {
                     bar.set_style(style);
                 }
-                bar.set_prefix(format!("{kind} {step}"));
+                bar.set_prefix(on_one_line(&format!("{kind} {step}")));
                 bar.enable_steady_tick(Duration::from_millis(200));
                 state.steps.insert(key.clone(), bar);
             }
@@ -190,7 +193,7 @@ impl Reporter for Bars {
         if let Some((true, line)) = line(event)
             && news
         {
-            self.all.suspend(|| eprintln!("{line}"));
+            self.all.suspend(|| tell!("{line}"));
         }
     }
 }

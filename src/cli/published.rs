@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, print, recorded, results::warn_of_missing};
+use super::{CliError, WorkspaceArg, print, print_json, recorded, results::warn_of_missing};
 use crate::{
     analysis::{Collected, MEAN, Reproduction, Request, collect, differences},
     base::exit::Exit,
@@ -90,7 +90,7 @@ impl Published {
         }
         let reproductions = reproductions(&experiment, &collected);
         if self.json {
-            print(&(serde_json::to_string_pretty(&reproductions)? + "\n"))?;
+            print_json(&reproductions)?;
         } else {
             let texts: Vec<String> = reproductions.iter().map(Reproduction::terminal).collect();
             print(&texts.join("\n"))?;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::{CliError, WorkspaceArg, print, published::Anyway, recorded, results::warn_of_missing};
 use crate::{
     analysis::{Request, collect},
-    base::{exit::Exit, files::read_json},
+    base::{exit::Exit, files::read_json, output::OutputDir},
     core::RunRecord,
-    report::render,
+    report::{INDEX, render},
 };
 
 /// Write the HTML report again from what is in the workspace, without running anything
@@ -25,6 +25,9 @@ pub struct ReportArgs {
     /// Where the report goes (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Overwrite files there that assay did not write
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     anyway: Anyway,
 }
@@ -45,7 +48,8 @@ impl ReportArgs {
         let last: Option<RunRecord> =
             read_json(&workspace.path(&["experiments", &experiment.name, "run.json"])).ok();
         let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
-        let rendered = render(&experiment, &workspace, &collected, last.as_ref(), &dir)?;
+        let out = OutputDir::open(&dir, INDEX, self.overwrite)?;
+        let rendered = render(&experiment, &workspace, &collected, last.as_ref(), out)?;
         print(&format!("report: {}\n", rendered.index.display()))?;
         Ok(warn_of_missing(&collected))
     }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, print, recorded};
+use super::{CliError, WorkspaceArg, print_csv, print_json_text, recorded};
 use crate::{
     analysis::{Collected, MEAN, Request, collect, few_users_of},
     base::exit::Exit,
+    base::terminal::tell,
     report::{csv, json},
     tasks::ExperimentRecord,
 };
@@ -26,6 +27,9 @@ pub struct Results {
     /// Comma-separated, the default
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// For spreadsheets: texts that one would take for a formula get a ' in front
+    #[arg(long, conflicts_with = "json")]
+    spreadsheet: bool,
     /// A JSON array
     #[arg(long)]
     json: bool,
@@ -39,9 +43,12 @@ impl Results {
         let request = Request::intervals_of(self.intervals.then_some(MEAN));
         let collected = results_of(&self.file, &self.workspace, &request)?;
         if let Some(text) = few_users_of(&collected.rows) {
-            eprintln!("warning: {text}");
+            tell!("warning: {text}");
         }
-        print(&if self.json { json(&collected.rows)? } else { csv(&collected.rows) })?;
+        match self.json {
+            true => print_json_text(&json(&collected.rows)?)?,
+            false => print_csv(csv(&collected.rows), self.spreadsheet)?,
+        }
         Ok(warn_of_missing(&collected))
     }
 }
@@ -78,7 +85,7 @@ pub fn warn_of_missing(collected: &Collected) -> Exit {
     if collected.missing.is_empty() {
         return Exit::Pass;
     }
-    eprintln!(
+    tell!(
         "warning: {} trials have no result and are in no mean: {}",
         collected.missing.len(),
         collected.missing.join(", ")

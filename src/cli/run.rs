@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use super::{
     CliError, Planned, WorkspaceArg,
     hand_over::{hand_over, is_read_once},
+    keys::Keys,
     planned, print,
     progress::reporter,
     published::{Anyway, reproductions},
@@ -15,10 +16,11 @@ use super::{
 };
 use crate::{
     analysis::{Reproduction, Request, collect},
-    base::{exit::Exit, interrupt::Interrupt},
+    base::terminal::tell,
+    base::{exit::Exit, interrupt::Interrupt, output::OutputDir},
     core::{Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
     llm::{AnswersSpec, Mode},
-    report::render,
+    report::{INDEX, render},
     tasks::{Experiment, Plan, TASKS},
 };
 
@@ -63,8 +65,13 @@ pub struct Run {
     /// Where the report goes (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Overwrite files there that assay did not write
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     anyway: Anyway,
+    #[command(flatten)]
+    keys: Keys,
     /// Print one JSON object for each event instead of a table
     #[arg(long)]
     json: bool,
@@ -80,9 +87,20 @@ impl Run {
         }
         let Planned { experiment, plan, mut record } = planned(&self.file)?;
         self.anyway.check_all(&mut record)?;
-        let workspace = Workspace::create(&self.workspace.workspace)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let responses = self.answers(&experiment)?;
+        // Replays send nothing.
+        let keys = match responses.mode {
+            Mode::Replay => Vec::new(),
+            _ => experiment.task.keys(),
+        };
+        self.keys.check(&keys)?;
+        let dir = match &self.out {
+            Some(dir) => dir.clone(),
+            None => PathBuf::from("reports").join(&experiment.name),
+        };
+        let out = OutputDir::open(&dir, INDEX, self.overwrite)?;
+        let workspace = Workspace::create(&self.workspace.workspace)?;
         let options = Options {
             responses,
             ends: self.ends(&plan)?,
@@ -105,6 +123,7 @@ impl Run {
         if to_do.needs_tensors() && !interrupt.is_raised() {
             hand_over()?;
         }
+        Keys::tell(&keys);
         let reporter = reporter(self.json, self.quiet);
         record.write(&workspace)?;
         let header = RunHeader {
@@ -120,20 +139,17 @@ impl Run {
         let names = plan.trial_names();
         let outcome = run(header, to_do, &names, &interrupt, &*reporter)?;
         if outcome.interrupted {
-            eprintln!(
-                "interrupted; what is finished is kept, and the same command goes on from there"
-            );
+            tell!("interrupted; what is finished is kept, and the same command goes on from there");
             return Ok(Exit::Interrupted);
         }
         let request = Request::of_report(&record);
         let collected = collect(&record, &workspace, &request)?;
         let failures = &outcome.record.failures;
         if !collected.rows.is_empty() {
-            let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
             let run = Some(&outcome.record);
-            let rendered = render(&record, &workspace, &collected, run, &dir)?;
+            let rendered = render(&record, &workspace, &collected, run, out)?;
             for (trial, warning) in &collected.warnings {
-                eprintln!("warning: {trial}: {warning}");
+                tell!("warning: {trial}: {warning}");
             }
             if !self.json {
                 // Printed tables are what such an experiment is about.
@@ -154,7 +170,7 @@ impl Run {
         if let Some(spent) = outcome.record.spent
             && !self.json
         {
-            eprintln!("language models: {spent}");
+            tell!("language models: {spent}");
         }
         if failures.is_empty() {
             // Every step ended well, and yet somebody may have removed a result since.
@@ -163,7 +179,7 @@ impl Run {
                 Some(_) => Exit::Pass,
             });
         }
-        eprintln!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
+        tell!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
         let mut causes: Vec<&str> = Vec::new();
         for failure in failures {
             if !causes.contains(&failure.cause.as_str()) {
@@ -179,9 +195,9 @@ impl Run {
             let (shown, more) = trials.split_at(trials.len().min(6));
             let more =
                 if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-            eprintln!("  {}{more}\n    {}", shown.join(", "), cause.replace('\n', "\n    "));
+            tell!("  {}{more}\n    {}", shown.join(", "), cause.replace('\n', "\n    "));
         }
-        eprintln!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
+        tell!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
         Ok(match outcome {
             Outcome { undone: true, .. } => Exit::Bug,
             Outcome { unanswered: true, .. } => Exit::ReplayMiss,
@@ -293,9 +309,9 @@ fn stop_on_ctrl_c(interrupt: &Interrupt) {
             std::process::exit(Exit::Interrupted as i32);
         }
         interrupt.raise();
-        eprintln!("\nstopping; once more to stop at once");
+        tell!("\nstopping; once more to stop at once");
     });
     if let Err(error) = set {
-        eprintln!("warning: Ctrl-C will stop at once: {error}");
+        tell!("warning: Ctrl-C will stop at once: {error}");
     }
 }

@@ -1,6 +1,6 @@
 //! `assay schema`
 
-use super::{CliError, print};
+use super::{CliError, print_json};
 use crate::{base::exit::Exit, tasks::schema};
 
 /// Print the JSON Schema of experiment files
@@ -13,7 +13,7 @@ pub struct Schema {}
 
 impl Schema {
     pub fn run(self) -> Result<Exit, CliError> {
-        print(&(serde_json::to_string_pretty(&schema())? + "\n"))?;
+        print_json(&schema())?;
         Ok(Exit::Pass)
     }
 }

@@ -8,13 +8,17 @@ use std::{
 
 use serde_json::json;
 
-use super::{CliError, print, published::Anyway};
+use super::{CliError, print, print_csv, print_json, published::Anyway};
 use crate::{
     analysis::{
         Basis, Bootstrap, CellKey, Interval, Orders, PairedDraws, Reproduction, ResultRow, Units,
         difference, few_users_of,
     },
-    base::exit::Exit,
+    base::{
+        exit::Exit,
+        output::{check_file, is_own_page},
+        terminal::tell,
+    },
     core::Mean,
     data::{
         DataDirs, DataSource, Relevance, RelevanceFrom, SplitSpec, TrainingPart, fold_names,
@@ -150,6 +154,12 @@ pub struct Score {
     json: bool,
     #[arg(long, value_enum, default_value = "terminal", help_heading = "Output")]
     format: Format,
+    /// With --csv or `--format csv`: texts that a spreadsheet would take for a formula get a ' in front
+    #[arg(long, help_heading = "Output")]
+    spreadsheet: bool,
+    /// Overwrite the file of --html where assay did not write it
+    #[arg(long, help_heading = "Output")]
+    overwrite: bool,
     /// Also write an HTML report, with intervals
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     html: Option<PathBuf>,
@@ -163,6 +173,9 @@ impl Score {
         if let Some(threads) = self.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
             pool.map_err(|error| CliError::Usage(error.to_string()))?;
+        }
+        if let Some(path) = &self.html {
+            check_file(path, self.overwrite, is_own_page)?;
         }
         let mut published = match &self.against {
             Some(path) => Some(PublishedTable::read_file(path)?),
@@ -192,11 +205,11 @@ impl Score {
             scored.push(split.score_file(name, path, &opened, &options, &spec)?);
         }
         for note in &notes {
-            eprintln!("warning: {note}");
+            tell!("warning: {note}");
         }
         for file in &scored {
             for warning in file.warnings() {
-                eprintln!("warning: {}: {warning}", file.path.display());
+                tell!("warning: {}: {warning}", file.path.display());
             }
         }
         let with_intervals = self.intervals || self.html.is_some() || published.is_some();
@@ -222,11 +235,11 @@ impl Score {
                 })
                 .collect();
             render_scores(path, &split, &rows, &warnings, &orders, reproduction.as_ref())?;
-            eprintln!("report: {}", path.display());
+            tell!("report: {}", path.display());
         }
         // Tables have a note of their own.
         if let Some(text) = few_users_of(&rows).filter(|_| self.csv || self.json) {
-            eprintln!("warning: {text}");
+            tell!("warning: {text}");
         }
         let tables = || Table::joint(&rows, &Selection::all(&rows, &split.fold), None);
         if self.json {
@@ -242,9 +255,9 @@ impl Score {
                 "relevant_from": split.relevant_from,
                 "rows": rows, "files": findings, "orders": orders, "published": reproduction,
             });
-            print(&(serde_json::to_string_pretty(&all)? + "\n"))?;
+            print_json(&all)?;
         } else if self.csv {
-            print(&csv(&rows))?;
+            print_csv(csv(&rows), self.spreadsheet)?;
         } else if self.compare {
             if orders.is_empty() {
                 return Err(CliError::Usage(
@@ -258,7 +271,11 @@ impl Score {
         } else if reproduction.is_none() || self.format != Format::Terminal {
             let header = format!("{}, fold {}\n", split.data, split.fold);
             let text = tables().map(|table| table.write(self.format)).unwrap_or_default();
-            print(&if self.format == Format::Terminal { header + &text } else { text })?;
+            match self.format {
+                Format::Terminal => print(&(header + &text))?,
+                Format::Csv => print_csv(text, self.spreadsheet)?,
+                _ => print(&text)?,
+            }
         }
         if let (Some(reproduction), false) = (&reproduction, self.json || self.csv) {
             print(&reproduction.terminal())?;

@@ -1,6 +1,6 @@
 //! `assay show`
 
-use super::{CliError, WorkspaceArg, print};
+use super::{CliError, WorkspaceArg, print, print_json};
 use crate::{
     base::{exit::Exit, files::read_json, yaml::nearest},
     core::{Record, RunRecord},
@@ -28,8 +28,10 @@ impl Show {
         let run = workspace.path(&["experiments", &self.what, "run.json"]);
         if run.is_file() {
             let run: RunRecord = read_json(&run)?;
-            let text = if self.json { serde_json::to_string_pretty(&run)? } else { run_text(&run) };
-            print(&(text + "\n"))?;
+            match self.json {
+                true => print_json(&run)?,
+                false => print(&(run_text(&run) + "\n"))?,
+            }
             return Ok(Exit::Pass);
         }
         let records = workspace.records();
@@ -51,7 +53,7 @@ impl Show {
             )));
         }
         if self.json {
-            print(&(serde_json::to_string_pretty(&found)? + "\n"))?;
+            print_json(&found)?;
         } else {
             for record in found {
                 print(&record_text(record))?;

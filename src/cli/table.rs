@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    CliError, WorkspaceArg, print,
+    CliError, WorkspaceArg, print, print_csv,
     results::{results_of, warn_of_missing},
 };
 use crate::{
@@ -53,6 +53,9 @@ pub struct TableArgs {
     joint: bool,
     #[arg(long, value_enum, default_value = "terminal")]
     format: Format,
+    /// With `--format csv`: texts that a spreadsheet would take for a formula get a ' in front
+    #[arg(long)]
+    spreadsheet: bool,
 }
 
 impl TableArgs {
@@ -73,18 +76,19 @@ impl TableArgs {
                     && self.k.is_none_or(|k| k == of.k)
             });
             if let Some(table) = Table::joint(rows, &selections, self.sd) {
-                print(&table.write(self.format))?;
+                self.print(&table)?;
                 return Ok(warn_of_missing(&collected));
             }
         }
         let selection = Selection {
-            protocol: self.protocol.unwrap_or(usual.protocol),
-            convention: self.convention.unwrap_or(usual.convention),
-            slice: self.slice.unwrap_or(usual.slice),
+            protocol: self.protocol.clone().unwrap_or(usual.protocol),
+            convention: self.convention.clone().unwrap_or(usual.convention),
+            slice: self.slice.clone().unwrap_or(usual.slice),
             k: self.k.unwrap_or(usual.k),
-            fold: self.fold,
+            fold: self.fold.clone(),
         };
-        let Some(table) = Table::joint(rows, &[selection], self.sd) else {
+        let selection = [selection];
+        let Some(table) = Table::joint(rows, &selection, self.sd) else {
             let of = |name: fn(&ResultRow) -> String| {
                 let mut values: Vec<String> = rows.iter().map(name).collect();
                 values.sort();
@@ -101,8 +105,18 @@ impl TableArgs {
                 of(|row| format!("{:>4}", row.k)),
             )));
         };
-        print(&table.write(self.format))?;
+        self.print(&table)?;
         Ok(warn_of_missing(&collected))
+    }
+}
+
+impl TableArgs {
+    fn print(&self, table: &Table) -> Result<(), CliError> {
+        let text = table.write(self.format);
+        match self.format {
+            Format::Csv => print_csv(text, self.spreadsheet),
+            _ => print(&text),
+        }
     }
 }
 

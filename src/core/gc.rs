@@ -94,7 +94,11 @@ impl Garbage {
     }
 }
 
+/// What lies in a directory; nothing of one that is a link, which leads out of the workspace.
 fn entries(dir: &Path) -> Vec<PathBuf> {
+    if fs::symlink_metadata(dir).is_ok_and(|of| of.is_symlink()) {
+        return Vec::new();
+    }
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
@@ -105,6 +109,6 @@ fn name(path: &Path) -> Option<String> {
 fn size(path: &Path) -> u64 {
     match path.is_dir() {
         true => entries(path).iter().map(|entry| size(entry)).sum(),
-        false => fs::metadata(path).map_or(0, |file| file.len()),
+        false => fs::symlink_metadata(path).map_or(0, |file| file.len()),
     }
 }

@@ -18,6 +18,10 @@ use super::{
     record::InputRecord,
     step::Finished,
 };
+use crate::base::{
+    files::open_log,
+    terminal::{escaped, on_one_line},
+};
 
 /// A step to be done.
 pub(super) struct Task<'a> {
@@ -34,15 +38,13 @@ impl Task<'_> {
     /// Does the step; the lock is proof that nobody else does. Returns the seconds it took.
     pub fn run(&self, _lock: &Lock) -> Result<f64, StepError> {
         let logs = Mutex::new(
-            self.logs
-                .iter()
-                .filter_map(|path| File::options().create(true).append(true).open(path).ok())
-                .collect::<Vec<File>>(),
+            self.logs.iter().filter_map(|path| open_log(path).ok()).collect::<Vec<File>>(),
         );
         let started = Instant::now();
-        let name = self.node.name();
+        let name = on_one_line(&self.node.name());
         let log = |line: &str| {
-            let line = format!("{:9.3}s {name}: {line}\n", started.elapsed().as_secs_f64());
+            let line =
+                format!("{:9.3}s {name}: {}\n", started.elapsed().as_secs_f64(), escaped(line));
             if let Ok(mut logs) = logs.lock() {
                 logs.iter_mut().for_each(|file| drop(file.write_all(line.as_bytes())));
             }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{FileRecord, Record};
 use crate::base::{
-    files::{FileError, io_error, read_json, write_json},
+    files::{FileError, io_error, open_lock, open_own, read_json, write_json, write_whole},
     hash::Digest,
 };
 
@@ -63,8 +63,8 @@ impl Workspace {
         let probe = root.join("tmp");
         tempfile::tempfile_in(&probe).map_err(io_error(&probe))?;
         let ignore = root.join(".gitignore");
-        if !ignore.exists() {
-            fs::write(&ignore, "*\n").map_err(io_error(&ignore))?;
+        if fs::symlink_metadata(&ignore).is_err() {
+            write_whole(&ignore, b"*\n")?;
         }
         Ok(workspace)
     }
@@ -129,7 +129,7 @@ impl Workspace {
                 return Err(damaged(RECORD, &format!("`{}` is no name of a file", file.name)));
             }
             let path = dir.join(&file.name);
-            if Digest::of_file(&path).map_err(io_error(&path))? != file.blake3 {
+            if Digest::of_own_file(&path).map_err(io_error(&path))? != file.blake3 {
                 return Err(damaged(&file.name, "its checksum is not the one recorded"));
             }
         }
@@ -185,7 +185,7 @@ impl Workspace {
     /// Takes the lock of a step; none where another process holds it.
     pub fn try_lock(&self, key: &Digest) -> Result<Option<Lock>, FileError> {
         let path = self.root.join("locks").join(format!("{key}.lock"));
-        let file = File::create(&path).map_err(io_error(&path))?;
+        let file = open_lock(&path).map_err(io_error(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -218,8 +218,8 @@ impl Workspace {
         names.sort();
         for name in names {
             let path = dir.join(&name);
-            let blake3 = Digest::of_file(&path).map_err(io_error(&path))?;
-            let file = File::open(&path).map_err(io_error(&path))?;
+            let blake3 = Digest::of_own_file(&path).map_err(io_error(&path))?;
+            let file = open_own(&path).map_err(io_error(&path))?;
             // What a record vouches for must be on disk before the record is.
             file.sync_all().map_err(io_error(&path))?;
             let bytes = file.metadata().map_err(io_error(&path))?.len();

@@ -2,13 +2,15 @@
 
 use std::{io, path::PathBuf};
 
+use crate::base::terminal::shown;
+
 /// An error while finding, reading, fetching or splitting data.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 
-    #[error("{}:{line}: {problem}\n  found: {found}\n  expected: {expected}", path.display())]
+    #[error("{}:{line}: {problem}\n  found: {}\n  expected: {expected}", path.display(), shown(found))]
     Line { path: PathBuf, line: usize, problem: String, found: String, expected: String },
 
     #[error("{}: {problem}\n  = help: {help}", path.display())]

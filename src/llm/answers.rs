@@ -17,6 +17,7 @@ use super::{
     key::{Identity, Key, hex},
     short,
 };
+use crate::base::files::{open_lock, open_own};
 
 /// Answers in a directory: `journal/` holds them, `index/` finds them.
 pub struct Answers {
@@ -34,7 +35,7 @@ impl Answers {
     pub fn open(dir: &Path) -> Result<Self, LlmError> {
         let index = Index::open(dir).map_err(|error| LlmError::store(dir, error))?;
         let writer = Some(Writer::new(&dir.join("journal")));
-        let users = File::create(dir.join("users.lock"))
+        let users = open_lock(&dir.join("users.lock"))
             .and_then(|file| file.lock_shared().map(|()| file))
             .map_err(|error| LlmError::store(dir, error))?;
         Ok(Self {
@@ -126,7 +127,7 @@ impl Answers {
             match files.get(path) {
                 Some(file) => file.clone(),
                 None => {
-                    let file = Arc::new(File::open(path)?);
+                    let file = Arc::new(open_own(path)?);
                     files.insert(path.to_owned(), file.clone());
                     file
                 }

@@ -29,7 +29,10 @@ use super::{
     spent::{cost, describe, expected_tokens},
     transport::{Call, Endpoint, Reply, Transport, Verdict},
 };
-use crate::base::{files::write_json, hash::Digest};
+use crate::base::{
+    files::{read_own, write_json},
+    hash::Digest,
+};
 
 /// A batch on its way.
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,8 +150,14 @@ impl Work<'_> {
         paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
         paths.sort();
         let read = |path: &PathBuf| {
-            let text = fs::read(path).map_err(|error| damaged(path, &error))?;
-            serde_json::from_slice(&text).map_err(|error| damaged(path, &error))
+            let text = read_own(path).map_err(|error| damaged(path, &error))?;
+            let note: Note =
+                serde_json::from_slice(&text).map_err(|error| damaged(path, &error))?;
+            // Its name becomes the name of its file.
+            match path.file_stem().is_some_and(|stem| *stem == *note.name) {
+                true => Ok(note),
+                false => Err(damaged(path, &"the name in it is not that of its file")),
+            }
         };
         paths.iter().map(read).collect()
     }

@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -18,7 +17,7 @@ use super::{
     journal::Kind,
     key::{Key, from_hex},
 };
-use crate::base::hash::Digest;
+use crate::base::{files::open_plain, hash::Digest};
 
 /// The first line of a cassette.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +40,8 @@ pub struct Manifest {
 }
 
 const VERSION: u32 = 1;
+/// Most bytes of the first line.
+const MOST_OF_MANIFEST: u64 = 1 << 20;
 
 /// What an import did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -182,6 +183,15 @@ pub fn import(answers: &Answers, path: &Path) -> Result<Imported, LlmError> {
     }
 }
 
+/// Whether a file begins like a cassette.
+pub fn is_one(path: &Path) -> bool {
+    let Ok(file) = open_plain(path) else { return false };
+    let mut line = Vec::new();
+    let read =
+        BufReader::new(GzDecoder::new(file).take(MOST_OF_MANIFEST)).read_until(b'\n', &mut line);
+    read.is_ok() && serde_json::from_slice::<Manifest>(&line).is_ok()
+}
+
 /// The manifest of a cassette all of whose lines are as it says.
 pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
     let mut manifest = None;
@@ -247,7 +257,7 @@ fn each_line(path: &Path, each: EachLine) -> Result<(), String> {
 }
 
 fn each_line_with_head(path: &Path, head: EachLine, each: EachLine) -> Result<(), String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = open_plain(path).map_err(|error| error.to_string())?;
     let mut reader = BufReader::with_capacity(1 << 20, GzDecoder::new(file));
     let (mut line, mut number) = (Vec::new(), 0);
     loop {

@@ -1,16 +1,13 @@
 //! Claims on answers, so that no two processes pay for the same one at once: who asks holds a lock on one
 //! byte of a file, whose place the answer's key tells. A lock goes with its process, however that ends.
 
-use std::{
-    fs::{File, OpenOptions},
-    os::fd::AsRawFd,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{fs::File, os::fd::AsRawFd, path::Path, thread, time::Duration};
 
 use super::key::Key;
-use crate::base::interrupt::{Interrupt, Interrupted};
+use crate::base::{
+    files::open_lock,
+    interrupt::{Interrupt, Interrupted},
+};
 
 /// How often it is looked whether another process is done.
 const TICK: Duration = Duration::from_millis(20);
@@ -25,9 +22,7 @@ pub struct Claim<'a>(Option<(&'a File, i64)>);
 impl Claims {
     /// Those of the answers in `dir`.
     pub fn open(dir: &Path) -> Self {
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("claims"));
-        Self(file.ok())
+        Self(open_lock(&dir.join("claims")).ok())
     }
 
     /// Claims an answer; waits for another process that is about it.

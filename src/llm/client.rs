@@ -19,6 +19,7 @@ use super::{
     journal::{Kind, Record},
     judge::{AnswersSpec, Budget, JudgeSpec, Mode},
     key::{Identity, hex},
+    keys::{Allowed, KeyUse},
     spent::{Ledger, Spent},
     transport::{Call, Endpoint, Transport},
     worker::{Job, Worker},
@@ -116,18 +117,21 @@ impl Llm {
         if let Some(transport) = transports.get(&id) {
             return Ok(transport.clone());
         }
-        let key = match &judge.key_env {
+        let key = match KeyUse::of(judge) {
             None => None,
-            Some(name) => match std::env::var(name) {
-                Ok(key) if !key.trim().is_empty() => Some(key.trim().to_owned()),
-                _ => {
-                    return Err(LlmError::Hopeless(format!(
+            Some(key) => {
+                key.check(&Allowed::read()).map_err(LlmError::Hopeless)?;
+                let found = key.read().map_err(LlmError::Hopeless)?;
+                let found = found.ok_or_else(|| {
+                    let name = &key.name;
+                    LlmError::Hopeless(format!(
                         "the environment variable {name} is not set, and the key for {} is taken from \
                          it\n  = help: export {name}=…, or replay recorded answers with `--answers replay`",
                         judge.base_url
-                    )));
-                }
-            },
+                    ))
+                })?;
+                Some(found)
+            }
         };
         let transport =
             Transport::new(Endpoint::new(&judge.base_url, key)).map_err(LlmError::Hopeless)?;

@@ -17,7 +17,7 @@ use super::{
     key::Key,
 };
 use crate::base::{
-    files::{read_json, write_json},
+    files::{open_lock, open_own, read_json, write_json},
     hash::Digest,
 };
 
@@ -99,7 +99,7 @@ impl Index {
     /// what is in it.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir.join("journal"))?;
-        let lock = File::create(dir.join(LOCK))?;
+        let lock = open_lock(&dir.join(LOCK)).map_err(named(&dir.join(LOCK)))?;
         let mut index = Self {
             dir: dir.to_owned(),
             table: Table::Memory(HashMap::new()),
@@ -212,7 +212,8 @@ impl Index {
             let path = self.segment_path(&name);
             let at = self.segment(&name);
             let from = self.segments[at as usize].bytes;
-            if fs::metadata(&path)?.len() == from {
+            let file = open_own(&path).map_err(named(&path))?;
+            if file.metadata()?.len() == from {
                 continue;
             }
             let mut heads = Vec::new();
@@ -410,17 +411,27 @@ fn unreadable() -> io::Error {
 }
 
 /// Hashes of all files below a directory.
+fn named(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    let path = path.to_owned();
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Sled writes into its files: a link among them, or in their place, is no index of assay's.
 fn files_of(dir: &Path) -> io::Result<BTreeMap<String, Digest>> {
     let mut files = BTreeMap::new();
+    if fs::symlink_metadata(dir)?.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link"));
+    }
     let mut open = vec![dir.to_owned()];
     while let Some(at) = open.pop() {
         for entry in fs::read_dir(&at)? {
-            let path = entry?.path();
-            if path.is_dir() {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
                 open.push(path);
             } else {
                 let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
-                files.insert(name, Digest::of_file(&path)?);
+                files.insert(name, Digest::of_own_file(&path)?);
             }
         }
     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::key::{Key, from_hex};
+use crate::base::files::{open_own, open_to_mend};
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,7 +187,7 @@ pub fn scan(
     from: u64,
     each: &mut dyn FnMut(usize, u64, usize, Found),
 ) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+    let mut file = open_own(path)?;
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let (mut at, mut line, mut number) = (from, Vec::new(), 0);
@@ -211,7 +212,7 @@ pub fn scan(
 
 /// Whether another process is writing the segment.
 pub fn is_being_written(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = open_own(path) else { return false };
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
@@ -228,7 +229,7 @@ pub enum End {
 
 /// Looks at the end of a segment from `at` on, while nobody else can write it, and mends it.
 pub fn mend_end(path: &Path, at: u64) -> io::Result<End> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut file = open_to_mend(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(End::Alive),

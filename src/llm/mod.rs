@@ -16,6 +16,7 @@ mod index;
 pub mod journal;
 mod judge;
 pub mod key;
+mod keys;
 mod limits;
 mod spent;
 pub mod structured;
@@ -29,6 +30,7 @@ pub use asker::{Answer, Asker, Chat, LlmStats, Outcome, Tally};
 pub use client::Llm;
 pub use index::Counts;
 pub use judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode, Price, Structured};
+pub use keys::{Allowed, KeyUse};
 pub use spent::Spent;
 
 /// Where answers are kept in a workspace.

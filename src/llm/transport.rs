@@ -1,6 +1,7 @@
 //! One request over HTTP: what came back in full, and what that means.
 
 use std::{
+    collections::HashSet,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -27,24 +28,79 @@ impl Endpoint {
         Self { base: base.trim_end_matches('/').to_owned(), key }
     }
 
-    /// Takes the key out of a text, should an endpoint have sent it back.
+    /// Takes the key, and every piece of it of eight characters or more, out of a text, should an endpoint have
+    /// sent it back.
     pub fn redact(&self, text: &str) -> String {
-        match self.key.expose_secret() {
-            // No key is so short; a word like `none` in its place stands in many texts.
-            key if key.len() < SHORTEST_KEY => text.to_owned(),
-            key => text.replace(key, "[key]"),
+        let key = self.key.expose_secret().as_bytes();
+        // No key is so short; a word like `none` in its place stands in many texts.
+        if key.len() < SHORTEST_KEY {
+            return text.to_owned();
         }
+        let pieces: HashSet<&[u8]> = key.windows(SHORTEST_KEY).collect();
+        let bytes = text.as_bytes();
+        let mut out = String::with_capacity(text.len());
+        // Keys are ASCII, so pieces of them begin and end at characters.
+        let (mut copied, mut at) = (0, 0);
+        while at + SHORTEST_KEY <= bytes.len() {
+            if !pieces.contains(&bytes[at..at + SHORTEST_KEY]) {
+                at += 1;
+                continue;
+            }
+            let mut end = at + SHORTEST_KEY;
+            while end < bytes.len() && pieces.contains(&bytes[end + 1 - SHORTEST_KEY..=end]) {
+                end += 1;
+            }
+            out.push_str(&text[copied..at]);
+            out.push_str(REDACTED);
+            (copied, at) = (end, end);
+        }
+        out.push_str(&text[copied..]);
+        out
     }
 
-    /// Takes the key out of every text in a value; its form stays.
+    /// Takes the key out of every text, name and number in a value; its form stays.
     pub fn redact_value(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.redact(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.redact_value(item)),
             Value::Object(object) => {
-                object.values_mut().for_each(|value| self.redact_value(value));
+                *object = std::mem::take(object)
+                    .into_iter()
+                    .map(|(name, mut value)| {
+                        self.redact_value(&mut value);
+                        (self.redact(&name), value)
+                    })
+                    .collect();
             }
-            _ => {}
+            Value::Number(number) => {
+                let text = number.to_string();
+                let redacted = self.redact(&text);
+                if redacted != text {
+                    *value = Value::String(redacted);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// Takes the key out of a body, before anything else sees it: nothing is cut, shown or stored before.
+    fn redact_body(&self, body: Vec<u8>) -> Vec<u8> {
+        if self.key.expose_secret().len() < SHORTEST_KEY {
+            return body;
+        }
+        if let Ok(mut value) = serde_json::from_slice::<Value>(&body) {
+            let before = value.clone();
+            self.redact_value(&mut value);
+            // A key may be written with escapes, which only the parsed value shows.
+            if value != before || body.windows(2).any(|pair| pair == b"\\u") {
+                let text = value.to_string();
+                // Pieces that lie across several texts.
+                return self.redact(&text).into_bytes();
+            }
+        }
+        match String::from_utf8(body) {
+            Ok(text) => self.redact(&text).into_bytes(),
+            Err(bytes) => self.redact(&String::from_utf8_lossy(bytes.as_bytes())).into_bytes(),
         }
     }
 }
@@ -79,7 +135,10 @@ impl Config for Endpoint {
     }
 }
 
+/// Of keys, and of the pieces of them that are taken out of what comes back.
 const SHORTEST_KEY: usize = 8;
+/// Stands where a key stood.
+const REDACTED: &str = "[key]";
 
 /// What an endpoint sent.
 #[derive(Clone, Debug)]
@@ -151,7 +210,7 @@ impl Transport {
                         .query(query)
                         .headers(self.endpoint.headers());
                     let response = request.send().await.map_err(|error| chain(&error))?;
-                    whole(response).await.map_err(|error| chain(&error))
+                    whole(response, &self.endpoint).await.map_err(|error| chain(&error))
                 }
             }
         });
@@ -165,7 +224,11 @@ impl Transport {
     /// A client of async-openai whose replies are also seen whole, with status and headers.
     pub fn client(&self) -> (Client<Endpoint>, Seen) {
         let seen = Seen::default();
-        let service = Capture { http: self.http.clone(), seen: seen.clone() };
+        let service = Capture {
+            http: self.http.clone(),
+            seen: seen.clone(),
+            endpoint: self.endpoint.clone(),
+        };
         let client = Client::build(self.http.clone(), self.endpoint.clone());
         (client.with_http_service(service), seen)
     }
@@ -187,6 +250,7 @@ impl Seen {
 struct Capture {
     http: reqwest::Client,
     seen: Seen,
+    endpoint: Endpoint,
 }
 
 impl tower_service::Service<HttpRequestFactory> for Capture {
@@ -199,11 +263,11 @@ impl tower_service::Service<HttpRequestFactory> for Capture {
     }
 
     fn call(&mut self, request: HttpRequestFactory) -> Self::Future {
-        let (http, seen) = (self.http.clone(), self.seen.clone());
+        let (http, seen, endpoint) = (self.http.clone(), self.seen.clone(), self.endpoint.clone());
         Box::pin(async move {
             let request = request.build().await?;
             let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
-            let reply = whole(response).await.map_err(OpenAIError::Reqwest)?;
+            let reply = whole(response, &endpoint).await.map_err(OpenAIError::Reqwest)?;
             let mut again = http::Response::new(reply.body.clone());
             *again.status_mut() =
                 http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
@@ -213,14 +277,15 @@ impl tower_service::Service<HttpRequestFactory> for Capture {
     }
 }
 
-async fn whole(response: reqwest::Response) -> Result<Reply, reqwest::Error> {
+/// A reply, from which the key is taken out.
+async fn whole(response: reqwest::Response, endpoint: &Endpoint) -> Result<Reply, reqwest::Error> {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
         let text = value.to_str().ok()?;
         let seconds: f64 = text.trim().parse().ok()?;
         (0.0..86_400.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
     });
-    let body = response.bytes().await?.to_vec();
+    let body = endpoint.redact_body(response.bytes().await?.to_vec());
     Ok(Reply { status, retry_after, body })
 }
 
@@ -355,7 +420,52 @@ mod tests {
         let mut value = serde_json::json!({"a": ["x sk-secret y", null], "null": null});
         endpoint.redact_value(&mut value);
         assert_eq!(value, serde_json::json!({"a": ["x [key] y", null], "null": null}));
+        let mut value = serde_json::json!({"a": {"x-sk-secret": 1}, "sk-secret": [true]});
+        endpoint.redact_value(&mut value);
+        assert_eq!(value, serde_json::json!({"a": {"x-[key]": 1}, "[key]": [true]}));
         let short = Endpoint::new("http://x/v1", Some("null".into()));
         assert_eq!(short.redact("null"), "null");
+    }
+    /// Whatever an endpoint sends: what is kept of it holds no piece of the key.
+    #[test]
+    fn pieces_of_a_key_are_taken_out_of_any_body() {
+        let key = "sk-0123456789abcdefghijklmnop";
+        let endpoint = Endpoint::new("http://x/v1", Some(key.into()));
+        let pieces = |text: &str| (0..=key.len() - 8).any(|at| text.contains(&key[at..at + 8]));
+        let escaped: String = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+        for body in [
+            format!("{{\"{key}\": 1}}"),
+            format!("{{\"{escaped}\": [\"{escaped}\"]}}"),
+            format!("{{\"a\": \"{escaped}\", \"a\": 2}}"),
+            format!("bad key {} and {}", &key[..12], &key[9..]),
+            format!("{{\"error\": {{\"message\": \"{}{key}\"}}}}", "x".repeat(190)),
+            "[1234567890]".into(),
+        ] {
+            let redacted = endpoint.redact_body(body.clone().into_bytes());
+            let redacted = String::from_utf8(redacted).unwrap();
+            assert!(!pieces(&redacted), "{body} {redacted}");
+            let parsed: Result<Value, _> = serde_json::from_str(&redacted);
+            assert_eq!(parsed.is_ok(), body.starts_with(['{', '[']), "{redacted}");
+            if let Ok(value) = parsed {
+                assert!(!pieces(&value.to_string()), "{value}");
+            }
+        }
+        let untouched = br#"{"choices":[{"message":{"content":"yes"}}]}"#.to_vec();
+        assert_eq!(endpoint.redact_body(untouched.clone()), untouched);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_piece_of_a_key_is_left(key in "[ -~]{8,40}", before: String, after: String, from in 0usize..32, len in 8usize..40) {
+            let endpoint = Endpoint::new("http://x/v1", Some(key.clone()));
+            let from = from.min(key.len() - 8);
+            let piece = &key[from..(from + len).min(key.len())];
+            let redacted = endpoint.redact(&format!("{before}{piece}{after}"));
+            let rest = redacted.replace(REDACTED, "\u{1}");
+            for at in 0..=key.len() - 8 {
+                let window = &key[at..at + 8];
+                proptest::prop_assert!(!rest.contains(window), "{redacted}");
+            }
+        }
     }
 }

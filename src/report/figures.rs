@@ -4,7 +4,7 @@ use plotters::{coord::types::RangedCoordf64, prelude::*};
 
 use crate::{
     analysis::{MEAN, ResultRow},
-    base::text::distinct,
+    base::{terminal::escaped, text::distinct},
 };
 
 /// Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -62,7 +62,7 @@ pub fn metric_against_k(
         .collect();
     let mut svg = String::new();
     draw(&mut svg, &points, &systems, metric).ok()?;
-    Some((svg, over))
+    Some((escaped(&svg).into_owned(), over))
 }
 
 /// Systems as points, each named in the legend. None where there are fewer than two.
@@ -72,7 +72,7 @@ pub fn scatter(points: &[(String, f64, f64)], x: &str, y: &str) -> Option<String
     }
     let mut svg = String::new();
     draw_scatter(&mut svg, points, x, y).ok()?;
-    Some(svg)
+    Some(escaped(&svg).into_owned())
 }
 
 fn draw_scatter(svg: &mut String, points: &[(String, f64, f64)], x: &str, y: &str) -> Drawn {

@@ -1,6 +1,9 @@
 //! The HTML report: one file that needs nothing else, with tables and figures beside it as files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 use tera::{Context, Tera};
@@ -20,6 +23,8 @@ use crate::{
     },
     base::{
         files::{FileError, write_whole},
+        output::OutputDir,
+        terminal::escaped,
         text::{distinct, users_text},
     },
     core::{RunRecord, Workspace},
@@ -38,6 +43,9 @@ const TEMPLATES: [(&str, &str); 5] = [
     ("report.html", include_str!("../../reports/templates/report.html")),
     ("score.html", include_str!("../../reports/templates/score.html")),
 ];
+
+/// The page of a report.
+pub const INDEX: &str = "index.html";
 
 /// How many comparisons of orders a report shows: one a metric, at the main cutoff.
 const ORDERS_OF: [&str; 4] = ["ndcg", "precision", "recall", "map"];
@@ -93,14 +101,12 @@ pub fn render(
     workspace: &Workspace,
     collected: &Collected,
     run: Option<&RunRecord>,
-    dir: &Path,
+    mut out: OutputDir,
 ) -> Result<Rendered, ReportError> {
     let rows = &collected.rows;
     let mut files = Vec::new();
     let mut write = |name: &str, text: &str| -> Result<(), FileError> {
-        let path = dir.join(name);
-        write_whole(&path, text.as_bytes())?;
-        files.push(path);
+        files.push(out.write(name, text.as_bytes())?);
         Ok(())
     };
     write("results.csv", &tidy::csv(rows))?;
@@ -214,8 +220,8 @@ pub fn render(
         steps.filter_map(|step| Some(experiment.record(workspace, step).ok()?.wall_seconds));
     context.insert("step_seconds", &seconds.sum::<f64>());
     context.insert("version", env!("CARGO_PKG_VERSION"));
-    write("index.html", &page("report.html", &context)?)?;
-    Ok(Rendered { index: dir.join("index.html"), files })
+    write(INDEX, &page("report.html", context)?)?;
+    Ok(Rendered { index: files.last().cloned().unwrap_or_default(), files })
 }
 
 /// Rerankers and their bases: the first metric against what a user takes: money, else tokens, else
@@ -308,10 +314,27 @@ fn learning_curves(
     loss.into_iter().chain(validation).collect()
 }
 
-fn page(name: &str, context: &Context) -> Result<String, tera::Error> {
+fn page(name: &str, context: Context) -> Result<String, tera::Error> {
     let mut tera = Tera::default();
     tera.add_raw_templates(TEMPLATES)?;
-    tera.render(name, context)
+    let mut values = context.into_json();
+    escape_controls(&mut values);
+    tera.render(name, &Context::from_value(values)?)
+}
+
+/// Names and messages of others, in which nothing drives a terminal or turns the text around. Markup in them is
+/// escaped by the templates.
+fn escape_controls(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(escaped) = escaped(text) {
+                *text = escaped;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(escape_controls),
+        Value::Object(object) => object.values_mut().for_each(escape_controls),
+        _ => {}
+    }
 }
 
 /// Writes what `assay score` found as one HTML file.
@@ -339,7 +362,7 @@ pub fn render_scores(
     context.insert("orders", &shown.map(orders_value).collect::<Vec<_>>());
     context.insert("published", &published.map(published_value).into_iter().collect::<Vec<_>>());
     context.insert("version", env!("CARGO_PKG_VERSION"));
-    write_whole(path, page("score.html", &context)?.as_bytes())?;
+    write_whole(path, page("score.html", context)?.as_bytes())?;
     Ok(())
 }
 

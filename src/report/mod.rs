@@ -10,6 +10,6 @@ mod texts;
 mod tidy;
 
 pub use figures::metric_against_k;
-pub use html::{Rendered, ReportError, main_cutoff, render, render_scores};
+pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
 pub use table::{Cell, Format, Selection, Spread, Table};
-pub use tidy::{csv, json};
+pub use tidy::{csv, for_spreadsheets, json};

@@ -46,9 +46,61 @@ pub fn json(rows: &[ResultRow]) -> serde_json::Result<String> {
 
 /// System names may hold commas: `als[factors=32,alpha=1]`.
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n']) {
+    if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text.to_owned()
+    }
+}
+
+/// CSV in which no cell passes for a formula: a text that begins like one gets a `'` in front. Numbers stay.
+pub fn for_spreadsheets(csv: &str) -> String {
+    let mut out = String::with_capacity(csv.len());
+    let mut rest = csv;
+    while !rest.is_empty() {
+        let is_quoted = rest.starts_with('"');
+        let end = match is_quoted {
+            true => end_of_quoted(rest),
+            false => rest.find([',', '\n']).unwrap_or(rest.len()),
+        };
+        let cell = &rest[usize::from(is_quoted)..end];
+        let is_number = cell.trim_end_matches(['"', '\r']).parse::<f64>().is_ok();
+        if is_quoted {
+            out.push('"');
+        }
+        if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number {
+            out.push('\'');
+        }
+        let next = rest[end..].chars().next().map_or(end, |c| end + c.len_utf8());
+        out.push_str(&rest[usize::from(is_quoted)..next]);
+        rest = &rest[next..];
+    }
+    out
+}
+
+/// Where a cell in quotes ends, its last quote included.
+fn end_of_quoted(text: &str) -> usize {
+    let mut at = 1;
+    while let Some(found) = text[at..].find('"') {
+        at += found + 1;
+        match text[at..].strip_prefix('"') {
+            Some(_) => at += 1,
+            None => return at,
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_texts_like_formulas_are_changed() {
+        let csv = "system,value\n=1+1,-0.5\n\"=HYPERLINK(\"\"a,b\"\")\",+3\n@x,-\nals,\n\"a,\n=b\",1e-3\n";
+        assert_eq!(
+            for_spreadsheets(csv),
+            "system,value\n'=1+1,-0.5\n\"'=HYPERLINK(\"\"a,b\"\")\",+3\n'@x,'-\nals,\n\"a,\n=b\",1e-3\n"
+        );
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     core::{Mean, Measurements, MetricInfo, Record},
     data::{DataDirs, DataError},
-    llm::{AnswersSpec, JudgeSpec},
+    llm::{AnswersSpec, JudgeSpec, KeyUse},
 };
 
 /// Reads an experiment file, whose root before its sweeps comes first, from one node for each combination of
@@ -66,6 +66,9 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// The endpoints of a variant, by name.
     fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)];
+
+    /// The keys that its steps send, and where they go.
+    fn keys(&self) -> Vec<KeyUse>;
 
     /// Users and items of a variant's data.
     fn sizes(&self, variant: usize, dirs: &DataDirs) -> Result<(u64, u64), DataError>;

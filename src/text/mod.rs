@@ -10,6 +10,7 @@ mod metadata;
 mod profile;
 mod profiles;
 mod prompt;
+mod sandbox;
 mod spec;
 mod stats;
 mod template;

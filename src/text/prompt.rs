@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::spec::locate;
+use super::{sandbox, spec::locate};
 use crate::{
-    base::hash::Digest,
+    base::{files::read_text, hash::Digest, terminal::shown},
     data::{DataDirs, DataError},
 };
 
@@ -61,7 +61,8 @@ impl PromptFile {
     ) -> Result<(Cow<'static, str>, String), DataError> {
         let Some(file) = &self.file else { return Ok((built_in.into(), name.to_owned())) };
         let path = locate(file, &self.directory, dirs)?;
-        let text = std::fs::read_to_string(&path).map_err(|error| DataError::io(&path, error))?;
+        let text =
+            read_text(&path, sandbox::MOST_TEXT).map_err(|error| DataError::io(&path, error))?;
         Ok((text.into(), path.display().to_string()))
     }
 
@@ -73,10 +74,13 @@ impl PromptFile {
         dirs: &DataDirs,
     ) -> Result<Prompt, DataError> {
         let (text, name) = self.text(name, built_in, dirs)?;
-        Prompt::parse(&text, &name).map_err(|problem| DataError::File {
+        Prompt::parse(&text, &name).map_err(|(line, problem)| DataError::Line {
             path: name.clone().into(),
+            line,
             problem,
-            help: "a prompt is text with the parts `[system]` and `[user]`, filled in by Tera"
+            found: shown(text.lines().nth(line - 1).unwrap_or_default().trim()),
+            expected: "text with the parts `[system]` and `[user]`, filled in by Tera with the values, filters \
+                       and tests that docs/LANGUAGE-MODELS.md lists"
                 .into(),
         })
     }
@@ -84,33 +88,39 @@ impl PromptFile {
 
 impl Prompt {
     /// A message starts at a line `[system]` or `[user]`; what stands before is a comment.
-    fn parse(text: &str, name: &str) -> Result<Self, String> {
-        let mut messages: Vec<(&'static str, String)> = Vec::new();
-        for line in text.lines() {
+    fn parse(text: &str, name: &str) -> Result<Self, sandbox::Wrong> {
+        // With the line of the file that comes before each message.
+        let mut messages: Vec<(&'static str, usize, String)> = Vec::new();
+        for (line, number) in text.lines().zip(1..) {
             match line.trim() {
-                "[system]" => messages.push(("system", String::new())),
-                "[user]" => messages.push(("user", String::new())),
+                "[system]" => messages.push(("system", number, String::new())),
+                "[user]" => messages.push(("user", number, String::new())),
                 _ => {
-                    if let Some((_, text)) = messages.last_mut() {
+                    if let Some((_, _, text)) = messages.last_mut() {
                         text.push_str(line);
                         text.push('\n');
                     }
                 }
             }
         }
-        if !messages.iter().any(|(role, _)| *role == "user") {
-            return Err("no line `[user]` starts a message".into());
+        if !messages.iter().any(|(role, ..)| *role == "user") {
+            return Err((1, "no line `[user]` starts a message".into()));
         }
         let mut templates = tera::Tera::default();
         templates.autoescape_on(Vec::new());
-        for (at, (_, template)) in messages.iter().enumerate() {
+        for (at, (_, before, template)) in messages.iter().enumerate() {
+            let in_file = |(line, problem): sandbox::Wrong| (before + line, problem);
+            sandbox::check_text(template).map_err(in_file)?;
             let added = templates.add_raw_template(&at.to_string(), template);
-            added.map_err(|error| cause(&error))?;
+            added.map_err(|error| in_file((1, cause(&error))))?;
+            let parsed = templates.get_template(&at.to_string());
+            let parsed = parsed.map_err(|error| in_file((1, cause(&error))))?;
+            sandbox::check_nodes(&parsed.ast).map_err(|problem| in_file((1, problem)))?;
         }
         Ok(Self {
             digest: Digest::of(text),
             name: name.to_owned(),
-            roles: messages.into_iter().map(|(role, _)| role).collect(),
+            roles: messages.into_iter().map(|(role, ..)| role).collect(),
             templates,
         })
     }
@@ -127,8 +137,14 @@ impl Prompt {
             tera::Context::from_value(values.clone()).map_err(|error| failed(error.to_string()))?;
         let mut filled = Vec::new();
         for (at, role) in self.roles.iter().enumerate() {
-            let text = self.templates.render(&at.to_string(), &context);
-            let text = text.map_err(|error| failed(cause(&error)))?;
+            let name = at.to_string();
+            let template =
+                self.templates.get_template(&name).map_err(|error| failed(cause(&error)))?;
+            sandbox::check_loops(&template.ast, values).map_err(failed)?;
+            let mut output = sandbox::Output::default();
+            let written = self.templates.render_to(&name, &context, &mut output);
+            written.map_err(|error| failed(cause(&error)))?;
+            let text = String::from_utf8_lossy(&output.0);
             filled.push(json!({"role": role, "content": text.trim()}));
         }
         Ok(Value::Array(filled))
@@ -166,5 +182,24 @@ mod tests {
         assert!(error.contains("name"), "{error}");
         assert!(Prompt::parse("[user]\n{{ oops", "p").is_err());
         assert!(Prompt::parse("Hello", "p").is_err());
+    }
+
+    #[test]
+    fn errors_name_the_line_of_the_file() {
+        let text = "Notes.\n[system]\nBe brief.\n[user]\nHello\n{{ get_env(name=\"HOME\") }}.\n";
+        let Err((line, problem)) = Prompt::parse(text, "p") else { panic!("it was taken") };
+        assert_eq!(line, 6);
+        assert!(problem.contains("get_env"), "{problem}");
+    }
+
+    #[test]
+    fn a_message_that_grows_without_end_is_an_error() {
+        let prompt = Prompt::parse(
+            "[user]\n{% for a in x %}{% for b in x %}{{ t }}{% endfor %}{% endfor %}",
+            "p",
+        );
+        let values = json!({"x": vec![1; 1000], "t": "t".repeat(1000)});
+        let error = prompt.unwrap().messages(&values).unwrap_err();
+        assert!(error.contains("over 4 MB"), "{error}");
     }
 }

@@ -37,7 +37,7 @@ impl TmdbSpec {
     }
 
     /// As a judge: the same journal, limits and retries.
-    fn judge(&self) -> JudgeSpec {
+    pub(crate) fn judge(&self) -> JudgeSpec {
         JudgeSpec {
             base_url: self.base_url.clone(),
             model: "tmdb".into(),

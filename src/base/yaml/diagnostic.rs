@@ -3,6 +3,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use crate::base::terminal::shown;
+
 /// A text file the experiment is made of, kept whole so that errors can show the line.
 #[derive(Debug, PartialEq)]
 pub struct SourceFile {
@@ -84,13 +86,42 @@ pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// Most characters that are shown of a line, and of a value in a message: the file may be anybody's, and of any
+/// length.
+const MOST_SHOWN: usize = 80;
+
+/// The part of a line around a column, and where the column is in it.
+fn window(line: &str, column: usize) -> (String, usize) {
+    let length = line.chars().count();
+    if length <= 2 * MOST_SHOWN {
+        return (line.to_owned(), column);
+    }
+    let from = column.saturating_sub(MOST_SHOWN / 2).min(length - MOST_SHOWN);
+    let before = if from > 0 { "…" } else { "" };
+    let after = if from + MOST_SHOWN < length { "…" } else { "" };
+    let shown: String = line.chars().skip(from).take(MOST_SHOWN).collect();
+    let indent = column.min(length) - from + before.chars().count();
+    (format!("{before}{shown}{after}"), indent)
+}
+
+/// A message in which values (between backticks) are cut.
+fn cut_quotes(message: &str) -> String {
+    let parts = message.split('`').enumerate();
+    let cut = parts.map(|(at, part)| match at % 2 {
+        1 => shown(part),
+        _ => part.to_owned(),
+    });
+    cut.collect::<Vec<String>>().join("`")
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.message)?;
+        write!(f, "{}", cut_quotes(&self.message))?;
         if let Some(place) = &self.position {
             let margin = place.line.to_string().len();
             let line = place.file.text.lines().nth(place.line - 1).unwrap_or_default();
-            let width = place.width.clamp(1, line.chars().count().max(1));
+            let (line, indent) = window(line, place.column - 1);
+            let width = place.width.clamp(1, line.chars().count().saturating_sub(indent).max(1));
             write!(
                 f,
                 "\n{:margin$}--> {}:{}:{}",
@@ -100,14 +131,7 @@ impl fmt::Display for Diagnostic {
                 place.column
             )?;
             write!(f, "\n{:margin$} |\n{} | {line}", "", place.line)?;
-            write!(
-                f,
-                "\n{:margin$} | {:indent$}{}",
-                "",
-                "",
-                "^".repeat(width),
-                indent = place.column - 1
-            )?;
+            write!(f, "\n{:margin$} | {:indent$}{}", "", "", "^".repeat(width),)?;
         }
         if let Some(expected) = &self.expected {
             write!(f, "\n  = expected {expected}")?;

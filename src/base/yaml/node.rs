@@ -3,11 +3,15 @@
 //! serde_yaml decides what a scalar is (so `no`, `1e3` and `"4"` mean what they mean there);
 //! the parser below it is used for the places alone.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs::File, io::Read, path::Path, sync::Arc};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::diagnostic::{Diagnostic, Position, SourceFile};
+use crate::base::terminal::{is_control, shown};
+
+/// Most bytes of a file.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// A YAML value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,9 +129,17 @@ impl Node {
 
     /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<(Self, Arc<SourceFile>), Diagnostic> {
-        let bytes = fs::read(path).map_err(|error| {
-            Diagnostic::new(format!("{}: cannot read it: {error}", path.display()))
-        })?;
+        let unreadable = |problem: String| {
+            Diagnostic::new(format!("{}: cannot read it: {problem}", path.display()))
+        };
+        let mut bytes = Vec::new();
+        // It may be a pipe.
+        let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(|error| unreadable(error.to_string()))?;
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(unreadable(format!("it is longer than {} MB", MOST_BYTES >> 20)));
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             Diagnostic::new(format!(
                 "{}: not UTF-8 text (byte {} of the file)",
@@ -172,7 +184,7 @@ impl Node {
             Value::Bool(value) => format!("the truth value `{value}`"),
             Value::Integer(value) => format!("the number `{value}`"),
             Value::Float(value) => format!("the number `{value}`"),
-            Value::Text(value) => format!("the text `{value}`"),
+            Value::Text(value) => format!("the text `{}`", shown(value)),
             Value::Sequence(_) => "a list".into(),
             Value::Mapping(_) => "a mapping".into(),
         }
@@ -250,7 +262,13 @@ impl<'a> Builder<'a> {
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Diagnostic> {
         let at = self.position(span);
         let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => (scalar(&text, style), anchor),
+            Event::Scalar(text, style, anchor, _) => {
+                // A single one may be what separates columns.
+                if text.chars().nth(1).is_some() {
+                    refuse_controls(&text, &at)?;
+                }
+                (scalar(&text, style), anchor)
+            }
             Event::Alias(anchor) => {
                 let known = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
                 return match known {
@@ -292,6 +310,7 @@ impl<'a> Builder<'a> {
                     );
                 }
             };
+            refuse_controls(&key, &key_at)?;
             if let Some(first) = mapping.get(&key) {
                 let line = first.key_at.line;
                 return Err(Diagnostic::at(&key_at, format!("the key `{key}` stands here twice"))
@@ -301,6 +320,18 @@ impl<'a> Builder<'a> {
             let value = self.node(event, span)?;
             mapping.0.push(Entry { key, key_at, value });
         }
+    }
+}
+
+/// Names, titles and whatever else a file says are shown to people, in terminals and pages.
+fn refuse_controls(text: &str, at: &Position) -> Result<(), Diagnostic> {
+    match text.chars().find(|c| is_control(*c)) {
+        None => Ok(()),
+        Some(c) => Err(Diagnostic::at(
+            at,
+            format!("this text holds the control character U+{:04X}", u32::from(c)),
+        )
+        .expected("text without control characters")),
     }
 }
 
@@ -369,6 +400,30 @@ mod tests {
         let error = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
         assert_eq!(error.position.as_ref().map(|p| (p.line, p.column)), Some((3, 1)));
         assert!(error.to_string().contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn control_characters_are_refused_where_they_stand() {
+        for text in [
+            "a: \"x\\e]52;c;AA\\a\"",
+            "\"a\\e\": 1",
+            "a: \"x\\u202ey\"",
+            "a: \"x\\0y\"",
+            "a: x\u{85}y",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(
+                error.to_string().contains("control character") || text.contains('\u{85}'),
+                "{error}"
+            );
+        }
+        assert!(parse("a: \"\\t\"\nb: \"\\x01\"\nc: \"two\\nlines\"").is_ok());
+    }
+
+    #[test]
+    fn a_value_of_any_length_is_shown_in_part() {
+        let node = parse(&"word ".repeat(10_000)).unwrap();
+        assert!(node.mapping("it").unwrap_err().to_string().len() < 600);
     }
 
     #[test]

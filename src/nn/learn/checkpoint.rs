@@ -1,15 +1,15 @@
 //! Checkpoints: everything that is needed to go on, in one file that is there whole or not at all.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use safetensors::SafeTensors;
 use tch::Tensor;
 
 use crate::{
-    base::arrays::Array,
+    base::{
+        arrays::Array,
+        files::{read_own, write_whole},
+    },
     nn::{
         NnError,
         network::Param,
@@ -59,16 +59,12 @@ pub(super) fn save(
     let error = |source: std::io::Error| NnError::Io { path: path.to_owned(), source };
     let bytes = safetensors::serialize(views, metadata)
         .map_err(|problem| error(std::io::Error::other(problem.to_string())))?;
-    let partial = PathBuf::from(format!("{}.partial", path.display()));
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(error)?;
-    }
-    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).map_err(error)
+    write_whole(path, &bytes).map_err(|problem| error(std::io::Error::other(problem.to_string())))
 }
 
 /// The checkpoint of these parameters; one that does not fit them is no checkpoint.
 pub(super) fn load(path: &Path, params: &[Param]) -> Option<Checkpoint> {
-    let bytes = fs::read(path).ok()?;
+    let bytes = read_own(path).ok()?;
     let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
     let memory = header.metadata().as_ref()?.get("memory")?.clone();
     let tensors = SafeTensors::deserialize(&bytes).ok()?;

@@ -25,9 +25,11 @@ pub use system::SystemSpec;
 pub use train_on::{Take, TrainOn, TrainShare};
 pub use validate::validation;
 
+use std::collections::BTreeSet;
+
 use crate::{
     data::{DataDirs, DataError},
-    llm::{AnswersSpec, JudgeSpec},
+    llm::{AnswersSpec, JudgeSpec, KeyUse},
     ranking::METRICS,
     tasks::{Plan, Task, TaskDef, VariantRecord},
 };
@@ -68,6 +70,16 @@ impl Task for TopN {
 
     fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)] {
         &self.variants[variant].judges
+    }
+
+    fn keys(&self) -> Vec<KeyUse> {
+        let of = |variant: &Variant| {
+            let judges = variant.judges.iter().filter_map(|(_, judge)| KeyUse::of(judge));
+            let tmdb = variant.metadata.tmdb.as_ref().and_then(|tmdb| KeyUse::of(&tmdb.judge()));
+            judges.chain(tmdb).collect::<Vec<KeyUse>>()
+        };
+        let uses: BTreeSet<KeyUse> = self.variants.iter().flat_map(of).collect();
+        uses.into_iter().collect()
     }
 
     fn sizes(&self, variant: usize, dirs: &DataDirs) -> Result<(u64, u64), DataError> {

@@ -14,10 +14,13 @@ use super::{
     validation,
 };
 use crate::{
-    base::yaml::{
-        Diagnostic,
-        de::from_node,
-        node::{Entry, Node},
+    base::{
+        files::{read_json, write_whole},
+        yaml::{
+            Diagnostic,
+            de::from_node,
+            node::{Entry, Node},
+        },
     },
     data::{Cut, CutBy, Interaction, Interactions, TrainingData, UserIx, cut::cut_rows},
     ranking::{LAST_CUTOFF, Metric, Scorer},
@@ -310,10 +313,8 @@ impl Search {
         context: &FitContext,
     ) -> Result<Vec<SearchTrial>, ModelError> {
         let kept = context.scratch.map(|dir| dir.join(TRIALS));
-        let mut trials: Vec<SearchTrial> = kept
-            .as_ref()
-            .and_then(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok())
-            .unwrap_or_default();
+        let mut trials: Vec<SearchTrial> =
+            kept.as_ref().and_then(|path| read_json(path).ok()).unwrap_or_default();
         for at in trials.len()..self.candidates.len() {
             context.interrupt.check()?;
             (context.progress)(at as u64, self.candidates.len() as u64);
@@ -487,11 +488,8 @@ pub fn write_trials(path: &Path, trials: &[SearchTrial]) -> Result<(), ModelErro
     let error = |source| ModelError::Io { path: path.to_owned(), source };
     let lines: Result<Vec<String>, _> = trials.iter().map(serde_json::to_string).collect();
     let text = format!("[\n{}\n]\n", lines.map_err(|e| error(e.into()))?.join(",\n"));
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(error)?;
-    }
-    let partial = path.with_extension("partial");
-    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(error)
+    write_whole(path, text.as_bytes())
+        .map_err(|problem| error(std::io::Error::other(problem.to_string())))
 }
 
 impl Scorer for Searched {

@@ -1,0 +1,133 @@
+//! Directories and files that a command writes for its user. What assay did not write is not overwritten.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
+};
+
+use super::files::{FileError, io_error, open_own, read_json, write_json, write_whole};
+
+/// Lists the files in a directory that assay wrote.
+const LIST: &str = ".assay-files.json";
+/// Begins every HTML file of assay's, so that one is known again.
+const GENERATOR: &str = "<meta name=\"generator\" content=\"assay\">";
+
+/// A directory that a command writes files into.
+pub struct OutputDir {
+    dir: PathBuf,
+    known: BTreeSet<String>,
+    overwrite: bool,
+}
+
+impl OutputDir {
+    /// The directory, which need not be there. `first` is a file that will surely be written: where it is not
+    /// assay's, that is told before any work is done.
+    pub fn open(dir: &Path, first: &str, overwrite: bool) -> Result<Self, FileError> {
+        let known = read_json(&dir.join(LIST)).unwrap_or_default();
+        let of = Self { dir: dir.to_owned(), known, overwrite };
+        of.check(first)?;
+        Ok(of)
+    }
+
+    /// Writes a file by its name below the directory; returns its path.
+    pub fn write(&mut self, name: &str, content: &[u8]) -> Result<PathBuf, FileError> {
+        self.check(name)?;
+        // Before the file: a command that is killed in between leaves nothing that the next one refuses.
+        if self.known.insert(name.to_owned()) {
+            write_json(&self.dir.join(LIST), &self.known)?;
+        }
+        let path = self.dir.join(name);
+        write_whole(&path, content)?;
+        Ok(path)
+    }
+
+    fn check(&self, name: &str) -> Result<(), FileError> {
+        let damaged = |problem: &str| {
+            Err(FileError::Damaged { path: self.dir.join(name), problem: problem.into() })
+        };
+        let mut path = self.dir.clone();
+        for part in Path::new(name).components() {
+            let Component::Normal(part) = part else {
+                return damaged("its name leads out of the directory");
+            };
+            path.push(part);
+            let is_link = fs::symlink_metadata(&path).is_ok_and(|of| of.is_symlink());
+            if is_link {
+                return damaged("it is a symbolic link, and nothing is written through it");
+            }
+        }
+        match fs::symlink_metadata(&path) {
+            Ok(_) if !self.known.contains(name) && !self.overwrite => Err(refused(&path)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes one file, which may be there only if `is_own` knows it for one of assay's.
+pub fn check_file(
+    path: &Path,
+    overwrite: bool,
+    is_own: impl Fn(&Path) -> bool,
+) -> Result<(), FileError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) if !overwrite && !is_own(path) => Err(refused(path)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is a page that assay wrote.
+pub fn is_own_page(path: &Path) -> bool {
+    let mut start = [0; 512];
+    let read = open_own(path).and_then(|mut file| file.read(&mut start));
+    read.is_ok_and(|n| String::from_utf8_lossy(&start[..n]).contains(GENERATOR))
+}
+
+fn refused(path: &Path) -> FileError {
+    FileError::Damaged {
+        path: path.to_owned(),
+        problem: "it is there, and assay did not write it\n  = help: choose another place, or overwrite it with \
+                  --overwrite"
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_files_are_overwritten_and_others_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("out");
+        let mut out = OutputDir::open(&dir, "a.txt", false).unwrap();
+        out.write("a.txt", b"1").unwrap();
+        out.write("sub/b.txt", b"1").unwrap();
+        fs::write(dir.join("mine.txt"), "mine").unwrap();
+        let mut out = OutputDir::open(&dir, "a.txt", false).unwrap();
+        out.write("a.txt", b"2").unwrap();
+        let refused = out.write("mine.txt", b"2").unwrap_err().to_string();
+        assert!(refused.contains("--overwrite"), "{refused}");
+        assert_eq!(fs::read(dir.join("mine.txt")).unwrap(), b"mine");
+        assert!(OutputDir::open(&dir, "mine.txt", false).is_err());
+        OutputDir::open(&dir, "mine.txt", true).unwrap().write("mine.txt", b"2").unwrap();
+        assert_eq!(fs::read(dir.join("mine.txt")).unwrap(), b"2");
+    }
+
+    #[test]
+    fn nothing_is_written_outside_or_through_links() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("out");
+        let mut out = OutputDir::open(&dir, "a.txt", true).unwrap();
+        for name in ["../x", "/x", "a/../../x", ""] {
+            let written = out.write(name, b"1");
+            assert!(written.is_err(), "{name}");
+        }
+        fs::create_dir_all(&dir).unwrap();
+        std::os::unix::fs::symlink(root.path(), dir.join("link")).unwrap();
+        assert!(out.write("link/x", b"1").is_err());
+        assert!(!root.path().join("x").exists());
+    }
+}
