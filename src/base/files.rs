@@ -18,6 +18,16 @@ pub enum FileError {
     Damaged { path: PathBuf, problem: String },
 }
 
+impl FileError {
+    /// The error below it.
+    pub fn into_io(self) -> io::Error {
+        match self {
+            Self::Io { source, .. } => source,
+            Self::Damaged { problem, .. } => io::Error::other(problem),
+        }
+    }
+}
+
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
@@ -115,6 +125,43 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     })
 }
 
+/// Writes what a step needs to go on after it was stopped, with a checksum behind it that also covers where it
+/// lies: the memory of another step is none.
+pub fn write_memory(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let sum = memory_sum(path, content);
+    write_whole(path, &[content, sum.as_bytes()].concat())
+}
+
+/// What [`write_memory`] wrote; none where there is nothing, an error where it is not what was written.
+pub fn read_memory(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    let mut content = match read_own(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let end = content.len().checked_sub(blake3::OUT_LEN).ok_or("it is too short")?;
+    match *memory_sum(path, &content[..end]).as_bytes() == content[end..] {
+        true => {
+            content.truncate(end);
+            Ok(Some(content))
+        }
+        false => Err("its checksum does not hold".into()),
+    }
+}
+
+fn memory_sum(path: &Path, content: &[u8]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    // The step's key and what is below it; the workspace itself may be moved.
+    let parts: Vec<_> = path.iter().collect();
+    let from =
+        parts.iter().rposition(|part| *part == "scratch").map_or(parts.len() - 1, |at| at + 1);
+    for part in &parts[from..] {
+        hasher.update(part.as_encoded_bytes()).update(b"/");
+    }
+    hasher.update(content);
+    hasher.finalize()
+}
+
 /// Writes a JSON file in one go: the file is there whole or not at all.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
     let text = serde_json::to_vec_pretty(value).map_err(|error| io_error(path)(error.into()))?;
@@ -141,4 +188,50 @@ fn write_new(path: &Path, content: &[u8], durable: bool) -> Result<(), FileError
         file.persist(path).map_err(|error| error.error)
     };
     write().map(drop).map_err(io_error(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_step_is_what_was_written_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (dir.path().join("scratch/a/m"), dir.path().join("scratch/b/m"));
+        assert_eq!(read_memory(&one), Ok(None));
+        write_memory(&one, b"content").unwrap();
+        assert_eq!(read_memory(&one), Ok(Some(b"content".to_vec())));
+        let bytes = fs::read(&one).unwrap();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            fs::write(&one, flipped).unwrap();
+            assert!(read_memory(&one).is_err(), "{at}");
+        }
+        fs::create_dir_all(other.parent().unwrap()).unwrap();
+        fs::write(&other, &bytes).unwrap();
+        assert!(read_memory(&other).is_err(), "the memory of another step");
+    }
+
+    #[test]
+    fn links_and_pipes_are_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link, pipe) =
+            (dir.path().join("target"), dir.path().join("link"), dir.path().join("pipe"));
+        fs::write(&target, "mine").unwrap();
+        symlink(&target, &link).unwrap();
+        let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
+        // Safe: the name ends in a zero byte.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        for open in [open_own, open_lock, open_log, open_to_mend] {
+            assert!(open(&link).is_err() && open(&pipe).is_err());
+        }
+        assert!(open_plain(&pipe).is_err() && open_plain(Path::new("/dev/zero")).is_err());
+        assert!(open_plain(&link).is_ok(), "inputs may be links");
+        open_lock(&target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"mine", "a lock empties nothing");
+        assert!(read_text(&target, 3).is_err() && read_text(&target, 4).is_ok());
+    }
 }

@@ -25,8 +25,10 @@ impl OutputDir {
     /// The directory, which need not be there. `first` is a file that will surely be written: where it is not
     /// assay's, that is told before any work is done.
     pub fn open(dir: &Path, first: &str, overwrite: bool) -> Result<Self, FileError> {
-        let known = read_json(&dir.join(LIST)).unwrap_or_default();
-        let of = Self { dir: dir.to_owned(), known, overwrite };
+        // A report from before there was a list.
+        let is_older = !dir.join(LIST).exists() && is_own_page(&dir.join(first));
+        let mut of =
+            Self { dir: dir.to_owned(), known: BTreeSet::new(), overwrite: overwrite || is_older };
         of.check(first)?;
         Ok(of)
     }
@@ -34,6 +36,8 @@ impl OutputDir {
     /// Writes a file by its name below the directory; returns its path.
     pub fn write(&mut self, name: &str, content: &[u8]) -> Result<PathBuf, FileError> {
         self.check(name)?;
+        // What another process has written meanwhile stays listed.
+        self.look_again();
         // Before the file: a command that is killed in between leaves nothing that the next one refuses.
         if self.known.insert(name.to_owned()) {
             write_json(&self.dir.join(LIST), &self.known)?;
@@ -43,9 +47,15 @@ impl OutputDir {
         Ok(path)
     }
 
-    fn check(&self, name: &str) -> Result<(), FileError> {
+    fn look_again(&mut self) {
+        let listed: BTreeSet<String> = read_json(&self.dir.join(LIST)).unwrap_or_default();
+        self.known.extend(listed);
+    }
+
+    fn check(&mut self, name: &str) -> Result<(), FileError> {
+        let whole = self.dir.join(name);
         let damaged = |problem: &str| {
-            Err(FileError::Damaged { path: self.dir.join(name), problem: problem.into() })
+            Err(FileError::Damaged { path: whole.clone(), problem: problem.into() })
         };
         let mut path = self.dir.clone();
         for part in Path::new(name).components() {
@@ -58,9 +68,15 @@ impl OutputDir {
                 return damaged("it is a symbolic link, and nothing is written through it");
             }
         }
-        match fs::symlink_metadata(&path) {
-            Ok(_) if !self.known.contains(name) && !self.overwrite => Err(refused(&path)),
-            _ => Ok(()),
+        if self.overwrite || fs::symlink_metadata(&path).is_err() {
+            return Ok(());
+        }
+        if !self.known.contains(name) {
+            self.look_again();
+        }
+        match self.known.contains(name) {
+            true => Ok(()),
+            false => Err(refused(&path)),
         }
     }
 }
@@ -82,7 +98,10 @@ pub fn check_file(
 pub fn is_own_page(path: &Path) -> bool {
     let mut start = [0; 512];
     let read = open_own(path).and_then(|mut file| file.read(&mut start));
-    read.is_ok_and(|n| String::from_utf8_lossy(&start[..n]).contains(GENERATOR))
+    read.is_ok_and(|n| {
+        let text = String::from_utf8_lossy(&start[..n]);
+        text.contains(GENERATOR) || text.contains("– assay</title>")
+    })
 }
 
 fn refused(path: &Path) -> FileError {

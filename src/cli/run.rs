@@ -155,16 +155,16 @@ impl Run {
                 // Printed tables are what such an experiment is about.
                 let reproductions = reproductions(&record, &collected);
                 match (main_table(&collected.rows), &reproductions[..]) {
-                    (Some(table), []) => print(&table)?,
-                    _ => print(
+                    (Some(table), []) => told(print(&table))?,
+                    _ => told(print(
                         &reproductions
                             .iter()
                             .map(Reproduction::terminal)
                             .collect::<Vec<_>>()
                             .join("\n"),
-                    )?,
+                    ))?,
                 }
-                print(&format!("\nreport: {}\n", rendered.index.display()))?;
+                told(print(&format!("\nreport: {}\n", rendered.index.display())))?;
             }
         }
         if let Some(spent) = outcome.record.spent
@@ -203,6 +203,14 @@ impl Run {
             Outcome { unanswered: true, .. } => Exit::ReplayMiss,
             _ => Exit::TrialsFailed,
         })
+    }
+}
+
+/// A reader of the table that went away changes nothing of how the run ended.
+fn told(printed: Result<(), CliError>) -> Result<(), CliError> {
+    match printed {
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +36,7 @@ pub fn fetch(
     };
     let folder = root.join(&manifest.about.folders[0]);
     fs::create_dir_all(root).map_err(|error| DataError::io(root, error))?;
+    stays_in(root, &folder)?;
     let zip = root.join(format!("{}.zip.partial", manifest.about.name));
     download(archive, &zip, interrupt, progress)?;
     if let Some(expected) = &archive.sha256 {
@@ -61,10 +63,32 @@ pub fn fetch(
     fs::create_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
     for file in manifest.reader.files() {
         let to = folder.join(&file);
+        let within = to.parent().unwrap_or(&folder);
+        stays_in(root, within)?;
+        fs::create_dir_all(within).map_err(|error| DataError::io(within, error))?;
         fs::rename(unpacked.path().join(&file), &to).map_err(|error| DataError::io(to, error))?;
     }
     fs::remove_file(&zip).map_err(|error| DataError::io(&zip, error))?;
     Ok(folder)
+}
+
+/// Names in manifests stay inside by themselves; a link in the data directory may lead out of it.
+fn stays_in(root: &Path, folder: &Path) -> Result<(), DataError> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(|error| DataError::io(path, error));
+    let mut there = folder;
+    while !there.exists() && there != root {
+        there = there.parent().unwrap_or(root);
+    }
+    match real(there)?.starts_with(real(root)?) {
+        true => Ok(()),
+        false => Err(DataError::File {
+            path: folder.to_owned(),
+            problem:
+                "a symbolic link leads out of the data directory, and nothing is written through it"
+                    .into(),
+            help: "remove the link, or set ASSAY_DATA to the directory that it leads to".into(),
+        }),
+    }
 }
 
 fn download(
@@ -102,6 +126,7 @@ fn download(
         .append(resumed)
         .write(true)
         .truncate(!resumed)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(to)
         .map_err(|error| DataError::io(to, error))?;
     let mut body = response.body_mut().as_reader();
@@ -140,6 +165,9 @@ fn unpack(zip: &Path, archive: &Archive, files: &[String], into: &Path) -> Resul
             damaged(format!("the archive holds no readable `{inside}`: {error}"))
         })?;
         let path = into.join(name);
+        if let Some(within) = path.parent() {
+            fs::create_dir_all(within).map_err(|error| DataError::io(within, error))?;
+        }
         let mut to = File::create(&path).map_err(|error| DataError::io(&path, error))?;
         io::copy(&mut from, &mut to).map_err(|error| damaged(format!("`{inside}`: {error}")))?;
     }

@@ -14,12 +14,17 @@ use super::{
     DataDirs, DataError, Relevance,
     readers::{DuplicateRule, ReaderSpec},
 };
-use crate::base::yaml::{
-    Diagnostic,
-    de::from_node,
-    diagnostic::SourceFile,
-    nearest,
-    node::{Node, Value},
+use crate::base::{
+    file_names::stays_inside,
+    files::open_plain,
+    terminal::shown,
+    yaml::{
+        Diagnostic,
+        de::from_node,
+        diagnostic::SourceFile,
+        nearest,
+        node::{Node, Value},
+    },
 };
 
 /// The manifests that come with assay.
@@ -164,8 +169,32 @@ impl Manifest {
         let name = settings.take("name").map_or(reader.value.clone(), |entry| entry.value);
         let settings = Node { at: reader.value.at.clone(), value: Value::Mapping(settings) };
         let reader = ReaderSpec::deserialize_named(name.text("reader")?, &name.at, &settings)?;
-        let about = from_node(&Node { at: root.at.clone(), value: Value::Mapping(rest) })?;
-        Ok(Self { about, duplicates, reader })
+        let about: About = from_node(&Node { at: root.at.clone(), value: Value::Mapping(rest) })?;
+        let manifest = Self { about, duplicates, reader };
+        manifest.check_paths().map_err(|problem| Diagnostic::at(&root.at, problem))?;
+        Ok(manifest)
+    }
+
+    /// A manifest may be anybody's: what it names lies in the data directory, and nowhere else.
+    fn check_paths(&self) -> Result<(), String> {
+        let leads_out = |what: &str, path: &str| {
+            format!("{what} `{}` is no path inside the data directory", shown(path))
+        };
+        if !stays_inside(&self.about.name) || self.about.name.contains('/') {
+            return Err(format!("the name `{}` cannot be that of a file", shown(&self.about.name)));
+        }
+        if self.about.folders.is_empty() {
+            return Err("`folders` is empty: name the folder that holds the files".into());
+        }
+        for folder in &self.about.folders {
+            if !stays_inside(folder) {
+                return Err(leads_out("the folder", folder));
+            }
+        }
+        match self.reader.files().iter().find(|file| !stays_inside(file)) {
+            Some(file) => Err(leads_out("the file", file)),
+            None => Ok(()),
+        }
     }
 
     /// The folder that holds its files.
@@ -255,7 +284,7 @@ impl Manifest {
 /// SHA-256 of a file in hexadecimal.
 pub(crate) fn sha256_of(path: &Path) -> Result<String, DataError> {
     let mut hasher = Sha256::new();
-    let mut file = fs::File::open(path).map_err(|error| DataError::io(path, error))?;
+    let mut file = open_plain(path).map_err(|error| DataError::io(path, error))?;
     std::io::copy(&mut file, &mut hasher).map_err(|error| DataError::io(path, error))?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

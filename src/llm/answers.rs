@@ -81,7 +81,16 @@ impl Answers {
     /// The answer to a request, if there is one. The request that was recorded must be the same.
     pub fn find(&self, request: &Identity) -> Result<Option<Record>, LlmError> {
         let Some(record) = self.get(&request.key)? else {
-            let damaged = self.with_index(|index| index.unacknowledged());
+            let (damaged, lost) = self.with_index(|index| (index.unacknowledged(), index.lost()));
+            if !lost.is_empty() {
+                return Err(LlmError::Store(format!(
+                    "files of the journal in {} are gone or were cut, and may have held an answer that is \
+                     needed and not found: {}\n  = help: restore them from a copy, or run `assay cache rebuild` \
+                     to go on without: the answers are then asked for again",
+                    self.dir.join("journal").display(),
+                    lost.join(", ")
+                )));
+            }
             if damaged > 0 {
                 return Err(LlmError::Store(format!(
                     "{damaged} damaged lines of the journal in {} may hold an answer that is needed and not \
@@ -136,6 +145,11 @@ impl Answers {
         let mut line = vec![0; place.len as usize];
         file.read_exact_at(&mut line, place.offset)?;
         Ok(line)
+    }
+
+    /// Makes sure that records can be written, before anything is paid for.
+    pub fn probe(&self) -> Result<(), String> {
+        self.writer.as_ref().map_or_else(|| Err("the journal is closed".into()), Writer::probe)
     }
 
     /// Writes a record; `done` is called when it is on disk and can be found.

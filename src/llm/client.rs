@@ -60,6 +60,8 @@ impl Llm {
                 interrupt: flag,
                 limits: Default::default(),
                 waiting: Default::default(),
+                broken: Default::default(),
+                probed: Default::default(),
                 renewed: Default::default(),
             };
             worker.run(receiver);

@@ -73,6 +73,7 @@ const ABANDONED: u64 = 0;
 const FILES: &str = "index";
 const SEAL: &str = "index.seal.json";
 const LOCK: &str = "index.lock";
+const LOST: &str = "journal-lost.json";
 const ACKNOWLEDGED: &str = "damage-acknowledged.json";
 
 enum Table {
@@ -88,6 +89,8 @@ pub struct Index {
     segments: Vec<Segment>,
     pub counts: Counts,
     acknowledged: u64,
+    /// Files of the journal that the index knew, and that are gone or shorter than they were.
+    lost: Vec<Segment>,
     /// What was found on opening that somebody should know.
     pub notes: Vec<String>,
     /// Held by the process that has the sled directory.
@@ -106,9 +109,14 @@ impl Index {
             segments: Vec::new(),
             counts: Counts::default(),
             acknowledged: read_json(&dir.join(ACKNOWLEDGED)).unwrap_or(0),
+            lost: read_json(&dir.join(LOST)).unwrap_or_default(),
             notes: Vec::new(),
             _lock: None,
         };
+        // They may have been restored.
+        let mut lost = std::mem::take(&mut index.lost);
+        lost.retain(|segment| !index.is_whole(segment));
+        index.lost = lost;
         match lock.try_lock() {
             Ok(()) => {
                 index._lock = Some(lock);
@@ -133,8 +141,23 @@ impl Index {
         self.catch_up()?;
         // Whoever asks for this has been told of the damage, and goes on without.
         self.acknowledged = self.counts.damaged;
+        self.lost.clear();
+        match fs::remove_file(self.dir.join(LOST)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         write_json(&self.dir.join(ACKNOWLEDGED), &self.acknowledged)
             .map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Names of files of the journal that are gone or were cut, and that nobody has said to go on without.
+    pub fn lost(&self) -> Vec<String> {
+        self.lost.iter().map(|segment| segment.name.clone()).collect()
+    }
+
+    fn is_whole(&self, segment: &Segment) -> bool {
+        let found = fs::metadata(self.segment_path(&segment.name));
+        found.is_ok_and(|found| found.len() >= segment.bytes)
     }
 
     /// Damaged lines that nobody has said to go on without: an answer that is not found may be in one.
@@ -157,12 +180,23 @@ impl Index {
         };
         // From here on the files change: until they are sealed again, nobody shall trust them.
         let _ = fs::remove_file(&path);
+        let lost: Vec<&Segment> = seal.segments.iter().filter(|of| !self.is_whole(of)).collect();
         let sound = seal.version == VERSION
             && files_of(&self.dir.join(FILES)).is_ok_and(|files| files == seal.files)
-            && seal.segments.iter().all(|segment| {
-                let found = fs::metadata(self.segment_path(&segment.name));
-                found.is_ok_and(|found| found.len() >= segment.bytes)
-            });
+            && lost.is_empty();
+        let lost: Vec<Segment> = lost.into_iter().cloned().collect();
+        for segment in lost {
+            self.notes.push(format!(
+                "{}: this file of the journal is gone or was cut; responses that it held are missing",
+                self.segment_path(&segment.name).display()
+            ));
+            if !self.lost.contains(&segment) {
+                self.lost.push(segment);
+            }
+        }
+        if !self.lost.is_empty() && write_json(&self.dir.join(LOST), &self.lost).is_err() {
+            self.notes.push("what is missing of the journal cannot be noted down".into());
+        }
         if sound && let Some(db) = self.open_sled() {
             (self.table, self.segments, self.counts) =
                 (Table::Sled(db), seal.segments, seal.counts);

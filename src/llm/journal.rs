@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -116,6 +117,8 @@ pub struct Head {
 }
 
 const START: &[u8] = b"{\"sum\":\"";
+/// Bytes that must be free before the first request.
+const ROOM: u64 = 1 << 20;
 const MIDDLE: &[u8] = b"\",\"record\":";
 
 /// A record as a line with its end.
@@ -296,6 +299,14 @@ impl Writer {
         Self { sender: Some(sender), thread: Some(thread) }
     }
 
+    /// Makes sure that lines can be written: a segment is there, with room for what comes first.
+    pub fn probe(&self) -> Result<(), String> {
+        let (sender, probed) = mpsc::channel();
+        let done: Done = Box::new(move |written| drop(sender.send(written.map(drop))));
+        self.write(Vec::new(), done);
+        probed.recv().unwrap_or_else(|_| Err("the journal's thread has ended".into()))
+    }
+
     /// Writes a line; `done` is called when it is on disk.
     pub fn write(&self, line: Vec<u8>, done: Done) {
         if let Some(sender) = &self.sender
@@ -344,6 +355,9 @@ fn append(dir: &Path, segment: &mut Option<Segment>, lines: &[&[u8]]) -> io::Res
         None => segment.insert(begin(dir)?),
     };
     let start = segment.len;
+    if lines.iter().all(|line| line.is_empty()) {
+        make_room(&segment.file, start)?;
+    }
     let mut places = Vec::with_capacity(lines.len());
     let mut write = || -> io::Result<()> {
         for line in lines {
@@ -365,6 +379,20 @@ fn append(dir: &Path, segment: &mut Option<Segment>, lines: &[&[u8]]) -> io::Res
         return Err(error);
     }
     Ok(places)
+}
+
+/// Takes some of the disk and gives it back: a full one is noticed before anything is paid.
+fn make_room(file: &File, len: u64) -> io::Result<()> {
+    // Safe: the descriptor is open.
+    let taken =
+        unsafe { libc::posix_fallocate(file.as_raw_fd(), len as libc::off_t, ROOM as libc::off_t) };
+    file.set_len(len)?;
+    match taken {
+        0 => Ok(()),
+        // A file system that cannot do that.
+        libc::EOPNOTSUPP | libc::EINVAL => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// Makes a segment that nobody else writes, locked for as long as it is open.

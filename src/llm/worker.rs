@@ -2,7 +2,7 @@
 //! answer onto the disk before anybody gets it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeSet, HashMap},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
@@ -69,6 +69,10 @@ pub(super) struct Worker {
     pub limits: RefCell<HashMap<String, Rc<Limits>>>,
     /// Who else waits for a request that is on its way.
     pub waiting: RefCell<HashMap<Key, Vec<Reply>>>,
+    /// Why the journal cannot be written, once that is known: whatever is asked then is paid for and lost.
+    pub broken: RefCell<Option<String>>,
+    /// Whether the journal was tried.
+    pub probed: Cell<bool>,
     /// What this run has asked anew already.
     pub renewed: RefCell<BTreeSet<Key>>,
 }
@@ -144,6 +148,7 @@ impl Worker {
             if self.interrupt.is_raised() {
                 return Err(Refused::Interrupted);
             }
+            self.check_journal()?;
             self.reserve(expected, spec).await?;
             let (since, started) = (slot.since, std::time::Instant::now());
             let sent = transport.send(call, timeout).await;
@@ -257,13 +262,29 @@ impl Worker {
         self.limits.borrow_mut().entry(id).or_insert_with(|| Rc::new(Limits::new(spec))).clone()
     }
 
+    /// Nothing is asked that cannot be kept.
+    fn check_journal(&self) -> Result<(), Refused> {
+        if !self.probed.replace(true)
+            && let Err(problem) = self.answers.probe()
+        {
+            *self.broken.borrow_mut() = Some(problem);
+        }
+        match &*self.broken.borrow() {
+            Some(problem) => Err(Refused::Store(format!("nothing more is asked: {problem}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until the record is on disk.
     async fn keep(&self, record: Record) -> Result<(), Refused> {
         let (sender, kept) = oneshot::channel();
         self.answers.append(record, move |written| drop(sender.send(written)));
         match kept.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(problem)) => Err(Refused::Store(problem)),
+            Ok(Err(problem)) => {
+                *self.broken.borrow_mut() = Some(problem.clone());
+                Err(Refused::Store(problem))
+            }
             Err(_) => Err(Refused::Store("the journal has ended".into())),
         }
     }

@@ -311,6 +311,13 @@ impl<'a> Builder<'a> {
                 }
             };
             refuse_controls(&key, &key_at)?;
+            if key.contains(['\n', '\t']) {
+                return Err(Diagnostic::at(
+                    &key_at,
+                    "this key has a line break or a tabulator in it",
+                )
+                .expected("a key on one line"));
+            }
             if let Some(first) = mapping.get(&key) {
                 let line = first.key_at.line;
                 return Err(Diagnostic::at(&key_at, format!("the key `{key}` stands here twice"))

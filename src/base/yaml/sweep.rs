@@ -117,6 +117,10 @@ fn levels(entry: &Entry) -> Result<Vec<(String, Node)>, Diagnostic> {
         .expected("a list of values, or a mapping from level names to values"));
     }
     for (at, (name, node)) in levels.iter().enumerate() {
+        if name.contains(['\n', '\t']) {
+            return Err(Diagnostic::at(&node.at, "this level's name has a line break in it")
+                .help("name the levels: `{sweep: {first: …, second: …}}`"));
+        }
         if levels[..at].iter().any(|(earlier, _)| earlier == name) {
             return Err(Diagnostic::at(&node.at, format!("the level `{name}` stands here twice")));
         }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use tch::Tensor;
 
 use crate::{
     base::{
         arrays::Array,
-        files::{read_own, write_whole},
+        files::{read_memory, write_memory},
     },
     nn::{
         NnError,
@@ -59,18 +59,28 @@ pub(super) fn save(
     let error = |source: std::io::Error| NnError::Io { path: path.to_owned(), source };
     let bytes = safetensors::serialize(views, metadata)
         .map_err(|problem| error(std::io::Error::other(problem.to_string())))?;
-    write_whole(path, &bytes).map_err(|problem| error(std::io::Error::other(problem.to_string())))
+    write_memory(path, &bytes).map_err(|problem| error(problem.into_io()))
 }
 
-/// The checkpoint of these parameters; one that does not fit them is no checkpoint.
-pub(super) fn load(path: &Path, params: &[Param]) -> Option<Checkpoint> {
-    let bytes = read_own(path).ok()?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+/// The checkpoint of these parameters; none where there is none, an error where it is damaged or another's.
+pub(super) fn load(path: &Path, params: &[Param]) -> Result<Option<Checkpoint>, String> {
+    let Some(bytes) = read_memory(path)? else { return Ok(None) };
+    match fitting(&bytes, params) {
+        Some(checkpoint) => Ok(Some(checkpoint)),
+        None => Err("it does not fit the parameters".into()),
+    }
+}
+
+fn fitting(bytes: &[u8], params: &[Param]) -> Option<Checkpoint> {
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
     let memory = header.metadata().as_ref()?.get("memory")?.clone();
-    let tensors = SafeTensors::deserialize(&bytes).ok()?;
+    let tensors = SafeTensors::deserialize(bytes).ok()?;
     let read = |kind: &str| -> Option<Vec<Tensor>> {
         let read = |param: &Param| {
             let view = tensors.tensor(&format!("{kind}.{}", param.name)).ok()?;
+            if view.dtype() != Dtype::F32 {
+                return None;
+            }
             let words = view.data().chunks_exact(4);
             let values: Vec<f32> = words
                 .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))

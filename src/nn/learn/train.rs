@@ -171,10 +171,15 @@ pub fn train<L: Learner>(
     let mut memory = Memory::<L::Parts>::default();
     let mut best: Option<Vec<Tensor>> = None;
     let checkpoint = context.checkpoint.as_deref();
-    if checkpoint
-        .is_some_and(|path| go_on(path, learner.params(), &mut state, &mut memory, &mut best))
-    {
-        (context.log)(&format!("goes on after epoch {}", memory.epochs));
+    if let Some(path) = checkpoint {
+        match go_on(path, learner.params(), &mut state, &mut memory, &mut best) {
+            Ok(true) => (context.log)(&format!("goes on after epoch {}", memory.epochs)),
+            Ok(false) => {}
+            Err(problem) => (context.log)(&format!(
+                "warning: {}: {problem}; training starts again",
+                path.display()
+            )),
+        }
     }
     let mut last_saved = Instant::now();
     let between_checkpoints = between_checkpoints();
@@ -323,20 +328,21 @@ fn save<P: Parts>(
     checkpoint::save(path, params, state, memory, best.as_deref())
 }
 
-/// Goes on from a checkpoint, where there is one that fits.
+/// Goes on from a checkpoint, where there is one; an error where it does not fit.
 fn go_on<P: Parts>(
     path: &Path,
     params: &mut [Param],
     state: &mut State,
     memory: &mut Memory<P>,
     best: &mut Option<Vec<Tensor>>,
-) -> bool {
-    let Some(found) = checkpoint::load(path, params) else { return false };
-    let Ok(remembered) = serde_json::from_str::<Memory<P>>(&found.memory) else { return false };
+) -> Result<bool, String> {
+    let Some(found) = checkpoint::load(path, params)? else { return Ok(false) };
+    let remembered: Memory<P> =
+        serde_json::from_str(&found.memory).map_err(|error| error.to_string())?;
     for (param, value) in params.iter_mut().zip(found.values) {
         param.value = value;
     }
     (state.first, state.second, state.steps) = (found.first, found.second, remembered.steps);
     (*memory, *best) = (remembered, found.best);
-    true
+    Ok(true)
 }

@@ -26,12 +26,14 @@ impl Table {
     pub(super) fn markdown(&self) -> String {
         let header = self.header();
         let left = self.leads.len() + 1;
-        let mut text = format!("**{}**\n\n| {} |\n", self.title, header.join(" | "));
+        let names: Vec<String> = header.iter().map(|name| plain_markdown(name)).collect();
+        let mut text =
+            format!("**{}**\n\n| {} |\n", plain_markdown(&self.title), names.join(" | "));
         text.push_str(&"| --- ".repeat(left));
         text.push_str(&format!("|{}\n", " ---: |".repeat(header.len() - left)));
         for row in &self.rows {
             for head in self.row_head(row) {
-                text.push_str(&format!("| {} ", head.replace('|', "\\|")));
+                text.push_str(&format!("| {} ", plain_markdown(&head)));
             }
             text.push('|');
             for cell in &row.cells {
@@ -44,8 +46,9 @@ impl Table {
             }
             text.push('\n');
         }
-        let notes = self.notes(false).join("\n").replace("* best.", "Bold: best.");
-        format!("{text}\n{notes}\n")
+        let notes = self.notes(false).into_iter();
+        let notes = notes.map(|note| plain_markdown(&note.replace("* best.", "Bold: best.")));
+        format!("{text}\n{}\n", notes.collect::<Vec<String>>().join("\n"))
     }
 
     pub(super) fn latex(&self) -> String {
@@ -114,6 +117,22 @@ impl Table {
         }
         text + "\n"
     }
+}
+
+/// A text in which nothing is markup: names may be anybody's, and a line break would end the table.
+fn plain_markdown(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\r' | '\t' => plain.push(' '),
+            '\\' | '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '&' | '~' => {
+                plain.push('\\');
+                plain.push(letter);
+            }
+            _ => plain.push(letter),
+        }
+    }
+    plain
 }
 
 fn upper_first(text: &str) -> String {

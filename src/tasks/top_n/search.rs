@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{
-        files::{read_json, write_whole},
+        files::{read_memory, write_memory, write_whole},
         yaml::{
             Diagnostic,
             de::from_node,
@@ -313,8 +313,14 @@ impl Search {
         context: &FitContext,
     ) -> Result<Vec<SearchTrial>, ModelError> {
         let kept = context.scratch.map(|dir| dir.join(TRIALS));
-        let mut trials: Vec<SearchTrial> =
-            kept.as_ref().and_then(|path| read_json(path).ok()).unwrap_or_default();
+        let mut trials: Vec<SearchTrial> = match kept.as_deref().map(|path| self.remembered(path)) {
+            None => Vec::new(),
+            Some(Ok(trials)) => trials,
+            Some(Err(problem)) => {
+                (context.log)(&format!("warning: {TRIALS}: {problem}; the search starts again"));
+                Vec::new()
+            }
+        };
         for at in trials.len()..self.candidates.len() {
             context.interrupt.check()?;
             (context.progress)(at as u64, self.candidates.len() as u64);
@@ -322,7 +328,12 @@ impl Search {
             (context.log)(&format!("trial {}: {} gives {:?}", at + 1, trial.settings, trial.value));
             trials.push(trial);
             if let Some(path) = &kept {
-                write_trials(path, &trials)?;
+                let text = text_of(&trials)
+                    .map_err(|source| ModelError::Io { path: path.clone(), source })?;
+                write_memory(path, text.as_bytes()).map_err(|problem| ModelError::Io {
+                    path: path.clone(),
+                    source: problem.into_io(),
+                })?;
             }
         }
         let best = trials
@@ -415,6 +426,19 @@ impl Search {
         })
     }
 
+    /// The trials that an earlier process did of this search.
+    fn remembered(&self, path: &Path) -> Result<Vec<SearchTrial>, String> {
+        let Some(content) = read_memory(path)? else { return Ok(Vec::new()) };
+        let trials: Vec<SearchTrial> =
+            serde_json::from_slice(&content).map_err(|error| error.to_string())?;
+        let fits = trials.len() <= self.labels.len()
+            && trials.iter().zip(&self.labels).all(|(trial, label)| trial.settings == *label);
+        match fits {
+            true => Ok(trials),
+            false => Err("it is of another search".into()),
+        }
+    }
+
     fn trial(
         &self,
         at: usize,
@@ -486,10 +510,13 @@ pub fn read_trials(dir: &Path) -> Result<Vec<SearchTrial>, ModelError> {
 /// Writes how every trial went.
 pub fn write_trials(path: &Path, trials: &[SearchTrial]) -> Result<(), ModelError> {
     let error = |source| ModelError::Io { path: path.to_owned(), source };
+    let text = text_of(trials).map_err(error)?;
+    write_whole(path, text.as_bytes()).map_err(|problem| error(problem.into_io()))
+}
+
+fn text_of(trials: &[SearchTrial]) -> std::io::Result<String> {
     let lines: Result<Vec<String>, _> = trials.iter().map(serde_json::to_string).collect();
-    let text = format!("[\n{}\n]\n", lines.map_err(|e| error(e.into()))?.join(",\n"));
-    write_whole(path, text.as_bytes())
-        .map_err(|problem| error(std::io::Error::other(problem.to_string())))
+    Ok(format!("[\n{}\n]\n", lines?.join(",\n")))
 }
 
 impl Scorer for Searched {
