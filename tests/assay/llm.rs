@@ -588,14 +588,14 @@ fn overviews_come_from_tmdb_with_their_notice() {
     let text = text.replace(
         "profiles:\n  written: {items: {from: llm, judge: writer}, users: {from: template}}",
         &format!(
-            "metadata: {{tmdb: {{base_url: {}, key_env: TEST_TMDB}}}}\nprofiles:\n  written: {{from: \
+            "metadata: {{tmdb: {{base_url: {}, key_env: TEST_TMDB_KEY}}}}\nprofiles:\n  written: {{from: \
              metadata}}",
             endpoint.url()
         ),
     );
     place.write("e.yaml", text);
     let run = || {
-        let output = place.command(&RUN).env("TEST_TMDB", "secret-token").output().unwrap();
+        let output = place.command(&RUN).env("TEST_TMDB_KEY", "secret-token").output().unwrap();
         assert_eq!(ended(output, place.dir.path()).code, 0);
     };
     run();

@@ -5,6 +5,7 @@ mod conventions;
 mod currency;
 mod endpoint;
 mod formats;
+mod hostile;
 mod keys;
 mod llm;
 mod networks;

@@ -4,6 +4,7 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
 };
 
 use rec_assay::{analysis::ResultRow, core::Workspace, data::DataDirs, tasks::Experiment};
@@ -406,8 +407,11 @@ fn a_fold_is_exported_under_each_rule_of_what_is_relevant() {
     place.fine(&["run", "e.yaml"]);
     place.fine(&["export", "e.yaml", "--format", "trec", "--out", "x"]);
     let relevant = |level: &str| {
-        let text =
-            fs::read_to_string(place.path(&format!("x/f1_relevant={level}_.qrels"))).unwrap();
+        // Its hash is behind it, since brackets are none of a file's.
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        let mut files = fs::read_dir(place.path("x")).unwrap().map(|file| file.unwrap().path());
+        let of_level = |path: &PathBuf| name(path).starts_with(&format!("f1_relevant={level}_-"));
+        let text = fs::read_to_string(files.find(of_level).unwrap()).unwrap();
         text.lines().filter(|line| !line.ends_with(" 0")).count()
     };
     // Counted in ratings.csv: test ratings of f1 of at least 3, and of 5.
