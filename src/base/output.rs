@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Component, Path, PathBuf},
 };
 
-use super::files::{FileError, io_error, open_own, read_json, write_json, write_whole};
+use super::files::{FileError, io_error, open_log, open_own, read_own, write_whole};
 
-/// Lists the files in a directory that assay wrote.
-const LIST: &str = ".assay-files.json";
+/// Lists the files in a directory that assay wrote, a JSON string a line.
+const LIST: &str = ".assay-files";
 /// Begins every HTML file of assay's, so that one is known again.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"assay\">";
 
@@ -36,11 +36,14 @@ impl OutputDir {
     /// Writes a file by its name below the directory; returns its path.
     pub fn write(&mut self, name: &str, content: &[u8]) -> Result<PathBuf, FileError> {
         self.check(name)?;
-        // What another process has written meanwhile stays listed.
-        self.look_again();
         // Before the file: a command that is killed in between leaves nothing that the next one refuses.
+        // A line at the end, so that processes that write at the same time lose none of each other's.
         if self.known.insert(name.to_owned()) {
-            write_json(&self.dir.join(LIST), &self.known)?;
+            let list = self.dir.join(LIST);
+            let line = format!("{}\n", serde_json::Value::from(name));
+            fs::create_dir_all(&self.dir)
+                .and_then(|()| open_log(&list)?.write_all(line.as_bytes()))
+                .map_err(io_error(&list))?;
         }
         let path = self.dir.join(name);
         write_whole(&path, content)?;
@@ -48,8 +51,9 @@ impl OutputDir {
     }
 
     fn look_again(&mut self) {
-        let listed: BTreeSet<String> = read_json(&self.dir.join(LIST)).unwrap_or_default();
-        self.known.extend(listed);
+        let listed = read_own(&self.dir.join(LIST)).unwrap_or_default();
+        let names = listed.split(|byte| *byte == b'\n');
+        self.known.extend(names.filter_map(|name| serde_json::from_slice::<String>(name).ok()));
     }
 
     fn check(&mut self, name: &str) -> Result<(), FileError> {
@@ -57,6 +61,9 @@ impl OutputDir {
         let damaged = |problem: &str| {
             Err(FileError::Damaged { path: whole.clone(), problem: problem.into() })
         };
+        if name.is_empty() {
+            return damaged("it is no name of a file");
+        }
         let mut path = self.dir.clone();
         for part in Path::new(name).components() {
             let Component::Normal(part) = part else {

@@ -361,8 +361,8 @@ fn links_in_a_workspace_lead_nowhere() {
     // A pipe, a device or a link in place of a step's file is damage, and not waited for.
     fs::remove_dir_all(place.path(".assay")).unwrap();
     let expected = place.fine(&["run", "small.yaml", "--quiet"]);
-    let fit = plan["steps"].as_array().unwrap().iter().find(|of| of["kind"] == "predict").unwrap();
-    let dir = place.path(&format!(".assay/steps/predict/{}", fit["key"].as_str().unwrap()));
+    let fit = plan["steps"].as_array().unwrap().iter().find(|of| of["kind"] == "evaluate").unwrap();
+    let dir = place.path(&format!(".assay/steps/evaluate/{}", fit["key"].as_str().unwrap()));
     let file = files(&dir).into_iter().find(|path| !path.ends_with("record.json")).unwrap();
     for attack in ["pipe", "/dev/zero", "link"] {
         fs::rename(&file, place.path("real")).unwrap();

@@ -337,7 +337,7 @@ fn systems_of_one_name_are_refused() {
     let err = refused("{\"\": {model: popularity}}", "");
     assert!(err.contains("no name that can be printed"), "{err}");
     let err = refused("{\"a\\nb\": {model: popularity}}", "");
-    assert!(err.contains("no name that can be printed"), "{err}");
+    assert!(err.contains("has a line break"), "{err}");
 }
 
 #[test]
