@@ -383,7 +383,7 @@ fn links_in_a_workspace_lead_nowhere() {
     // What a link leads to is not the workspace's to remove.
     place.write("home/mine", "mine");
     symlink(place.path("home"), place.path(".assay/steps/other")).unwrap();
-    place.fine(&["gc", "--yes"]);
+    place.fine(&["gc", "small.yaml", "--yes"]);
     assert!(place.path("home/mine").is_file());
 }
 
