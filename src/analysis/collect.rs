@@ -124,7 +124,7 @@ pub fn collect(
     let mut draws = PairedDraws::default();
     let bootstrap = Bootstrap::default();
     // System by system: the values of all users of all trials may not fit the memory together.
-    for of_system in by_system(&done) {
+    for of_system in trials_by_system(&done) {
         let first = of_system[0];
         let slices = &experiment.variants[first.variant].slices;
         let asks = !request.intervals.is_empty() || request.differences.is_some();
@@ -186,7 +186,7 @@ fn count(counts: &Counts, group: &[&ResultRow]) -> (usize, usize) {
 }
 
 /// Trials of the same system, in the order in which each first comes.
-fn by_system<'a>(trials: &[&'a TrialRecord]) -> Vec<Vec<&'a TrialRecord>> {
+pub fn trials_by_system<'a>(trials: &[&'a TrialRecord]) -> Vec<Vec<&'a TrialRecord>> {
     let mut systems: Vec<Vec<&TrialRecord>> = Vec::new();
     for trial in trials {
         let is_same = |of: &&mut Vec<&TrialRecord>| {

@@ -13,7 +13,7 @@ mod units;
 
 pub use aggregate::with_means;
 pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserValues, interval};
-pub use collect::{Collected, Differences, Request, collect, units_of};
+pub use collect::{Collected, Differences, Request, collect, trials_by_system, units_of};
 pub use comparison::{Paired, Test, compare};
 pub use kendall::tau_b;
 pub use orders::Orders;

@@ -1,5 +1,6 @@
 //! The command line: one file a verb. A verb parses, calls the library and prints.
 
+mod agreement;
 mod cache;
 mod compare;
 mod completions;
@@ -52,6 +53,7 @@ use crate::{
   assay run experiments/quickstart.yaml      run an experiment, print its table, write its report
   assay plan experiments/quickstart.yaml     what is done, what would run, and why
   assay results experiments/quickstart.yaml --csv > results.csv
+  assay compare experiments/quickstart.yaml  which differences hold beyond chance among the users?
   assay score --data ml-100k --fold u1 rankings.csv     what are somebody's rankings worth?
   assay data list                            data sets and whether they are here
 
@@ -69,6 +71,7 @@ enum Verb {
     Results(results::Results),
     Table(table::TableArgs),
     Compare(compare::Compare),
+    Agreement(agreement::Agreement),
     Published(published::Published),
     Report(report::ReportArgs),
     Score(Box<score::Score>),
@@ -116,6 +119,7 @@ pub fn main() -> Exit {
         Verb::Results(args) => args.run(),
         Verb::Table(args) => args.run(),
         Verb::Compare(args) => args.run(),
+        Verb::Agreement(args) => args.run(),
         Verb::Published(args) => args.run(),
         Verb::Report(args) => args.run(),
         Verb::Score(args) => args.run(),

@@ -208,7 +208,7 @@ fn a_copied_workspace_shows_its_results_without_the_data() {
             out(&["results", name]),
             out(&["table", name]),
             out(&["table", name, "--format", "latex", "--intervals"]),
-            out(&["compare", name]),
+            out(&["agreement", name]),
             out(&["report", name, "--out", "report"]),
             fs::read_to_string(place.path("report/results.csv")).unwrap(),
             fs::read_to_string(place.path("report/index.html")).unwrap(),

@@ -488,7 +488,7 @@ fn commands_do_not_print_planted_numbers() {
     let at = Dirs { other: dir.clone(), dir };
     at.summary(|means| best(means));
     at.record(|record| record["files"] = json!([]));
-    for command in ["table", "results", "report", "compare"] {
+    for command in ["table", "results", "report", "compare", "agreement"] {
         let ended = case.place.assay(&[command, "small.yaml", "--workspace", "planted"]);
         assert_eq!(ended.code, 3, "{command}\n{}\n{}", ended.out, ended.err);
         assert!(

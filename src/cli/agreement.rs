@@ -1,0 +1,97 @@
+//! `assay agreement`
+
+use std::path::PathBuf;
+
+use super::{
+    CliError, WorkspaceArg, print, print_json, recorded,
+    results::{results_of_record, warn_of_missing},
+};
+use crate::{
+    analysis::{Differences, MEAN, Orders, Request},
+    base::{exit::Exit, text::distinct},
+    ranking::Slice,
+    report::main_cutoff,
+};
+
+/// Show the same systems under every protocol and convention side by side
+///
+/// For each evaluation setting: values, how far they move from the first way's, the systems' ranks, and
+/// Kendall's τ between the orders. Where two systems change places, the interval of their paired
+/// difference says whether chance among the users explains it.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  assay agreement experiments/ml-100k-baselines.yaml
+  assay agreement experiments/ml-100k-baselines.yaml --metric map --slice 'cold<20' --fold u1
+  assay agreement experiments/ml-100k-baselines.yaml --json | jq '.[].swaps'")]
+pub struct Agreement {
+    /// The experiment file
+    file: PathBuf,
+    #[command(flatten)]
+    workspace: WorkspaceArg,
+    /// Metric (default: ndcg, or the first)
+    #[arg(long)]
+    metric: Option<String>,
+    /// Cutoff (default: 10, or the largest)
+    #[arg(short)]
+    k: Option<usize>,
+    /// Users (default: the first slice of the experiment)
+    #[arg(long)]
+    slice: Option<String>,
+    /// A fold's name, or `mean`
+    #[arg(long, default_value = MEAN)]
+    fold: String,
+    /// Every metric
+    #[arg(long, conflicts_with = "metric")]
+    all: bool,
+    /// A JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+impl Agreement {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let experiment = recorded(&self.file, &self.workspace.open())?;
+        let variants = || experiment.variants.iter();
+        let metrics = distinct(variants().flat_map(|of| &of.metrics).map(String::as_str));
+        let usual = metrics.iter().find(|name| *name == "ndcg").or(metrics.first());
+        let metrics: Vec<String> = match (&self.metric, self.all) {
+            (Some(metric), _) => vec![metric.clone()],
+            (None, true) => metrics.clone(),
+            (None, false) => usual.into_iter().cloned().collect(),
+        };
+        let first = variants().flat_map(|of| &of.slices).next();
+        let slice = self.slice.clone().or(first.map(ToString::to_string));
+        let slice = slice.unwrap_or_else(|| Slice::All.to_string());
+        let k = self.k.unwrap_or_else(|| main_cutoff(&experiment));
+        let differences = Differences {
+            fold: self.fold.clone(),
+            k,
+            metrics: Some(metrics.clone()),
+            slice: Some(slice.clone()),
+        };
+        let request = Request { intervals: Vec::new(), differences: Some(differences) };
+        let collected = results_of_record(&self.file, &experiment, &self.workspace, &request)?;
+        let orders: Vec<Orders> = metrics
+            .iter()
+            .filter_map(|metric| {
+                let place = (slice.as_str(), self.fold.as_str());
+                Orders::new(&collected.rows, &collected.draws, metric, k, place)
+            })
+            .collect();
+        if orders.is_empty() {
+            return Err(CliError::Usage(format!(
+                "there are not two evaluation settings {} at k = {k}, slice {slice}, fold {}\n  = help: name \
+                 several under `evaluate.protocols` or `evaluate.conventions`, and run again",
+                metrics.join(", "),
+                self.fold
+            )));
+        }
+        if self.json {
+            print_json(&orders)?;
+        } else {
+            let texts: Vec<String> = orders.iter().map(Orders::terminal).collect();
+            print(&texts.join("\n"))?;
+        }
+        Ok(warn_of_missing(&collected))
+    }
+}
