@@ -35,7 +35,7 @@ fn matrices() -> Vec<(&'static str, Interactions)> {
                     user: UserIx(fields[0] - 1),
                     item: ItemIx(fields[1] - 1),
                     rating: 1.0,
-                    timestamp: 0,
+                    timestamp: Default::default(),
                 })
             })
             .collect();

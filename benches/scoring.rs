@@ -56,7 +56,7 @@ fn pick(salt: u64, n: u32) -> Interactions {
                     (r * r * f64::from(ITEMS)) as u32
                 }),
                 rating: 5.0,
-                timestamp: 0,
+                timestamp: Default::default(),
             })
         })
         .collect();
@@ -86,7 +86,13 @@ fn main() {
         depth: 20,
         ..ScoreSpec::default()
     };
-    let labels = Labels { train: &train, seen: &train, test: &test, relevant: Relevance::Any };
+    let labels = Labels {
+        train: &train,
+        seen: &train,
+        test: &test,
+        relevant: Relevance::Any,
+        is_qrels: false,
+    };
     let run = || score(&spec, &labels, &Source::Model(&matrix), &Interrupt::default(), &|_, _| {});
     let arguments: Vec<String> = env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "--write") {

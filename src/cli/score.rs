@@ -21,12 +21,14 @@ use crate::{
     },
     core::Mean,
     data::{
-        DataDirs, DataSource, Relevance, RelevanceFrom, SplitSpec, TrainingPart, fold_names,
-        split_fold,
+        DataDirs, DataSource, Encoding, Quotes, Relevance, RelevanceFrom, SplitSpec, TrainingPart,
+        fold_names, split_fold,
     },
     ranking::{
         Convention, Metric, OpenFold, Protocol, ScoreSpec, Slice, Ties,
-        files::{Columns, JudgementFiles, Order, ReadOptions, Seen, open},
+        files::{
+            Columns, InputFormat, JudgementFiles, Order, ReadOptions, Seen, TextOptions, Use, open,
+        },
         score_files::{ScoredFile, Split},
     },
     report::{Format, Selection, Table, csv, render_scores},
@@ -134,6 +136,15 @@ pub struct Score {
     /// What becomes of recommended items that the user has in training
     #[arg(long, value_enum, default_value = "keep", help_heading = "Reading")]
     seen: Seen,
+    /// How the files of rankings are written (default: by their content)
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Reading")]
+    input_format: Option<InputFormat>,
+    /// Encoding of all text files (default: UTF-8, or UTF-16 with a byte order mark)
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "Reading")]
+    encoding: Option<Encoding>,
+    /// What quotes in text files are
+    #[arg(long, value_enum, default_value = "usual", help_heading = "Reading")]
+    quotes: Quotes,
 
     /// Add 95 % bootstrap intervals over users
     #[arg(long, help_heading = "Output")]
@@ -185,7 +196,9 @@ impl Score {
         let files = self.named_files()?;
         // The split and the first file are read side by side, files after it one by one: they may be
         // large.
-        let (split, first) = rayon::join(|| self.split(), || open(&files[0].1));
+        let what_for = if self.qrels.is_some() { Use::Run } else { Use::Rankings };
+        let text = self.text();
+        let (split, first) = rayon::join(|| self.split(), || open(&files[0].1, what_for, text));
         let ((split, notes), mut first) = (split?, Some(first?));
         if let Some(table) = &mut published {
             let differs = self.differences(table, &split);
@@ -200,7 +213,7 @@ impl Score {
         for (name, path) in &files {
             let opened = match first.take() {
                 Some(first) => first,
-                None => open(path)?,
+                None => open(path, what_for, text)?,
             };
             scored.push(split.score_file(name, path, &opened, &options, &spec)?);
         }
@@ -304,6 +317,10 @@ impl Score {
         differs
     }
 
+    fn text(&self) -> TextOptions {
+        TextOptions { format: self.input_format, encoding: self.encoding, quotes: self.quotes }
+    }
+
     /// What is computed; what a published table needs is added.
     fn spec(&self, published: Option<&PublishedTable>) -> Result<ScoreSpec, CliError> {
         let usage = |message: String| CliError::Usage(message);
@@ -387,6 +404,9 @@ impl Score {
         let files = JudgementFiles {
             train: self.train.clone(),
             test: test.clone(),
+            qrels: self.qrels.is_some(),
+            relevant: self.relevant,
+            text: self.text(),
             columns: self.columns.clone().unwrap_or_default().of_judgements(),
         };
         let judgements = files.read()?;
@@ -425,7 +445,8 @@ impl Score {
             fold: stem,
             relevant,
             relevant_from,
-            open: OpenFold::new(training, judgements.test),
+            open: OpenFold::new(training, judgements.test).of_qrels(self.qrels.is_some()),
+            other_folds: None,
             data_digest: judgements.digest,
             split_digest: judgements.digest,
         };
@@ -459,6 +480,7 @@ impl Score {
         };
         let data = source.load(&dirs)?;
         let made = split_fold(&data, &spec, &fold)?;
+        let this = fold.clone();
         Ok(Split {
             data: set.to_owned(),
             fold,
@@ -467,6 +489,15 @@ impl Score {
             data_digest: source.digest(&dirs)?,
             split_digest: made.digest(),
             open: OpenFold::of(made),
+            other_folds: Some(Box::new(move || {
+                let others = folds.iter().filter(|other| **other != this);
+                others
+                    .filter_map(|name| {
+                        let made = split_fold(&data, &spec, name).ok()?;
+                        Some((name.clone(), OpenFold::of(made).seen))
+                    })
+                    .collect()
+            })),
         })
     }
 }

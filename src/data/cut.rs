@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Interaction, Scheme, SplitSpec};
+use super::{Interaction, Scheme, SplitSpec, Time};
 
 /// What decides which ratings become the validation part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -77,7 +77,7 @@ pub fn cut_rows(
             order.into_iter().take(count(rows.len())).for_each(|at| held[at] = true);
         }
         Cut::Latest => {
-            let mut times: Vec<i64> = rows.iter().map(|row| row.timestamp).collect();
+            let mut times: Vec<Time> = rows.iter().map(|row| row.timestamp).collect();
             times.sort_unstable();
             if let Some(from) = times.get(rows.len() - count(rows.len())) {
                 held.iter_mut().zip(rows).for_each(|(held, row)| *held = row.timestamp >= *from);
@@ -112,7 +112,7 @@ mod tests {
             user: UserIx(user),
             item: ItemIx(item),
             rating: 1.0,
-            timestamp,
+            timestamp: timestamp.into(),
         };
         of.iter().map(row).collect()
     }

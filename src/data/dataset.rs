@@ -71,7 +71,7 @@ impl Dataset {
                 hasher.update(&row.user.0.to_le_bytes());
                 hasher.update(&row.item.0.to_le_bytes());
                 hasher.update(&row.rating.to_le_bytes());
-                hasher.update(&row.timestamp.to_le_bytes());
+                hasher.update(&row.timestamp.bytes());
             }
             hasher.update(b"end");
         };

@@ -8,7 +8,7 @@ use polars::prelude::*;
 
 use super::{
     Cut, DataError, Dataset, Ids, Interaction, Interactions, ItemIx, Relevance, ScoringPermit,
-    TrainingData, UserIx, cut::cut_rows,
+    Time, TrainingData, UserIx, cut::cut_rows,
 };
 use crate::base::{hash::Digest, parquet};
 
@@ -111,15 +111,25 @@ impl Fold {
                     column("user", rows.iter().map(|row| row.user.0).collect()),
                     column("item", rows.iter().map(|row| row.item.0).collect()),
                     Column::new("rating".into(), part.ratings()),
-                    Column::new(
-                        "timestamp".into(),
-                        rows.iter().map(|r| r.timestamp).collect::<Vec<_>>(),
-                    ),
+                    times_column(&rows),
                 ],
             );
             write(&dir.join(file), frame)?;
         }
         Ok(())
+    }
+}
+
+/// Whole seconds are kept as integers, as they were before there were fractions.
+fn times_column(rows: &[Interaction]) -> Column {
+    let name = "timestamp".into();
+    let whole: Option<Vec<i64>> = rows.iter().map(|row| row.timestamp.whole()).collect();
+    match whole {
+        Some(seconds) => Column::new(name, seconds),
+        None => {
+            let seconds: Vec<f64> = rows.iter().map(|row| row.timestamp.as_seconds()).collect();
+            Column::new(name, seconds)
+        }
     }
 }
 
@@ -136,7 +146,7 @@ fn digest_of(parts: [&Interactions; 3]) -> Digest {
             hasher.update(&row.user.0.to_le_bytes());
             hasher.update(&row.item.0.to_le_bytes());
             hasher.update(&row.rating.to_le_bytes());
-            hasher.update(&row.timestamp.to_le_bytes());
+            hasher.update(&row.timestamp.bytes());
         }
         hasher.update(b"end");
     }
@@ -278,9 +288,13 @@ fn read_part(path: &Path, n_users: usize, n_items: usize) -> Result<Interactions
         let users = frame.column("user")?.u32()?;
         let items = frame.column("item")?.u32()?;
         let ratings = frame.column("rating")?.f32()?;
-        let times = frame.column("timestamp")?.i64()?;
+        let times = frame.column("timestamp")?;
+        let times: Vec<Time> = match times.i64() {
+            Ok(whole) => whole.into_no_null_iter().map(Time::from).collect(),
+            Err(_) => times.f64()?.into_no_null_iter().map(Time::seconds).collect(),
+        };
         let columns = users.into_no_null_iter().zip(items.into_no_null_iter());
-        let rest = ratings.into_no_null_iter().zip(times.into_no_null_iter());
+        let rest = ratings.into_no_null_iter().zip(times);
         let rows = columns.zip(rest).map(|((user, item), (rating, timestamp))| Interaction {
             user: UserIx(user),
             item: ItemIx(item),

@@ -1,6 +1,9 @@
 //! Interactions as a sparse users × items matrix, the form every model and metric reads.
 
-use super::ids::{ItemIx, UserIx};
+use super::{
+    ids::{ItemIx, UserIx},
+    times::Time,
+};
 
 /// One rating (or click, with rating 1).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -8,8 +11,7 @@ pub struct Interaction {
     pub user: UserIx,
     pub item: ItemIx,
     pub rating: f32,
-    /// Seconds since 1970; 0 where the data set has no times.
-    pub timestamp: i64,
+    pub timestamp: Time,
 }
 
 /// Users × items in compressed rows; the items of a row are in ascending order and distinct.
@@ -19,7 +21,7 @@ pub struct Interactions {
     indptr: Vec<usize>,
     items: Vec<u32>,
     ratings: Vec<f32>,
-    timestamps: Vec<i64>,
+    timestamps: Vec<Time>,
 }
 
 impl Interactions {
@@ -100,7 +102,7 @@ impl Interactions {
     }
 
     /// Timestamps of `user`, aligned with [`items_of`](Self::items_of).
-    pub fn timestamps_of(&self, user: UserIx) -> &[i64] {
+    pub fn timestamps_of(&self, user: UserIx) -> &[Time] {
         &self.timestamps[self.range(user)]
     }
 
@@ -177,7 +179,7 @@ mod tests {
                 user: UserIx(user),
                 item: ItemIx(item),
                 rating,
-                timestamp: 0,
+                timestamp: Default::default(),
             })
             .collect()
     }

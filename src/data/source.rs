@@ -170,6 +170,12 @@ impl DataSource {
         }
     }
 
+    /// Whether interactions come with ratings, without reading them.
+    pub fn has_ratings(&self, dirs: &DataDirs) -> Result<bool, DataError> {
+        let located = self.locate(dirs)?;
+        located.reader.has_ratings(&located.folder)
+    }
+
     /// Which ratings are relevant where nobody says so: what the manifest says, or any where there are no
     /// ratings; an error elsewhere, with `help`, because any rule would be a guess.
     pub fn usual_relevance(

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CutBy, DataDirs, DataError, DataSource, Dataset, Fold, Interaction, UserIx, cut::cut_rows,
-    fold::Parts,
+    CutBy, DataDirs, DataError, DataSource, Dataset, Fold, Interaction, Time, UserIx,
+    cut::cut_rows, fold::Parts,
 };
 
 /// How data is split; every fold is (train, validation, test) by construction.
@@ -396,14 +396,14 @@ fn leave_one_out(
 fn temporal(data: &Dataset, spec: &SplitSpec) -> Result<Parts, DataError> {
     needs_times(data)?;
     if let Some(from) = spec.from {
-        return Ok(divide(data, |_, row| row.timestamp >= from));
+        return Ok(divide(data, |_, row| row.timestamp >= Time::from(from)));
     }
-    let mut times: Vec<i64> = data.interactions.iter().map(|row| row.timestamp).collect();
+    let mut times: Vec<Time> = data.interactions.iter().map(|row| row.timestamp).collect();
     times.sort_unstable();
     let n_train = (times.len() as f64 * (1.0 - spec.test.unwrap_or_default())).round() as usize;
     // Ratings of one moment stay together, so the share is as near as that allows.
-    let cut = times.get(n_train).copied().unwrap_or(i64::MAX);
-    Ok(divide(data, |_, row| row.timestamp >= cut))
+    let cut = times.get(n_train).copied();
+    Ok(divide(data, |_, row| cut.is_some_and(|cut| row.timestamp >= cut)))
 }
 
 fn needs_times(data: &Dataset) -> Result<(), DataError> {
@@ -430,7 +430,7 @@ mod tests {
                     user: UserIx(user),
                     item: ItemIx((item * 7 + user) % 30),
                     rating: 1.0 + (item % 5) as f32,
-                    timestamp: i64::from(item * 100 + user),
+                    timestamp: i64::from(item * 100 + user).into(),
                 })
             })
             .collect();
@@ -495,7 +495,7 @@ mod tests {
         let last = split("{scheme: leave-one-out, validation: {fraction: 0.1}}", "last");
         for user in (0..20).map(UserIx) {
             // Of nine training ratings a tenth is one: the last before the one that is tested.
-            assert_eq!(last.validation.timestamps_of(user), [800 + i64::from(user.0)]);
+            assert_eq!(last.validation.timestamps_of(user), [Time::from(800 + i64::from(user.0))]);
         }
         let random = "{scheme: temporal, test: 0.25, validation: {fraction: 0.2, by: random}}";
         let random = split(random, "later");
@@ -542,7 +542,7 @@ mod tests {
     fn leave_one_out_tests_the_last_of_each_user() {
         let fold = split_fold(&data(), &spec("{scheme: leave-one-out}"), "last").unwrap();
         assert_eq!(test_part(&fold).len(), 20);
-        assert!(test_part(&fold).iter().all(|row| row.timestamp >= 900));
+        assert!(test_part(&fold).iter().all(|row| row.timestamp >= Time::from(900)));
     }
 
     #[test]
@@ -554,8 +554,8 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(at, row)| match row.user.0 {
-                3 => Interaction { timestamp: 7, ..row },
-                5 if at % 10 < 2 => Interaction { timestamp: 5000, ..row },
+                3 => Interaction { timestamp: 7.into(), ..row },
+                5 if at % 10 < 2 => Interaction { timestamp: 5000.into(), ..row },
                 _ => row,
             })
             .collect();

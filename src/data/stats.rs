@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Dataset, UserIx};
+use super::{Dataset, Time, UserIx};
 
 /// What `assay data stats` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,7 +22,7 @@ pub struct DatasetStats {
     /// How often each rating occurs, in ascending order of ratings; none for sets without ratings.
     pub ratings: Vec<(f32, usize)>,
     /// First and last timestamp.
-    pub time_range: Option<(i64, i64)>,
+    pub time_range: Option<(Time, Time)>,
     pub folds: Vec<String>,
     pub with_titles: usize,
     pub with_overviews: usize,

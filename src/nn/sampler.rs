@@ -164,7 +164,7 @@ mod tests {
                 user: UserIx(*user),
                 item: ItemIx(*item),
                 rating: 1.0,
-                timestamp: 0,
+                timestamp: Default::default(),
             })
             .collect();
         Interactions::new(n_users, n_items, &rows)

@@ -11,7 +11,8 @@ pub enum Convention {
     /// All users with a relevant item in their test part count, with 0 where nothing was found. As
     /// RecBole, Cornac, implicit, RecPack, and (with `map-rel` for `map`) ranx have it.
     Standard,
-    /// trec_eval (`-c`) through `ir-measures`: average precision ÷ relevant items.
+    /// trec_eval (`-c`) through `ir-measures`: average precision ÷ relevant items. Against qrels also the
+    /// gain of nDCG is the grade, and means are over all users with judgements.
     Trec,
     /// LibRecommender and daisyRec: nDCG and average precision against the retrieved hits alone.
     Libreco,
@@ -145,6 +146,8 @@ pub struct Case<'a> {
     pub gains: &'a [f64],
     /// DCG of the user's best gains in order: at `n`, of the first `n`.
     pub ideal_gains: &'a [f64],
+    /// Where the judgements are qrels: the nDCG by grade, as trec_eval has it.
+    pub graded_ndcg: Option<f64>,
     pub sums: &'a Sums,
 }
 
@@ -211,6 +214,16 @@ impl Convention {
     /// One user's value, or none where the user is not in the mean.
     pub fn value(self, metric: Metric, case: &Case) -> Option<f64> {
         let rules = self.rules();
+        // trec_eval means over all queries that were judged; its nDCG goes by the grades alone, whatever counts as
+        // relevant.
+        if let (Self::Trec, Some(ndcg)) = (self, case.graded_ndcg) {
+            match metric {
+                Metric::Ndcg => return Some(ndcg),
+                Metric::Novelty | Metric::ItemCoverage | Metric::Gini => return None,
+                _ if case.relevant == 0 => return Some(0.0),
+                _ => {}
+            }
+        }
         let Case { tally, k, relevant, sums, .. } = *case;
         let counts = |over: Over| match over {
             Over::Relevant => relevant > 0,
@@ -295,6 +308,7 @@ mod tests {
             hits: &hits,
             gains: &[1.0, 1.0],
             ideal_gains: &sums.discount,
+            graded_ndcg: None,
             sums: &sums,
         };
         convention.value(metric, &case).unwrap()
@@ -340,6 +354,7 @@ mod tests {
                 hits: &[],
                 gains: &[],
                 ideal_gains: &[],
+                graded_ndcg: None,
                 sums: &sums,
             };
             convention.value(metric, &case)

@@ -30,6 +30,8 @@ pub struct OpenFold {
     /// Training and validation part: what a recommendation must not repeat.
     pub seen: Interactions,
     test: Interactions,
+    /// Whether the test part is qrels: the convention `trec` then takes grades and users as trec_eval does.
+    is_qrels: bool,
 }
 
 impl OpenFold {
@@ -49,7 +51,17 @@ impl OpenFold {
     /// A split that lies open anyway, in somebody's files.
     pub fn new(training: TrainingPart, test: Interactions) -> Self {
         let seen = training.seen();
-        Self { training, seen, test }
+        Self { training, seen, test, is_qrels: false }
+    }
+
+    /// The same, its test part being qrels or not.
+    pub fn of_qrels(self, is_qrels: bool) -> Self {
+        Self { is_qrels, ..self }
+    }
+
+    /// Whether the test part is qrels.
+    pub fn is_qrels(&self) -> bool {
+        self.is_qrels
     }
 
     /// Scores `source` against the test part.
@@ -62,7 +74,8 @@ impl OpenFold {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Scores, EvalError> {
         let (train, seen, test) = (&self.training.train, &self.seen, &self.test);
-        score(spec, &Labels { train, seen, test, relevant }, source, interrupt, progress)
+        let labels = Labels { train, seen, test, relevant, is_qrels: self.is_qrels };
+        score(spec, &labels, source, interrupt, progress)
     }
 
     /// By user, whether the test part has any interaction of theirs.
@@ -239,7 +252,7 @@ mod tests {
                             user: UserIx(user),
                             item: ItemIx(item as u32),
                             rating: (*rating)?,
-                            timestamp: 0,
+                            timestamp: Default::default(),
                         })
                     })
                 })
@@ -258,7 +271,8 @@ mod tests {
                 Some(items.map(|(at, item)| (-(at as f32), item)).collect())
             };
             let lists = orders.iter().chain([&best]).map(list).collect();
-            let labels = Labels { train: &nothing, seen: &nothing, test: &test, relevant };
+            let labels =
+                Labels { train: &nothing, seen: &nothing, test: &test, relevant, is_qrels: false };
             let source = Source::Lists(&Rankings { lists, ..Rankings::default() });
             let scores = score(&spec, &labels, &source, &interrupt, &|_, _| {}).unwrap();
             let of_oracle = &scores.rows[orders.len()].values;

@@ -1,7 +1,7 @@
 //! Rankings as such: `(user, item, rank, score)`, the interface between models, rerankers, other
 //! people's files and evaluation.
 
-use crate::data::UserIx;
+use crate::data::{Interactions, UserIx};
 
 /// Stands in lists for an item that is not in the catalogue. It takes a place, and is never a hit.
 pub const UNKNOWN: u32 = u32::MAX;
@@ -23,6 +23,16 @@ impl Rankings {
     /// The list of a user.
     pub fn of(&self, user: UserIx) -> Option<&[(f32, u32)]> {
         self.lists.get(user.at())?.as_deref()
+    }
+
+    /// How many lists hold nothing that the user has in `seen`.
+    pub fn avoiding(&self, seen: &Interactions) -> usize {
+        let avoids = |(user, list): (usize, &List)| {
+            let seen = seen.items_of(UserIx(user as u32));
+            list.iter().all(|(_, item)| seen.binary_search(item).is_err())
+        };
+        let lists = self.lists.iter().enumerate();
+        lists.filter(|(user, list)| list.as_ref().is_some_and(|list| avoids((*user, list)))).count()
     }
 
     /// The ranks of a user's list (from 0) whose item is tied with the next one.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 
 use super::{
-    EvalError, Protocol, Rankings, ScoreSpec, Scorer, Scores, Slice, Ties, UNKNOWN,
+    Convention, EvalError, Protocol, Rankings, ScoreSpec, Scorer, Scores, Slice, Ties, UNKNOWN,
     convention::Case,
     metric::{Metric, Sums, gini, ideal_gains, tallies},
     predictions::{Candidates, PredictSpec, Prediction, Predictions},
@@ -37,6 +37,8 @@ pub struct Labels<'a> {
     pub seen: &'a Interactions,
     pub test: &'a Interactions,
     pub relevant: Relevance,
+    /// Whether the test part is qrels.
+    pub is_qrels: bool,
 }
 
 /// Scores a model or lists.
@@ -179,6 +181,24 @@ struct Evaluated {
     top: Vec<(f32, u32)>,
 }
 
+/// Grades along one list, and all of the user's from the highest down.
+struct Graded {
+    gains: Vec<f64>,
+    best: Vec<f64>,
+}
+
+impl Graded {
+    /// DCG of the first `end` grades ÷ that of the best `k`; 0 where there is nothing to find.
+    fn ndcg(&self, end: usize, k: usize) -> f64 {
+        let dcg = |gains: &[f64], n: usize| -> f64 {
+            let discounted = |(at, gain): (usize, &f64)| gain / ((at + 2) as f64).log2();
+            gains.iter().take(n).enumerate().map(discounted).sum()
+        };
+        let ideal = dcg(&self.best, k);
+        if ideal > 0.0 { dcg(&self.gains, end) / ideal } else { 0.0 }
+    }
+}
+
 struct Job<'a> {
     spec: &'a ScoreSpec,
     labels: &'a Labels<'a>,
@@ -295,6 +315,7 @@ impl<'a> Job<'a> {
                 .collect();
             tallies(&hits, &list.ends, &mut tally);
             let gains = self.gains_at(&hits, &list.items, test, ratings);
+            let graded = self.graded(&list.items, test, ratings);
             for convention in self.spec.conventions.iter().filter(|c| c.applies_to(*protocol)) {
                 for (at, k) in self.spec.k.iter().enumerate() {
                     for metric in &self.spec.metrics {
@@ -310,6 +331,9 @@ impl<'a> Job<'a> {
                                     hits: &hits,
                                     gains: &gains,
                                     ideal_gains: &ideal_gains,
+                                    graded_ndcg: graded
+                                        .as_ref()
+                                        .map(|of| of.ndcg(list.ends[at], *k)),
                                     sums: &self.sums,
                                 },
                             ),
@@ -321,6 +345,18 @@ impl<'a> Job<'a> {
             found.lists.push(list);
         }
         found
+    }
+
+    /// The grades along a list, where the judgements are qrels and a convention asks for them.
+    fn graded(&self, items: &[u32], test: &[u32], ratings: &[f32]) -> Option<Graded> {
+        if !self.labels.is_qrels || !self.spec.conventions.contains(&Convention::Trec) {
+            return None;
+        }
+        let gain = |grade: f32| f64::from(grade.max(0.0));
+        let of_item = |item: &u32| test.binary_search(item).map_or(0.0, |at| gain(ratings[at]));
+        let mut best: Vec<f64> = ratings.iter().map(|grade| gain(*grade)).collect();
+        best.sort_unstable_by(|a, b| b.total_cmp(a));
+        Some(Graded { gains: items.iter().map(of_item).collect(), best })
     }
 
     /// 2^(rating − threshold + 1) − 1, as Elliot has it; 1 where the rule of relevance is no threshold

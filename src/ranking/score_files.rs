@@ -3,13 +3,20 @@
 use std::path::PathBuf;
 
 use super::{
-    Convention, EvalError, Fingerprint, OpenFold, Protocol, ScoreSpec, Scores, Source, Ties,
+    Convention, EvalError, Fingerprint, OpenFold, Protocol, Rankings, ScoreSpec, Scores, Source,
+    Ties,
     files::{Findings, Opened, ReadOptions},
 };
 use crate::{
     base::{hash::Digest, interrupt::Interrupt},
-    data::{Relevance, RelevanceFrom},
+    data::{Interactions, Relevance, RelevanceFrom},
 };
+
+/// Makes (fold, what its users have seen) of the other folds of a data set.
+pub type OtherFolds = Box<dyn Fn() -> Vec<(String, Interactions)> + Send + Sync>;
+
+/// By how much another fold must fit better to be named.
+const TELLING: f64 = 0.25;
 
 /// What rankings are scored against.
 pub struct Split {
@@ -20,6 +27,8 @@ pub struct Split {
     /// Who says so.
     pub relevant_from: RelevanceFrom,
     pub open: OpenFold,
+    /// What users have seen in the other folds of the data set, made when it is asked for.
+    pub other_folds: Option<OtherFolds>,
     pub data_digest: Digest,
     pub split_digest: Digest,
 }
@@ -53,12 +62,34 @@ impl Split {
         spec: &ScoreSpec,
     ) -> Result<ScoredFile, EvalError> {
         let training = &self.open.training;
-        let (rankings, findings) =
+        let (rankings, mut findings) =
             opened.read(options, &training.users, &training.items, &self.open.seen)?;
+        findings.fits = self.fold_that_fits(&rankings, &findings);
         let source = Source::Lists(&rankings);
         let interrupt = Interrupt::default();
         let scores = self.open.score(spec, self.relevant, &source, &interrupt, &|_, _| {})?;
         Ok(ScoredFile { system: system.to_owned(), path: path.to_owned(), findings, scores })
+    }
+
+    /// The fold of the data set that the rankings fit, where they do not fit the one they are scored against.
+    fn fold_that_fits(&self, rankings: &Rankings, findings: &Findings) -> Option<String> {
+        if !findings.repeat_training() {
+            return None;
+        }
+        let own = findings.avoiding_training();
+        let share =
+            |seen: &Interactions| rankings.avoiding(seen) as f64 / findings.lists.max(1) as f64;
+        let others = self.other_folds.as_ref()?().into_iter();
+        let (best, name) = others
+            .map(|(name, seen)| (share(&seen), name))
+            .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))?;
+        (best > own + TELLING).then(|| {
+            format!(
+                "those of the fold {}; {:.0} % avoid those of the fold {name}: the rankings look like that fold's",
+                self.fold,
+                100.0 * best
+            )
+        })
     }
 
     /// What a number rests on.
@@ -78,7 +109,10 @@ impl Split {
             fallback: None,
             ties: ties.rule(),
             k,
-            users: convention.users_rule().into(),
+            users: match (convention, self.open.is_qrels()) {
+                (Convention::Trec, true) => "users with judgements; gain by grade".into(),
+                _ => convention.users_rule().into(),
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::locate;
 use crate::data::{
     DataDirs, DataError, Ids,
-    delimited::{Layout, TextTable},
+    delimited::{Layout, TextTable, usual_separator},
 };
 
 /// A file of texts.
@@ -45,13 +45,8 @@ impl FileSpec {
 
 /// Reads a table by the ending of its name.
 pub(super) fn read_table(path: &std::path::Path) -> Result<TextTable, DataError> {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    let layout = |separator| Layout { separator, header: true, latin1: false, quotes: true };
-    match ending.as_deref() {
-        Some("parquet") => TextTable::parquet(path),
-        Some("tsv") => TextTable::read(path, &layout("\t")),
-        _ => TextTable::read(path, &layout(",")),
-    }
+    let separator = usual_separator(path);
+    TextTable::read(path, &Layout { separator, header: true, encoding: None, quotes: true })
 }
 
 /// One column by identifier. An identifier that stands twice is an error.
@@ -63,7 +58,7 @@ pub(super) fn column(
 ) -> Result<(Vec<Option<String>>, usize), DataError> {
     let (mut texts, mut strangers) = (vec![None; ids.len()], 0);
     let mut seen = vec![false; ids.len()];
-    let names = table.texts(id)?;
+    let (names, _) = table.id_texts(id)?;
     let cells = table.optional_texts(text)?;
     for (row, (name, cell)) in names.iter().zip(cells).enumerate() {
         let Some(at) = ids.index_of(name.trim()) else {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{TextError, import, spec::locate, tmdb::TmdbSpec};
 use crate::{
     core::Pinned,
-    data::{Catalogue, DataDirs, DataError, Ids},
+    data::{Catalogue, DataDirs, DataError, Ids, cells::field_values},
 };
 
 /// Facts of one item. Nothing here is written by anyone but the catalogue's makers.
@@ -105,9 +105,5 @@ impl MetadataSpec {
 }
 
 fn split_genres(genres: &str) -> Vec<String> {
-    genres
-        .split(['|', ','])
-        .map(|genre| genre.trim().to_owned())
-        .filter(|genre| !genre.is_empty())
-        .collect()
+    field_values(genres).into_iter().map(str::to_owned).collect()
 }

@@ -55,7 +55,7 @@ fn conventions_equal_the_libraries_they_are_named_after() {
                     user: UserIx(at as u32),
                     item: ItemIx(*item),
                     rating: *rating,
-                    timestamp: 0,
+                    timestamp: Default::default(),
                 })
             })
             .collect();
@@ -80,7 +80,7 @@ fn conventions_equal_the_libraries_they_are_named_after() {
             ..ScoreSpec::default()
         };
         let relevant = Relevance::AtLeast(4.0);
-        let labels = Labels { train: &none, seen: &none, test: &test, relevant };
+        let labels = Labels { train: &none, seen: &none, test: &test, relevant, is_qrels: false };
         let source = Source::Lists(&rankings);
         let scores = score(&spec, &labels, &source, &Interrupt::default(), &|_, _| {}).unwrap();
         for mean in &scores.summary {

@@ -4,6 +4,7 @@ mod bad_input;
 mod conventions;
 mod currency;
 mod endpoint;
+mod files;
 mod formats;
 mod hostile;
 mod keys;

@@ -544,12 +544,18 @@ fn scores_that_are_not_finite_are_no_scores() {
         user: UserIx(user),
         item: ItemIx(item),
         rating: 5.0,
-        timestamp: 0,
+        timestamp: Default::default(),
     };
     let nothing = Interactions::new(2, 3, &[]);
     let test = Interactions::new(2, 3, &[row(0, 1), row(1, 2)]);
     let seen = Interactions::new(2, 3, &[row(0, 0)]);
-    let labels = Labels { train: &nothing, seen: &seen, test: &test, relevant: Relevance::Any };
+    let labels = Labels {
+        train: &nothing,
+        seen: &seen,
+        test: &test,
+        relevant: Relevance::Any,
+        is_qrels: false,
+    };
     let score_of = |scores: [f32; 3]| {
         let model = Fixed(scores.to_vec());
         score(

@@ -171,7 +171,7 @@ fn files_that_cannot_be_understood_are_one_clear_error() {
         ("no user column", "r.csv", b"who,item,rank\n1,b,1\n"),
         ("no item column", "r.csv", b"user,what,rank\n1,b,1\n"),
         ("a rank that is none", "r.csv", b"user,item,rank\n1,b,1\n1,c,second\n"),
-        ("a score that is none", "r.csv", b"user,item,score\n1,b,0.5\n1,c,nan\n"),
+        ("a score that is none", "r.csv", b"user,item,score\n1,b,0.5\n1,c,good\n"),
         ("a user missing", "r.csv", b"user,item,rank\n1,b,1\n,c,2\n"),
         ("too many fields", "r.csv", b"user,item,rank\n1,b,1\n1,c,2,9\n"),
         ("header only", "r.csv", b"user,item,rank\n"),
@@ -544,7 +544,8 @@ fn items_with_the_score_minus_infinity_are_not_recommended() {
         "--json",
     ]);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let said = "3 rows have the score −∞, which stands for what is not recommended: left out";
+    let said =
+        "3 rows have the score −∞ or none, which stands for what is not recommended: left out";
     assert!(ended.err.contains(said), "{}", ended.err);
     let rows: Value = serde_json::from_str(&ended.out).unwrap();
     for row in rows["rows"].as_array().unwrap() {

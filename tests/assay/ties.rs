@@ -57,7 +57,8 @@ fn ties_go_by_the_items_own_ids_whether_they_are_judged_or_not() {
         let place = Place::new();
         place.write("test.csv", format!("user,item\n1,{}\n2,{}\n", liked[0], liked[1]));
         place.write("test.qrels", format!("1 0 {} 1\n2 0 {} 1\n", liked[0], liked[1]));
-        let mut train = String::from("user,item\n");
+        // Users who are tested are in training too, with an item that is on no list.
+        let mut train = String::from("user,item\n1,0\n2,0\n");
         items.iter().for_each(|item| {
             train += &format!("3,{}\n", item.strip_suffix(".0").unwrap_or(item));
         });

@@ -1,62 +1,80 @@
 //! Tables of text, read by polars as text, so that every error can name its line and field.
 
 use std::{
-    fs,
+    borrow::Cow,
     io::Cursor,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use polars::prelude::*;
 
-use super::column_hint;
-use crate::data::DataError;
+use super::{
+    cells::{self, IdLook, LIST},
+    column_hint,
+    content::{self, Content, Encoding},
+};
+use crate::data::{DataError, Time, times};
 
 /// How a text table is laid out.
 pub(crate) struct Layout<'a> {
     /// More than one byte (`::`) is replaced by a tab before reading.
     pub separator: &'a str,
     pub header: bool,
-    pub latin1: bool,
+    /// UTF-8 where none is named.
+    pub encoding: Option<Encoding>,
+    /// Whether `"` at the start of a field begins a quoted field.
     pub quotes: bool,
 }
 
 /// A table whose cells are text.
 pub(crate) struct TextTable {
     path: PathBuf,
-    frame: DataFrame,
+    columns: Columns,
     names: Vec<String>,
-    has_lines: bool,
     header: bool,
-    /// Kept to find a line when something is wrong.
+    quotes: bool,
+    separator: u8,
+    /// Kept to find a line when something is wrong; empty for Parquet.
     text: Vec<u8>,
 }
 
+enum Columns {
+    Text(DataFrame),
+    /// Columns are read when they are first asked for: one of a type that cannot be text is in nobody's way.
+    Parquet {
+        bytes: Vec<u8>,
+        height: usize,
+        cells: Vec<OnceLock<StringChunked>>,
+    },
+}
+
+/// What separates the fields of a file by its name: a tab in `*.tsv`, compressed or not.
+pub(crate) fn usual_separator(path: &Path) -> &'static str {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let plain = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+    if plain.ends_with(".tsv") { "\t" } else { "," }
+}
+
 impl TextTable {
-    /// Reads a delimited text file.
+    /// Reads a Parquet file, or a delimited text file.
     pub fn read(path: &Path, layout: &Layout) -> Result<Self, DataError> {
-        Self::parse(path, fs::read(path).map_err(|error| DataError::io(path, error))?, layout)
+        match content::read(path, layout.encoding)? {
+            Content::Parquet(bytes) => Self::parquet(path, bytes),
+            Content::Text(_) if path.extension().is_some_and(|of| of == "parquet") => {
+                Err(not_parquet(path, "it does not begin as one"))
+            }
+            Content::Text(text) => Self::parse(path, text, layout),
+        }
     }
 
-    /// Reads the text of a delimited file; `path` is for errors.
+    /// Reads the text of a delimited file, which is UTF-8; `path` is for errors.
     pub fn parse(path: &Path, mut text: Vec<u8>, layout: &Layout) -> Result<Self, DataError> {
         if text.iter().all(u8::is_ascii_whitespace) {
             return Err(DataError::File {
                 path: path.to_owned(),
                 problem: "the file is empty".into(),
                 help: "fetch or export it again".into(),
-            });
-        }
-        if layout.latin1 {
-            text = text.iter().map(|byte| *byte as char).collect::<String>().into_bytes();
-        } else if let Err(error) = std::str::from_utf8(&text) {
-            let line =
-                1 + text[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            return Err(DataError::Line {
-                path: path.to_owned(),
-                line,
-                problem: "not UTF-8 text".into(),
-                found: format!("the byte 0x{:02x}", text[error.valid_up_to()]),
-                expected: "a text table in UTF-8 (or a file named *.parquet)".into(),
             });
         }
         let separator = match layout.separator.as_bytes() {
@@ -66,70 +84,69 @@ impl TextTable {
                 b'\t'
             }
         };
-        if layout.quotes
-            && let Some(line) = unclosed(&text, separator)
-        {
-            return Err(DataError::Line {
-                path: path.to_owned(),
-                line,
-                problem: "a quoted field opens here and is never closed".into(),
-                found: "the end of the file".into(),
-                expected: "a closing `\"`; the file may be cut off: copy or export it again".into(),
-            });
+        let quotes = layout.quotes && text.contains(&b'"');
+        if quotes {
+            check_quotes(path, &text, separator)?;
         }
+        let tidy = without_blank_lines(&text, separator, quotes);
         let reader = CsvReadOptions::default()
             .with_has_header(layout.header)
             .with_infer_schema_length(Some(0))
             .map_parse_options(|options| {
                 options
                     .with_separator(separator)
-                    .with_quote_char(layout.quotes.then_some(b'"'))
+                    .with_quote_char(quotes.then_some(b'"'))
                     .with_missing_is_null(true)
             })
-            .into_reader_with_file_handle(Cursor::new(&text[..]));
+            .into_reader_with_file_handle(Cursor::new(&tidy[..]));
         let frame = match reader.finish() {
             Ok(frame) => frame,
-            Err(error) => return Err(ragged(path, &text, separator, &error)),
+            Err(error) => return Err(ragged(path, &text, separator, quotes, &error)),
         };
+        drop(tidy);
         let names = frame.get_column_names().iter().map(|name| name.to_string()).collect();
         Ok(Self {
             path: path.to_owned(),
-            frame,
+            columns: Columns::Text(frame),
             names,
-            has_lines: true,
             header: layout.header,
+            quotes,
+            separator,
             text,
         })
     }
 
-    /// Reads a Parquet file, its columns turned into text.
-    pub fn parquet(path: &Path) -> Result<Self, DataError> {
-        let file = fs::File::open(path).map_err(|error| DataError::io(path, error))?;
-        let broken = |error: PolarsError| DataError::File {
-            path: path.to_owned(),
-            problem: format!("not a readable Parquet file: {error}"),
-            help: "write it again; whole numbers, floats and text are read".into(),
-        };
-        let mut frame = ParquetReader::new(file).finish().map_err(broken)?;
+    /// Opens a Parquet file; its columns are turned into text when they are asked for.
+    pub fn parquet(path: &Path, bytes: Vec<u8>) -> Result<Self, DataError> {
+        let broken = |error: PolarsError| not_parquet(path, &error.to_string());
+        let mut reader = ParquetReader::new(Cursor::new(&bytes[..]));
         let names: Vec<String> =
-            frame.get_column_names().iter().map(|name| name.to_string()).collect();
-        for name in &names {
-            let column =
-                frame.column(name).map_err(broken)?.cast(&DataType::String).map_err(broken)?;
-            frame.with_column(column).map_err(broken)?;
-        }
+            reader.schema().map_err(broken)?.iter_names().map(|name| name.to_string()).collect();
+        let height = reader.num_rows().map_err(broken)?;
         Ok(Self {
             path: path.to_owned(),
-            frame,
+            columns: Columns::Parquet {
+                bytes,
+                height,
+                cells: names.iter().map(|_| OnceLock::new()).collect(),
+            },
             names,
-            has_lines: false,
             header: false,
+            quotes: false,
+            separator: b',',
             text: Vec::new(),
         })
     }
 
+    fn has_lines(&self) -> bool {
+        matches!(self.columns, Columns::Text(_))
+    }
+
     pub fn len(&self) -> usize {
-        self.frame.height()
+        match &self.columns {
+            Columns::Text(frame) => frame.height(),
+            Columns::Parquet { height, .. } => *height,
+        }
     }
 
     pub fn names(&self) -> &[String] {
@@ -142,7 +159,7 @@ impl TextTable {
 
     /// Lines of all rows, for errors that come up later.
     pub fn lines(&self) -> Vec<u32> {
-        if !self.has_lines {
+        if !self.has_lines() {
             return (1..=self.len() as u32).collect();
         }
         let n_lines = self.text.iter().filter(|byte| **byte == b'\n').count()
@@ -160,7 +177,7 @@ impl TextTable {
         let (mut line, mut start, mut quoted, mut blank) = (1u32, 1u32, false, true);
         for &byte in self.text.iter().chain(b"\n") {
             match byte {
-                b'"' => (quoted, blank) = (!quoted, false),
+                b'"' if self.quotes => (quoted, blank) = (!quoted, false),
                 b'\n' => {
                     line += 1;
                     if !quoted {
@@ -170,7 +187,7 @@ impl TextTable {
                         (start, blank) = (line, true);
                     }
                 }
-                b'\r' => {}
+                b' ' => {}
                 _ => blank = false,
             }
         }
@@ -196,6 +213,114 @@ impl TextTable {
     /// The cells of a column as they are.
     pub fn cells(&self, name: &str) -> Result<&StringChunked, DataError> {
         self.column(name)
+    }
+
+    /// The identifiers of a column, in the one form in which files are compared, and what they look like.
+    pub fn ids(&self, name: &str) -> Result<(Cow<'_, StringChunked>, IdLook), DataError> {
+        self.ids_of(name, self.column(name)?)
+    }
+
+    /// The same of cells that were taken out of the column.
+    pub fn ids_of<'a>(
+        &self,
+        name: &str,
+        cells: &'a StringChunked,
+    ) -> Result<(Cow<'a, StringChunked>, IdLook), DataError> {
+        cells::ids(cells).map_err(|lost| {
+            self.wrong(
+                lost.row.min(self.len().saturating_sub(1)),
+                name,
+                &format!("`{}`", lost.cell),
+                "an identifier; written as a floating-point number, one of more than 15 digits may have lost \
+                 some: export the column as integers or as text",
+            )
+        })
+    }
+
+    /// The identifiers of a column that must not be empty, with their look.
+    pub fn id_texts(&self, name: &str) -> Result<(Vec<String>, IdLook), DataError> {
+        let (cells, look) = self.ids(name)?;
+        let mut texts = Vec::with_capacity(self.len());
+        for (row, cell) in cells.iter().enumerate() {
+            match cell.map(str::trim).filter(|cell| !cell.is_empty()) {
+                Some(cell) => texts.push(cell.to_owned()),
+                None => return Err(self.wrong(row, name, "nothing", "an identifier")),
+            }
+        }
+        Ok((texts, look))
+    }
+
+    /// The cells of a column as times.
+    pub fn times(&self, name: &str) -> Result<Vec<Time>, DataError> {
+        let column = self.column(name)?;
+        times::read(column.iter())
+            .map_err(|wrong| self.wrong(wrong.row, name, &wrong.found, &wrong.expected))
+    }
+
+    /// Whether every cell that is not empty is a number, and any is.
+    pub fn is_numeric(&self, name: &str) -> bool {
+        let Ok(column) = self.column(name) else { return false };
+        let mut any = false;
+        for cell in column.iter().flatten().map(str::trim).filter(|cell| !cell.is_empty()) {
+            if cell.parse::<f64>().is_err() {
+                return false;
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// Scores: NaN where a cell is empty or says that there is none, as tools write for what they do not
+    /// recommend.
+    pub fn scores(&self, name: &str) -> Result<Vec<f64>, DataError> {
+        let column = self.column(name)?;
+        let mut scores = Vec::with_capacity(self.len());
+        let mut empty = None;
+        for (row, cell) in column.iter().enumerate() {
+            let cell = cell.map_or("", str::trim);
+            let score = match cell {
+                "" => {
+                    empty = empty.or(Some(row));
+                    Some(f64::NAN)
+                }
+                "NA" | "<NA>" | "null" | "NULL" | "None" => Some(f64::NAN),
+                cell => cell.parse().ok().filter(|score| *score != f64::INFINITY),
+            };
+            match score {
+                Some(score) => scores.push(score),
+                None => {
+                    let expected =
+                        "a score: a finite number, or -inf or NaN for what is not recommended";
+                    return Err(self.no_number(row, name, cell, expected));
+                }
+            }
+        }
+        if empty.is_some() {
+            self.refuse_short_lines()?;
+        }
+        Ok(scores)
+    }
+
+    /// An empty field is a value that is missing; a line that ends before it is a broken one.
+    fn refuse_short_lines(&self) -> Result<(), DataError> {
+        if !self.has_lines() {
+            return Ok(());
+        }
+        let lines: Vec<&[u8]> = self.text.split(|byte| *byte == b'\n').collect();
+        for line in self.lines() {
+            let text = lines.get(line as usize - 1).copied().unwrap_or_default();
+            let found = fields(text, self.separator, self.quotes);
+            if found < self.names.len() && !text.contains(&b'"') {
+                return Err(DataError::Line {
+                    path: self.path.clone(),
+                    line: line as usize,
+                    problem: "too few fields".into(),
+                    found: format!("{found} in `{}`", String::from_utf8_lossy(text)),
+                    expected: format!("{} fields, as in the first line", self.names.len()),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The cells of a column that must not be empty.
@@ -230,21 +355,66 @@ impl TextTable {
             match cell.and_then(|cell| cell.trim().parse().ok()).filter(|number| valid(*number)) {
                 Some(number) => numbers.push(number),
                 None => {
-                    let found = cell.map_or("nothing".into(), |cell| format!("`{cell}`"));
-                    return Err(self.wrong(row, name, &found, expected));
+                    return Err(self.no_number(row, name, cell.unwrap_or_default(), expected));
                 }
             }
         }
         Ok(numbers)
     }
 
+    /// An error about a cell that is to be a number.
+    fn no_number(&self, row: usize, name: &str, cell: &str, expected: &str) -> DataError {
+        let found = if cell.is_empty() { "nothing".into() } else { format!("`{cell}`") };
+        match cell.replacen(',', ".", 1).parse::<f64>() {
+            Ok(_) if cell.contains(',') => {
+                let expected = format!("{expected}, with a decimal point in place of the comma");
+                self.wrong(row, name, &found, &expected)
+            }
+            _ => self.wrong(row, name, &found, expected),
+        }
+    }
+
     fn column(&self, name: &str) -> Result<&StringChunked, DataError> {
-        let column = self.frame.column(name).and_then(|column| column.str());
-        column.map_err(|_| DataError::File {
+        let missing = || DataError::File {
             path: self.path.clone(),
             problem: format!("it has no column `{name}`"),
             help: column_hint(name, &self.names),
-        })
+        };
+        match &self.columns {
+            Columns::Text(frame) => {
+                frame.column(name).and_then(|column| column.str()).map_err(|_| missing())
+            }
+            Columns::Parquet { bytes, cells, .. } => {
+                let at = self.names.iter().position(|of| of == name).ok_or_else(missing)?;
+                if let Some(read) = cells[at].get() {
+                    return Ok(read);
+                }
+                let read = self.parquet_column(bytes, name)?;
+                Ok(cells[at].get_or_init(|| read))
+            }
+        }
+    }
+
+    fn parquet_column(&self, bytes: &[u8], name: &str) -> Result<StringChunked, DataError> {
+        let broken = |error: PolarsError| not_parquet(&self.path, &error.to_string());
+        let reader = ParquetReader::new(Cursor::new(bytes));
+        let frame = reader.with_columns(Some(vec![name.to_owned()])).finish().map_err(broken)?;
+        let series = frame.column(name).map_err(broken)?.as_materialized_series();
+        match series_text(series) {
+            Ok(text) => Ok(text),
+            Err(NoText::Row(row)) => Err(self.wrong(
+                row,
+                name,
+                "bytes that are no UTF-8 text",
+                "text, a number, a date, or a list of these",
+            )),
+            Err(NoText::Type) => Err(DataError::File {
+                path: self.path.clone(),
+                problem: format!("its column `{name}` is of the type {}", series.dtype()),
+                help: "numbers, text, dates, and lists of these are read: write the column as one of them"
+                    .into(),
+            }),
+        }
     }
 
     /// An error about one cell.
@@ -260,7 +430,7 @@ impl TextTable {
             path: self.path.clone(),
             line,
             problem: format!("{field} is wrong"),
-            found: match self.has_lines {
+            found: match self.has_lines() {
                 true => format!("{found} in the line `{}`", shown.trim_end()),
                 false => found.to_owned(),
             },
@@ -269,37 +439,205 @@ impl TextTable {
     }
 }
 
-/// The line in which a quoted field opens that is never closed. A quote within a field that does not
-/// begin with one is a character like any other.
-fn unclosed(text: &[u8], separator: u8) -> Option<usize> {
-    // Most files are sound, and need no walk.
-    if text.iter().filter(|byte| **byte == b'"').count() % 2 == 0 {
-        return None;
+fn not_parquet(path: &Path, why: &str) -> DataError {
+    DataError::File {
+        path: path.to_owned(),
+        problem: format!("not a readable Parquet file: {why}"),
+        help: "write it again; it may be cut off".into(),
     }
-    let (mut line, mut at_start, mut opened) = (1, true, None);
-    for &byte in text {
+}
+
+enum NoText {
+    /// Bytes of this row are no text.
+    Row(usize),
+    /// Values of this type have no text.
+    Type,
+}
+
+/// The values of a Parquet column as text.
+fn series_text(series: &Series) -> Result<StringChunked, NoText> {
+    let cast = |series: &Series| -> Result<StringChunked, NoText> {
+        let text = series.cast(&DataType::String).map_err(|_| NoText::Type)?;
+        Ok(text.str().map_err(|_| NoText::Type)?.clone())
+    };
+    match series.dtype() {
+        DataType::String => Ok(series.str().map_err(|_| NoText::Type)?.clone()),
+        DataType::Null => Ok(StringChunked::full_null(series.name().clone(), series.len())),
+        DataType::Binary => {
+            let cells = series.binary().map_err(|_| NoText::Type)?;
+            let mut texts: Vec<Option<&str>> = Vec::with_capacity(cells.len());
+            for (row, cell) in cells.iter().enumerate() {
+                let text = cell.map(std::str::from_utf8).transpose();
+                texts.push(text.map_err(|_| NoText::Row(row))?);
+            }
+            Ok(texts.into_iter().collect())
+        }
+        // The zone is of no account: the value itself is UTC.
+        DataType::Datetime(unit, Some(_)) => {
+            let utc = series.to_physical_repr().cast(&DataType::Datetime(*unit, None));
+            cast(&utc.map_err(|_| NoText::Type)?)
+        }
+        DataType::Duration(_) => cast(&series.to_physical_repr()),
+        DataType::Array(inner, _) => {
+            let list = series.cast(&DataType::List(inner.clone())).map_err(|_| NoText::Type)?;
+            series_text(&list)
+        }
+        DataType::List(_) => {
+            let lists = series.list().map_err(|_| NoText::Type)?;
+            let mut texts: Vec<Option<String>> = Vec::with_capacity(lists.len());
+            for row in 0..lists.len() {
+                let Some(values) = lists.get_as_series(row) else {
+                    texts.push(None);
+                    continue;
+                };
+                let mut text = LIST.to_string();
+                for (at, value) in series_text(&values)?.iter().flatten().enumerate() {
+                    if at > 0 {
+                        text.push(LIST);
+                    }
+                    text.push_str(value);
+                }
+                texts.push(Some(text));
+            }
+            Ok(texts.iter().map(Option::as_deref).collect())
+        }
+        DataType::Boolean
+        | DataType::Date
+        | DataType::Time
+        | DataType::Datetime(_, None)
+        | DataType::Categorical(..)
+        | DataType::Enum(..)
+        | DataType::Decimal(..) => cast(series),
+        of if of.is_primitive_numeric() => cast(series),
+        _ => Err(NoText::Type),
+    }
+}
+
+/// How many fields a line has.
+fn fields(line: &[u8], separator: u8, quotes: bool) -> usize {
+    let mut quoted = false;
+    let mut n = 1;
+    for &byte in line {
+        match byte {
+            b'"' if quotes => quoted = !quoted,
+            byte if byte == separator && !quoted => n += 1,
+            _ => {}
+        }
+    }
+    n
+}
+
+/// Refuses quoted fields that never close, that go on behind the closing quote, or that begin with a blank: each
+/// would be read as something else than what was meant. A quote within a field that does not begin with one is a
+/// character like any other.
+fn check_quotes(path: &Path, text: &[u8], separator: u8) -> Result<(), DataError> {
+    let wrong = |line: usize, problem: &str, found: &str, expected: &str| {
+        Err(DataError::Line {
+            path: path.to_owned(),
+            line,
+            problem: problem.into(),
+            found: found.into(),
+            expected: format!(
+                "{expected}; where quotes are characters like others, say `--quotes none` (in an experiment \
+                 file: `quotes: none`)"
+            ),
+        })
+    };
+    let (mut line, mut at_start, mut blank, mut opened) = (1, true, false, None);
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
         match (byte, opened) {
-            (b'"', Some(_)) => opened = None,
-            // After a closing quote another one is an escaped quote: the field goes on.
+            (b'"', Some(_)) => match text.get(at + 1) {
+                Some(b'"') => at += 1,
+                None | Some(b'\n') => opened = None,
+                Some(next) if *next == separator => opened = None,
+                Some(_) => {
+                    return wrong(
+                        line,
+                        "a quoted field goes on behind its closing quote",
+                        &line_text(text, at),
+                        "a separator or the end of the line; quotes within a quoted field are doubled",
+                    );
+                }
+            },
+            (b'"', None) if at_start && blank => {
+                return wrong(
+                    line,
+                    "a quoted field begins with a blank",
+                    &line_text(text, at),
+                    "the quote right behind the separator: remove the blank",
+                );
+            }
             (b'"', None) if at_start => opened = Some(line),
             _ => {}
         }
-        at_start = opened.is_none() && (byte == separator || byte == b'\n' || byte == b'"');
+        if opened.is_none() {
+            let is_between = byte == separator || byte == b'\n';
+            blank = !is_between && byte == b' ' && at_start;
+            at_start = is_between || blank;
+        }
         line += usize::from(byte == b'\n');
+        at += 1;
     }
-    opened
+    match opened {
+        Some(line) => wrong(
+            line,
+            "a quoted field opens here and is never closed",
+            "the end of the file",
+            "a closing `\"`; the file may be cut off: copy or export it again",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The line around a place, for an error.
+fn line_text(text: &[u8], at: usize) -> String {
+    let start = text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let line = text[start..].split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    format!("`{}`", line.chars().take(80).collect::<String>().trim_end())
+}
+
+/// The text without lines that hold blanks alone; the text itself where there are none.
+fn without_blank_lines(text: &[u8], separator: u8, quotes: bool) -> Cow<'_, [u8]> {
+    let is_blank = |line: &[u8]| {
+        line.iter().all(|byte| byte.is_ascii_whitespace() && (*byte != separator || *byte == b' '))
+    };
+    let starts_blank = text.first().is_some_and(|byte| byte.is_ascii_whitespace());
+    // The text is UTF-8, and searching for strings is fast.
+    let any = starts_blank
+        || std::str::from_utf8(text).is_ok_and(|text| {
+            text.contains("\n\n")
+                || text.contains("\n ")
+                || (separator != b'\t' && text.contains("\n\t"))
+        });
+    if !any {
+        return Cow::Borrowed(text);
+    }
+    let mut tidy = Vec::with_capacity(text.len());
+    let mut quoted = false;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if quoted || !is_blank(line) {
+            tidy.extend_from_slice(line);
+        }
+        if quotes {
+            quoted ^= line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+        }
+    }
+    Cow::Owned(tidy)
 }
 
 /// polars says that a line has too many fields, not which: find it.
-fn ragged(path: &Path, text: &[u8], separator: u8, error: &PolarsError) -> DataError {
-    let fields = |line: &[u8]| 1 + line.iter().filter(|byte| **byte == separator).count();
-    let mut lines = text.split(|byte| *byte == b'\n');
-    let expected = lines.next().map_or(0, fields);
-    let found = lines.enumerate().find(|(_, line)| !line.is_empty() && fields(line) > expected);
+fn ragged(path: &Path, text: &[u8], separator: u8, quotes: bool, error: &PolarsError) -> DataError {
+    let fields = |line: &[u8]| fields(line, separator, quotes);
+    let mut lines = text.split(|byte| *byte == b'\n').enumerate();
+    let first = lines.find(|(_, line)| !line.trim_ascii().is_empty());
+    let expected = first.map_or(0, |(_, line)| fields(line));
+    let found = lines.find(|(_, line)| !line.is_empty() && fields(line) > expected);
     match found {
         Some((at, line)) => DataError::Line {
             path: path.to_owned(),
-            line: at + 2,
+            line: at + 1,
             problem: "too many fields".into(),
             found: format!("{} fields", fields(line)),
             expected: format!("{expected} fields, as in the first line"),
@@ -332,11 +670,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_field_that_opens_and_never_closes_is_cut_off() {
-        let line = |text: &str| unclosed(text.as_bytes(), b',');
-        assert_eq!(line("a,b\n1,\"whole\"\n2,\"cut\noff"), Some(3));
-        assert_eq!(line("a,b\n1,\"he said \"\"no\"\" and"), Some(2));
+    fn quotes_that_would_be_read_as_something_else_are_refused() {
+        let line = |text: &str| {
+            let checked = check_quotes(Path::new("x"), text.as_bytes(), b',');
+            checked.err().map(|error| error.to_string().lines().next().unwrap()[2..4].to_owned())
+        };
+        let found = |of: &str| Some(of.to_owned());
+        assert_eq!(line("a,b\n1,\"whole\"\n2,\"cut\noff"), found("3:"));
+        assert_eq!(line("a,b\n1,\"he said \"\"no\"\" and"), found("2:"));
+        assert_eq!(line("a,b\n1,\"Heroes\n2,Villains\"x\n"), found("3:"));
+        assert_eq!(line("a,b\n1, \"c\"\n"), found("2:"));
+        assert_eq!(line("a,b\n1,\"he said \\\"no\\\"\"\n"), found("2:"));
         assert_eq!(line("a,b\n1,5\" disk\n2,c\n"), None);
         assert_eq!(line("a,b\n1,\"x\"\"y\"\n2,5\" disk\n"), None);
+        assert_eq!(line("\"a\",\"\"\n\"x\ny\",\"z\"\"\"\n"), None);
+    }
+
+    #[test]
+    fn blank_lines_are_left_out_and_kept_within_quotes() {
+        let tidy = |text: &'static str| {
+            let tidy = without_blank_lines(text.as_bytes(), b',', true).into_owned();
+            String::from_utf8(tidy).unwrap()
+        };
+        assert_eq!(tidy("a,b\n1,2\n"), "a,b\n1,2\n");
+        assert_eq!(tidy("\n \na,b\n\n1,2\n  \n\n"), "a,b\n1,2\n");
+        assert_eq!(tidy("a,\"b\n\nc\"\n\nd,e"), "a,\"b\n\nc\"\nd,e");
     }
 }

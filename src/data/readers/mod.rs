@@ -1,5 +1,7 @@
 //! Readers: from files to a [`Dataset`]. One file a format; this one joins what they read.
 
+pub(crate) mod cells;
+pub(crate) mod content;
 pub(crate) mod delimited;
 mod movielens;
 mod recbole;
@@ -14,9 +16,10 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::cells::IdLook;
 use super::{
-    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, UserIx, dataset::Catalogue,
-    ids::ItemIx, source::Located,
+    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, Time, UserIx,
+    dataset::Catalogue, ids::ItemIx, source::Located,
 };
 use crate::base::yaml::{Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node};
 
@@ -74,8 +77,10 @@ impl ReaderSpec {
         match self {
             // Ids of MovieLens and of LightGCN's files are whole numbers.
             Self::Movielens100k | Self::Movielens1m(_) | Self::UserItems(_) | Self::Encoder => 1,
+            // Times keep fractions, genres are the words of a `token_seq`.
+            Self::Recbole(_) => 3,
             // Of ids that are partly numbers, numbers come first.
-            Self::Recbole(_) | Self::Table(_) => 2,
+            Self::Table(_) => 2,
         }
     }
 
@@ -121,6 +126,26 @@ pub enum DuplicateRule {
     KeepHighest,
 }
 
+/// What quotes are in a text table.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quotes {
+    /// `"` at the start of a field begins a quoted field.
+    #[default]
+    Usual,
+    /// Characters like others.
+    None,
+}
+
+impl Quotes {
+    /// Whether they are what they usually are.
+    pub fn are_usual(&self) -> bool {
+        *self == Self::Usual
+    }
+}
+
 /// Interactions as one file gives them.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -128,11 +153,20 @@ pub(crate) struct Rows {
     pub users: Vec<String>,
     pub items: Vec<String>,
     pub ratings: Vec<f32>,
-    pub timestamps: Vec<i64>,
+    pub timestamps: Vec<Time>,
     /// The fold a row is the test part of, where the file says so.
     pub folds: Option<Vec<String>>,
+    /// What the identifiers look like.
+    pub looks: Looks,
     /// Line of each row in the file, starting at 1; 0 for formats without lines.
     pub lines: Vec<u32>,
+}
+
+/// What the identifiers of a file look like.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Looks {
+    pub users: IdLook,
+    pub items: IdLook,
 }
 
 /// One official fold as its files give it.
@@ -157,6 +191,10 @@ pub(crate) struct Raw {
     pub catalogue: Catalogue,
     pub has_ratings: bool,
     pub has_timestamps: bool,
+    /// What was decided while reading, a sentence each.
+    pub notes: Vec<String>,
+    /// What the identifiers of the file of items look like.
+    pub items_look: IdLook,
 }
 
 /// Names of the publisher's folds, without reading the interactions.
@@ -221,7 +259,8 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
         items_file: raw.items.as_ref().map(|(path, _)| path.as_path()),
         rule,
     };
-    let mut notes = Vec::new();
+    let mut notes = raw.notes.clone();
+    notes.extend(different_looks(&raw));
     let rows = index.rows(&raw.interactions, &mut notes)?;
     let mut folds = fold_column(&raw.interactions, &index)?;
     for fold in &raw.folds {
@@ -234,6 +273,9 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
             },
             test: index.rows(&fold.test, &mut notes)?,
         });
+    }
+    for (raw, fold) in raw.folds.iter().zip(folds.iter().skip(folds.len() - raw.folds.len())) {
+        refuse_strangers(raw, fold, &users)?;
     }
     // Interactions are kept by user and item.
     let mut file_rows: Vec<u32> = (0..rows.len() as u32).collect();
@@ -250,6 +292,50 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
         has_timestamps: raw.has_timestamps,
         folds,
         notes,
+    })
+}
+
+/// A sentence for each pair of files whose identifiers are whole numbers in one and texts in the other.
+fn different_looks(raw: &Raw) -> Vec<String> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let first = raw.folds.first().map_or(&raw.interactions, |fold| &fold.train);
+    let others = raw.folds.iter().flat_map(|fold| {
+        [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten()
+    });
+    let mut notes = Vec::new();
+    for other in others {
+        let (a, b) = (name(&first.path), name(&other.path));
+        notes.extend(first.looks.users.differs(&a, &other.looks.users, &b, "user"));
+        notes.extend(first.looks.items.differs(&a, &other.looks.items, &b, "item"));
+    }
+    if let Some((path, _)) = &raw.items {
+        let (a, b) = (name(&first.path), name(path));
+        notes.extend(first.looks.items.differs(&a, &raw.items_look, &b, "item"));
+    }
+    notes
+}
+
+/// A fold in which nobody who is tested is in the training part is most likely one whose files write their
+/// identifiers in two ways: no number that comes of it is worth anything.
+fn refuse_strangers(raw: &FoldRows, fold: &OfficialFold, users: &Ids) -> Result<(), DataError> {
+    let trained: HashSet<u32> = fold.train.iter().map(|row| row.user.0).collect();
+    if fold.test.iter().any(|row| trained.contains(&row.user.0)) {
+        return Ok(());
+    }
+    let example = |rows: &[Interaction]| rows.first().map_or("", |row| users.name(row.user.0));
+    Err(DataError::File {
+        path: raw.test.path.clone(),
+        problem: format!(
+            "none of its users is in the training part {} (fold `{}`)",
+            raw.train.path.display(),
+            raw.name
+        ),
+        help: format!(
+            "the test part has e.g. the user `{}`, the training part `{}`: ids are compared as text, so write \
+             them alike in both files",
+            example(&fold.test),
+            example(&fold.train)
+        ),
     })
 }
 

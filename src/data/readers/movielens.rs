@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FoldRows, Raw, Rows,
+    content::Encoding,
     delimited::{Layout, TextTable},
 };
-use crate::data::{DataError, dataset::Catalogue};
+use crate::data::{DataError, Time, dataset::Catalogue};
 
-const TABS: Layout<'_> = Layout { separator: "\t", header: false, latin1: false, quotes: false };
-const PIPES: Layout<'_> = Layout { separator: "|", header: false, latin1: true, quotes: false };
-const COLONS: Layout<'_> = Layout { separator: "::", header: false, latin1: true, quotes: false };
+const TABS: Layout<'_> = Layout { separator: "\t", header: false, encoding: None, quotes: false };
+const PIPES: Layout<'_> =
+    Layout { separator: "|", header: false, encoding: Some(Encoding::Latin1), quotes: false };
+const COLONS: Layout<'_> =
+    Layout { separator: "::", header: false, encoding: Some(Encoding::Latin1), quotes: false };
 
 /// Genres of MovieLens-100K in the order of the columns of `u.item` (the file `u.genre`).
 const GENRES: [&str; 19] = [
@@ -90,6 +93,7 @@ pub(super) fn read_100k(folder: &Path) -> Result<Raw, DataError> {
         catalogue,
         has_ratings: true,
         has_timestamps: true,
+        ..Raw::default()
     })
 }
 
@@ -145,8 +149,13 @@ fn ratings(path: &Path, layout: &Layout) -> Result<Rows, DataError> {
         items: table.texts("column_2")?,
         ratings: table
             .numbers("column_3", "a rating from 1 to 5", |r: f32| (1.0..=5.0).contains(&r))?,
-        timestamps: table.numbers("column_4", "seconds since 1970", |_: i64| true)?,
+        timestamps: table
+            .numbers("column_4", "seconds since 1970", |_: i64| true)?
+            .into_iter()
+            .map(Time::from)
+            .collect(),
         folds: None,
+        looks: Default::default(),
         lines: table.lines(),
         path: path.to_owned(),
     })

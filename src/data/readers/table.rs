@@ -6,10 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FoldRows, Raw, Rows,
-    delimited::{Layout, TextTable},
+    FoldRows, Looks, Quotes, Raw, Rows,
+    cells::{LIST, ListForm, field_values},
+    content::Encoding,
+    delimited::{Layout, TextTable, usual_separator},
 };
-use crate::data::{DataError, Ids, dataset::Catalogue};
+use crate::data::{DataError, Ids, Time, dataset::Catalogue};
 
 /// One table of interactions, or a training and a test table for each fold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +26,12 @@ pub struct Table {
     /// Whether the first line names the columns.
     #[serde(default = "yes")]
     header: bool,
+    /// How the letters are written; by default UTF-8, or UTF-16 with a byte order mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<Encoding>,
+    /// `none`: quotes are characters like others.
+    #[serde(default, skip_serializing_if = "Quotes::are_usual")]
+    quotes: Quotes,
     columns: Columns,
     /// Takes the place of a row in its file as its time, for files in the order of time.
     #[serde(default)]
@@ -149,33 +157,42 @@ impl Table {
             };
             raw.catalogue = Catalogue {
                 titles: column(&items.title)?,
-                genres: column(&items.genres)?,
+                genres: column(&items.genres)?.into_iter().map(genres_of_list).collect(),
                 overviews: column(&items.overview)?,
             };
-            raw.items = Some((path, table.texts(name_of(&table, &items.item)?)?));
+            let (names, look) = table.id_texts(name_of(&table, &items.item)?)?;
+            raw.items = Some((path, names));
+            raw.items_look = look;
         }
         Ok(raw)
     }
 
     fn open(&self, path: &Path) -> Result<TextTable, DataError> {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if extension == Some("parquet") {
-            return TextTable::parquet(path);
-        }
-        let usual = if extension == Some("tsv") { "\t" } else { "," };
-        let separator = self.separator.as_deref().unwrap_or(usual);
+        let separator = self.separator.as_deref().unwrap_or(usual_separator(path));
+        let quotes = self.quotes == Quotes::Usual;
         TextTable::read(
             path,
-            &Layout { separator, header: self.header, latin1: false, quotes: true },
+            &Layout { separator, header: self.header, encoding: self.encoding, quotes },
         )
     }
 
     fn rows(&self, path: &Path, fold: Option<&ColumnRef>) -> Result<Rows, DataError> {
         let table = self.open(path)?;
         let columns = &self.columns;
+        let (users, users_look) = table.id_texts(name_of(&table, &columns.user)?)?;
+        let item = name_of(&table, &columns.item)?;
+        if ListForm::of(table.cells(item)?).is_some() {
+            return Err(DataError::File {
+                path: path.to_owned(),
+                problem: format!("the cells of its column `{item}` hold lists"),
+                help: "interactions are one row each: write a row for each item".into(),
+            });
+        }
+        let (items, items_look) = table.id_texts(item)?;
         Ok(Rows {
-            users: table.texts(name_of(&table, &columns.user)?)?,
-            items: table.texts(name_of(&table, &columns.item)?)?,
+            users,
+            items,
+            looks: Looks { users: users_look, items: items_look },
             ratings: match &columns.rating {
                 Some(column) => table.numbers(
                     name_of(&table, column)?,
@@ -185,13 +202,9 @@ impl Table {
                 None => vec![1.0; table.len()],
             },
             timestamps: match &columns.timestamp {
-                Some(column) => {
-                    let name = name_of(&table, column)?;
-                    let times = table.numbers(name, "a timestamp (a number)", f64::is_finite)?;
-                    times.into_iter().map(|time| time as i64).collect()
-                }
-                None if self.in_time_order => (0..table.len() as i64).collect(),
-                None => vec![0; table.len()],
+                Some(column) => table.times(name_of(&table, column)?)?,
+                None if self.in_time_order => (0..table.len() as i64).map(Time::from).collect(),
+                None => vec![Time::default(); table.len()],
             },
             folds: match fold {
                 Some(column) => Some(table.texts(name_of(&table, column)?)?),
@@ -200,6 +213,15 @@ impl Table {
             lines: table.lines(),
             path: path.to_owned(),
         })
+    }
+}
+
+/// Genres are kept joined by `|`; a list in brackets, or of a Parquet file, is joined so.
+pub(super) fn genres_of_list(cell: Option<String>) -> Option<String> {
+    let cell = cell?;
+    match cell.trim_start().starts_with(['[', LIST]) {
+        true => Some(field_values(&cell).join("|")).filter(|genres| !genres.is_empty()),
+        false => Some(cell),
     }
 }
 

@@ -1,12 +1,12 @@
 //! LightGCN's format: one line a user, `user item item …`, in a training and a test file.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FoldRows, Raw, Rows, table::joined};
-use crate::data::DataError;
+use super::{FoldRows, Raw, Rows, content, table::joined};
+use crate::data::{DataError, Time};
 
 /// A training and a test file, one fold named `official`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +40,16 @@ impl UserItems {
 
 /// A user without items is a line of its own in Gowalla's test file: nothing to read there.
 fn rows(path: &Path) -> Result<Rows, DataError> {
-    let text = fs::read_to_string(path).map_err(|error| DataError::io(path, error))?;
+    let content::Content::Text(text) = content::read(path, None)? else {
+        return Err(DataError::File {
+            path: path.to_owned(),
+            problem: "it is a Parquet file".into(),
+            help:
+                "this format is text, one line a user; Parquet files are read with `reader: table`"
+                    .into(),
+        });
+    };
+    let text = String::from_utf8_lossy(&text);
     let mut rows = Rows { path: path.to_owned(), ..Rows::default() };
     for (at, line) in text.lines().enumerate() {
         let mut fields = line.split_ascii_whitespace();
@@ -60,7 +69,7 @@ fn rows(path: &Path) -> Result<Rows, DataError> {
             rows.users.push(user.to_owned());
             rows.items.push(item.to_owned());
             rows.ratings.push(1.0);
-            rows.timestamps.push(0);
+            rows.timestamps.push(Time::default());
             rows.lines.push(at as u32 + 1);
         }
     }

@@ -103,6 +103,8 @@ const USER: &[&str] = &[
     "users",
     "u",
     "queryid",
+    "topic",
+    "topicid",
     "query",
     "qid",
     "reviewerid",
@@ -119,11 +121,22 @@ const ITEM: &[&str] = &[
     "itemidx",
     "items",
     "itemidlist",
+    "itemids",
+    "itemlist",
+    "recs",
+    "recommendeditems",
     "i",
     "movieid",
     "movie",
     "docno",
     "docid",
+    "corpusid",
+    "doc",
+    "documentid",
+    "document",
+    "passageid",
+    "pid",
+    "did",
     "productid",
     "product",
     "parentasin",
@@ -159,6 +172,40 @@ const SCORE: &[&str] = &[
 const RATING: &[&str] =
     &["rating", "ratings", "stars", "overall", "relevance", "rel", "label", "gain", "preference"];
 
+/// Usual names of times: such a column holds neither scores nor ratings.
+const TIME: &[&str] = &[
+    "timestamp",
+    "time",
+    "date",
+    "datetime",
+    "ts",
+    "unixtimestamp",
+    "unixreviewtime",
+    "reviewtime",
+    "createdat",
+    "when",
+    "t",
+];
+
+/// Names that a row's number has.
+const ROW_NUMBER: &[&str] = &["", "index", "unnamed0", "rowid", "rownumber", "row", "id"];
+
+/// Parts of names of columns in which lower is better, or may be.
+const LOWER_IS_BETTER: &[&str] =
+    &["rank", "position", "place", "order", "dist", "loss", "error", "cost", "rmse"];
+
+/// Whether a column of this name may hold what decides: it is no time and no row number.
+pub(super) fn may_decide(name: &str) -> bool {
+    let name = plain(name);
+    !TIME.contains(&&*name) && !ROW_NUMBER.contains(&&*name)
+}
+
+/// Whether the name says that lower values are better.
+pub(super) fn is_lower_better(name: &str) -> bool {
+    let name = plain(name);
+    LOWER_IS_BETTER.iter().any(|part| name.contains(part))
+}
+
 impl Role {
     pub fn names(self) -> &'static [&'static str] {
         match self {
@@ -186,6 +233,12 @@ impl Role {
         let at =
             self.names().iter().find_map(|usual| plain.iter().position(|name| name == usual))?;
         Some(&header[at])
+    }
+
+    /// All columns among `header` that are usually called so.
+    pub fn all(self, header: &[String]) -> Vec<&str> {
+        let usual = |name: &&String| self.names().contains(&&*self::plain(name));
+        header.iter().filter(usual).map(String::as_str).collect()
     }
 }
 

@@ -15,7 +15,9 @@ pub struct Findings {
     /// Recommended items that the data set does not have; they keep their place and are no hits.
     pub unknown_items: usize,
     pub unknown_item_rows: usize,
-    /// Rows with the score −∞, which stands for what is not recommended; left out.
+    /// What was decided while reading, a sentence each.
+    pub notes: Vec<String>,
+    /// Rows with the score −∞ or NaN, which stand for what is not recommended; left out.
     pub not_recommended: usize,
     /// Rows that repeat an item of their list, and such lists; the later row is left out.
     pub repeated_items: usize,
@@ -33,6 +35,10 @@ pub struct Findings {
     pub lists_with_seen_items: usize,
     /// Whether they were left out.
     pub seen_dropped: bool,
+    /// Which fold the rankings fit, where that is known and another one.
+    pub fits: Option<String>,
+    /// Whether the lower rank goes first where scores are equal.
+    pub ranks_break_ties: bool,
     /// Whether the file has ranks, and whether they decide the order; else scores or the rows' order.
     pub ordered_by: String,
     /// Some of the unknown, for people to look up.
@@ -55,9 +61,25 @@ impl Findings {
         self
     }
 
+    /// The share of lists without an item that the user has in training.
+    pub fn avoiding_training(&self) -> f64 {
+        1.0 - self.lists_with_seen_items as f64 / self.lists.max(1) as f64
+    }
+
+    /// Whether most lists repeat what the user has in training. Most tools leave that out, so the rankings may
+    /// have been made for another fold.
+    pub fn repeat_training(&self) -> bool {
+        2 * self.lists_with_seen_items > self.lists
+    }
+
+    /// Whether that is to be said: who drops what was seen knows that it is there.
+    fn may_be_of_another_fold(&self) -> bool {
+        self.repeat_training() && (self.fits.is_some() || !self.seen_dropped)
+    }
+
     /// One sentence for each oddity.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.notes.clone();
         let mut warn = |found: bool, text: String| {
             if found {
                 warnings.push(text);
@@ -77,6 +99,17 @@ impl Findings {
                     "left out"
                 } else {
                     "kept, they take places and are no hits"
+                }
+            ),
+        );
+        warn(
+            self.may_be_of_another_fold(),
+            format!(
+                "{:.0} % of the lists avoid training items: {}",
+                100.0 * self.avoiding_training(),
+                match &self.fits {
+                    Some(fits) => fits,
+                    None => "the rankings may be of another split or fold",
                 }
             ),
         );
@@ -101,7 +134,7 @@ impl Findings {
         warn(
             self.not_recommended > 0,
             format!(
-                "{} the score −∞, which stands for what is not recommended: left out",
+                "{} the score −∞ or none, which stands for what is not recommended: left out",
                 match self.not_recommended {
                     1 => "1 row has".to_owned(),
                     n => format!("{n} rows have"),
@@ -145,9 +178,12 @@ impl Findings {
         warn(
             self.lists_with_equal_scores > 0,
             format!(
-                "{} equal scores: the lower rank goes first, then the tie rule decides (by default the \
-                 lower item id; trec_eval: the higher)",
-                count_have(self.lists_with_equal_scores)
+                "{} equal scores: {} (by default the lower item id; trec_eval: the higher)",
+                count_have(self.lists_with_equal_scores),
+                match self.ranks_break_ties {
+                    true => "the lower rank goes first, then the tie rule decides",
+                    false => "the tie rule decides",
+                }
             ),
         );
         warnings

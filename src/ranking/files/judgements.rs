@@ -1,18 +1,21 @@
 //! A split as plain files: what was seen in training, what is judged in the test part.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
 use super::{
     Columns,
     columns::Role,
-    open::{Opened, each, open},
+    open::{Form, Opened, TextOptions, Use, each, open, say},
 };
 use crate::{
     base::hash::Digest,
-    data::{DataError, Ids, Interaction, Interactions, ItemIx, UserIx},
+    data::{
+        DataError, Ids, Interaction, Interactions, ItemIx, Relevance, UserIx,
+        cells::{IdLook, ListForm},
+    },
 };
 
 /// Where a split lies: tables of (user, item, rating), or TREC qrels.
@@ -20,7 +23,12 @@ use crate::{
 pub struct JudgementFiles {
     pub train: Option<PathBuf>,
     pub test: PathBuf,
+    /// Whether the test file is used as qrels.
+    pub qrels: bool,
     pub columns: Columns,
+    /// The rule of relevance, where one is told: a threshold needs ratings.
+    pub relevant: Option<Relevance>,
+    pub text: TextOptions,
 }
 
 /// The split in memory. Users and items are those of both files.
@@ -39,10 +47,14 @@ pub struct Judgements {
 }
 
 /// One file: names once each, rows as places among them.
+#[derive(Default)]
 struct Rows {
     users: Names,
     items: Names,
     ratings: Option<Vec<f32>>,
+    users_look: IdLook,
+    items_look: IdLook,
+    notes: Vec<String>,
 }
 
 /// A column of names.
@@ -84,17 +96,22 @@ impl Names {
 impl JudgementFiles {
     /// Reads both files.
     pub fn read(&self) -> Result<Judgements, DataError> {
+        let test_use = if self.qrels { Use::Qrels } else { Use::Judgements };
+        // What is seen in training is all that counts of it: its ratings decide nothing.
         let (test, train) = rayon::join(
-            || rows(&self.test, &self.columns),
-            || self.train.as_ref().map(|path| rows(path, &self.columns)).transpose(),
+            || self.rows(&self.test, test_use, true),
+            || self.train.as_ref().map(|path| self.rows(path, Use::Judgements, false)).transpose(),
         );
         let (test, train) = (test?, train?);
         let both = || std::iter::once(&test).chain(&train);
         let users = Ids::new(both().flat_map(|rows| rows.users.distinct.iter().cloned()));
         let items = Ids::new(both().flat_map(|rows| rows.items.distinct.iter().cloned()));
         let mut digests = vec![hash(&self.test)?];
-        let mut notes = Vec::new();
-        let empty = Rows { users: Names::default(), items: Names::default(), ratings: None };
+        let mut notes = test.notes.clone();
+        if let (Some(train), Some(path)) = (&train, &self.train) {
+            notes.extend(self.compare(&test, train, path)?);
+        }
+        let empty = Rows::default();
         let matrix = |rows: &Rows, path: &Path| {
             let (of_users, of_items) = (rows.users.indices(&users), rows.items.indices(&items));
             let interactions: Vec<Interaction> = of_users
@@ -105,7 +122,7 @@ impl JudgementFiles {
                     user: UserIx(user),
                     item: ItemIx(item),
                     rating: rows.ratings.as_ref().map_or(1.0, |ratings| ratings[at]),
-                    timestamp: 0,
+                    timestamp: Default::default(),
                 })
                 .collect();
             let matrix = Interactions::new(users.len(), items.len(), &interactions);
@@ -147,25 +164,139 @@ impl JudgementFiles {
             notes,
         })
     }
+
+    /// What differs in how the two files write their identifiers. Where nobody who is tested is in training,
+    /// that is an error.
+    fn compare(&self, test: &Rows, train: &Rows, path: &Path) -> Result<Vec<String>, DataError> {
+        let name = |path: &Path| path.display().to_string();
+        let (a, b) = (name(path), name(&self.test));
+        let trained: HashSet<&String> = train.users.distinct.iter().collect();
+        if !test.users.distinct.iter().any(|user| trained.contains(user)) {
+            let first = |names: &Names| names.distinct.first().cloned().unwrap_or_default();
+            return Err(DataError::File {
+                path: self.test.clone(),
+                problem: format!(
+                    "none of its {} users is in the training file {a}",
+                    test.users.distinct.len()
+                ),
+                help: format!(
+                    "the test file has e.g. the user `{}`, the training file `{}`: ids are compared as text, so \
+                     write them alike in both files",
+                    first(&test.users),
+                    first(&train.users)
+                ),
+            });
+        }
+        let users = train.users_look.differs(&a, &test.users_look, &b, "user");
+        let items = train.items_look.differs(&a, &test.items_look, &b, "item");
+        Ok(users.into_iter().chain(items).collect())
+    }
+
+    fn rows(&self, path: &Path, what_for: Use, decides: bool) -> Result<Rows, DataError> {
+        let opened = open(path, what_for, self.text)?;
+        let user = opened.required(Role::User, None, 1)?;
+        let item_place = if opened.is_trec() { 3 } else { 2 };
+        let item = opened.required(Role::Item, None, item_place)?;
+        if ListForm::of(opened.table.cells(&item)?).is_some() && opened.form == Form::Table {
+            return Err(DataError::File {
+                path: path.to_owned(),
+                problem: format!("the cells of its column `{item}` hold lists"),
+                help: "a split is one row for each user and item: write a row for each item".into(),
+            });
+        }
+        let mut notes = opened.notes.clone();
+        let rating = match decides {
+            true => self.rating(&opened, &user, &item, item_place, &mut notes)?,
+            false => opened.column(Role::Rating, None, Some(item_place + 1))?,
+        };
+        let Opened { table, .. } = &opened;
+        let ((user_cells, users_look), (item_cells, items_look)) =
+            (table.ids(&user)?, table.ids(&item)?);
+        let ratings = |column: &String| table.numbers(column, "a rating: a number", f32::is_finite);
+        Ok(Rows {
+            users: Names::of(each(table, &user, &user_cells))?,
+            items: Names::of(each(table, &item, &item_cells))?,
+            ratings: match (&rating, decides) {
+                (Some(rating), true) => Some(ratings(rating)?),
+                (Some(rating), false) => ratings(rating).ok(),
+                (None, _) => None,
+            },
+            users_look,
+            items_look,
+            notes,
+        })
+    }
+
+    /// The column of ratings of the test part. Where one decides what is relevant and none is called so, the only
+    /// one that may be it is taken, with a note; of several one must be named.
+    fn rating(
+        &self,
+        opened: &Opened,
+        user: &str,
+        item: &str,
+        item_place: usize,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<String>, DataError> {
+        let told = self.columns.rating.as_ref();
+        let place = Some(item_place + 1);
+        let names = opened.table.names();
+        let mut known = opened.column(Role::Rating, told, place)?;
+        // BEIR calls the relevance of its judgements `score`.
+        if known.is_none() && self.qrels && opened.header {
+            known = Role::Score.guess(names).map(str::to_owned);
+        }
+        let path = opened.table.path();
+        let all = Role::Rating.all(names);
+        if let (Some(known), None, true, [_, _, ..]) = (&known, told, opened.header, &all[..]) {
+            notes.push(format!(
+                "{}: the columns {} may all be the rating: `{known}` is taken (`--columns rating=NAME` says \
+                 otherwise)",
+                path.display(),
+                all.join(", ")
+            ));
+        }
+        if known.is_some() || self.relevant == Some(Relevance::Any) {
+            return Ok(known);
+        }
+        let candidates = if opened.header { opened.candidates(&[user, item]) } else { Vec::new() };
+        let needed = self.qrels || self.relevant.is_some();
+        let refuse = |problem: String| {
+            Err(DataError::File {
+                path: path.to_owned(),
+                problem,
+                help: format!(
+                    "its columns are {}; {}, or say `--relevant any` where every row counts as liked",
+                    names.join(", "),
+                    say(Role::Rating)
+                ),
+            })
+        };
+        match &candidates[..] {
+            [] if needed => refuse(match self.relevant {
+                Some(rule) => {
+                    format!(
+                        "the rule of relevance `{rule}` needs ratings, and no column looks like them"
+                    )
+                }
+                None => "no column looks like the relevance of the judgements".into(),
+            }),
+            [] => Ok(None),
+            [only] => {
+                notes.push(format!(
+                    "{}: no column is called a rating: `{only}`, the only other column of numbers, is taken \
+                     for it (`--columns rating=NAME` says otherwise)",
+                    path.display()
+                ));
+                Ok(Some((*only).to_owned()))
+            }
+            several => refuse(format!(
+                "no column is called a rating, and several may be it: {}",
+                several.join(", ")
+            )),
+        }
+    }
 }
 
 fn hash(path: &Path) -> Result<Digest, DataError> {
     Digest::of_file(path).map_err(|error| DataError::io(path, error))
-}
-
-fn rows(path: &Path, columns: &Columns) -> Result<Rows, DataError> {
-    let opened = open(path)?;
-    let user = opened.required(Role::User, columns.user.as_ref(), 1)?;
-    let item_place = if opened.trec { 3 } else { 2 };
-    let item = opened.required(Role::Item, columns.item.as_ref(), item_place)?;
-    let rating = opened.column(Role::Rating, columns.rating.as_ref(), Some(item_place + 1))?;
-    let Opened { table, .. } = &opened;
-    Ok(Rows {
-        users: Names::of(each(table, &user, table.cells(&user)?))?,
-        items: Names::of(each(table, &item, table.cells(&item)?))?,
-        ratings: match rating {
-            Some(rating) => Some(table.numbers(&rating, "a rating: a number", f32::is_finite)?),
-            None => None,
-        },
-    })
 }

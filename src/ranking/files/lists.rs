@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use polars::prelude::StringChunked;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     Findings,
     columns::{Columns, Role},
-    open::{Opened, each},
+    open::{Form, Opened, each},
 };
 use crate::{
-    data::{DataError, Ids, Interactions, UserIx, ids::id_order},
+    data::{
+        DataError, Ids, Interactions, UserIx,
+        cells::{IdLook, LIST, ListForm},
+        delimited::TextTable,
+        ids::id_order,
+    },
     ranking::{List, Rankings, UNKNOWN},
 };
 
@@ -59,7 +65,9 @@ struct Rows {
     /// Unknown items have indices from the number of items up.
     items: Vec<u32>,
     ranks: Option<Vec<f64>>,
-    scores: Option<Vec<f32>>,
+    scores: Option<Vec<f64>>,
+    is_run: bool,
+    ranks_break_ties: bool,
 }
 
 impl Opened {
@@ -81,11 +89,11 @@ impl Opened {
                 help: "export it again".into(),
             });
         }
-        let mut findings = Findings::default();
+        let mut findings = Findings { notes: self.notes.clone(), ..Findings::default() };
         let (rows, places) = rows(self, options, users, items, &mut findings)?;
         let n_known_and_unknown = places.len();
         let order = options.order.unwrap_or(match (&rows.ranks, &rows.scores) {
-            (Some(_), Some(_)) if self.trec => Order::Score,
+            (Some(_), Some(_)) if rows.is_run => Order::Score,
             (None, Some(_)) => Order::Score,
             _ => Order::Rank,
         });
@@ -188,12 +196,12 @@ impl<'a> Lookup<'a> {
             self.unknown_rows += usize::from(index as usize >= self.ids.len());
             return index;
         }
-        let index = match self.ids.index_of(name).or_else(|| self.ids.index_of(whole(name))) {
+        let index = match self.ids.index_of(name) {
             Some(index) => index,
             None => {
                 self.unknown_rows += 1;
                 let next = (self.ids.len() + self.unknown.len()) as u32;
-                *self.unknown.entry(whole(name)).or_insert(next)
+                *self.unknown.entry(name).or_insert(next)
             }
         };
         self.last = Some((name, index));
@@ -207,12 +215,6 @@ impl<'a> Lookup<'a> {
         names.sort_unstable();
         names.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
     }
-}
-
-/// `12.0` is how tables with a missing value elsewhere write the id 12; `v1.0` is a name.
-fn whole(name: &str) -> &str {
-    let digits = |number: &&str| number.bytes().all(|byte| byte.is_ascii_digit());
-    name.strip_suffix(".0").filter(digits).filter(|number| !number.is_empty()).unwrap_or(name)
 }
 
 /// The place of every known and then of every unknown item in the order of their ids: where a file holds
@@ -242,54 +244,108 @@ fn rows(
 ) -> Result<(Rows, Vec<u32>), DataError> {
     let (table, columns) = (&opened.table, &options.columns);
     let user = opened.required(Role::User, columns.user.as_ref(), 1)?;
-    let item_place = if opened.trec { 3 } else { 2 };
+    let is_run = opened.form == Form::Run;
+    let item_place = if is_run { 3 } else { 2 };
     let item = opened.required(Role::Item, columns.item.as_ref(), item_place)?;
     // Without a header: user, item, score as Elliot writes them, or user, item, rank, score.
-    let (rank_place, score_place) = match (opened.trec, table.names().len()) {
-        (true, _) => (Some(4), Some(5)),
-        (false, 4..) => (Some(3), Some(4)),
-        (false, 3) => (None, Some(3)),
-        (false, _) => (None, None),
+    let (rank_place, score_place) = match (opened.form, table.names().len()) {
+        (Form::Lists, _) => (None, None),
+        (Form::Run, _) => (Some(4), Some(5)),
+        (_, 4..) => (Some(3), Some(4)),
+        (_, 3) => (None, Some(3)),
+        _ => (None, None),
     };
     let rank = opened.column(Role::Rank, columns.rank.as_ref(), rank_place)?;
-    let score = opened.column(Role::Score, columns.score.as_ref(), score_place)?;
-    let mut of_users = Lookup::new(users);
-    let mut of_items = Lookup::new(items);
-    let (user_cells, item_cells) = (table.cells(&user)?, table.cells(&item)?);
-    let mut rows = Rows::default();
-    let known = |index: u32| if (index as usize) < users.len() { index } else { UNKNOWN };
-    if item.ends_with(":token_seq") {
-        for (user, list) in each(table, &user, user_cells).zip(each(table, &item, item_cells)) {
-            let user = known(of_users.index(user?));
-            for item in list?.split_ascii_whitespace() {
-                rows.users.push(user);
-                rows.items.push(of_items.index(item));
-            }
-        }
-    } else {
-        rows.users.reserve(table.len());
-        rows.items.reserve(table.len());
-        for user in each(table, &user, user_cells) {
-            rows.users.push(known(of_users.index(user?)));
-        }
-        for item in each(table, &item, item_cells) {
-            rows.items.push(of_items.index(item?));
-        }
-        if let Some(rank) = rank {
-            rows.ranks = Some(table.numbers(
-                &rank,
-                "a rank: a number, 1 for the first place",
-                f64::is_finite,
-            )?);
-        }
-        if let Some(score) = score {
-            rows.scores = Some(table.numbers(
-                &score,
-                "a score: a finite number, or -inf for what is not recommended",
-                |score: f32| score < f32::INFINITY,
-            )?);
+    let mut score = opened.column(Role::Score, columns.score.as_ref(), score_place)?;
+    if columns.score.is_none() && opened.header {
+        let all = Role::Score.all(table.names());
+        if let ([_, _, ..], Some(score)) = (&all[..], &score) {
+            findings.notes.push(format!(
+                "the columns {} may all be the score: `{score}` is taken (`--columns score=NAME` says otherwise)",
+                all.join(", ")
+            ));
         }
     }
+    let (user_cells, users_look) = table.ids(&user)?;
+    let plain = table.cells(&item)?;
+    let whole = table.ids_of(&item, plain)?;
+    // Plain numbers are no lists, and need no further look.
+    let are_numbers = matches!(whole.1, IdLook::Numbers { .. });
+    let list_form = match opened.form {
+        Form::Run => None,
+        Form::Lists => Some(ListForm::Blanks),
+        _ if item.ends_with(":token_seq") => Some(ListForm::Blanks),
+        _ if are_numbers => None,
+        _ => ListForm::of(plain).or_else(|| joined_lists(plain, items)),
+    };
+    if rank.is_none() && score.is_none() && opened.header && list_form.is_none() {
+        if let Some((column, note)) = opened.likely_score(&user, &item)? {
+            score = Some(column);
+            findings.notes.push(note);
+        } else if table.names().len() > 2 {
+            findings
+                .notes
+                .push("no column is a rank or a score: the order of the rows counts".into());
+        }
+    }
+    let mut of_users = Lookup::new(users);
+    let mut of_items = Lookup::new(items);
+    let mut rows = Rows { is_run, ..Rows::default() };
+    let known = |index: u32| if (index as usize) < users.len() { index } else { UNKNOWN };
+    let taken_out: StringChunked;
+    let (item_cells, items_look);
+    match list_form {
+        Some(form) => {
+            let scores = match &score {
+                Some(score) => Some(table.cells(score)?),
+                None => None,
+            };
+            let (mut all, mut all_scores) = (Vec::new(), Vec::new());
+            for (row, user_cell) in each(table, &user, &user_cells).enumerate() {
+                let user = known(of_users.index(user_cell?));
+                let values = form.split(plain.get(row).unwrap_or_default());
+                if let Some(scores) = scores {
+                    all_scores.extend(list_scores(
+                        table,
+                        score.as_deref(),
+                        scores,
+                        row,
+                        values.len(),
+                    )?);
+                }
+                rows.users.extend(values.iter().map(|_| user));
+                all.extend(values.into_iter().map(Some));
+            }
+            taken_out = all.into_iter().collect();
+            (item_cells, items_look) = table.ids_of(&item, &taken_out)?;
+            rows.scores = scores.map(|_| all_scores);
+        }
+        None => {
+            (item_cells, items_look) = whole;
+            rows.users.reserve(table.len());
+            for user in each(table, &user, &user_cells) {
+                rows.users.push(known(of_users.index(user?)));
+            }
+        }
+    }
+    rows.items.reserve(rows.users.len());
+    for item in each(table, &item, &item_cells) {
+        rows.items.push(of_items.index(item?));
+    }
+    if list_form.is_none() {
+        if let Some(rank) = rank {
+            let ranks =
+                table.numbers(&rank, "a rank: a number, 1 for the first place", f64::is_finite);
+            // trec_eval ignores the ranks of runs: they need not be numbers.
+            let is_ignored = is_run && columns.rank.is_none() && options.order != Some(Order::Rank);
+            rows.ranks = if is_ignored { ranks.ok() } else { Some(ranks?) };
+        }
+        if let Some(score) = score {
+            rows.scores = Some(table.scores(&score)?);
+        }
+    }
+    rows.ranks_break_ties = !(is_run && options.order != Some(Order::Rank));
+    findings.ranks_break_ties = rows.ranks_break_ties && rows.ranks.is_some();
     findings.rows = rows.users.len();
     findings.unknown_users = of_users.unknown.len();
     findings.unknown_user_rows = of_users.unknown_rows;
@@ -297,7 +353,100 @@ fn rows(
     findings.unknown_items = of_items.unknown.len();
     findings.unknown_item_rows = of_items.unknown_rows;
     findings.unknown_item_names = of_items.examples();
+    let differ = |what: &str, look: &IdLook, ids: &Ids| {
+        look.differs("the file", &look_of(ids), "the data", what)
+    };
+    let (users_differ, items_differ) =
+        (differ("user", &users_look, users), differ("item", &items_look, items));
+    if !rows.users.is_empty() && rows.users.iter().all(|user| *user == UNKNOWN) {
+        return Err(strangers(opened, "users", &findings.unknown_user_names, users));
+    }
+    // A system may well find nothing of the data; one whose ids are written in another way finds nothing either.
+    let known_items = rows.items.iter().any(|item| (*item as usize) < items.len());
+    if !known_items && items_differ.is_some() {
+        return Err(strangers(opened, "items", &findings.unknown_item_names, items));
+    }
+    // Only where something was not found: some data have both kinds of ids.
+    findings.notes.extend(users_differ.filter(|_| findings.unknown_users > 0));
+    findings.notes.extend(items_differ.filter(|_| findings.unknown_items > 0));
     Ok((rows, places(items, &of_items.unknown)))
+}
+
+/// What the identifiers of the data look like.
+fn look_of(ids: &Ids) -> IdLook {
+    let is_number = |name: &&String| {
+        name.bytes().all(|byte| byte.is_ascii_digit())
+            && (name.len() == 1 || !name.starts_with('0'))
+    };
+    match (ids.names().iter().find(|name| !is_number(name)), ids.names().first()) {
+        (Some(text), _) => IdLook::Texts { example: text.clone() },
+        (None, Some(number)) => IdLook::Numbers { example: number.clone() },
+        (None, None) => IdLook::Nothing,
+    }
+}
+
+fn strangers(opened: &Opened, what: &str, theirs: &[String], ids: &Ids) -> DataError {
+    let ours: Vec<&str> = ids.names().iter().take(3).map(String::as_str).collect();
+    DataError::File {
+        path: opened.table.path().to_owned(),
+        problem: format!("none of its {what} is in the data"),
+        help: format!(
+            "the file has e.g. {}, the data have e.g. {}: ids are compared as text; is it the right data set, \
+             and the right column?",
+            theirs.join(", "),
+            ours.join(", ")
+        ),
+    }
+}
+
+/// The scores of one row's list, which are as many as its items.
+fn list_scores(
+    table: &TextTable,
+    name: Option<&str>,
+    cells: &StringChunked,
+    row: usize,
+    n: usize,
+) -> Result<Vec<f64>, DataError> {
+    let (name, cell) = (name.unwrap_or_default(), cells.get(row).unwrap_or_default());
+    let form = match cell.trim_start().starts_with(['[', LIST]) {
+        true => ListForm::Brackets,
+        false => ListForm::Blanks,
+    };
+    let scores: Vec<Option<f64>> =
+        form.split(cell).into_iter().map(|score| score.parse().ok()).collect();
+    let found = || format!("`{}`", cell.replace(LIST, " ").trim());
+    let expected = || format!("{n} scores, one for each item of the list");
+    match scores.into_iter().collect::<Option<Vec<f64>>>() {
+        Some(scores) if scores.len() == n && !scores.contains(&f64::INFINITY) => Ok(scores),
+        _ => Err(table.wrong(row, name, &found(), &expected())),
+    }
+}
+
+/// The form of lists of items that are no numbers: no cell is an item as it stands, and what is between the
+/// signs is.
+fn joined_lists(cells: &StringChunked, items: &Ids) -> Option<ListForm> {
+    let is_known = |id: &str| items.index_of(id.trim()).is_some();
+    for sign in [' ', ',', '|', ';'] {
+        let mut joined = cells.iter().flatten().map(str::trim).filter(|cell| cell.contains(sign));
+        let Some(first) = joined.next() else { continue };
+        if is_known(first) || joined.any(is_known) {
+            return None;
+        }
+        let has_parts = |cell: &str| cell.contains(sign) && cell.split(sign).any(is_known);
+        if cells.iter().flatten().map(str::trim).any(has_parts) {
+            return Some(match sign {
+                ' ' => ListForm::Blanks,
+                sign => ListForm::Joined(sign),
+            });
+        }
+    }
+    None
+}
+
+/// A score as it is kept beside its item. The order is decided before, in 64 bits.
+fn shown(score: Option<f64>) -> f32 {
+    let in_range = |score: f64| score.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+    score.map_or(f32::NAN, in_range)
 }
 
 /// Sorts one user's rows, drops what is repeated and counts what is odd.
@@ -327,13 +476,14 @@ fn list(
         (Some(a), Some(b)) => b.partial_cmp(&a).unwrap_or(std::cmp::Ordering::Equal),
         _ => std::cmp::Ordering::Equal,
     };
-    // −∞ is how tools mark what they do not recommend.
-    let is_recommended = |row: &u32| score(*row) != Some(f32::NEG_INFINITY);
+    // −∞ and NaN are how tools mark what they do not recommend.
+    let is_recommended = |row: &u32| score(*row).is_none_or(|score| score > f64::NEG_INFINITY);
     let mut order_of: Vec<u32> = of_user.iter().copied().filter(is_recommended).collect();
     findings.not_recommended = of_user.len() - order_of.len();
     let decides = |a: &u32, b: &u32| match order {
         Order::Rank => by_rank(a, b).then(by_score(a, b)),
-        Order::Score => by_score(a, b).then(by_rank(a, b)),
+        Order::Score if rows.ranks_break_ties => by_score(a, b).then(by_rank(a, b)),
+        Order::Score => by_score(a, b),
     };
     // Where a file has neither ranks nor scores, its rows are the order.
     let sorted = rows.ranks.is_some() || rows.scores.is_some();
@@ -380,7 +530,7 @@ fn list(
             tied.push(list.len() as u32 - 1);
         }
         last = Some(row);
-        list.push((score(row).unwrap_or(f32::NAN), item));
+        list.push((shown(score(row)), item));
     }
     findings.lists_with_repeated_items = one(findings.repeated_items > 0);
     findings.lists_with_seen_items = one(findings.seen_items > 0);

@@ -11,4 +11,4 @@ pub use columns::{ColumnRef, Columns};
 pub use findings::Findings;
 pub use judgements::{JudgementFiles, Judgements};
 pub use lists::{Order, ReadOptions, Seen};
-pub use open::{Opened, open};
+pub use open::{InputFormat, Opened, TextOptions, Use, open};

@@ -211,7 +211,19 @@ impl DataSpec {
         let source = DataSource::read(NodeDeserializer(&node), &directory)
             .map_err(|error: Diagnostic| error.or_at(&entry.value.at))?;
         let (relevant, relevant_from) = match told {
-            Some(rule) => (rule, RelevanceFrom::Experiment),
+            Some(rule) => match source.has_ratings(dirs) {
+                Ok(false) if rule != Relevance::Any => {
+                    let problem = format!(
+                        "the rule of relevance `{rule}` needs ratings, and the data set `{}` has none",
+                        source.name()
+                    );
+                    return Err(Diagnostic::at(&entry.value.at, problem).help(
+                        "name the column of ratings (`columns: {rating: NAME}`), or say `relevant: any`",
+                    ));
+                }
+                Err(error) if !error.is_missing() => return Err(unreadable(entry, &error)),
+                _ => (rule, RelevanceFrom::Experiment),
+            },
             None => match source.usual_relevance(dirs, HELP_ON_RELEVANCE) {
                 Ok(usual) => usual,
                 Err(error @ DataError::NoRelevance { .. }) => {
@@ -219,12 +231,21 @@ impl DataSpec {
                     let problem = text.lines().next().unwrap_or_default();
                     return Err(Diagnostic::at(&entry.value.at, problem).help(HELP_ON_RELEVANCE));
                 }
+                Err(error) if !error.is_missing() => return Err(unreadable(entry, &error)),
                 // Data that cannot be found end the planning, which says so.
                 Err(_) => (Relevance::Any, RelevanceFrom::NoRatings),
             },
         };
         Ok(Self { source, relevant, relevant_from, disliked })
     }
+}
+
+/// An error of the data's files, at the `data:` that names them.
+fn unreadable(entry: &Entry, error: &DataError) -> Diagnostic {
+    let text = error.to_string();
+    let (problem, help) = text.split_once("\n  = help: ").unwrap_or((&text, ""));
+    let diagnostic = Diagnostic::at(&entry.value.at, problem);
+    if help.is_empty() { diagnostic } else { diagnostic.help(help) }
 }
 
 fn systems(entry: &Entry) -> Result<Vec<System>, Diagnostic> {

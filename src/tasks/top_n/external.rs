@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{DataDirs, DataError, TrainingPart},
+    data::{DataDirs, DataError, Encoding, Quotes, TrainingPart},
     ranking::{
         Rankings,
-        files::{Columns, Findings, Order, ReadOptions, Seen, open},
+        files::{Columns, Findings, InputFormat, Order, ReadOptions, Seen, TextOptions, Use, open},
     },
 };
 
@@ -29,6 +29,15 @@ pub struct ExternalParams {
     /// What becomes of recommended items that the user has in training.
     #[serde(default)]
     seen: Seen,
+    /// How the rows are written: by default by the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<InputFormat>,
+    /// How the letters are written: by default UTF-8, or UTF-16 with a byte order mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<Encoding>,
+    /// `none`: quotes are characters like others.
+    #[serde(default, skip_serializing_if = "Quotes::are_usual")]
+    quotes: Quotes,
     /// Where the experiment file lies.
     #[serde(skip)]
     pub(crate) directory: PathBuf,
@@ -106,6 +115,13 @@ impl ExternalParams {
         let path = self.locate(fold, dirs)?;
         let options =
             ReadOptions { columns: self.columns.clone(), order: self.order, seen: self.seen };
-        open(&path)?.read(&options, &training.users, &training.items, &training.train)
+        let text =
+            TextOptions { format: self.format, encoding: self.encoding, quotes: self.quotes };
+        open(&path, Use::Rankings, text)?.read(
+            &options,
+            &training.users,
+            &training.items,
+            &training.train,
+        )
     }
 }

@@ -151,7 +151,7 @@ mod tests {
                 user: UserIx(at / 25),
                 item: ItemIx(at % 25),
                 rating: (1 + at % 5) as f32,
-                timestamp: 0,
+                timestamp: Default::default(),
             })
             .collect();
         let ratings = Interactions::new(40, 25, &rows);
@@ -203,7 +203,7 @@ mod tests {
                     user: UserIx(user),
                     item: ItemIx(item),
                     rating: 4.0,
-                    timestamp: 0,
+                    timestamp: Default::default(),
                 })
             })
             .collect();

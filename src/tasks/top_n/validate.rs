@@ -39,6 +39,7 @@ pub fn validation(
         seen: &data.ratings,
         test: &data.validation,
         relevant: data.relevant,
+        is_qrels: false,
     };
     let known = context.history.known(model, data);
     let with_fallback = known
@@ -91,7 +92,7 @@ mod tests {
                 user: UserIx(*user),
                 item: ItemIx(*item),
                 rating: 1.0,
-                timestamp: 0,
+                timestamp: Default::default(),
             };
             Interactions::new(3, 4, &pairs.iter().map(row).collect::<Vec<_>>())
         };

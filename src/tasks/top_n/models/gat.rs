@@ -575,7 +575,7 @@ mod tests {
                 user: UserIx(user),
                 item: ItemIx(item),
                 rating,
-                timestamp: 0,
+                timestamp: Default::default(),
             })
             .collect();
         let ratings = Interactions::new(USERS, ITEMS, &rows);

@@ -225,7 +225,7 @@ mod tests {
                 user: UserIx(user),
                 item: ItemIx(item),
                 rating: 1.0,
-                timestamp: 0,
+                timestamp: Default::default(),
             })
             .collect();
         let ratings = Interactions::new(by_user.len(), n_items, &rows);
@@ -248,7 +248,7 @@ mod tests {
                     user: UserIx(user),
                     item: ItemIx((user * 3 + at * at + at) % ITEMS as u32),
                     rating: (1 + (user + at) % 5) as f32,
-                    timestamp: 0,
+                    timestamp: Default::default(),
                 })
             })
             .collect();

@@ -28,7 +28,7 @@ fn data() -> TrainingData {
             user: UserIx(user),
             item: ItemIx(item),
             rating: (1 + (user + item * 3) % 5) as f32,
-            timestamp: 0,
+            timestamp: Default::default(),
         })
         .collect();
     let ratings = Interactions::new(USERS, ITEMS, &rows);

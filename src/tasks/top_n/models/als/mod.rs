@@ -240,7 +240,7 @@ mod tests {
                     user: UserIx(user),
                     item: ItemIx((user * 7 + at * at * 3) % 30),
                     rating: 1.0 + (at % 5) as f32,
-                    timestamp: 0,
+                    timestamp: Default::default(),
                 })
             })
             .collect();
