@@ -319,8 +319,8 @@ mod tests {
 
     #[test]
     fn users_of_several_folds_count_once_and_seeds_are_averaged() {
-        let (one, two): (&[(&str, f64)], &[(&str, f64)]) =
-            (&[("a", 0.2), ("b", 0.4), ("c", 0.0)], &[("a", 0.3), ("b", 0.9), ("d", 0.1)]);
+        let one: &[(&str, f64)] = &[("a", 0.2), ("b", 0.4), ("c", 0.0)];
+        let two: &[(&str, f64)] = &[("a", 0.3), ("b", 0.9), ("d", 0.1)];
         let zero: &[(&str, f64)] = &[("a", 0.0), ("b", 0.0), ("c", 0.0), ("d", 0.0)];
         let first = units(&[("f", zero), ("g", zero)]);
         let second = units(&[("f", one), ("g", two)]);

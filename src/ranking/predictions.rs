@@ -176,8 +176,7 @@ impl PredictSpec {
         users: &[UserIx],
         seen: &Interactions,
         candidates: Option<&Candidates>,
-        interrupt: &Interrupt,
-        progress: &(dyn Fn(u64, u64) + Sync),
+        (interrupt, progress): (&Interrupt, &(dyn Fn(u64, u64) + Sync)),
         mut take: impl FnMut(Vec<Prediction>) -> Result<(), E>,
     ) -> Result<(), E> {
         let n_items = model.n_items();

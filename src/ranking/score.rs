@@ -78,8 +78,7 @@ pub fn score(
                 &users,
                 seen,
                 Some(&candidates),
-                interrupt,
-                progress,
+                (interrupt, progress),
                 take,
             )?;
         }

@@ -79,8 +79,8 @@ impl ReaderSpec {
             Self::Movielens100k | Self::Movielens1m(_) | Self::UserItems(_) | Self::Encoder => 1,
             // Times keep fractions, genres are the words of a `token_seq`.
             Self::Recbole(_) => 3,
-            // Of ids that are partly numbers, numbers come first.
-            Self::Table(_) => 2,
+            // Of ids that are partly numbers, numbers come first; times keep fractions, ids like `1.0` are `1`.
+            Self::Table(_) => 3,
         }
     }
 

@@ -142,8 +142,7 @@ impl Step for PredictStep {
                 &users,
                 &seen,
                 candidates.as_ref(),
-                cx.interrupt(),
-                cx.progress,
+                (cx.interrupt(), cx.progress),
                 |block| writer.add(&block),
             )
         });
