@@ -29,6 +29,8 @@ pub struct Paired {
     /// Units and folds that only one of the two has a value for.
     pub unpaired: usize,
     pub by_fold: Vec<(String, f64)>,
+    /// The largest absolute difference of a unit in a fold.
+    pub largest: f64,
     /// The ends of the interval, by the cluster bootstrap.
     pub interval: Option<(f64, f64)>,
     /// By cluster: values whose mean is the difference.
@@ -261,6 +263,11 @@ fn paired(
         n,
         pairs: counts.iter().sum(),
         unpaired: folds.iter().map(|(fold, _)| fold.unpaired[at]).sum(),
+        largest: folds
+            .iter()
+            .flat_map(|(fold, _)| fold.pairs(at))
+            .map(|(_, [first, second])| (second - first).abs())
+            .fold(0.0, f64::max),
         interval: None,
         by_fold,
         values: added.iter().map(|(value, ..)| value * n as f64).collect(),

@@ -1,6 +1,7 @@
 //! From values per user to statements: means over folds and seeds, intervals, differences, agreement.
 
 mod aggregate;
+mod baseline;
 mod bootstrap;
 mod collect;
 mod comparison;
@@ -12,6 +13,7 @@ mod significance;
 mod units;
 
 pub use aggregate::with_means;
+pub use baseline::{Baseline, Gate, Gates, Margin, Verdict};
 pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserValues, interval};
 pub use collect::{Collected, Differences, Request, collect, trials_by_system, units_of};
 pub use comparison::{Paired, Test, compare};

@@ -79,7 +79,7 @@ pub struct Compare {
     #[arg(long, value_enum, default_value_t)]
     correction: Correction,
     /// Also test that a difference lies within ± so much
-    #[arg(long, value_name = "DIFFERENCE")]
+    #[arg(long, value_name = "DIFFERENCE", allow_hyphen_values = true)]
     margin: Option<f64>,
     /// Compare experiments of other data, splits or protocols all the same
     #[arg(long)]
@@ -137,6 +137,11 @@ struct Compared<'a> {
 
 impl Compare {
     pub fn run(self) -> Result<Exit, CliError> {
+        if let Some(margin) = self.margin.filter(|margin| !(*margin > 0.0 && margin.is_finite())) {
+            return Err(CliError::Usage(format!(
+                "`--margin` is {margin}; expected a number over 0"
+            )));
+        }
         let workspace = self.workspace.open();
         let mut sides = vec![Side::read(&self.files[0], workspace.clone())?];
         if let Some(file) = self.files.get(1) {

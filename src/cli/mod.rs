@@ -1,7 +1,9 @@
 //! The command line: one file a verb. A verb parses, calls the library and prints.
 
 mod agreement;
+mod baseline;
 mod cache;
+mod check;
 mod compare;
 mod completions;
 mod data;
@@ -72,6 +74,8 @@ enum Verb {
     Table(table::TableArgs),
     Compare(compare::Compare),
     Agreement(agreement::Agreement),
+    Check(check::Check),
+    Baseline(baseline::BaselineArgs),
     Published(published::Published),
     Report(report::ReportArgs),
     Score(Box<score::Score>),
@@ -120,6 +124,8 @@ pub fn main() -> Exit {
         Verb::Table(args) => args.run(),
         Verb::Compare(args) => args.run(),
         Verb::Agreement(args) => args.run(),
+        Verb::Check(args) => args.run(),
+        Verb::Baseline(args) => args.run(),
         Verb::Published(args) => args.run(),
         Verb::Report(args) => args.run(),
         Verb::Score(args) => args.run(),

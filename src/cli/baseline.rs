@@ -1,0 +1,75 @@
+//! `assay baseline`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{CliError, WorkspaceArg, print, recorded};
+use crate::{
+    analysis::{Baseline, Request, collect},
+    base::{exit::Exit, files::write_whole, text::grouped},
+};
+
+/// Record results that `assay check` holds later ones against
+#[derive(clap::Args)]
+pub struct BaselineArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Write the values of every user of a finished experiment into one JSON file
+    ///
+    /// The file holds fingerprints, settings, keys, versions and compressed values; neither the data nor the
+    /// workspace is needed to read it. It is meant to be committed.
+    #[command(after_help = "Examples:
+  assay baseline record experiments/quickstart.yaml --out baselines/recorded/quickstart.json
+  assay check experiments/quickstart.yaml --against baselines/recorded/quickstart.json")]
+    Record {
+        /// The experiment file
+        file: PathBuf,
+        #[command(flatten)]
+        workspace: WorkspaceArg,
+        /// Where to write it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Write over a file that is there
+        #[arg(long)]
+        overwrite: bool,
+    },
+}
+
+impl BaselineArgs {
+    pub fn run(self) -> Result<Exit, CliError> {
+        let Verb::Record { file, workspace, out, overwrite } = self.verb;
+        if out.exists() && !overwrite {
+            return Err(CliError::Usage(format!(
+                "{} is there already\n  = help: `--overwrite` records anew",
+                out.display()
+            )));
+        }
+        let workspace = workspace.open();
+        let experiment = recorded(&file, &workspace)?;
+        let collected = collect(&experiment, &workspace, &Request::default())?;
+        if let Some(missing) = collected.missing.first() {
+            return Err(CliError::NoResults(format!(
+                "{} of {} trials have no result, {missing} for one\n  = help: run `assay run {}` first",
+                collected.missing.len(),
+                experiment.trials.len(),
+                file.display()
+            )));
+        }
+        let baseline = Baseline::record(&experiment, &workspace)?;
+        let json = serde_json::to_string(&baseline)? + "\n";
+        write_whole(&out, json.as_bytes())?;
+        print(&format!(
+            "recorded {} systems in {} trials: {} ({} bytes)\n",
+            baseline.systems.len(),
+            experiment.trials.len(),
+            out.display(),
+            grouped(json.len())
+        ))?;
+        Ok(Exit::Pass)
+    }
+}
