@@ -18,6 +18,8 @@ pub enum Exit {
     ReplayMiss = 5,
     /// An internal error.
     Bug = 70,
+    /// A disk is full.
+    DiskFull = 74,
     /// Interrupted; the same command goes on where it stopped.
     Interrupted = 75,
 }

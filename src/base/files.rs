@@ -1,10 +1,12 @@
 //! Files that are there whole or not at all.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// What can go wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("{}: {source}{}", path.display(), hint(source))]
+    #[error("{}: {source}{}", path.display(), hint(path, source))]
     Io { path: PathBuf, source: io::Error },
     #[error("{}: {problem}", path.display())]
     Damaged { path: PathBuf, problem: String },
@@ -28,19 +30,51 @@ impl FileError {
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(path: &Path, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            "\n  = help: free some space, or put the workspace elsewhere with `--workspace DIR`; what \
-             is finished is kept"
-        }
+        _ if is_full_kind(error) => full_disk_help(path),
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
         | io::ErrorKind::NotADirectory => {
-            "\n  = help: choose a workspace you may write to with `--workspace DIR`"
+            "\n  = help: choose a workspace you may write to with `--workspace DIR`".into()
         }
-        _ => "",
+        _ => String::new(),
     }
+}
+
+fn is_full_kind(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// What to do where a file could not be written for want of space. Says which directory is full: `--out` and the
+/// temporary directory may be on other disks than the workspace.
+pub fn full_disk_help(path: &Path) -> String {
+    let dir = path.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap_or(path);
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    format!(
+        "\n  = help: the disk of {} is full, or a quota or `ulimit -f` is reached: free some space there, or write \
+         elsewhere (`--workspace DIR` for steps and runs, `--out DIR` for what is exported); what is finished is kept",
+        dir.display()
+    )
+}
+
+/// Whether an error, or one below it, says that a disk is full.
+pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        let io = error.downcast_ref::<io::Error>();
+        let file = error.downcast_ref::<FileError>();
+        let below = match file {
+            Some(FileError::Io { source, .. }) => Some(source),
+            _ => io,
+        };
+        if below.is_some_and(is_full_kind) {
+            return true;
+        }
+        at = error.source();
+    }
+    false
 }
 
 pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {
@@ -72,6 +106,11 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
 pub fn open_to_mend(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     plain(no_link(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path))?)
+}
+
+/// Whether an error says that nothing may be written there.
+pub fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Opens a log to write at its end, which is made where it is missing. Links are not followed.
@@ -177,7 +216,7 @@ fn write_new(path: &Path, content: &[u8], durable: bool) -> Result<(), FileError
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || {
         fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = temporary_file(dir)?;
         file.write_all(content)?;
         if durable {
             file.as_file().sync_all()?;
@@ -188,6 +227,62 @@ fn write_new(path: &Path, content: &[u8], durable: bool) -> Result<(), FileError
         file.persist(path).map_err(|error| error.error)
     };
     write().map(drop).map_err(io_error(path))
+}
+
+/// Begins the names of temporary files and directories.
+const TEMPORARY: &str = ".assay-tmp-";
+
+/// A temporary file in a directory; what killed processes left of such files there is removed.
+pub fn temporary_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    sweep(dir);
+    loop {
+        let file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
+        if is_held(file.as_file(), file.path()) {
+            return Ok(file);
+        }
+    }
+}
+
+/// A temporary directory, with the lock that says that it is in use.
+pub fn temporary_dir(dir: &Path) -> io::Result<(tempfile::TempDir, File)> {
+    sweep(dir);
+    loop {
+        let made = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(dir)?;
+        let lock = File::open(made.path())?;
+        if is_held(&lock, made.path()) {
+            return Ok((made, lock));
+        }
+    }
+}
+
+/// Locks it for as long as it is open. Another process may have taken it for a dead one's before it was locked.
+fn is_held(file: &File, path: &Path) -> bool {
+    // A file system without locks: nobody else sees the lock, and nobody removes anything.
+    let _ = file.lock_shared();
+    path.exists()
+}
+
+/// Removes temporary files whose process is gone; once in each directory.
+fn sweep(dir: &Path) {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if !SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned()) {
+        return;
+    }
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            continue;
+        }
+        let (path, flags) = (entry.path(), libc::O_NONBLOCK | libc::O_NOFOLLOW);
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&path) else {
+            continue;
+        };
+        if file.try_lock().is_ok() {
+            let _ = match file.metadata().is_ok_and(|of| of.is_dir()) {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -213,6 +308,39 @@ mod tests {
         fs::create_dir_all(other.parent().unwrap()).unwrap();
         fs::write(&other, &bytes).unwrap();
         assert!(read_memory(&other).is_err(), "the memory of another step");
+    }
+
+    #[test]
+    fn temporary_files_of_the_dead_are_removed_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = dir.path().join(format!("{TEMPORARY}dead"));
+        let dead_dir = dir.path().join(format!("{TEMPORARY}dir"));
+        let alive = dir.path().join(format!("{TEMPORARY}alive"));
+        fs::write(&dead, "x").unwrap();
+        fs::create_dir(&dead_dir).unwrap();
+        fs::write(dead_dir.join("x"), "x").unwrap();
+        fs::write(dir.path().join(".tmpother"), "x").unwrap();
+        fs::write(&alive, "x").unwrap();
+        let held = File::open(&alive).unwrap();
+        held.lock_shared().unwrap();
+        write_whole(&dir.path().join("mine"), b"x").unwrap();
+        let mut left: Vec<String> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".assay-tmp-alive", ".tmpother", "mine"]);
+    }
+
+    #[test]
+    fn a_full_disk_is_known_through_other_errors() {
+        let full = || io::Error::from_raw_os_error(libc::ENOSPC);
+        let dir = tempfile::tempdir().unwrap();
+        let error = io_error(&dir.path().join("out/x"))(full());
+        assert!(is_disk_full(&error) && is_disk_full(&full()));
+        let text = error.to_string();
+        assert!(text.contains(&format!("the disk of {} is full", dir.path().display())), "{text}");
+        assert!(!is_disk_full(&io::Error::other("x")));
     }
 
     #[test]

@@ -192,8 +192,8 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
                 Kind::Abandoned => {}
                 _ => of.answers += 1,
             }
-            of.input_tokens += record.usage.input;
-            of.output_tokens += record.usage.output;
+            of.input_tokens = of.input_tokens.saturating_add(record.usage.input);
+            of.output_tokens = of.output_tokens.saturating_add(record.usage.output);
             of.money += record.money.unwrap_or(0.0);
             of.seconds += record.latency_ms as f64 / 1e3;
         })?;
@@ -260,12 +260,13 @@ fn size_of(dir: &std::path::Path) -> u64 {
 fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
     let (mut lines, mut problems) = (0usize, Vec::new());
     let mut seen: BTreeMap<Key, ()> = BTreeMap::new();
+    let mut torn = Vec::new();
     for path in answers.with_index(|index| index.segment_paths()) {
         journal::scan(&path, 0, &mut |number, offset, _, found| {
             lines += 1;
             let place = format!("{}:{number} (byte {offset})", path.display());
             match found {
-                Found::Torn => problems.push(format!("{place}: torn")),
+                Found::Torn => torn.push((path.clone(), offset, place)),
                 Found::Damaged => problems.push(format!("{place}: its checksum does not hold")),
                 Found::Record(text) => match journal::record(text) {
                     None => problems.push(format!("{place}: not a record")),
@@ -284,6 +285,21 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
             }
         })?;
     }
+    // A process that is at work on these answers may have been in the middle of a line.
+    for (path, offset, place) in torn {
+        let mut is_torn = !journal::is_being_written(&path);
+        if is_torn {
+            is_torn = false;
+            journal::scan(&path, offset, &mut |_, _, _, found| {
+                is_torn |= matches!(found, Found::Torn);
+            })?;
+        }
+        if is_torn {
+            problems.push(format!("{place}: torn"));
+        }
+    }
+    // And it may have written what was read just now after the index was opened.
+    answers.look_again()?;
     for key in seen.keys() {
         match answers.get(key) {
             Ok(Some(_)) => {}

@@ -98,6 +98,9 @@ fn list(dirs: &DataDirs, json: bool) -> Result<Exit, CliError> {
         true => print_json(&list)?,
         false => print(&format!("{table}\n"))?,
     }
+    for why in manifests.strays() {
+        tell!("warning: no manifest, and left out: {why}");
+    }
     Ok(Exit::Pass)
 }
 

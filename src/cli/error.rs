@@ -1,7 +1,11 @@
 //! Every error a command can end with, and its exit code.
 
 use crate::{
-    base::{exit::Exit, files::FileError, yaml::Diagnostic},
+    base::{
+        exit::Exit,
+        files::{FileError, is_disk_full},
+        yaml::Diagnostic,
+    },
     data::DataError,
     llm::LlmError,
     ranking::EvalError,
@@ -49,6 +53,7 @@ impl CliError {
     /// The exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
+            _ if is_disk_full(self) => Exit::DiskFull,
             Self::Data(DataError::Interrupted(_)) => Exit::Interrupted,
             Self::NoResults(_) | Self::NotComparable { .. } => Exit::Inconclusive,
             Self::Report(ReportError::Template(_) | ReportError::Json(_)) | Self::Json(_) => {

@@ -37,6 +37,7 @@ pub use error::CliError;
 use crate::{
     base::{
         exit::Exit,
+        limits, panics,
         terminal::{escaped, escaped_json, tell},
     },
     core::Workspace,
@@ -60,10 +61,20 @@ use crate::{
   assay data list                            data sets and whether they are here
 
 Exit codes: 0 all went well; 1 a gate or check failed; 2 wrong usage, experiment file or data;
-3 results are missing or do not compare; 4 some trials failed; 5 a recorded answer is missing or a budget is spent; 75 interrupted, run again to go on; 70 a bug of ours.")]
+3 results are missing or do not compare; 4 some trials failed; 5 a recorded answer is missing or a budget is spent; 70 a bug of ours; 74 a disk is full; 75 interrupted, run again to go on.")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
+    /// Most trials of an experiment (systems × folds × seeds × swept levels)
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        env = "ASSAY_MAX_TRIALS",
+        default_value_t = limits::most_trials(),
+        hide_short_help = true
+    )]
+    max_trials: usize,
 }
 
 #[derive(Subcommand)]
@@ -116,8 +127,18 @@ pub fn main() -> Exit {
         tell!("error: {error}");
         return error.exit();
     }
+    panics::install_hook();
+    // A file that grows over a limit is an error of the write, which says so.
+    // Safe: no handler is installed, the signal is ignored.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let cli = Cli::parse();
-    let result = match cli.verb {
+    limits::set_most_trials(cli.max_trials);
+    // The hook has said what it was.
+    std::panic::catch_unwind(|| run(cli.verb)).unwrap_or(Exit::Bug)
+}
+
+fn run(verb: Verb) -> Exit {
+    let result = match verb {
         Verb::Run(args) => args.run(),
         Verb::Plan(args) => args.run(),
         Verb::Results(args) => args.run(),

@@ -70,6 +70,16 @@ pub fn results_of_record(
     request: &Request,
 ) -> Result<Collected, CliError> {
     let collected = collect(experiment, &workspace.open(), request)?;
+    let damaged = damaged_of(&collected.missing);
+    if collected.rows.is_empty() && !damaged.is_empty() {
+        return Err(CliError::NoResults(format!(
+            "the results of {} trials in the workspace {} are damaged: {}\n  = help: `assay run {}` makes them again",
+            damaged.len(),
+            workspace.workspace.display(),
+            damaged.join(", "),
+            file.display()
+        )));
+    }
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
             "no result of this experiment is in the workspace {}\n  = help: run `assay run {}` first",
@@ -85,10 +95,22 @@ pub fn warn_of_missing(collected: &Collected) -> Exit {
     if collected.missing.is_empty() {
         return Exit::Pass;
     }
-    tell!(
-        "warning: {} trials have no result and are in no mean: {}",
-        collected.missing.len(),
-        collected.missing.join(", ")
-    );
+    let damaged = damaged_of(&collected.missing);
+    let without: Vec<&str> = collected.missing.iter().map(String::as_str).collect();
+    let without: Vec<&str> = without.into_iter().filter(|of| !damaged.contains(of)).collect();
+    for (trials, what) in [(damaged, "are damaged"), (without, "have no result")] {
+        if !trials.is_empty() {
+            tell!(
+                "warning: {} trials {what} and are in no mean: {}",
+                trials.len(),
+                trials.join(", ")
+            );
+        }
+    }
     Exit::Inconclusive
+}
+
+/// Those of the missing trials that have results which cannot be used.
+fn damaged_of(missing: &[String]) -> Vec<&str> {
+    missing.iter().map(String::as_str).filter(|of| of.contains(" (damaged: ")).collect()
 }

@@ -19,6 +19,9 @@ pub enum StepError {
     /// What a task says.
     #[error(transparent)]
     Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// What the user gave cannot be used: the same for every trial.
+    #[error(transparent)]
+    BadInput(Box<dyn std::error::Error + Send + Sync>),
     #[error("it needs about {} and the budget is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
     Memory { needed: u64, budget: u64 },
     /// What it reads cannot be used.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     base::{
-        files::{FileError, write_json},
+        files::{FileError, full_disk_help, is_disk_full, write_json},
         interrupt::{Interrupt, Interrupted},
     },
     llm::AnswersSpec,
@@ -327,6 +327,8 @@ pub fn run(
     let undone = !interrupted && coordinator.fail_undone();
     let (finished, failures) = (coordinator.finished, coordinator.failures);
     let unanswered = coordinator.unanswered;
+    let disk_full = coordinator.disk_full;
+    let bad_input = !coordinator.other_failure;
     record.spent = state.spent().map(|(spent, _)| spent);
 
     let (peak, cpu) = process_peak_and_cpu();
@@ -345,7 +347,8 @@ pub fn run(
         failed_trials: record.failures.len(),
         interrupted,
     });
-    Ok(Outcome { record, interrupted, unanswered, undone })
+    let bad_input = bad_input && !record.failures.is_empty();
+    Ok(Outcome { record, interrupted, unanswered, bad_input, disk_full, undone })
 }
 
 /// Key inputs of every step under a name that stays, to say later what made a step stale.
@@ -370,6 +373,9 @@ struct Coordinator<'a> {
     failures: Vec<Failure>,
     /// A step ended for want of a recorded response, or of money.
     unanswered: bool,
+    disk_full: bool,
+    /// A step failed for another reason than what the user gave.
+    other_failure: bool,
 }
 
 /// A step's end, as its thread tells it.
@@ -403,6 +409,8 @@ impl<'a> Coordinator<'a> {
             failed: BTreeSet::new(),
             failures: Vec::new(),
             unanswered: false,
+            disk_full: false,
+            other_failure: false,
         }
     }
 
@@ -585,6 +593,8 @@ impl<'a> Coordinator<'a> {
             Err(StepError::Interrupted(Interrupted)) => self.set(end.step, State::Waiting),
             Err(error) => {
                 self.unanswered |= error.is_unanswered();
+                self.disk_full |= is_disk_full(&error);
+                self.other_failure |= !matches!(error, StepError::BadInput(_));
                 self.fail(end.step, &error);
             }
         }
@@ -670,6 +680,11 @@ impl<'a> Coordinator<'a> {
             .collect();
         trials.sort_unstable();
         let node = &self.state.graph[step];
+        let mut cause = error.to_string();
+        if is_disk_full(error) && !cause.contains("= help: ") {
+            let tmp = self.state.workspace.path(&["tmp", "x"]);
+            cause.push_str(&full_disk_help(&tmp));
+        }
         let mut names = Vec::new();
         for trial in trials {
             if self.failed.insert(trial) {
@@ -678,7 +693,7 @@ impl<'a> Coordinator<'a> {
                 self.failures.push(Failure {
                     trial: name,
                     step: node.name(),
-                    cause: error.to_string(),
+                    cause: cause.clone(),
                 });
             }
         }
@@ -686,7 +701,7 @@ impl<'a> Coordinator<'a> {
             kind: node.kind,
             step: node.label.clone(),
             key: node.key.short(),
-            cause: error.to_string(),
+            cause,
             trials: names,
         });
     }

@@ -21,6 +21,10 @@ pub struct Outcome {
     pub interrupted: bool,
     /// A step ended for want of a recorded response, or of money.
     pub unanswered: bool,
+    /// Every failure is that of data or files that the user gave.
+    pub bad_input: bool,
+    /// A step ended for want of space on a disk.
+    pub disk_full: bool,
     /// The run ended although steps were left to do: an internal error.
     pub undone: bool,
 }

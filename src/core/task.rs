@@ -4,7 +4,6 @@ use std::{
     collections::HashSet,
     fs::File,
     io::Write,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Mutex,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -20,6 +19,7 @@ use super::{
 };
 use crate::base::{
     files::open_log,
+    panics::caught,
     terminal::{escaped, on_one_line},
 };
 
@@ -96,15 +96,9 @@ impl Task<'_> {
             progress: &progress,
             log,
         };
-        let worked = catch_unwind(AssertUnwindSafe(|| {
-            pool.install(|| node.any().run(&context, staging.dir()))
-        }));
+        let worked = caught(|| pool.install(|| node.any().run(&context, staging.dir())));
         self.tell_spent();
-        let Finished { stats, version, warnings } = worked.map_err(|panic| {
-            let message = panic.downcast_ref::<String>().cloned();
-            let message = message.or_else(|| panic.downcast_ref::<&str>().map(|m| (*m).to_owned()));
-            StepError::Internal(message.unwrap_or_else(|| "no message".into()))
-        })??;
+        let Finished { stats, version, warnings } = worked.map_err(StepError::Internal)??;
         self.verify_files()?;
         // Another process may have rebuilt an input while it was read.
         if self.inputs()? != inputs {

@@ -68,7 +68,7 @@ impl From<DataError> for crate::core::StepError {
     fn from(error: DataError) -> Self {
         match error {
             DataError::Interrupted(interrupted) => Self::Interrupted(interrupted),
-            error => Self::failed(error),
+            error => Self::BadInput(Box::new(error)),
         }
     }
 }

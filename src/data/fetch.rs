@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -16,7 +16,11 @@ use super::{
     DataError, Manifest,
     manifest::{Archive, sha256_of},
 };
-use crate::base::interrupt::Interrupt;
+use crate::base::{
+    files::{is_disk_full, temporary_dir},
+    interrupt::Interrupt,
+    limits::MOST_UNPACKED,
+};
 
 /// Fetches the archive of `manifest` and puts its files into `root/<folder>`; returns that folder.
 /// `progress` is called with (bytes done, bytes in all; 0 where unknown).
@@ -39,27 +43,17 @@ pub fn fetch(
     stays_in(root, &folder)?;
     let zip = root.join(format!("{}.zip.partial", manifest.about.name));
     download(archive, &zip, interrupt, progress)?;
-    if let Some(expected) = &archive.sha256 {
-        let found = sha256_of(&zip)?;
-        if found != *expected {
-            fs::remove_file(&zip).map_err(|error| DataError::io(&zip, error))?;
-            return Err(DataError::HashMismatch {
-                path: zip,
-                found,
-                expected: expected.clone(),
-                help: "the download was removed; try again, and if it happens again the publisher \
-                       has changed the archive"
-                    .into(),
-            });
+    let (unpacked, _held) = temporary_dir(root).map_err(|error| DataError::io(root, error))?;
+    let checked = check_archive(archive, &zip)
+        .and_then(|()| unpack(&zip, archive, &manifest.reader.files(), unpacked.path(), interrupt))
+        .and_then(|()| manifest.check_hashes(unpacked.path()));
+    if let Err(error) = checked {
+        // A damaged archive would be damaged at the next try too; a disk may have room then.
+        if !matches!(error, DataError::Interrupted(_)) && !is_disk_full(&error) {
+            let _ = fs::remove_file(&zip);
         }
-    }
-    let unpacked = tempfile::tempdir_in(root).map_err(|error| DataError::io(root, error))?;
-    if let Err(error) = unpack(&zip, archive, &manifest.reader.files(), unpacked.path()) {
-        // A damaged archive would be damaged at the next try too.
-        let _ = fs::remove_file(&zip);
         return Err(error);
     }
-    manifest.check_hashes(unpacked.path())?;
     fs::create_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
     for file in manifest.reader.files() {
         let to = folder.join(&file);
@@ -70,6 +64,21 @@ pub fn fetch(
     }
     fs::remove_file(&zip).map_err(|error| DataError::io(&zip, error))?;
     Ok(folder)
+}
+
+fn check_archive(archive: &Archive, zip: &Path) -> Result<(), DataError> {
+    let Some(expected) = &archive.sha256 else { return Ok(()) };
+    let found = sha256_of(zip)?;
+    match found == *expected {
+        true => Ok(()),
+        false => Err(DataError::HashMismatch {
+            path: zip.to_owned(),
+            found,
+            expected: expected.clone(),
+            help: "the download was removed; try again, and if it happens again the publisher has changed the archive"
+                .into(),
+        }),
+    }
 }
 
 /// Names in manifests stay inside by themselves; a link in the data directory may lead out of it.
@@ -131,8 +140,19 @@ fn download(
         .map_err(|error| DataError::io(to, error))?;
     let mut body = response.body_mut().as_reader();
     let mut buffer = vec![0; 1 << 16];
+    // Sizes in manifests may be rounded.
+    let most = archive.bytes.map_or(MOST_UNPACKED, |bytes| bytes.saturating_mul(2));
     loop {
         interrupt.check()?;
+        if done > most {
+            drop(file);
+            let _ = fs::remove_file(to);
+            return Err(DataError::Fetch {
+                url: archive.url.clone(),
+                problem: format!("it sends more than {most} bytes"),
+                help: "the download was removed; `archive.bytes` of the manifest is the size that is expected".into(),
+            });
+        }
         let n = match body.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => n,
@@ -150,12 +170,20 @@ fn download(
     }
 }
 
-fn unpack(zip: &Path, archive: &Archive, files: &[String], into: &Path) -> Result<(), DataError> {
+fn unpack(
+    zip: &Path,
+    archive: &Archive,
+    files: &[String],
+    into: &Path,
+    interrupt: &Interrupt,
+) -> Result<(), DataError> {
     let damaged = |problem: String| DataError::File {
         path: zip.to_owned(),
         problem,
         help: "the download was removed; run the command again".into(),
     };
+    let most = archive.unpacked_bytes.unwrap_or(MOST_UNPACKED);
+    let mut left = most;
     let file = File::open(zip).map_err(|error| DataError::io(zip, error))?;
     let mut contents = zip::ZipArchive::new(file).map_err(|error| damaged(error.to_string()))?;
     for name in files {
@@ -169,14 +197,31 @@ fn unpack(zip: &Path, archive: &Archive, files: &[String], into: &Path) -> Resul
             fs::create_dir_all(within).map_err(|error| DataError::io(within, error))?;
         }
         let mut to = File::create(&path).map_err(|error| DataError::io(&path, error))?;
-        io::copy(&mut from, &mut to).map_err(|error| damaged(format!("`{inside}`: {error}")))?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            interrupt.check()?;
+            let n = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) => return Err(damaged(format!("`{inside}`: {error}"))),
+            };
+            // What the archive says of its sizes may be wrong: what comes out is counted.
+            left = left.checked_sub(n as u64).ok_or_else(|| DataError::File {
+                path: zip.to_owned(),
+                problem: format!("it unpacks to more than {most} bytes"),
+                help: "the download was removed; `archive.unpacked_bytes` in the manifest sets the limit, which is \
+                       20 GB where it says nothing"
+                    .into(),
+            })?;
+            to.write_all(&buffer[..n]).map_err(|error| DataError::io(&path, error))?;
+        }
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, sync::Arc, thread};
+    use std::{io, net::TcpListener, sync::Arc, thread};
 
     use super::*;
     use crate::data::{DataDirs, Manifests};
@@ -226,6 +271,7 @@ mod tests {
             url: url.into(),
             sha256: sha256.map(str::to_owned),
             bytes: None,
+            unpacked_bytes: None,
             inside: "in".into(),
         });
         manifest
@@ -256,6 +302,54 @@ mod tests {
         assert!(matches!(error, DataError::HashMismatch { .. }), "{error}");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
         server.join().unwrap();
+    }
+
+    #[test]
+    fn a_wrong_hash_of_a_file_keeps_nothing_either() {
+        let (url, server) = serve(archive(), vec![1 << 20]);
+        let root = tempfile::tempdir().unwrap();
+        let mut manifest = manifest(&url, None);
+        manifest.about.sha256.insert("ratings.csv".into(), "00".into());
+        let error = run(&manifest, root.path()).unwrap_err();
+        assert!(matches!(error, DataError::HashMismatch { .. }), "{error}");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn an_archive_unpacks_to_no_more_than_its_manifest_says() {
+        let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        for name in ["ratings.csv", "items.csv"] {
+            zip.start_file(format!("in/{name}"), zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(&vec![b'x'; 1 << 20]).unwrap();
+        }
+        let zip = zip.finish().unwrap().into_inner();
+        assert!(zip.len() < 10_000);
+        for (most, fits) in [(1 << 21, true), ((1 << 21) - 1, false)] {
+            let (url, server) = serve(zip.clone(), vec![1 << 20]);
+            let root = tempfile::tempdir().unwrap();
+            let mut manifest = manifest(&url, None);
+            manifest.about.archive.as_mut().unwrap().unpacked_bytes = Some(most);
+            let result = run(&manifest, root.path());
+            server.join().unwrap();
+            assert_eq!(result.is_ok(), fits);
+            if let Err(error) = result {
+                assert!(error.to_string().contains(&format!("more than {most} bytes")), "{error}");
+                assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "nothing is left behind");
+            }
+        }
+    }
+
+    #[test]
+    fn a_download_of_twice_the_size_that_is_expected_is_ended() {
+        let (url, server) = serve(vec![b'x'; 1 << 18], vec![1 << 20]);
+        let root = tempfile::tempdir().unwrap();
+        let mut manifest = manifest(&url, None);
+        manifest.about.archive.as_mut().unwrap().bytes = Some(1000);
+        let error = run(&manifest, root.path()).unwrap_err().to_string();
+        assert!(error.contains("more than 2000 bytes"), "{error}");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        drop(server);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::base::{
     file_names::stays_inside,
-    files::open_plain,
+    files::{open_plain, read_text},
     terminal::shown,
     yaml::{
         Diagnostic,
@@ -83,6 +83,9 @@ pub struct Archive {
     pub sha256: Option<String>,
     /// Size in bytes, for the message before the download.
     pub bytes: Option<u64>,
+    /// Most bytes that its files come to when they are unpacked; 20 GB where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpacked_bytes: Option<u64>,
     /// The folder inside the zip archive that holds the files.
     #[serde(default)]
     pub inside: String,
@@ -108,12 +111,19 @@ pub enum FileState {
 }
 
 /// All manifests by name: the built-in ones, and those in `datasets/` directories, which win.
-pub struct Manifests(BTreeMap<String, Manifest>);
+pub struct Manifests {
+    all: BTreeMap<String, Manifest>,
+    /// YAML files beside them that are no manifests: what they hold, and why.
+    strays: Vec<(String, Diagnostic)>,
+}
+
+/// Most bytes of a manifest.
+const MOST_BYTES: u64 = 1 << 20;
 
 impl Manifests {
     /// Reads the built-in manifests and every `*.yaml` in `dirs`.
     pub fn read(dirs: &DataDirs) -> Result<Self, DataError> {
-        let mut all = BTreeMap::new();
+        let (mut all, mut strays) = (BTreeMap::new(), Vec::new());
         let built_in = BUILT_IN.iter().map(|(path, text)| {
             Arc::new(SourceFile { path: path.into(), text: (*text).to_owned() })
         });
@@ -124,31 +134,59 @@ impl Manifests {
             paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
             paths.sort();
             for path in paths {
-                let text =
-                    fs::read_to_string(&path).map_err(|error| DataError::io(&path, error))?;
+                // A data directory may hold any files: only a set that is asked for needs its manifest.
+                let text = match read_text(&path, MOST_BYTES) {
+                    Ok(text) => text,
+                    Err(error) => {
+                        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                        let problem = format!("{}: cannot read it: {error}", path.display());
+                        strays.push((name.into_owned(), Diagnostic::new(problem)));
+                        continue;
+                    }
+                };
                 files.push(Arc::new(SourceFile { path, text }));
             }
         }
         for file in files {
-            let manifest = Manifest::parse(&file)?;
-            all.insert(manifest.about.name.clone(), manifest);
+            match Manifest::parse(&file) {
+                Ok(manifest) => drop(all.insert(manifest.about.name.clone(), manifest)),
+                Err(error) => {
+                    let name = file.path.file_stem().unwrap_or_default().to_string_lossy();
+                    strays.push((format!("{name}\n{}", file.text), error));
+                }
+            }
         }
-        Ok(Self(all))
+        Ok(Self { all, strays })
+    }
+
+    /// Why files beside the manifests are none.
+    pub fn strays(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.strays.iter().map(|(_, why)| why)
     }
 
     /// The manifest of `name`, or an error that names the nearest.
     pub fn get(&self, name: &str) -> Result<&Manifest, DataError> {
-        self.0.get(name).ok_or_else(|| DataError::UnknownSet {
+        // It may have been meant to describe this set: another manifest does not stand in for it.
+        if let Some((_, why)) = self.strays.iter().find(|(text, _)| names(text, name)) {
+            return Err(why.clone().into());
+        }
+        self.all.get(name).ok_or_else(|| DataError::UnknownSet {
             name: name.to_owned(),
-            suggested: nearest(name, self.0.keys().map(String::as_str)).map(str::to_owned),
-            known: self.0.keys().cloned().collect(),
+            suggested: nearest(name, self.all.keys().map(String::as_str)).map(str::to_owned),
+            known: self.all.keys().cloned().collect(),
         })
     }
 
     /// All of them in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Manifest> {
-        self.0.values()
+        self.all.values()
     }
+}
+
+/// Whether a file that is no manifest, its name in the first line, says of itself that it is that of a set.
+fn names(text: &str, set: &str) -> bool {
+    let is_name = |line: &str| line.trim().strip_prefix("name:").is_some_and(|of| of.contains(set));
+    text.lines().next() == Some(set) || text.lines().any(is_name)
 }
 
 impl Manifest {
@@ -297,6 +335,20 @@ mod tests {
     fn every_built_in_manifest_is_valid() {
         let manifests = Manifests::read(&DataDirs::new(vec![])).unwrap();
         assert_eq!(manifests.iter().count(), BUILT_IN.len());
+    }
+
+    #[test]
+    fn a_stray_file_is_in_the_way_of_the_set_that_it_names_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("notes.yaml"), "shopping: [milk]\n").unwrap();
+        fs::write(dir.path().join("bytes.yaml"), [0xff]).unwrap();
+        fs::write(dir.path().join("mine.yaml"), "name: ml-1m\ntitle: [\n").unwrap();
+        let manifests = Manifests::read(&DataDirs::new(vec![dir.path().into()])).unwrap();
+        assert!(manifests.get("ml-100k").is_ok() && manifests.get("sample").is_ok());
+        assert_eq!(manifests.strays().count(), 3);
+        let error = manifests.get("ml-1m").unwrap_err().to_string();
+        assert!(error.contains("mine.yaml"), "{error}");
+        assert!(manifests.get("notes").unwrap_err().to_string().contains("notes.yaml"));
     }
 
     #[test]

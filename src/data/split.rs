@@ -10,6 +10,8 @@ use super::{
     cut::cut_rows, fold::Parts,
 };
 
+use crate::base::limits;
+
 /// How data is split; every fold is (train, validation, test) by construction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -216,6 +218,15 @@ pub fn fold_names(
             names
         }
         Scheme::Kfold => {
+            let folds = spec.folds.unwrap_or_default();
+            if folds > limits::most_trials() {
+                return Err(DataError::Split(format!(
+                    "`folds` is {folds}, and each is at least one trial, of which at most {} are allowed\n  = \
+                     help: {}",
+                    limits::most_trials(),
+                    limits::MORE_TRIALS
+                )));
+            }
             (1..=spec.folds.unwrap_or_default()).map(|fold| format!("f{fold}")).collect()
         }
         Scheme::Holdout => vec!["holdout".into()],
@@ -323,10 +334,10 @@ fn kfold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Parts, DataErro
     let Some(this) = this.filter(|this| (1..=folds).contains(this)) else {
         return Err(DataError::Split(format!("there is no fold `{name}` of {folds}")));
     };
-    if data.interactions.len() < folds {
+    let (units, what) = (data.interactions.len(), "ratings");
+    if units < folds {
         return Err(DataError::Split(format!(
-            "{folds} folds of {} ratings: some would be empty",
-            data.interactions.len()
+            "{folds} folds of {units} {what}: some would be empty\n  = help: make `folds` smaller"
         )));
     }
     let part = shuffled_parts(data, spec, folds);

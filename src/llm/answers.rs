@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
+    fs,
     fs::File,
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use super::{
@@ -17,7 +18,10 @@ use super::{
     key::{Identity, Key, hex},
     short,
 };
-use crate::base::files::{open_lock, open_own};
+use crate::base::files::{is_read_only, open_lock, open_own};
+
+/// Locked by all who use the answers.
+const USERS: &str = "users.lock";
 
 /// Answers in a directory: `journal/` holds them, `index/` finds them.
 pub struct Answers {
@@ -26,20 +30,34 @@ pub struct Answers {
     files: Mutex<HashMap<PathBuf, Arc<File>>>,
     // After the index in order of dropping would be wrong: what is on its way must be indexed first.
     writer: Option<Writer>,
-    /// Held together with others who use these answers; alone by those who take files away.
-    users: File,
+    /// Held together with others who use these answers; alone by those who take files away. None where nothing can
+    /// be written, so that nobody can take files away.
+    users: Option<File>,
+    /// Why the journal cannot be written, as far as was tried before the first request.
+    probed: OnceLock<Option<String>>,
+    /// The same, once a write failed: whatever is asked then is paid for and lost.
+    broken: Arc<OnceLock<String>>,
 }
 
 impl Answers {
     /// Opens the directory, which is made where it is missing.
     pub fn open(dir: &Path) -> Result<Self, LlmError> {
-        let index = Index::open(dir).map_err(|error| LlmError::store(dir, error))?;
+        let failed = |error| LlmError::store(dir, error);
+        // Before anything is looked at: `cache gc` takes files away, and holds it alone meanwhile.
+        let users = match fs::create_dir_all(dir).and_then(|()| open_lock(&dir.join(USERS))) {
+            Ok(file) => Some(file),
+            Err(error) if is_read_only(&error) && dir.is_dir() => open_own(&dir.join(USERS)).ok(),
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(file) = &users {
+            file.lock_shared().map_err(failed)?;
+        }
+        let index = Index::open(dir).map_err(failed)?;
         let writer = Some(Writer::new(&dir.join("journal")));
-        let users = open_lock(&dir.join("users.lock"))
-            .and_then(|file| file.lock_shared().map(|()| file))
-            .map_err(|error| LlmError::store(dir, error))?;
         Ok(Self {
             users,
+            probed: OnceLock::new(),
+            broken: Arc::default(),
             dir: dir.to_owned(),
             index: Arc::new(Mutex::new(index)),
             files: Mutex::default(),
@@ -59,7 +77,8 @@ impl Answers {
 
     /// Whether nobody else uses these answers; from then on nobody can begin to.
     pub fn alone(&self) -> bool {
-        self.users.try_lock().is_ok() && self.with_index(|index| index.is_owner())
+        self.users.as_ref().is_some_and(|users| users.try_lock().is_ok())
+            && self.with_index(|index| index.is_owner())
     }
 
     /// Reads what other processes wrote meanwhile.
@@ -147,9 +166,17 @@ impl Answers {
         Ok(line)
     }
 
-    /// Makes sure that records can be written, before anything is paid for.
-    pub fn probe(&self) -> Result<(), String> {
-        self.writer.as_ref().map_or_else(|| Err("the journal is closed".into()), Writer::probe)
+    /// Makes sure that records can be written, before anything is paid for: the first call tries, and once a
+    /// write failed nothing more is to be asked.
+    pub fn ready(&self) -> Result<(), String> {
+        let probed = self.probed.get_or_init(|| {
+            let probed = self.writer.as_ref().map(Writer::probe);
+            probed.unwrap_or_else(|| Err("the journal is closed".into())).err()
+        });
+        match probed.as_ref().or(self.broken.get()) {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Writes a record; `done` is called when it is on disk and can be found.
@@ -169,7 +196,7 @@ impl Answers {
         done: impl FnOnce(Result<(), String>) + Send + 'static,
     ) {
         let head = journal::checked(&line).and_then(journal::head);
-        let index = self.index.clone();
+        let (index, broken) = (self.index.clone(), self.broken.clone());
         let told: Done = Box::new(move |written| {
             let indexed = written.and_then(|written| {
                 let Some(head) = head else { return Err("a record without a key".into()) };
@@ -178,6 +205,9 @@ impl Answers {
                     .wrote(&head, &written.segment, written.offset, written.len)
                     .map_err(|error| format!("the index of answers cannot be written: {error}"))
             });
+            if let Err(problem) = &indexed {
+                let _ = broken.set(problem.clone());
+            }
             done(indexed);
         });
         match &self.writer {
@@ -196,7 +226,7 @@ impl Drop for Answers {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::mpsc};
+    use std::sync::mpsc;
 
     use rand::{Rng, SeedableRng};
     use serde_json::{Value, json};

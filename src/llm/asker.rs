@@ -202,9 +202,9 @@ impl<'a> Asker<'a> {
             }
             // An answer that is used twice was paid once.
             if tally.keys.insert(key) {
-                tally.usage.input += record.usage.input;
-                tally.usage.output += record.usage.output;
-                tally.usage.cached += record.usage.cached;
+                tally.usage.input = tally.usage.input.saturating_add(record.usage.input);
+                tally.usage.output = tally.usage.output.saturating_add(record.usage.output);
+                tally.usage.cached = tally.usage.cached.saturating_add(record.usage.cached);
                 tally.money += record.money.unwrap_or(0.0);
                 tally.unpriced += usize::from(record.money.is_none());
                 tally.latency_ms += record.latency_ms;

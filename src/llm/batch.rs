@@ -76,11 +76,20 @@ pub(super) fn ask(
         progress,
         lost: Vec::new(),
     };
+    let ready = || {
+        asker
+            .llm
+            .answers()
+            .ready()
+            .map_err(|problem| LlmError::Store(format!("nothing more is asked: {problem}")))
+    };
     // First what was sent before.
     for note in work.notes()? {
         if note.base_url == asker.judge.1.base_url
             && note.keys.iter().any(|key| work.all.contains_key(key))
         {
+            // What a batch brings is paid for: it is fetched only where it can be kept.
+            ready()?;
             work.finish(note)?;
         }
     }
@@ -92,6 +101,7 @@ pub(super) fn ask(
         }
     }
     for keys in open.chunks(MOST) {
+        ready()?;
         work.send(keys)?;
     }
     match work.lost.len() {
@@ -330,7 +340,13 @@ impl Work<'_> {
             let status = line["response"]["status_code"].as_u64().unwrap_or(0) as u16;
             let mut body = line["response"]["body"].clone();
             transport.endpoint.redact_value(&mut body);
-            let reply = Reply { status, retry_after: None, body: body.to_string().into_bytes() };
+            let reply = Reply {
+                status,
+                retry_after: None,
+                body: body.to_string().into_bytes(),
+                location: None,
+                too_long: false,
+            };
             let mut record = Record {
                 kind: Kind::Answer,
                 key: key.clone(),
@@ -348,8 +364,9 @@ impl Work<'_> {
                     record.money = record.money.map(|money| money / 2.0);
                     self.asker.llm.spend(|spent| {
                         spent.asked += 1;
-                        spent.input_tokens += record.usage.input;
-                        spent.output_tokens += record.usage.output;
+                        spent.input_tokens = spent.input_tokens.saturating_add(record.usage.input);
+                        spent.output_tokens =
+                            spent.output_tokens.saturating_add(record.usage.output);
                         spent.money += record.money.unwrap_or(0.0);
                         spent.unpriced |= record.money.is_none();
                     });

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use flate2::{Compression, GzBuilder, read::GzDecoder};
+use flate2::{Compression, GzBuilder, bufread, read::GzDecoder};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +17,12 @@ use super::{
     journal::Kind,
     key::{Key, from_hex},
 };
-use crate::base::{files::open_plain, hash::Digest};
+use crate::base::{
+    files::{open_plain, temporary_file},
+    hash::Digest,
+    limits::{read_line, too_long},
+    terminal::on_one_line,
+};
 
 /// The first line of a cassette.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +42,54 @@ pub struct Manifest {
     /// What they cost, as far as prices were known.
     pub money: f64,
     pub assay: String,
+}
+
+impl Manifest {
+    fn empty() -> Self {
+        Self {
+            cassette: VERSION,
+            answers: 0,
+            blake3: Digest::of(""),
+            models: BTreeMap::new(),
+            first: u64::MAX,
+            last: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            money: 0.0,
+            assay: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    fn count(&mut self, record: &journal::Record) {
+        let model = record.request["body"]["model"].as_str().unwrap_or("none").to_owned();
+        *self.models.entry(model).or_default() += 1;
+        self.first = self.first.min(record.at);
+        self.last = self.last.max(record.at);
+        self.input_tokens = self.input_tokens.saturating_add(record.usage.input);
+        self.output_tokens = self.output_tokens.saturating_add(record.usage.output);
+        self.money += record.money.unwrap_or(0.0);
+    }
+
+    /// What of it is not so: `found` is counted from the records.
+    fn differs(&self, found: &Self) -> Option<String> {
+        let is_other = |what: &str, says: String, is: String| {
+            (says != is)
+                .then(|| format!("its manifest says {what} {says}, and its records come to {is}"))
+        };
+        let models = |of: &Self| format!("{:?}", of.models);
+        let dates = |of: &Self| format!("{} to {}", of.first.min(of.last), of.last);
+        let tokens = |of: &Self| format!("{} + {}", of.input_tokens, of.output_tokens);
+        // Sums of floats, printed and read again.
+        let money = |of: &Self| match (of.money - found.money).abs() <= 1e-9 * found.money.abs() {
+            true => found.money.to_string(),
+            false => of.money.to_string(),
+        };
+        is_other("answers", self.answers.to_string(), found.answers.to_string())
+            .or_else(|| is_other("models", models(self), models(found)))
+            .or_else(|| is_other("dates", dates(self), dates(found)))
+            .or_else(|| is_other("tokens", tokens(self), tokens(found)))
+            .or_else(|| is_other("money", money(self), money(found)))
+    }
 }
 
 const VERSION: u32 = 1;
@@ -73,18 +126,7 @@ pub fn export(
             missing.len()
         )));
     }
-    let mut manifest = Manifest {
-        cassette: VERSION,
-        answers: places.len(),
-        blake3: Digest::of(""),
-        models: BTreeMap::new(),
-        first: u64::MAX,
-        last: 0,
-        input_tokens: 0,
-        output_tokens: 0,
-        money: 0.0,
-        assay: env!("CARGO_PKG_VERSION").into(),
-    };
+    let mut manifest = Manifest::empty();
     // Twice over the lines: the manifest stands first, and memory holds one line at a time.
     let mut hasher = blake3::Hasher::new();
     for (_, segment, place) in &places {
@@ -92,20 +134,14 @@ pub fn export(
         hasher.update(&line);
         let record = journal::checked(&line).and_then(journal::record);
         let record = record.ok_or_else(|| damaged(segment))?;
-        let model = record.request["body"]["model"].as_str().unwrap_or("none").to_owned();
-        *manifest.models.entry(model).or_default() += 1;
-        manifest.first = manifest.first.min(record.at);
-        manifest.last = manifest.last.max(record.at);
-        manifest.input_tokens += record.usage.input;
-        manifest.output_tokens += record.usage.output;
-        manifest.money += record.money.unwrap_or(0.0);
+        manifest.count(&record);
     }
+    manifest.answers = places.len();
     manifest.first = manifest.first.min(manifest.last);
     manifest.blake3 = Digest::from_blake3(hasher.finalize());
     let fail = |error: io::Error| LlmError::store(path, error);
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let file =
-        tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(fail)?;
+    let file = temporary_file(directory.unwrap_or(Path::new("."))).map_err(fail)?;
     // No time and no name in the header: the same answers are the same bytes.
     let mut out = GzBuilder::new().write(BufWriter::new(&file), Compression::default());
     let head = serde_json::to_string(&manifest).map_err(|error| fail(error.into()))?;
@@ -195,7 +231,8 @@ pub fn is_one(path: &Path) -> bool {
 /// The manifest of a cassette all of whose lines are as it says.
 pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
     let mut manifest = None;
-    let (mut hasher, mut count) = (blake3::Hasher::new(), 0);
+    let (mut hasher, mut found) = (blake3::Hasher::new(), Manifest::empty());
+    let mut keys = BTreeSet::new();
     each_line_with_head(
         path,
         &mut |head| {
@@ -209,21 +246,30 @@ pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
         },
         &mut |line| {
             hasher.update(line);
-            count += 1;
+            // Each record, before the first is taken over.
+            let (_, record, key) = sound(line)?;
+            if !keys.insert(key) {
+                return Err("a second answer to one request");
+            }
+            found.answers += 1;
+            found.count(&record);
             Ok(())
         },
     )
     .map_err(|problem| unusable(path, &problem))?;
     let manifest = manifest.ok_or_else(|| unusable(path, "it is empty"))?;
-    if manifest.answers != count {
-        let problem =
-            format!("it holds {count} answers, and its manifest says {}", manifest.answers);
-        return Err(unusable(path, &problem));
+    if let Some(problem) = manifest.differs(&found) {
+        return Err(unusable(path, &shown_all(&problem)));
     }
     if manifest.blake3 != Digest::from_blake3(hasher.finalize()) {
         return Err(unusable(path, "its answers do not have the hash that its manifest says"));
     }
     Ok(manifest)
+}
+
+/// On one line, and not longer than a message may be.
+fn shown_all(problem: &str) -> String {
+    on_one_line(&problem.chars().take(400).collect::<String>())
 }
 
 /// A line that can be taken over: its record's text, the record, its key.
@@ -258,17 +304,23 @@ fn each_line(path: &Path, each: EachLine) -> Result<(), String> {
 
 fn each_line_with_head(path: &Path, head: EachLine, each: EachLine) -> Result<(), String> {
     let file = open_plain(path).map_err(|error| error.to_string())?;
-    let mut reader = BufReader::with_capacity(1 << 20, GzDecoder::new(file));
+    let packed = BufReader::with_capacity(1 << 20, file);
+    let mut reader = BufReader::with_capacity(1 << 20, bufread::GzDecoder::new(packed));
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
-        line.clear();
-        let n = reader
-            .read_until(b'\n', &mut line)
+        let (n, is_whole) = read_line(&mut reader, &mut line)
             .map_err(|error| format!("it cannot be unpacked: {error}"))?;
         if n == 0 {
-            return Ok(());
+            let mut behind = reader.into_inner().into_inner();
+            return match behind.fill_buf().map_err(|error| error.to_string())?.is_empty() {
+                true => Ok(()),
+                false => Err("there are bytes behind its end".into()),
+            };
         }
         number += 1;
+        if !is_whole {
+            return Err(too_long(&format!("line {number}")));
+        }
         let result = if number == 1 { head(&line) } else { each(&line) };
         result.map_err(|problem| format!("line {number}: {problem}"))?;
     }

@@ -60,8 +60,6 @@ impl Llm {
                 interrupt: flag,
                 limits: Default::default(),
                 waiting: Default::default(),
-                broken: Default::default(),
-                probed: Default::default(),
                 renewed: Default::default(),
             };
             worker.run(receiver);

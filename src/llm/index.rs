@@ -17,7 +17,7 @@ use super::{
     key::Key,
 };
 use crate::base::{
-    files::{open_lock, open_own, read_json, write_json},
+    files::{is_read_only, open_lock, open_own, read_json, write_json},
     hash::Digest,
 };
 
@@ -101,8 +101,14 @@ impl Index {
     /// Opens the index of the journal in `dir/journal`, or makes it. Nothing but the journal decides
     /// what is in it.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir.join("journal"))?;
-        let lock = open_lock(&dir.join(LOCK)).map_err(named(&dir.join(LOCK)))?;
+        let path = dir.join(LOCK);
+        let made = fs::create_dir_all(dir.join("journal"));
+        let lock = match made.and_then(|()| open_lock(&path).map_err(named(&path))) {
+            Ok(lock) => Some(lock),
+            // Nothing may be written here: the journal alone says what there is.
+            Err(error) if is_read_only(&error) && dir.join("journal").is_dir() => None,
+            Err(error) => return Err(error),
+        };
         let mut index = Self {
             dir: dir.to_owned(),
             table: Table::Memory(HashMap::new()),
@@ -117,6 +123,11 @@ impl Index {
         let mut lost = std::mem::take(&mut index.lost);
         lost.retain(|segment| !index.is_whole(segment));
         index.lost = lost;
+        let Some(lock) = lock else {
+            index.look_at_seal();
+            index.catch_up()?;
+            return Ok(index);
+        };
         match lock.try_lock() {
             Ok(()) => {
                 index._lock = Some(lock);
@@ -157,12 +168,23 @@ impl Index {
 
     fn is_whole(&self, segment: &Segment) -> bool {
         let found = fs::metadata(self.segment_path(&segment.name));
-        found.is_ok_and(|found| found.len() >= segment.bytes)
+        // One that held nothing yet may be gone.
+        segment.bytes == 0 || found.is_ok_and(|found| found.len() >= segment.bytes)
     }
 
     /// Damaged lines that nobody has said to go on without: an answer that is not found may be in one.
     pub fn unacknowledged(&self) -> u64 {
         self.counts.damaged.saturating_sub(self.acknowledged)
+    }
+
+    /// What the seal knows of the journal, where nothing may be written.
+    fn look_at_seal(&mut self) {
+        let Ok(seal) = read_json::<Seal>(&self.dir.join(SEAL)) else { return };
+        for segment in seal.segments {
+            if !self.is_whole(&segment) && !self.lost.contains(&segment) {
+                self.lost.push(segment);
+            }
+        }
     }
 
     /// Takes the index that was closed in order, if its files are still what they were.
@@ -274,7 +296,11 @@ impl Index {
             }
             self.segments[at as usize].bytes = end;
             let Some(offset) = torn else { continue };
-            match journal::mend_end(&path, offset)? {
+            let end = match journal::mend_end(&path, offset) {
+                Err(error) if is_read_only(&error) => continue,
+                end => end?,
+            };
+            match end {
                 End::Cut(len) => self.notes.push(format!(
                     "{}: the last line was torn when its process died; {len} bytes that nobody had used \
                      are cut off",

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::mpsc,
@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::key::{Key, from_hex};
-use crate::base::files::{open_own, open_to_mend};
+use crate::base::{
+    files::{open_own, open_to_mend},
+    limits::{read_line, too_long},
+};
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,12 +198,15 @@ pub fn scan(
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let (mut at, mut line, mut number) = (from, Vec::new(), 0);
     loop {
-        line.clear();
-        let n = reader.read_until(b'\n', &mut line)?;
+        let (n, is_whole) = read_line(&mut reader, &mut line)?;
         if n == 0 {
             return Ok(at);
         }
         number += 1;
+        if !is_whole {
+            let what = format!("{}: line {number} after byte {from}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, too_long(&what)));
+        }
         if line.last() != Some(&b'\n') {
             each(number, at, n, Found::Torn);
             return Ok(at);
@@ -395,11 +401,33 @@ fn make_room(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
+/// The number that a new segment's name starts with at least, to be the last of all.
+fn after_all(dir: &Path) -> io::Result<u64> {
+    let mut next = 0;
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let number = name.strip_suffix(".jsonl").and_then(|name| name.split('-').next());
+        if let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) {
+            next = next.max(number.saturating_add(1));
+        }
+    }
+    match next < 100_000_000_000_000 {
+        true => Ok(next),
+        // No clock of ours: a name of one digit more would be sorted before it.
+        false => Err(io::Error::other(format!(
+            "a file in {} has a time in its name that no later one can follow: rename it",
+            dir.display()
+        ))),
+    }
+}
+
 /// Makes a segment that nobody else writes, locked for as long as it is open.
 fn begin(dir: &Path) -> io::Result<Segment> {
     fs::create_dir_all(dir)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_millis();
+    // Later files take the place of earlier ones, whatever the clock says meanwhile.
+    let now = (now.unwrap_or_default().as_millis() as u64).max(after_all(dir)?);
     let mut at = 0;
     loop {
         let path = dir.join(format!("{now:014}-{:08}-{at}.jsonl", std::process::id()));
@@ -439,6 +467,17 @@ mod tests {
             flipped[at] ^= 1;
             assert!(checked(&flipped).is_none(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_new_segment_is_the_last_whatever_the_clock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("09999999999990-00000001-0.jsonl"), "").unwrap();
+        let segment = begin(dir.path()).unwrap();
+        let name = segment.path.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(name.starts_with("09999999999991-"), "{name}");
+        fs::write(dir.path().join("99999999999999-00000001-0.jsonl"), "").unwrap();
+        assert!(begin(dir.path()).is_err());
     }
 
     #[test]

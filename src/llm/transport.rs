@@ -10,9 +10,14 @@ use std::{
 };
 
 use async_openai::{Client, config::Config, error::OpenAIError, middleware::HttpRequestFactory};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+
+use crate::base::{
+    limits::{LINE_VARIABLE, most_of_line, too_long},
+    terminal::shown,
+};
 
 /// An endpoint with its key. Nothing is taken from the environment but what the judge names.
 #[derive(Clone, Debug)]
@@ -137,6 +142,8 @@ impl Config for Endpoint {
 
 /// Of keys, and of the pieces of them that are taken out of what comes back.
 const SHORTEST_KEY: usize = 8;
+/// How many times longer than a reply the file of a batch may be.
+const REPLIES_OF_FILE: u64 = 128;
 /// Stands where a key stood.
 const REDACTED: &str = "[key]";
 
@@ -147,6 +154,10 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// Whole: a connection that broke in the middle is an error.
     pub body: Vec<u8>,
+    /// Where a redirect says to go.
+    pub location: Option<String>,
+    /// It has more bytes than a reply may have; none are kept.
+    pub too_long: bool,
 }
 
 /// What a reply means for the transport. What is in an answer is looked at elsewhere.
@@ -210,7 +221,9 @@ impl Transport {
                         .query(query)
                         .headers(self.endpoint.headers());
                     let response = request.send().await.map_err(|error| chain(&error))?;
-                    whole(response, &self.endpoint).await.map_err(|error| chain(&error))
+                    whole(response, &self.endpoint, most_of_line())
+                        .await
+                        .map_err(|error| chain(&error))
                 }
             }
         });
@@ -266,8 +279,15 @@ impl tower_service::Service<HttpRequestFactory> for Capture {
         let (http, seen, endpoint) = (self.http.clone(), self.seen.clone(), self.endpoint.clone());
         Box::pin(async move {
             let request = request.build().await?;
+            // The file that a batch brings holds many replies.
+            let is_file = request.url().path().ends_with("/content");
+            let most = most_of_line().saturating_mul(if is_file { REPLIES_OF_FILE } else { 1 });
             let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
-            let reply = whole(response, &endpoint).await.map_err(OpenAIError::Reqwest)?;
+            let reply = whole(response, &endpoint, most).await.map_err(OpenAIError::Reqwest)?;
+            if reply.too_long && is_file {
+                let limit = format!("it is longer than {} MB ({LINE_VARIABLE})", most >> 20);
+                return Err(OpenAIError::InvalidArgument(limit));
+            }
             let mut again = http::Response::new(reply.body.clone());
             *again.status_mut() =
                 http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
@@ -278,15 +298,29 @@ impl tower_service::Service<HttpRequestFactory> for Capture {
 }
 
 /// A reply, from which the key is taken out.
-async fn whole(response: reqwest::Response, endpoint: &Endpoint) -> Result<Reply, reqwest::Error> {
+async fn whole(
+    mut response: reqwest::Response,
+    endpoint: &Endpoint,
+    most: u64,
+) -> Result<Reply, reqwest::Error> {
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
         let text = value.to_str().ok()?;
         let seconds: f64 = text.trim().parse().ok()?;
         (0.0..86_400.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
     });
-    let body = endpoint.redact_body(response.bytes().await?.to_vec());
-    Ok(Reply { status, retry_after, body })
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.filter(|_| (300..400).contains(&status)).map(|to| endpoint.redact(to));
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        // What comes later is not waited for: an endpoint may never end.
+        if (body.len() + chunk.len()) as u64 > most {
+            return Ok(Reply { status, retry_after, body: Vec::new(), location, too_long: true });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let body = endpoint.redact_body(body);
+    Ok(Reply { status, retry_after, body, location, too_long: false })
 }
 
 fn in_words(error: &OpenAIError) -> String {
@@ -313,6 +347,17 @@ fn chain(error: &dyn std::error::Error) -> String {
 impl Reply {
     /// What it means. `chat` replies must have an answer in them.
     pub fn verdict(&self, chat: bool) -> Verdict {
+        if self.too_long {
+            return Verdict::Failed(too_long(&format!("status {}: the reply", self.status)));
+        }
+        if (300..400).contains(&self.status) {
+            let to = self.location.as_deref().map_or("elsewhere".into(), shown);
+            return Verdict::Hopeless(format!(
+                "status {}: the endpoint redirects to {to}, and redirects are not followed, since the key would go \
+                 along; if that is the right place, give it as `base_url`",
+                self.status
+            ));
+        }
         let text = String::from_utf8_lossy(&self.body);
         let value: Option<Value> = serde_json::from_slice(&self.body).ok();
         let told = value.as_ref().and_then(|value| {
@@ -379,7 +424,8 @@ mod tests {
     use super::*;
 
     fn verdict(status: u16, body: &str) -> Verdict {
-        Reply { status, retry_after: None, body: body.as_bytes().to_vec() }.verdict(true)
+        let body = body.as_bytes().to_vec();
+        Reply { status, retry_after: None, body, location: None, too_long: false }.verdict(true)
     }
 
     #[test]

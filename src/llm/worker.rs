@@ -2,7 +2,7 @@
 //! answer onto the disk before anybody gets it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeSet, HashMap},
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
@@ -69,10 +69,6 @@ pub(super) struct Worker {
     pub limits: RefCell<HashMap<String, Rc<Limits>>>,
     /// Who else waits for a request that is on its way.
     pub waiting: RefCell<HashMap<Key, Vec<Reply>>>,
-    /// Why the journal cannot be written, once that is known: whatever is asked then is paid for and lost.
-    pub broken: RefCell<Option<String>>,
-    /// Whether the journal was tried.
-    pub probed: Cell<bool>,
     /// What this run has asked anew already.
     pub renewed: RefCell<BTreeSet<Key>>,
 }
@@ -264,15 +260,8 @@ impl Worker {
 
     /// Nothing is asked that cannot be kept.
     fn check_journal(&self) -> Result<(), Refused> {
-        if !self.probed.replace(true)
-            && let Err(problem) = self.answers.probe()
-        {
-            *self.broken.borrow_mut() = Some(problem);
-        }
-        match &*self.broken.borrow() {
-            Some(problem) => Err(Refused::Store(format!("nothing more is asked: {problem}"))),
-            None => Ok(()),
-        }
+        let refused = |problem| Refused::Store(format!("nothing more is asked: {problem}"));
+        self.answers.ready().map_err(refused)
     }
 
     /// Waits until the record is on disk.
@@ -281,10 +270,7 @@ impl Worker {
         self.answers.append(record, move |written| drop(sender.send(written)));
         match kept.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(problem)) => {
-                *self.broken.borrow_mut() = Some(problem.clone());
-                Err(Refused::Store(problem))
-            }
+            Ok(Err(problem)) => Err(Refused::Store(problem)),
             Err(_) => Err(Refused::Store("the journal has ended".into())),
         }
     }
@@ -330,7 +316,7 @@ impl Worker {
                 return Err(Refused::Budget(problem));
             }
             let mut then = ledger.spent;
-            then.input_tokens += ledger.reserved_tokens;
+            then.input_tokens = then.input_tokens.saturating_add(ledger.reserved_tokens);
             then.money += ledger.reserved_money;
             if then.over(&self.spec.budget, input + output, money).is_some() {
                 return Ok(false);

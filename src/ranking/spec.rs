@@ -105,6 +105,9 @@ impl ScoreSpec {
         if self.k.contains(&0) {
             return Err("`evaluate.k` holds 0; a cutoff is 1 or more".into());
         }
+        if let Some(k) = self.k.iter().find(|k| self.k.iter().filter(|of| of == k).count() > 1) {
+            return Err(format!("`evaluate.k` holds {k} twice"));
+        }
         if let Some(k) = self.k.iter().find(|k| **k > LAST_CUTOFF) {
             return Err(format!("`evaluate.k` holds {k}; the largest cutoff is {LAST_CUTOFF}"));
         }

@@ -276,7 +276,7 @@ fn a_full_disk_fails_the_step_and_keeps_what_was_done() {
         .env("ASSAY_DATA", root().join("datasets"))
         .output();
     let run = ended(output.unwrap(), place.dir.path());
-    assert_eq!(run.code, 4, "{}", run.err);
+    assert_eq!(run.code, 74, "{}", run.err);
     assert!(
         run.err.contains("model.safetensors") && run.err.contains("1 of 2 trials failed"),
         "{}",

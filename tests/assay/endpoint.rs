@@ -38,6 +38,10 @@ pub enum Act {
     Length(String),
     /// A body of one's own.
     Raw(u16, String),
+    /// Sends one away, to this address.
+    Redirect(String),
+    /// A body that never ends, until the connection is closed.
+    Endless,
 }
 
 /// Looks after which a batch is done.
@@ -192,6 +196,12 @@ fn chat(out: &mut TcpStream, body: &[u8], behave: &Behave, seen: &Seen) -> bool 
         }
         Act::ErrorBody => send(out, 200, "", r#"{"error":{"message":"overloaded"}}"#),
         Act::Raw(status, body) => send(out, status, "", &body),
+        Act::Redirect(to) => send(out, 302, &format!("location: {to}\r\n"), ""),
+        Act::Endless => {
+            let _ = out.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n");
+            while out.write_all(&[b' '; 1 << 16]).is_ok() {}
+            false
+        }
         Act::Answer(content) => {
             let alive = send(out, 200, "", &response(&request, &content, "stop").to_string());
             if alive {

@@ -15,7 +15,7 @@ use crate::{
     support::{Ended, Place, ended},
 };
 
-const SMALL: &str = "experiment: small
+pub const SMALL: &str = "experiment: small
 data: {set: sample, relevant: \">= 4\"}
 split: {scheme: official, only: [f1]}
 systems:
@@ -24,7 +24,7 @@ evaluate: {k: [10]}
 ";
 
 /// A few items, and profiles of them that `judge` writes with `prompt.md`.
-fn written(url: &str, judge: &str, prompt: &str) -> Place {
+pub fn written(url: &str, judge: &str, prompt: &str) -> Place {
     let place = Place::new();
     place.write("data/items.csv", "item,title,genres\n1,One,Drama\n2,Two,Crime\n3,Three,Drama\n");
     place.write("data/ratings.csv", "user,item,rating\n1,1,5\n1,2,1\n1,3,4\n2,1,4\n2,3,2\n2,2,5\n");
@@ -54,10 +54,10 @@ evaluate: {{k: [2]}}
     place
 }
 
-const PROMPT: &str = "[user]\nTitle: {{ title }}\n";
-const ASK: [&str; 5] = ["run", "e.yaml", "--until", "profiles", "--quiet"];
+pub const PROMPT: &str = "[user]\nTitle: {{ title }}\n";
+pub const ASK: [&str; 5] = ["run", "e.yaml", "--until", "profiles", "--quiet"];
 
-fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Ended {
+pub fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = place.command(args);
     command.env("XDG_CONFIG_HOME", place.path("config")).env("ASSAY_RETRY_SECONDS", "0.01");
     command.envs(variables.iter().copied());
@@ -65,7 +65,7 @@ fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Ended {
 }
 
 /// All files below a directory; links are not followed.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         match entry.file_type().unwrap().is_dir() {

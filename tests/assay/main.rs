@@ -1,6 +1,7 @@
 //! Drives the binary as a user does. One test program, so that it is linked once.
 
 mod bad_input;
+mod bounds;
 mod check;
 mod compare;
 mod conventions;

@@ -15,11 +15,13 @@ use super::{
 
 /// How deep files may bring in files: more is a mistake.
 const MAX_DEPTH: usize = 16;
+/// How often files may be brought in, all in all: files that bring in others twice multiply.
+const MOST_FILES: usize = 1000;
 
 /// Reads `path` with everything it includes and uses; returns the tree and all files read.
 pub fn read(path: &Path) -> Result<(Node, Vec<Arc<SourceFile>>), Diagnostic> {
     let mut files = Vec::new();
-    let node = Reader { files: &mut files, open: Vec::new() }.file(path)?;
+    let node = Reader { files: &mut files, open: Vec::new(), brought: 0 }.file(path)?;
     Ok((node, files))
 }
 
@@ -27,6 +29,7 @@ struct Reader<'a> {
     files: &'a mut Vec<Arc<SourceFile>>,
     /// The files being read, outermost first.
     open: Vec<PathBuf>,
+    brought: usize,
 }
 
 impl Reader<'_> {
@@ -81,6 +84,13 @@ impl Reader<'_> {
                 return Err(Diagnostic::at(
                     &name.at,
                     format!("{} brings itself in again", path.display()),
+                ));
+            }
+            self.brought += 1;
+            if self.brought > MOST_FILES {
+                return Err(Diagnostic::at(
+                    &name.at,
+                    format!("files are brought in more than {MOST_FILES} times, the limit"),
                 ));
             }
             let node = self.file(&path)?;

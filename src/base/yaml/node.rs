@@ -3,12 +3,15 @@
 //! serde_yaml decides what a scalar is (so `no`, `1e3` and `"4"` mean what they mean there);
 //! the parser below it is used for the places alone.
 
-use std::{fs::File, io::Read, path::Path, sync::Arc};
+use std::{collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::diagnostic::{Diagnostic, Position, SourceFile};
-use crate::base::terminal::{is_control, shown};
+use crate::base::{
+    limits::MOST_VALUES,
+    terminal::{is_control, shown},
+};
 
 /// Most bytes of a file.
 const MOST_BYTES: u64 = 16 << 20;
@@ -153,8 +156,12 @@ impl Node {
 
     /// Parses one YAML document.
     pub fn parse(file: &Arc<SourceFile>) -> Result<Self, Diagnostic> {
-        let mut builder =
-            Builder { file, parser: Parser::new_from_str(&file.text), anchors: Vec::new() };
+        let mut builder = Builder {
+            file,
+            parser: Parser::new_from_str(&file.text),
+            anchors: Vec::new(),
+            values: 0,
+        };
         loop {
             let (event, span) = builder.next()?;
             match event {
@@ -231,7 +238,10 @@ impl Node {
 struct Builder<'a> {
     file: &'a Arc<SourceFile>,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    anchors: Vec<(usize, Node)>,
+    /// With how many values each holds.
+    anchors: Vec<(usize, Node, usize)>,
+    /// So far, with what aliases repeat.
+    values: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -261,6 +271,8 @@ impl<'a> Builder<'a> {
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Diagnostic> {
         let at = self.position(span);
+        let before = self.values;
+        self.count(1, &at)?;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
                 // A single one may be what separates columns.
@@ -270,9 +282,12 @@ impl<'a> Builder<'a> {
                 (scalar(&text, style), anchor)
             }
             Event::Alias(anchor) => {
-                let known = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
+                let known = self.anchors.iter().rev().find(|(id, ..)| *id == anchor);
+                let values = known.map_or(0, |(.., values)| *values);
+                self.count(values, &at)?;
+                let known = self.anchors.iter().rev().find(|(id, ..)| *id == anchor);
                 return match known {
-                    Some((_, node)) => Ok(node.clone()),
+                    Some((_, node, _)) => Ok(node.clone()),
                     None => Err(Diagnostic::at(&at, "this alias stands inside its own anchor")),
                 };
             }
@@ -291,13 +306,30 @@ impl<'a> Builder<'a> {
         };
         let node = Node { at, value };
         if anchor > 0 {
-            self.anchors.push((anchor, node.clone()));
+            let values = self.values - before;
+            // It is kept a second time.
+            self.count(values, &node.at)?;
+            self.anchors.push((anchor, node.clone(), values));
         }
         Ok(node)
     }
 
+    fn count(&mut self, more: usize, at: &Position) -> Result<(), Diagnostic> {
+        self.values += more;
+        match self.values > MOST_VALUES {
+            true => Err(Diagnostic::at(
+                at,
+                format!("up to here the file has more than {MOST_VALUES} values, the limit"),
+            )
+            .help("write less, or repeat less with aliases (`*name`)")),
+            false => Ok(()),
+        }
+    }
+
     fn mapping(&mut self) -> Result<Mapping, Diagnostic> {
         let mut mapping = Mapping::default();
+        // Looked up for each key: a walk over all of them takes for ever in a large file.
+        let mut taken: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             let key_at = self.position(span);
@@ -318,8 +350,7 @@ impl<'a> Builder<'a> {
                 )
                 .expected("a key on one line"));
             }
-            if let Some(first) = mapping.get(&key) {
-                let line = first.key_at.line;
+            if let Some(line) = taken.insert(key.clone(), key_at.line) {
                 return Err(Diagnostic::at(&key_at, format!("the key `{key}` stands here twice"))
                     .help(format!("it was first given on line {line}; keep one of the two")));
             }
@@ -400,6 +431,24 @@ mod tests {
         let text = "[1, 2.5, true, no, '4', null, .inf, 1e-3, text, 2024-01-01]";
         let expected: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
         assert_eq!(parse(text).unwrap().to_yaml(), expected);
+    }
+
+    #[test]
+    fn aliases_multiply_to_a_limit() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for at in 1..9 {
+            let below = format!("*a{}, ", at - 1).repeat(10);
+            text.push_str(&format!("a{at}: &a{at} [{below}]\n"));
+        }
+        let error = parse(&text).unwrap_err();
+        assert!(error.message.contains("more than 1000000 values, the limit"), "{error:?}");
+        let few = text.lines().take(3).collect::<Vec<_>>().join("\n");
+        let root = parse(&few).unwrap();
+        let Value::Sequence(last) = &root.mapping("x").unwrap().get("a2").unwrap().value.value
+        else {
+            panic!("a list");
+        };
+        assert_eq!(last.len(), 10);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //!
 //! `{sweep: [32, 64]}` names its levels by their values, `{sweep: {on: 2.0, off: 0.0}}` by its keys.
 
+use std::collections::HashSet;
+
 use super::{
     diagnostic::{Diagnostic, Position},
     node::{Entry, Node, Value},
 };
+use crate::base::limits;
 
 /// Which level each swept field has, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +50,21 @@ pub fn expand(node: &Node, skip: &[&str]) -> Result<Vec<(Levels, Node)>, Diagnos
             sweep.field = sweep.path.join(".");
         }
     }
-    let mut variants = vec![(Levels::default(), node.clone())];
+    // Before anything is expanded: three sweeps of 1,000 levels fill any memory.
+    let count =
+        sweeps.iter().try_fold(1usize, |count, sweep| count.checked_mul(sweep.levels.len()));
+    if count.is_none_or(|count| count > limits::most_trials()) {
+        return Err(
+            Diagnostic::at(&sweeps[0].at, limits::too_many_trials(count)).help(limits::MORE_TRIALS)
+        );
+    }
+    // The levels themselves are in no variant.
+    let mut bare = node.clone();
+    let nothing = Node { at: node.at.clone(), value: Value::Null };
+    for sweep in &sweeps {
+        put(&mut bare, &sweep.path, &nothing);
+    }
+    let mut variants = vec![(Levels::default(), bare)];
     for sweep in &sweeps {
         let mut next = Vec::with_capacity(variants.len() * sweep.levels.len());
         for (levels, variant) in &variants {
@@ -68,6 +85,7 @@ struct Sweep {
     path: Vec<String>,
     field: String,
     levels: Vec<(String, Node)>,
+    at: Position,
 }
 
 fn find(
@@ -85,7 +103,12 @@ fn find(
             )
             .expected("`sweep` alone in its mapping: `{sweep: [first, second]}`"));
         }
-        sweeps.push(Sweep { path: path.clone(), field: String::new(), levels: levels(entry)? });
+        sweeps.push(Sweep {
+            path: path.clone(),
+            field: String::new(),
+            levels: levels(entry)?,
+            at: node.at.clone(),
+        });
         return Ok(());
     }
     for entry in mapping.entries() {
@@ -116,12 +139,13 @@ fn levels(entry: &Entry) -> Result<Vec<(String, Node)>, Diagnostic> {
         )
         .expected("a list of values, or a mapping from level names to values"));
     }
-    for (at, (name, node)) in levels.iter().enumerate() {
+    let mut taken = HashSet::new();
+    for (name, node) in &levels {
         if name.contains(['\n', '\t']) {
             return Err(Diagnostic::at(&node.at, "this level's name has a line break in it")
                 .help("name the levels: `{sweep: {first: …, second: …}}`"));
         }
-        if levels[..at].iter().any(|(earlier, _)| earlier == name) {
+        if !taken.insert(name) {
             return Err(Diagnostic::at(&node.at, format!("the level `{name}` stands here twice")));
         }
     }
@@ -189,6 +213,20 @@ mod tests {
                 r#"[a=2,c=off] {"a":2,"b":{"c":0}}"#,
             ]
         );
+    }
+
+    #[test]
+    fn more_combinations_than_the_limit_are_not_expanded() {
+        let levels: Vec<String> = (0..1000).map(|level| level.to_string()).collect();
+        let levels = levels.join(", ");
+        let text = |n: usize| {
+            let fields = (0..n).map(|at| format!("a{at}: {{sweep: [{levels}]}}\n"));
+            fields.collect::<String>()
+        };
+        assert_eq!(labels(&text(1)).unwrap().len(), 1000);
+        let error = labels(&text(3)).unwrap_err();
+        assert!(error.message.contains("1000000000 trials, and at most 100000"), "{error:?}");
+        assert!(labels(&text(10)).unwrap_err().message.contains("far more trials"));
     }
 
     #[test]

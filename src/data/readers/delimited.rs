@@ -14,7 +14,10 @@ use super::{
     column_hint,
     content::{self, Content, Encoding},
 };
-use crate::data::{DataError, Time, times};
+use crate::{
+    base::{panics, parquet},
+    data::{DataError, Time, times},
+};
 
 /// How a text table is laid out.
 pub(crate) struct Layout<'a> {
@@ -25,6 +28,17 @@ pub(crate) struct Layout<'a> {
     pub encoding: Option<Encoding>,
     /// Whether `"` at the start of a field begins a quoted field.
     pub quotes: bool,
+}
+
+/// The name of two columns. Polars renames the second to `name_duplicated_0`, without a word.
+fn doubled<'a>(names: &'a [String], text: &[u8]) -> Option<&'a str> {
+    let head = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let head = String::from_utf8_lossy(head);
+    names.iter().find_map(|name| {
+        let (base, number) = name.rsplit_once("_duplicated_")?;
+        let is_made = number.parse::<usize>().is_ok() && !head.contains(name.as_str());
+        names.iter().find(|of| is_made && *of == base).map(String::as_str)
+    })
 }
 
 /// A table whose cells are text.
@@ -104,7 +118,20 @@ impl TextTable {
             Err(error) => return Err(ragged(path, &text, separator, quotes, &error)),
         };
         drop(tidy);
-        let names = frame.get_column_names().iter().map(|name| name.to_string()).collect();
+        let names: Vec<String> =
+            frame.get_column_names().iter().map(|name| name.to_string()).collect();
+        if layout.header
+            && let Some(name) = doubled(&names, &text)
+        {
+            return Err(DataError::Line {
+                path: path.to_owned(),
+                line: 1,
+                problem: "two columns have one name, and nothing says which of them is meant"
+                    .into(),
+                found: format!("`{name}` twice"),
+                expected: "a name for each column".into(),
+            });
+        }
         Ok(Self {
             path: path.to_owned(),
             columns: Columns::Text(frame),
@@ -118,11 +145,8 @@ impl TextTable {
 
     /// Opens a Parquet file; its columns are turned into text when they are asked for.
     pub fn parquet(path: &Path, bytes: Vec<u8>) -> Result<Self, DataError> {
-        let broken = |error: PolarsError| not_parquet(path, &error.to_string());
-        let mut reader = ParquetReader::new(Cursor::new(&bytes[..]));
-        let names: Vec<String> =
-            reader.schema().map_err(broken)?.iter_names().map(|name| name.to_string()).collect();
-        let height = reader.num_rows().map_err(broken)?;
+        let (names, height) = parquet::foreign_columns(&bytes)
+            .map_err(|error| not_parquet(path, &error.to_string()))?;
         Ok(Self {
             path: path.to_owned(),
             columns: Columns::Parquet {
@@ -396,11 +420,11 @@ impl TextTable {
     }
 
     fn parquet_column(&self, bytes: &[u8], name: &str) -> Result<StringChunked, DataError> {
-        let broken = |error: PolarsError| not_parquet(&self.path, &error.to_string());
-        let reader = ParquetReader::new(Cursor::new(bytes));
-        let frame = reader.with_columns(Some(vec![name.to_owned()])).finish().map_err(broken)?;
-        let series = frame.column(name).map_err(broken)?.as_materialized_series();
-        match series_text(series) {
+        let series = parquet::foreign_column(bytes, name, self.len())
+            .map_err(|error| not_parquet(&self.path, &error.to_string()))?;
+        let text = panics::reading(|| Ok(series_text(&series)))
+            .map_err(|error| not_parquet(&self.path, &error.to_string()))?;
+        match text {
             Ok(text) => Ok(text),
             Err(NoText::Row(row)) => Err(self.wrong(
                 row,

@@ -334,8 +334,9 @@ fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {
         return Err(Diagnostic::at(&entry.value.at, "`seeds` is empty")
             .expected("at least one whole number: `seeds: [1, 2, 3]`"));
     }
-    for (at, seed) in seeds.iter().enumerate() {
-        if seeds[..at].contains(seed) {
+    let mut taken = BTreeSet::new();
+    for seed in &seeds {
+        if !taken.insert(seed) {
             return Err(Diagnostic::at(
                 &entry.value.at,
                 format!("the seed {seed} stands here twice: one run would be counted as two"),

@@ -18,7 +18,7 @@ use super::{
     },
 };
 use crate::{
-    base::hash::Digest,
+    base::{hash::Digest, limits},
     core::{Handle, Pinned},
     data::{DataDirs, DataError, fold_names},
     nn::weights_digest,
@@ -111,6 +111,7 @@ impl<'a> Planner<'a> {
                 variant.data.source.name()
             )));
         }
+        self.check_trials(folds.len())?;
         let evaluate = variant.evaluate.normalised();
         let predict = PredictSpec::of(&evaluate);
         for (system_at, system) in variant.systems.iter().enumerate() {
@@ -175,6 +176,25 @@ impl<'a> Planner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Before they are planned: each takes memory for its steps.
+    fn check_trials(&self, folds: usize) -> Result<(), DataError> {
+        let variant = self.variant;
+        let seeds = |system: &System| match variant.is_seeded(system) {
+            true => variant.seeds.len(),
+            false => 1,
+        };
+        let of_fold: usize = variant.systems.iter().map(seeds).sum();
+        let count = of_fold.saturating_mul(folds).saturating_add(self.plan.trials.len());
+        match count > limits::most_trials() {
+            true => Err(DataError::Split(format!(
+                "{}\n  = help: {}",
+                limits::too_many_trials(Some(count)),
+                limits::MORE_TRIALS
+            ))),
+            false => Ok(()),
+        }
     }
 
     fn add<S: crate::core::Step>(&mut self, step: S) -> Handle<S::Output> {
