@@ -196,7 +196,8 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
             of.output_tokens = of.output_tokens.saturating_add(record.usage.output);
             of.money += record.money.unwrap_or(0.0);
             of.seconds += record.latency_ms as f64 / 1e3;
-        })?;
+        })
+        .map_err(|error| LlmError::store(path, error))?;
     }
     let index: u64 = size_of(&answers.dir().join("index"));
     let counts = answers.counts();
@@ -283,7 +284,8 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
                     }
                 },
             }
-        })?;
+        })
+        .map_err(|error| LlmError::store(&path, error))?;
     }
     // A process that is at work on these answers may have been in the middle of a line.
     for (path, offset, place) in torn {
@@ -292,7 +294,8 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
             is_torn = false;
             journal::scan(&path, offset, &mut |_, _, _, found| {
                 is_torn |= matches!(found, Found::Torn);
-            })?;
+            })
+            .map_err(|error| LlmError::store(&path, error))?;
         }
         if is_torn {
             problems.push(format!("{place}: torn"));
@@ -451,7 +454,8 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
                 Some(_) => {}
                 None => damaged += 1,
             }
-        })?;
+        })
+        .map_err(|error| LlmError::store(path, error))?;
     }
     let (open, lost) = answers.with_index(|index| (index.unacknowledged(), index.lost()));
     if !lost.is_empty() {

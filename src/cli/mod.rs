@@ -72,7 +72,8 @@ struct Cli {
         value_name = "N",
         env = "ASSAY_MAX_TRIALS",
         default_value_t = limits::most_trials(),
-        hide_short_help = true
+        hide_short_help = true,
+        help_heading = "Limits"
     )]
     max_trials: usize,
 }

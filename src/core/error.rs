@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use crate::{
-    base::{arrays::ArrayError, files::FileError, interrupt::Interrupted},
+    base::{
+        arrays::ArrayError,
+        files::{FileError, is_disk_full},
+        interrupt::Interrupted,
+    },
     llm::LlmError,
 };
 
@@ -44,6 +48,17 @@ impl StepError {
     /// What a task says.
     pub fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Failed(Box::new(error))
+    }
+
+    /// Whether it failed for want of space on a disk. The journal's thread tells its errors in words alone.
+    pub fn is_disk_full(&self) -> bool {
+        let codes = [libc::ENOSPC, libc::EFBIG, libc::EDQUOT];
+        match self {
+            Self::Llm(LlmError::Store(text)) => {
+                codes.iter().any(|code| text.contains(&format!("(os error {code})")))
+            }
+            error => is_disk_full(error),
+        }
     }
 
     /// Whether it failed for want of a recorded response, or of money.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     base::{
-        files::{FileError, full_disk_help, is_disk_full, write_json},
+        files::{FileError, full_disk_help, write_json},
         interrupt::{Interrupt, Interrupted},
     },
     llm::AnswersSpec,
@@ -593,8 +593,6 @@ impl<'a> Coordinator<'a> {
             Err(StepError::Interrupted(Interrupted)) => self.set(end.step, State::Waiting),
             Err(error) => {
                 self.unanswered |= error.is_unanswered();
-                self.disk_full |= is_disk_full(&error);
-                self.other_failure |= !matches!(error, StepError::BadInput(_));
                 self.fail(end.step, &error);
             }
         }
@@ -656,6 +654,8 @@ impl<'a> Coordinator<'a> {
     }
 
     fn fail(&mut self, step: StepId, error: &StepError) {
+        self.disk_full |= error.is_disk_full();
+        self.other_failure |= !matches!(error, StepError::BadInput(_));
         let mut lost = vec![step];
         self.set(step, State::Failed);
         let mut at = 0;
@@ -681,7 +681,7 @@ impl<'a> Coordinator<'a> {
         trials.sort_unstable();
         let node = &self.state.graph[step];
         let mut cause = error.to_string();
-        if is_disk_full(error) && !cause.contains("= help: ") {
+        if error.is_disk_full() && !cause.contains("= help: ") {
             let tmp = self.state.workspace.path(&["tmp", "x"]);
             cause.push_str(&full_disk_help(&tmp));
         }

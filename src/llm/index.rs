@@ -205,7 +205,8 @@ impl Index {
         let lost: Vec<&Segment> = seal.segments.iter().filter(|of| !self.is_whole(of)).collect();
         let sound = seal.version == VERSION
             && files_of(&self.dir.join(FILES)).is_ok_and(|files| files == seal.files)
-            && lost.is_empty();
+            && lost.is_empty()
+            && seal.segments.iter().all(|of| self.segment_path(&of.name).exists());
         let lost: Vec<Segment> = lost.into_iter().cloned().collect();
         for segment in lost {
             self.notes.push(format!(

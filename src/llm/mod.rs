@@ -71,7 +71,7 @@ pub struct Miss {
 }
 
 impl LlmError {
-    fn store(path: &Path, error: std::io::Error) -> Self {
+    pub(crate) fn store(path: &Path, error: std::io::Error) -> Self {
         Self::Store(format!("{}: {error}", path.display()))
     }
 }

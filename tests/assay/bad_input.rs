@@ -156,7 +156,7 @@ fn an_item_that_the_catalogue_does_not_list() {
     place.write("ratings.csv", RATINGS);
     place.write("items.csv", "item,title\n1,One\n2,Two\n");
     let ended = place.assay(&["run", "e.yaml", "--quiet", "--threads", "1"]);
-    assert_eq!(ended.code, 4);
+    assert_eq!(ended.code, 2);
     insta::assert_snapshot!(ended.err.split("\n\n").next().unwrap());
 }
 
@@ -174,7 +174,7 @@ fn a_user_out_of_range() {
         place.write(&format!("ml/u{fold}.test"), "2\t2\t5\t10\n");
     }
     let ended = place.assay(&["run", "e.yaml", "--quiet", "--threads", "1"]);
-    assert_eq!(ended.code, 4);
+    assert_eq!(ended.code, 2);
     insta::assert_snapshot!(ended.err.split("\n\n").next().unwrap());
 }
 
@@ -207,7 +207,7 @@ fn a_binary_file() {
     place.write("e.yaml", OWN);
     place.write("ratings.csv", [0x89, 0x50, 0xff, 0x00, 0x0a, 0x1a]);
     let ended = place.assay(&["run", "e.yaml", "--quiet", "--threads", "1"]);
-    assert_eq!(ended.code, 4);
+    assert_eq!(ended.code, 2);
     insta::assert_snapshot!(ended.err.split("\n\n").next().unwrap());
 }
 
@@ -238,7 +238,7 @@ fn a_file_whose_hash_is_not_the_manifests() {
         .output()
         .unwrap();
     let run = ended(output, place.dir.path());
-    assert_eq!(run.code, 4);
+    assert_eq!(run.code, 2);
     insta::assert_snapshot!(run.err.split("\n\n").next().unwrap());
     let output = place
         .command(&["data", "verify", "mine"])
