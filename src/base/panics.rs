@@ -8,13 +8,15 @@ use std::{
     io,
     panic::{self, AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use super::terminal::{on_one_line, tell};
 
 /// How many callers of [`caught`] are at work: they report what they catch.
 static GUARDED: AtomicUsize = AtomicUsize::new(0);
+/// Whether a panic was told: there is one message.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Takes the place of Rust's own report, which has a backtrace and paths of the machine that built the program.
 pub fn install_hook() {
@@ -27,18 +29,26 @@ pub fn install_hook() {
             format!(" ({}:{})", file.to_string_lossy(), at.line())
         });
         let problem = in_words(info.payload());
-        tell!("error: internal error: {problem}{}{}", place.unwrap_or_default(), help(&problem));
+        // What other threads panic on after that follows from it.
+        if TOLD.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        match is_lack_of_threads(&problem) {
+            true => tell!("error: {}", no_threads(&problem)),
+            false => tell!(
+                "error: internal error: {problem}{}\n  = help: please report it with the command and its output",
+                place.unwrap_or_default()
+            ),
+        }
     }));
 }
 
-fn help(problem: &str) -> &'static str {
-    match is_lack_of_threads(problem) {
-        true => {
-            "\n  = help: the system gives no more threads or memory: raise the limit (`ulimit -u`, `ulimit -v`, the \
-             container's), or run with `--threads 1`"
-        }
-        false => "\n  = help: please report it with the command and its output",
-    }
+/// What is said where no thread could be started.
+pub fn no_threads(problem: &str) -> String {
+    format!(
+        "the system gives no more threads: {problem}\n  = help: raise the limit (`ulimit -u`, `ulimit -v`, the \
+         container's), or run with `--threads 1`"
+    )
 }
 
 /// Whether a panic says that no thread could be started.

@@ -24,14 +24,13 @@ impl Remembering {
     }
 
     fn note<T>(&self, written: io::Result<T>) -> io::Result<T> {
-        written.map_err(|error| {
+        written.inspect_err(|error| {
             let copy = match error.raw_os_error() {
                 Some(code) => io::Error::from_raw_os_error(code),
                 None => io::Error::new(error.kind(), error.to_string()),
             };
             let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
             problem.get_or_insert(copy);
-            error
         })
     }
 

@@ -199,7 +199,7 @@ impl Run {
         }
         tell!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
         Ok(match outcome {
-            Outcome { undone: true, .. } => Exit::Bug,
+            Outcome { undone: true, .. } | Outcome { internal: true, .. } => Exit::Bug,
             Outcome { disk_full: true, .. } => Exit::DiskFull,
             Outcome { bad_input: true, .. } => Exit::Usage,
             Outcome { unanswered: true, .. } => Exit::ReplayMiss,

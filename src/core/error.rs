@@ -7,6 +7,7 @@ use crate::{
         arrays::ArrayError,
         files::{FileError, is_disk_full},
         interrupt::Interrupted,
+        panics::{is_lack_of_threads, no_threads},
     },
     llm::LlmError,
 };
@@ -38,6 +39,8 @@ pub enum StepError {
     Changed { what: String, problem: String },
     #[error("internal error: {0}\n  = help: please report it with the log of this trial")]
     Internal(String),
+    #[error("{}", no_threads(.0))]
+    NoThreads(String),
 }
 
 fn gib(bytes: u64) -> String {
@@ -45,6 +48,14 @@ fn gib(bytes: u64) -> String {
 }
 
 impl StepError {
+    /// A panic, or what else should not be.
+    pub fn internal(problem: String) -> Self {
+        match is_lack_of_threads(&problem) {
+            true => Self::NoThreads(problem),
+            false => Self::Internal(problem),
+        }
+    }
+
     /// What a task says.
     pub fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Failed(Box::new(error))

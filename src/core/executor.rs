@@ -327,7 +327,7 @@ pub fn run(
     let undone = !interrupted && coordinator.fail_undone();
     let (finished, failures) = (coordinator.finished, coordinator.failures);
     let unanswered = coordinator.unanswered;
-    let disk_full = coordinator.disk_full;
+    let (disk_full, internal) = (coordinator.disk_full, coordinator.internal);
     let bad_input = !coordinator.other_failure;
     record.spent = state.spent().map(|(spent, _)| spent);
 
@@ -348,7 +348,7 @@ pub fn run(
         interrupted,
     });
     let bad_input = bad_input && !record.failures.is_empty();
-    Ok(Outcome { record, interrupted, unanswered, bad_input, disk_full, undone })
+    Ok(Outcome { record, interrupted, unanswered, bad_input, disk_full, internal, undone })
 }
 
 /// Key inputs of every step under a name that stays, to say later what made a step stale.
@@ -374,6 +374,7 @@ struct Coordinator<'a> {
     /// A step ended for want of a recorded response, or of money.
     unanswered: bool,
     disk_full: bool,
+    internal: bool,
     /// A step failed for another reason than what the user gave.
     other_failure: bool,
 }
@@ -410,6 +411,7 @@ impl<'a> Coordinator<'a> {
             failures: Vec::new(),
             unanswered: false,
             disk_full: false,
+            internal: false,
             other_failure: false,
         }
     }
@@ -655,6 +657,7 @@ impl<'a> Coordinator<'a> {
 
     fn fail(&mut self, step: StepId, error: &StepError) {
         self.disk_full |= error.is_disk_full();
+        self.internal |= matches!(error, StepError::Internal(_) | StepError::NoThreads(_));
         self.other_failure |= !matches!(error, StepError::BadInput(_));
         let mut lost = vec![step];
         self.set(step, State::Failed);

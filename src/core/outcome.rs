@@ -25,6 +25,8 @@ pub struct Outcome {
     pub bad_input: bool,
     /// A step ended for want of space on a disk.
     pub disk_full: bool,
+    /// A step ended by an internal error, or for want of threads.
+    pub internal: bool,
     /// The run ended although steps were left to do: an internal error.
     pub undone: bool,
 }

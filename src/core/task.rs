@@ -76,7 +76,7 @@ impl Task<'_> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .build()
-            .map_err(|error| StepError::Internal(error.to_string()))?;
+            .map_err(|error| StepError::NoThreads(error.to_string()))?;
         let cpu = || pool.broadcast(|_| thread_cpu_seconds()).iter().sum::<f64>();
         let before = cpu();
         let progress = |done, of| {
@@ -98,7 +98,7 @@ impl Task<'_> {
         };
         let worked = caught(|| pool.install(|| node.any().run(&context, staging.dir())));
         self.tell_spent();
-        let Finished { stats, version, warnings } = worked.map_err(StepError::Internal)??;
+        let Finished { stats, version, warnings } = worked.map_err(StepError::internal)??;
         self.verify_files()?;
         // Another process may have rebuilt an input while it was read.
         if self.inputs()? != inputs {

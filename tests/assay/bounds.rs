@@ -280,12 +280,57 @@ fn a_cassette_is_taken_over_whole_or_not_at_all() {
 
 /// Whoever runs the tests may be allowed everything: somebody else is not.
 fn as_nobody(place: &Place, args: &[&str]) -> Ended {
-    let mut command = place.command(args);
+    ended(nobody(place, args).output().unwrap(), place.dir.path())
+}
+
+fn nobody(place: &Place, args: &[&str]) -> Command {
+    let plain = place.command(args);
     // Safe: no memory is shared.
-    if unsafe { libc::geteuid() } == 0 {
-        command.uid(65534).gid(65534);
+    if unsafe { libc::geteuid() } != 0 {
+        return plain;
     }
-    ended(command.output().unwrap(), place.dir.path())
+    // Where the program lies may be closed to others.
+    let program = place.path("program");
+    if !program.exists() {
+        fs::copy(plain.get_program(), &program).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(program);
+    command.args(args).current_dir(place.dir.path()).uid(65534).gid(65534);
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+#[test]
+fn a_lack_of_threads_is_one_message() {
+    let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+    let place = written(&endpoint.url(), "", PROMPT);
+    set_mode(place.dir.path(), 0o777, 0o666);
+    for threads in [1, 2, 3, 4, 6, 8, 10] {
+        let mut command = nobody(&place, &["run", "e.yaml", "--answers", "replay", "--force"]);
+        let most = libc::rlimit { rlim_cur: threads, rlim_max: threads };
+        // Safe: a call of the system alone.
+        unsafe {
+            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NPROC, &most) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        let run = ended(command.output().unwrap(), place.dir.path());
+        for word in ["panicked", "RUST_BACKTRACE", "report it"] {
+            assert!(!run.err.contains(word), "{threads}: {}", run.err);
+        }
+        if threads == 1 {
+            assert!(run.code == 70 && run.err.contains("ulimit -u"), "{}", run.err);
+            let errors = run.err.lines().filter(|line| line.starts_with("error: ")).count();
+            assert_eq!(errors, 1, "{}", run.err);
+        }
+    }
 }
 
 fn set_mode(dir: &Path, of_dirs: u32, of_files: u32) {
