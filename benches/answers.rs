@@ -59,7 +59,7 @@ fn replay(n: usize) {
         format!(
             "experiment: bench\ndata:\n  folder: data\n  reader: table\n  ratings: ratings.csv\n  columns: \
              {{user: user, item: item, rating: rating}}\n  items: {{file: items.csv, item: item, title: \
-             title, genres: genres}}\nsplit: {{scheme: kfold, folds: 2, seed: 1, by: rating}}\njudges:\n  \
+             title, genres: genres}}\nsplit: {{scheme: kfold, folds: 2, seed: 1, by: rating}}\nendpoints:\n  \
              writer: {{base_url: \"{}\", model: test, concurrency: 64}}\nprofiles:\n  written: {{items: \
              {{from: llm, judge: writer}}, users: {{from: template}}}}\nsystems:\n  content: {{model: \
              content, text: {{profiles: written}}}}\n",
@@ -69,7 +69,7 @@ fn replay(n: usize) {
     .expect("disk");
     let run = |mode: &str| {
         let ended = Command::new(env!("CARGO_BIN_EXE_assay"))
-            .args(["run", "e.yaml", "--until", "profiles", "--quiet", "--answers", mode])
+            .args(["run", "e.yaml", "--until", "profiles", "--quiet", "--responses", mode])
             .current_dir(dir.path())
             .env("ASSAY_DATA", Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets"))
             .status();

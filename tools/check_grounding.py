@@ -92,7 +92,7 @@ def main():
 data: {{set: ml-100k, relevant: ">= 4", disliked: "<= 2"}}
 metadata: {{file: ebrat2025/movies_structured_100K.csv, id: movie_id, overview: overview}}
 split: {{scheme: official, only: [u1]}}
-judges:
+endpoints:
   m: {{base_url: "http://127.0.0.1:{server.server_port}/v1", model: m}}
 profiles:
   template: {{from: template}}

@@ -200,6 +200,7 @@ fn recorded(file: &Path, workspace: &Workspace) -> Result<ExperimentRecord, CliE
     }
     let dirs = DataDirs::from_env();
     let experiment = Experiment::read(file, &dirs)?;
+    experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
     let error = match Plan::new(&experiment, &dirs) {
         Ok(plan) => return Ok(ExperimentRecord::new(&experiment, &plan, &dirs)?),
         Err(error) => error,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{CliError, Planned, WorkspaceArg, keys::Keys, planned, print, print_json};
 use crate::{
-    base::{exit::Exit, files::read_json},
+    base::{exit::Exit, files::read_json, terminal::tell},
     core::{Currencies, Currency, Node, OTHER_INPUT, StepId, why_stale},
     data::DataDirs,
     tasks::{Experiment, Plan},
@@ -43,6 +43,7 @@ enum Verdict {
 impl PlanArgs {
     pub fn run(self) -> Result<Exit, CliError> {
         let Planned { experiment, plan, .. } = planned(&self.file)?;
+        experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
         let workspace = self.workspace.open();
         let before: BTreeMap<String, Value> =
             read_json(&workspace.path(&["experiments", &experiment.name, "plan.json"]))

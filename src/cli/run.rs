@@ -33,7 +33,7 @@ use crate::{
   assay run experiments/quickstart.yaml
   ASSAY_DATA=~/data assay run experiments/ml-100k-baselines.yaml --threads 8
   assay run experiment.yaml --until profiles --budget-money 5
-  assay run experiment.yaml --answers replay
+  assay run experiment.yaml --responses replay
   assay run experiment.yaml --json | jq 'select(.event == \"step-finished\")'")]
 pub struct Run {
     /// The experiment file
@@ -46,8 +46,11 @@ pub struct Run {
     /// Memory that fitting may take, in GiB (default: four fifths of what the machine has)
     #[arg(long, value_name = "GIB")]
     memory: Option<f64>,
-    /// Where answers of language models are taken from (default: what the experiment says, or record)
+    /// Where responses of language models come from (default: `responses.mode` of the experiment, or record)
     #[arg(long, value_name = "MODE", value_enum)]
+    responses: Option<Mode>,
+    /// The old name of --responses
+    #[arg(long, value_name = "MODE", value_enum, hide = true, conflicts_with = "responses")]
     answers: Option<Mode>,
     /// Most money to spend on language models in this run, in the currency of the judges' prices
     #[arg(long, value_name = "MONEY")]
@@ -88,7 +91,7 @@ impl Run {
         let Planned { experiment, plan, mut record } = planned(&self.file)?;
         self.anyway.check_all(&mut record)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let responses = self.answers(&experiment)?;
+        let responses = self.responses(&experiment)?;
         // Replays send nothing.
         let keys = match responses.mode {
             Mode::Replay => Vec::new(),
@@ -122,6 +125,11 @@ impl Run {
         // An interrupt that was noted must not get lost with this program.
         if to_do.needs_tensors() && !interrupt.is_raised() {
             hand_over()?;
+        }
+        // Not before: the other program would warn again.
+        experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
+        if self.answers.is_some() {
+            tell!("warning: the option --answers is deprecated; use --responses");
         }
         Keys::tell(&keys);
         let reporter = reporter(self.json, self.quiet);
@@ -250,8 +258,8 @@ impl Run {
         }
     }
 
-    /// The steps that are run again although they are done: those that are asked for, and with `--answers
-    /// refresh` all that ask an endpoint.
+    /// The steps that are run again although they are done: those that are asked for, and with `--responses
+    /// refresh` all that send requests to an endpoint.
     fn forced(&self, plan: &Plan, mode: Mode) -> Result<HashSet<StepId>, CliError> {
         let nodes = || plan.graph.nodes().iter();
         let mut forced = HashSet::new();
@@ -281,16 +289,16 @@ impl Run {
         Ok(forced)
     }
 
-    /// What the experiment says of answers, and what the command line says otherwise.
-    fn answers(&self, experiment: &Experiment) -> Result<AnswersSpec, CliError> {
-        let mut answers = experiment.task.responses();
-        if let Some(mode) = self.answers {
-            answers.mode = mode;
+    /// `responses` of the experiment, with the options of the command line.
+    fn responses(&self, experiment: &Experiment) -> Result<AnswersSpec, CliError> {
+        let mut responses = experiment.task.responses();
+        if let Some(mode) = self.responses.or(self.answers) {
+            responses.mode = mode;
         }
-        answers.budget.money = self.budget_money.or(answers.budget.money);
-        answers.budget.tokens = self.budget_tokens.or(answers.budget.tokens);
-        answers.validate(experiment.task.endpoints(0)).map_err(CliError::Usage)?;
-        Ok(answers)
+        responses.budget.money = self.budget_money.or(responses.budget.money);
+        responses.budget.tokens = self.budget_tokens.or(responses.budget.tokens);
+        responses.validate(experiment.task.endpoints(0)).map_err(CliError::Usage)?;
+        Ok(responses)
     }
 }
 

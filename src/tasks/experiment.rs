@@ -9,7 +9,7 @@ use super::{TASKS, Task, TaskDef, published::PublishedTable};
 use crate::{
     base::yaml::{
         diagnostic::{Diagnostic, SourceFile},
-        include,
+        include::{self, Read, Renamed},
         node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
         sweep,
     },
@@ -29,6 +29,8 @@ pub struct Experiment {
     pub published: Vec<PublishedTable>,
     /// All files it is made of, as they were read.
     pub sources: Vec<Arc<SourceFile>>,
+    /// Deprecated keys that it uses, a sentence each.
+    pub warnings: Vec<String>,
     /// The whole experiment with everything included filled in.
     pub resolved: serde_yaml::Value,
 }
@@ -41,7 +43,9 @@ impl Experiment {
     ///
     /// `dirs` are where manifests are looked for: a data set may say which of its ratings are relevant.
     pub fn read(path: &Path, dirs: &DataDirs) -> Result<Self, Diagnostic> {
-        let (root, sources) = include::read(path)?;
+        // Keys of all tasks: the file has to be read before its task is known.
+        let renamed: Vec<Renamed> = TASKS.iter().flat_map(|task| task.renamed).copied().collect();
+        let Read { root, files: sources, warnings } = include::read(path, &renamed)?;
         let mapping = root.mapping("an experiment file")?;
         let task = task_of(mapping)?;
         refuse_unknown_keys(mapping, &[&KEYS[..], task.keys].concat(), "the experiment")?;
@@ -76,6 +80,7 @@ impl Experiment {
             task,
             published,
             sources,
+            warnings,
             resolved: root.to_yaml(),
         })
     }

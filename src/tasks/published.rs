@@ -73,7 +73,7 @@ const OF_WHAT: [(&str, &str); 2] = [
 impl PublishedTable {
     /// Reads a file that holds one table.
     pub fn read_file(path: &std::path::Path) -> Result<Self, Diagnostic> {
-        Self::read(&include::read(path)?.0)
+        Self::read(&include::read(path, &[])?.root)
     }
 
     /// Reads a mapping: `rows`, `systems` (printed row: system), and the keys of [`About`].

@@ -6,7 +6,7 @@ use super::{Plan, VariantRecord, top_n};
 use crate::{
     base::{
         files::FileError,
-        yaml::{Diagnostic, node::Node},
+        yaml::{Diagnostic, include::Renamed, node::Node},
     },
     core::{Mean, Measurements, MetricInfo, Record},
     data::{DataDirs, DataError},
@@ -23,6 +23,8 @@ pub struct TaskDef {
     pub name: &'static str,
     /// Keys of the experiment file that are its own.
     pub keys: &'static [&'static str],
+    /// Keys that have a new name.
+    pub renamed: &'static [Renamed],
     /// Those of them whose sweeps are its own business: each level is a system of one experiment.
     pub swept_by_system: &'static [&'static str],
     /// Those of them that hold for a whole run.

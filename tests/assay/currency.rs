@@ -24,7 +24,7 @@ fn experiment(url: &str) -> String {
         "experiment: currency
 data: {{set: sample, relevant: \">= 4\", disliked: \"<= 2\"}}
 split: {{scheme: official, only: [f1]}}
-judges:
+endpoints:
   chat: {{base_url: \"{url}\", model: test, concurrency: 8}}
 profiles: {{template: {{from: template}}}}
 systems:
@@ -121,13 +121,13 @@ fn a_refresh_of_a_finished_run_requests_everything_again() {
     run(&place, &[]);
     assert_eq!(endpoint.seen.total(), sent, "a finished run sends nothing");
     // The same responses: what depends on them stays.
-    let ended = assay(&place, &["run", "e.yaml", "--answers", "refresh"]);
+    let ended = assay(&place, &["run", "e.yaml", "--responses", "refresh"]);
     assert_eq!(endpoint.seen.total(), 2 * sent);
     assert!(!ended.err.contains("evaluate re"), "{}", ended.err);
     assert_eq!(value(&place, ".assay"), before);
     // Other responses: what depends on them is made again.
     backwards.store(true, Ordering::SeqCst);
-    let ended = assay(&place, &["run", "e.yaml", "--answers", "refresh"]);
+    let ended = assay(&place, &["run", "e.yaml", "--responses", "refresh"]);
     assert_eq!(endpoint.seen.total(), 3 * sent);
     assert!(ended.err.contains("evaluate re f1 seed 1"), "{}", ended.err);
     let after = value(&place, ".assay");

@@ -41,7 +41,7 @@ data:
   items: {{file: items.csv, item: item, title: title, genres: genres}}
   relevant: \">= 4\"
 split: {{scheme: kfold, folds: 2, seed: 1, by: rating}}
-judges:
+endpoints:
   writer: {{base_url: \"{url}\", model: test-1, retries: 0{judge}}}
 profiles:
   written: {{items: {{from: llm, judge: writer, prompt: prompt.md}}, users: {{from: template}}}}
@@ -158,7 +158,7 @@ fn keys_go_where_their_user_said() {
     assert!(refused.code == 2 && refused.err.contains("plain http"), "{}", refused.err);
     assert!(refused.err.contains("--allow-key SOME_API_KEY@192.0.2.1"), "{}", refused.err);
     // A replay sends nothing and needs no leave.
-    let replay = with(&place, &[&ASK[..], &["--answers", "replay"]].concat(), &[]);
+    let replay = with(&place, &[&ASK[..], &["--responses", "replay"]].concat(), &[]);
     assert_eq!(replay.code, 5, "{}", replay.err);
 
     let place = written(&endpoint.url(), ", key_env: SOME_API_KEY", PROMPT);

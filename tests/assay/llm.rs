@@ -40,7 +40,7 @@ data:
   relevant: \">= 4\"
   disliked: \"<= 2\"
 split: {{scheme: kfold, folds: 2, seed: 1, by: rating}}
-judges:
+endpoints:
   writer: {{base_url: {url}, model: test-1, price: {{input: 1, output: 2}}{judge}}}
 profiles:
   written: {{items: {{from: llm, judge: writer}}, users: {{from: template}}}}
@@ -199,7 +199,7 @@ fn ten_thousand_requests_under_faults_all_end_well() {
     let before = place.artefacts(".assay");
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
     let mut replay = RUN.to_vec();
-    replay.extend(["--answers", "replay"]);
+    replay.extend(["--responses", "replay"]);
     place.fine(&replay);
     assert_eq!(place.artefacts(".assay"), before);
     assert_eq!(endpoint.seen.total(), asked);
@@ -317,7 +317,7 @@ fn a_cassette_replays_a_study_without_key_or_network() {
 
     // Nothing is recorded: the replay says what is missing.
     let replay =
-        ["run", "e.yaml", "--until", "profiles", "--answers", "replay", "--workspace", "new"];
+        ["run", "e.yaml", "--until", "profiles", "--responses", "replay", "--workspace", "new"];
     let lost = place.assay(&replay);
     assert_eq!(lost.code, 5, "{}", lost.err);
     assert!(lost.err.contains("30 answers are not recorded"), "{}", lost.err);
@@ -402,7 +402,7 @@ fn modes_budget_and_limits_are_kept() {
     // Refreshed: all asked again, and what comes is what is found later.
     let with = |mode: &'static str, workspace: &'static str| {
         let mut args = RUN.to_vec();
-        args.extend(["--answers", mode, "--workspace", workspace]);
+        args.extend(["--responses", mode, "--workspace", workspace]);
         args
     };
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();

@@ -23,7 +23,7 @@ fn experiment(url: &str, judges: &str, strategies: &str) -> String {
         "experiment: rerank
 data: {{set: sample, relevant: \">= 4\", disliked: \"<= 2\"}}
 split: {{scheme: official, only: [f1]}}
-judges:
+endpoints:
   chat: {{base_url: \"{url}\", model: test, concurrency: 8, price: {{input: 1, output: 1}}}}
 profiles:
   template: {{from: template}}
@@ -214,7 +214,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
     let asked = endpoint.seen.total();
     let before = place.artefacts(".assay");
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
-    place.fine(&["run", "e.yaml", "--quiet", "--answers", "replay"]);
+    place.fine(&["run", "e.yaml", "--quiet", "--responses", "replay"]);
     assert_eq!(endpoint.seen.total(), asked);
     assert_eq!(place.artefacts(".assay"), before);
 }
@@ -525,7 +525,7 @@ fn explanations_are_written_checked_and_counted() {
     place.write("e.yaml", text);
     let before = place.artefacts(".assay");
     fs::remove_dir_all(place.path(".assay/steps/explain")).unwrap();
-    place.fine(&["run", "e.yaml", "--quiet", "--answers", "replay", "--threads", "1"]);
+    place.fine(&["run", "e.yaml", "--quiet", "--responses", "replay", "--threads", "1"]);
     assert_eq!(endpoint.seen.total(), asked);
     place.write(
         "e.yaml",
@@ -533,7 +533,7 @@ fn explanations_are_written_checked_and_counted() {
             .unwrap()
             .replace("{top: 3}", "{top: 3, users: sample=10}"),
     );
-    place.fine(&["run", "e.yaml", "--quiet", "--answers", "replay"]);
+    place.fine(&["run", "e.yaml", "--quiet", "--responses", "replay"]);
     assert_eq!(place.artefacts(".assay"), before);
 }
 

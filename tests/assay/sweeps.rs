@@ -240,7 +240,7 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
     let with = |key: &'static str, text: &str, first: &str, second: &str| {
         let more: String = [
             ("data", data.replace("DISLIKED", "\"<= 2\"")),
-            ("judges", judges.clone()),
+            ("endpoints", judges.clone()),
             ("profiles", profiles.to_owned()),
             ("systems", systems.to_owned()),
             ("evaluate", "{k: [3]}".to_owned()),
@@ -252,16 +252,16 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
         Case { more, ..case(key, text, first, second) }.check(&place);
     };
     let judge = |rest: &str| format!("{{chat: {{base_url: \"{url}\", {rest}}}}}");
-    with("judges", &judge("model: HOLE"), "one", "two");
-    with("judges", &judge("model: one, temperature: HOLE"), "0", "0.5");
+    with("endpoints", &judge("model: HOLE"), "one", "two");
+    with("endpoints", &judge("model: one, temperature: HOLE"), "0", "0.5");
     with(
-        "judges",
+        "endpoints",
         "{chat: {base_url: HOLE, model: one}}",
         &format!("\"{url}\""),
         &format!("\"{}\"", other.url()),
     );
     with(
-        "judges",
+        "endpoints",
         "{chat: HOLE}",
         &format!("{{base_url: \"{url}\", model: one}}"),
         &format!("{{base_url: \"{url}\", model: two}}"),
@@ -280,7 +280,7 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
         &format!("a: {{base_url: \"{url}\", model: a}}, b: {{base_url: \"{url}\", model: b}}, "),
     );
     let more = format!(
-        "data: {}\njudges: {writers}\nsystems: {systems}\nevaluate: {{k: [3]}}\n",
+        "data: {}\nendpoints: {writers}\nsystems: {systems}\nevaluate: {{k: [3]}}\n",
         data.replace("DISLIKED", "\"<= 2\"")
     );
     Case { more, ..case("profiles", written, "a", "b") }.check(&place);
@@ -291,13 +291,14 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
 #[test]
 fn settings_of_the_whole_run_cannot_be_swept() {
     let place = Place::new();
-    let mut yaml = String::from("experiment: swept\nanswers: {mode: {sweep: [record, replay]}}\n");
+    let mut yaml =
+        String::from("experiment: swept\nresponses: {mode: {sweep: [record, replay]}}\n");
     KEYS.iter().for_each(|(key, text)| yaml.push_str(&format!("{key}: {text}\n")));
     place.write("e.yaml", yaml);
     let ended = place.assay(&["run", "e.yaml"]);
     assert_eq!(ended.code, 2);
     assert!(
-        ended.err.contains("`answers` is about the whole run: it cannot be swept"),
+        ended.err.contains("`responses` is about the whole run: it cannot be swept"),
         "{}",
         ended.err
     );

@@ -260,7 +260,7 @@ fn what_cannot_be_meant_is_one_clear_error() {
         ),
         (
             "no such judge",
-            "judges: {gpt: {model: gpt-4.1-mini}}\nprofiles:\n  mine: {from: llm, judge: gtp}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+            "endpoints: {gpt: {model: gpt-4.1-mini}}\nprofiles:\n  mine: {from: llm, judge: gtp}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
         ),
         (
             "users built from nothing said",
@@ -284,15 +284,15 @@ fn what_cannot_be_meant_is_one_clear_error() {
         ),
         (
             "a key in the file",
-            "judges: {gpt: {model: m, key_env: sk-123}}\nsystems:\n  it: {model: popularity}",
+            "endpoints: {gpt: {model: m, key_env: sk-123}}\nsystems:\n  it: {model: popularity}",
         ),
         (
             "a judge without a model",
-            "judges: {gpt: {base_url: \"http://localhost:11434/v1\"}}\nsystems:\n  it: {model: popularity}",
+            "endpoints: {gpt: {base_url: \"http://localhost:11434/v1\"}}\nsystems:\n  it: {model: popularity}",
         ),
         (
             "a budget without prices",
-            "judges: {gpt: {model: m}}\nanswers: {budget: {money: 5}}\nsystems:\n  it: {model: popularity}",
+            "endpoints: {gpt: {model: m}}\nresponses: {budget: {money: 5}}\nsystems:\n  it: {model: popularity}",
         ),
         (
             "a search over texts",
@@ -312,7 +312,7 @@ fn what_cannot_be_meant_is_one_clear_error() {
         ),
         (
             "a broken prompt",
-            "judges: {gpt: {base_url: \"http://127.0.0.1:9/v1\", model: m}}\nprofiles:\n  mine: {items: {from: llm, judge: gpt, prompt: users.csv}, users: {from: mean}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
+            "endpoints: {gpt: {base_url: \"http://127.0.0.1:9/v1\", model: m}}\nprofiles:\n  mine: {items: {from: llm, judge: gpt, prompt: users.csv}, users: {from: mean}}\nsystems:\n  it: {model: content, text: {profiles: mine}}",
         ),
     ];
     for (name, text) in cases {

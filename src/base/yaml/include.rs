@@ -1,7 +1,7 @@
 //! `include:` at the top of an experiment file and `use:` in any mapping.
 //!
-//! Both bring a mapping in from another file; keys beside them win over what is brought in,
-//! and mappings are merged key by key.
+//! Both insert a mapping from another file. Keys beside them override the inserted ones, and nested mappings are
+//! merged key by key.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,50 +13,95 @@ use super::{
     node::{Entry, Mapping, Node, Value},
 };
 
-/// How deep files may bring in files: more is a mistake.
+/// How deep includes may be nested: more is a mistake.
 const MAX_DEPTH: usize = 16;
 /// How often files may be brought in, all in all: files that bring in others twice multiply.
 const MOST_FILES: usize = 1000;
 
-/// Reads `path` with everything it includes and uses; returns the tree and all files read.
-pub fn read(path: &Path) -> Result<(Node, Vec<Arc<SourceFile>>), Diagnostic> {
-    let mut files = Vec::new();
-    let node = Reader { files: &mut files, open: Vec::new(), brought: 0 }.file(path)?;
-    Ok((node, files))
+/// A key of the top level that has a new name. The old name still works, with a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    pub old: &'static str,
+    pub new: &'static str,
+}
+
+/// A file with everything it includes and uses.
+#[derive(Debug)]
+pub struct Read {
+    pub root: Node,
+    /// All files read.
+    pub files: Vec<Arc<SourceFile>>,
+    /// One warning for each deprecated key of a file.
+    pub warnings: Vec<String>,
+}
+
+/// Reads `path` with everything it includes and uses. Keys in `renamed` get their new names in `path` and in the
+/// files it includes, before the files are merged: one file may use the old name and another the new one.
+pub fn read(path: &Path, renamed: &[Renamed]) -> Result<Read, Diagnostic> {
+    let mut reader = Reader { files: Vec::new(), warnings: Vec::new(), open: Vec::new(), brought: 0, renamed };
+    let root = reader.file(path, true)?;
+    Ok(Read { root, files: reader.files, warnings: reader.warnings })
 }
 
 struct Reader<'a> {
-    files: &'a mut Vec<Arc<SourceFile>>,
+    files: Vec<Arc<SourceFile>>,
+    warnings: Vec<String>,
+    renamed: &'a [Renamed],
     /// The files being read, outermost first.
     open: Vec<PathBuf>,
     brought: usize,
 }
 
 impl Reader<'_> {
-    fn file(&mut self, path: &Path) -> Result<Node, Diagnostic> {
-        let (node, file) = Node::read(path)?;
+    /// Reads a file. `is_part`: it is the first file or one that is included, not one that `use:` names.
+    fn file(&mut self, path: &Path, is_part: bool) -> Result<Node, Diagnostic> {
+        let (mut node, file) = Node::read(path)?;
         if !self.files.iter().any(|known| known.path == file.path) {
             self.files.push(file);
         }
+        if let (true, Value::Mapping(mapping)) = (is_part, &mut node.value) {
+            self.rename(mapping)?;
+        }
         self.open.push(path.to_owned());
-        let node = self.expand(node, true);
+        let node = self.expand(node, true, is_part);
         self.open.pop();
         node
     }
 
-    fn expand(&mut self, mut node: Node, top: bool) -> Result<Node, Diagnostic> {
+    fn rename(&mut self, mapping: &mut Mapping) -> Result<(), Diagnostic> {
+        for Renamed { old, new } in self.renamed {
+            let Some(entry) = mapping.get(old) else { continue };
+            let at = entry.key_at.clone();
+            if mapping.get(new).is_some() {
+                return Err(Diagnostic::at(&at, format!("both `{old}` and `{new}` are given"))
+                    .help(format!("`{old}` is the old name of `{new}`; keep `{new}`")));
+            }
+            let warning = format!(
+                "{}:{}: the key `{old}` is deprecated; use `{new}`",
+                at.file.path.display(),
+                at.line
+            );
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+            mapping.rename(old, new);
+        }
+        Ok(())
+    }
+
+    fn expand(&mut self, mut node: Node, top: bool, is_part: bool) -> Result<Node, Diagnostic> {
         match &mut node.value {
             Value::Sequence(items) => {
                 for item in items {
-                    *item = self.expand(item.clone(), false)?;
+                    *item = self.expand(item.clone(), false, false)?;
                 }
             }
             Value::Mapping(mapping) => {
                 for (_, value) in mapping.values_mut() {
-                    *value = self.expand(value.clone(), false)?;
+                    *value = self.expand(value.clone(), false, false)?;
                 }
                 let brought = match mapping.take(if top { "include" } else { "use" }) {
-                    Some(entry) => self.bring(&entry)?,
+                    Some(entry) => self.bring(&entry, is_part)?,
                     None => return Ok(node),
                 };
                 let mut merged = Mapping::default();
@@ -72,7 +117,7 @@ impl Reader<'_> {
     }
 
     /// The mappings named by an `include:` or `use:` entry: one path or a list of paths.
-    fn bring(&mut self, entry: &Entry) -> Result<Vec<Mapping>, Diagnostic> {
+    fn bring(&mut self, entry: &Entry, is_part: bool) -> Result<Vec<Mapping>, Diagnostic> {
         let names = match &entry.value.value {
             Value::Sequence(names) => names.iter().collect(),
             _ => vec![&entry.value],
@@ -83,17 +128,17 @@ impl Reader<'_> {
             if self.open.contains(&path) || self.open.len() >= MAX_DEPTH {
                 return Err(Diagnostic::at(
                     &name.at,
-                    format!("{} brings itself in again", path.display()),
+                    format!("{} includes itself", path.display()),
                 ));
             }
             self.brought += 1;
             if self.brought > MOST_FILES {
                 return Err(Diagnostic::at(
                     &name.at,
-                    format!("files are brought in more than {MOST_FILES} times, the limit"),
+                    format!("files are included more than {MOST_FILES} times, which is the limit"),
                 ));
             }
-            let node = self.file(&path)?;
+            let node = self.file(&path, is_part && entry.key == "include")?;
             match node.value {
                 Value::Mapping(mapping) => brought.push(mapping),
                 _ => {
@@ -165,22 +210,47 @@ mod tests {
             ("x/main.yaml", "a: {use: base.yaml, one: 10, deep: {p: 1}}\n"),
             ("base.yaml", "one: 1\ntwo: 2\ndeep: {p: 0, q: 0}\n"),
         ]);
-        let (node, sources) = read(&dir.path().join("x/main.yaml")).unwrap();
-        assert_eq!(yaml(&node), "a:\n  one: 10\n  two: 2\n  deep:\n    p: 1\n    q: 0\n");
-        assert_eq!(sources.len(), 2);
+        let Read { root, files, .. } = read(&dir.path().join("x/main.yaml"), &[]).unwrap();
+        assert_eq!(yaml(&root), "a:\n  one: 10\n  two: 2\n  deep:\n    p: 1\n    q: 0\n");
+        assert_eq!(files.len(), 2);
     }
 
     #[test]
     fn a_missing_file_is_an_error_where_it_is_named() {
         let dir = files(&[("main.yaml", "a:\n  use: gone.yaml\n")]);
-        let error = read(&dir.path().join("main.yaml")).unwrap_err();
+        let error = read(&dir.path().join("main.yaml"), &[]).unwrap_err();
         assert_eq!(error.position.as_ref().map(|p| (p.line, p.column)), Some((2, 8)));
     }
 
     #[test]
     fn files_that_include_each_other_are_an_error() {
         let dir = files(&[("a.yaml", "include: b.yaml\n"), ("b.yaml", "include: a.yaml\n")]);
-        let error = read(&dir.path().join("a.yaml")).unwrap_err();
-        assert!(error.message.contains("brings itself in again"), "{error}");
+        let error = read(&dir.path().join("a.yaml"), &[]).unwrap_err();
+        assert!(error.message.contains("includes itself"), "{error}");
+    }
+
+    const RENAMED: [Renamed; 1] = [Renamed { old: "old", new: "new" }];
+
+    #[test]
+    fn a_renamed_key_is_merged_under_its_new_name_with_one_warning_for_each_file() {
+        let dir = files(&[
+            ("main.yaml", "include: base.yaml\nnew: {a: 2}\nold_too: 1\n"),
+            ("base.yaml", "old: {a: 1, b: {use: used.yaml}}\n"),
+            ("used.yaml", "old: 3\n"),
+        ]);
+        let read = read(&dir.path().join("main.yaml"), &RENAMED).unwrap();
+        // Files that `use:` brings in have keys of their own.
+        assert_eq!(yaml(&read.root), "new:\n  a: 2\n  b:\n    old: 3\nold_too: 1\n");
+        let base = dir.path().join("base.yaml");
+        let expected = format!("{}:1: the key `old` is deprecated; use `new`", base.display());
+        assert_eq!(read.warnings, [expected]);
+    }
+
+    #[test]
+    fn an_old_and_a_new_name_in_one_file_are_an_error() {
+        let dir = files(&[("main.yaml", "new: 1\nold: 2\n")]);
+        let error = read(&dir.path().join("main.yaml"), &RENAMED).unwrap_err();
+        assert!(error.message.contains("both `old` and `new`"), "{error}");
+        assert_eq!(error.position.as_ref().map(|p| (p.line, p.column)), Some((2, 1)));
     }
 }

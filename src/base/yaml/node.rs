@@ -72,6 +72,13 @@ impl Mapping {
         }
     }
 
+    /// Gives the entry of `old` the key `new`.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.key == old) {
+            entry.key = new.to_owned();
+        }
+    }
+
     /// Entries whose values may be changed.
     pub fn values_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
         self.0.iter_mut().map(|entry| (entry.key.as_str(), &mut entry.value))

@@ -16,6 +16,7 @@ use crate::{
     base::yaml::{
         de::{NodeDeserializer, from_node},
         diagnostic::{Diagnostic, Position},
+        include::Renamed,
         node::{Entry, Mapping, Node, Value},
         sweep,
     },
@@ -27,8 +28,21 @@ use crate::{
 };
 
 /// Keys of the experiment file beside those of every task.
-pub(super) const KEYS: &[&str] =
-    &["data", "metadata", "judges", "answers", "profiles", "split", "seeds", "systems", "evaluate"];
+pub(super) const KEYS: &[&str] = &[
+    "data",
+    "metadata",
+    "endpoints",
+    "responses",
+    "profiles",
+    "split",
+    "seeds",
+    "systems",
+    "evaluate",
+];
+
+/// Keys with a new name.
+pub(super) const RENAMED: &[Renamed] =
+    &[Renamed { old: "judges", new: "endpoints" }, Renamed { old: "answers", new: "responses" }];
 
 /// An experiment on top-n recommendation.
 #[derive(Debug)]
@@ -68,10 +82,10 @@ pub struct Variant {
     pub profiles: Vec<(String, ProfilesSpec)>,
     /// What is known of items beside the data set's catalogue.
     pub metadata: MetadataSpec,
-    /// Language models, by name.
-    pub judges: Vec<(String, JudgeSpec)>,
-    /// What becomes of answers of language models.
-    pub answers: AnswersSpec,
+    /// Chat models behind an OpenAI-compatible API, by name.
+    pub endpoints: Vec<(String, JudgeSpec)>,
+    /// Where responses come from, and what they may cost.
+    pub responses: AnswersSpec,
 }
 
 /// Which data, and which of its ratings count as liked.
@@ -120,9 +134,9 @@ struct Keys {
     #[serde(default)]
     metadata: MetadataSpec,
     #[serde(default)]
-    judges: BTreeMap<String, JudgeSpec>,
+    endpoints: BTreeMap<String, JudgeSpec>,
     #[serde(default)]
-    answers: AnswersSpec,
+    responses: AnswersSpec,
     #[serde(default)]
     published: serde_json::Value,
 }
@@ -163,15 +177,15 @@ impl Variant {
         let texts = Texts::read(mapping, &directory)?;
         let entry = required(mapping, "systems", root)?;
         texts.check(&systems, entry)?;
-        rerankers::check(&systems, &texts.judges, entry)?;
+        rerankers::check(&systems, &texts.endpoints, entry)?;
         rerankers::add_controls(&mut systems);
         rerankers::add_slices(&systems, &mut evaluate);
         Ok(Self {
             label,
             profiles: texts.profiles,
             metadata: texts.metadata,
-            judges: texts.judges,
-            answers: texts.answers,
+            endpoints: texts.endpoints,
+            responses: texts.responses,
             data: DataSpec::read(required(mapping, "data", root)?, dirs)?,
             split,
             seeds: seeds(mapping)?,

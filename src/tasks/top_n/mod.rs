@@ -38,8 +38,9 @@ use crate::{
 pub const TASK: TaskDef = TaskDef {
     name: "top-n",
     keys: experiment::KEYS,
+    renamed: experiment::RENAMED,
     swept_by_system: &["systems"],
-    not_swept: &["answers"],
+    not_swept: &["responses"],
     read: TopN::read,
     schema: experiment::schema,
     kinds: &steps::KINDS,
@@ -64,19 +65,20 @@ impl Task for TopN {
     }
 
     fn responses(&self) -> AnswersSpec {
-        // `answers` cannot be swept: all variants say the same.
-        self.variants.first().map(|variant| variant.answers).unwrap_or_default()
+        // `responses` cannot be swept: all variants have the same.
+        self.variants.first().map(|variant| variant.responses).unwrap_or_default()
     }
 
     fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)] {
-        &self.variants[variant].judges
+        &self.variants[variant].endpoints
     }
 
     fn keys(&self) -> Vec<KeyUse> {
         let of = |variant: &Variant| {
-            let judges = variant.judges.iter().filter_map(|(_, judge)| KeyUse::of(judge));
+            let endpoints = variant.endpoints.iter();
+            let endpoints = endpoints.filter_map(|(_, endpoint)| KeyUse::of(endpoint));
             let tmdb = variant.metadata.tmdb.as_ref().and_then(|tmdb| KeyUse::of(&tmdb.judge()));
-            judges.chain(tmdb).collect::<Vec<KeyUse>>()
+            endpoints.chain(tmdb).collect::<Vec<KeyUse>>()
         };
         let uses: BTreeSet<KeyUse> = self.variants.iter().flat_map(of).collect();
         uses.into_iter().collect()

@@ -408,7 +408,7 @@ impl<'a> Planner<'a> {
         if let Some(known) = self.asked.get(&key) {
             return Ok(known.clone());
         }
-        let Some((_, endpoint)) = self.variant.judges.iter().find(|(known, _)| known == name)
+        let Some((_, endpoint)) = self.variant.endpoints.iter().find(|(known, _)| known == name)
         else {
             return Err(DataError::Split(format!("no judge `{name}`")));
         };

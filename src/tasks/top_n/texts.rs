@@ -1,4 +1,4 @@
-//! What an experiment file says of texts and language models.
+//! The parts of an experiment file about texts and language models.
 
 use std::path::Path;
 
@@ -16,12 +16,12 @@ use crate::{
     text::{MetadataSpec, ProfilesSpec},
 };
 
-/// What an experiment says of texts and language models.
+/// Profiles, metadata and endpoints of an experiment.
 pub(super) struct Texts {
     pub profiles: Vec<(String, ProfilesSpec)>,
     pub metadata: MetadataSpec,
-    pub judges: Vec<(String, JudgeSpec)>,
-    pub answers: AnswersSpec,
+    pub endpoints: Vec<(String, JudgeSpec)>,
+    pub responses: AnswersSpec,
 }
 
 impl Texts {
@@ -32,40 +32,40 @@ impl Texts {
                 None => Ok(Vec::new()),
             }
         };
-        let mut judges = Vec::new();
-        for entry in entries("judges")? {
-            let judge: JudgeSpec = from_node(&entry.value)?;
-            judge.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
+        let mut endpoints = Vec::new();
+        for entry in entries("endpoints")? {
+            let endpoint: JudgeSpec = from_node(&entry.value)?;
+            endpoint.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
             if JudgeName::from(entry.key.clone()).is_control() {
                 return Err(Diagnostic::at(
                     &entry.value.at,
                     format!(
-                        "a judge cannot be called `{}`: that is a control of rerankers",
+                        "an endpoint cannot have the name `{}`: rerankers have a judge of this name",
                         entry.key
                     ),
                 )
                 .expected("another name"));
             }
-            judges.push((entry.key, judge));
+            endpoints.push((entry.key, endpoint));
         }
-        let mut answers = AnswersSpec::default();
-        if let Some(entry) = mapping.get("answers") {
-            answers = from_node(&entry.value)?;
-            answers
-                .validate(&judges)
+        let mut responses = AnswersSpec::default();
+        if let Some(entry) = mapping.get("responses") {
+            responses = from_node(&entry.value)?;
+            responses
+                .validate(&endpoints)
                 .map_err(|message| Diagnostic::at(&entry.value.at, message))?;
         }
         let mut profiles = Vec::new();
         for entry in entries("profiles")? {
             let spec = ProfilesSpec::read(&entry.value, directory)?;
             for judge in spec.judges() {
-                if !judges.iter().any(|(name, _)| name == judge) {
+                if !endpoints.iter().any(|(name, _)| name == judge) {
                     return Err(Diagnostic::at(
                         &entry.value.at,
-                        format!("unknown judge `{judge}`"),
+                        format!("unknown endpoint `{judge}`"),
                     )
-                    .expected("one of the experiment's `judges`")
-                    .suggest(judge, judges.iter().map(|(name, _)| &name[..])));
+                    .expected("one of the experiment's `endpoints`")
+                    .suggest(judge, endpoints.iter().map(|(name, _)| &name[..])));
                 }
             }
             profiles.push((entry.key, spec));
@@ -78,10 +78,10 @@ impl Texts {
                 tmdb.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
             }
         }
-        Ok(Self { profiles, metadata, judges, answers })
+        Ok(Self { profiles, metadata, endpoints, responses })
     }
 
-    /// Every system that wants texts must find them.
+    /// Every system that uses texts must name profiles of the experiment.
     pub fn check(&self, systems: &[System], entry: &Entry) -> Result<(), Diagnostic> {
         for system in systems {
             let Some(text) = system.model.text() else { continue };
@@ -92,7 +92,7 @@ impl Texts {
             let at = place_of(&system.name, entry)?;
             let error = Diagnostic::at(
                 at,
-                format!("the system `{}` wants the profiles `{}`", system.name, text.profiles),
+                format!("the system `{}` needs the profiles `{}`", system.name, text.profiles),
             );
             return Err(match self.profiles.is_empty() {
                 true => {
