@@ -100,7 +100,7 @@ pub fn collect(
                 experiment.means(workspace, trial).map_err(|error| format!(" ({error})"))
             }
             Currency::Damaged(problem) => Err(format!(" (damaged: {problem})")),
-            Currency::Outdated(why) => Err(format!(" (to run again: {why})")),
+            Currency::Outdated(why) => Err(format!(" (to rerun: {why})")),
             Currency::Absent => Err(String::new()),
         };
         let basis = basis(experiment, workspace, trial);

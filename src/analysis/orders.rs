@@ -159,48 +159,48 @@ impl Orders {
         format!("{}, k = {}, slice {}, {fold}", self.metric, self.k, self.slice)
     }
 
-    /// What it comes to, in a sentence.
+    /// The conclusion, in a sentence.
     pub fn verdict(&self) -> String {
         if self.systems.len() < 2 {
-            return "One system has no order.".into();
+            return "There is only one system, so there is no order.".into();
         }
         if self.swaps.is_empty() {
             return format!(
-                "No two of the {} systems change places: the order does not depend on the evaluation setting.",
+                "No two of the {} systems swap ranks: the order does not depend on the evaluation setting.",
                 self.systems.len()
             );
         }
         let pairs = self.systems.len() * (self.systems.len() - 1) / 2;
         let n = |of: Evidence| self.swaps.iter().filter(|swap| swap.evidence == of).count();
-        let changes = |n: usize| if n == 1 { "changes" } else { "change" };
+        let swap = |n: usize| if n == 1 { "swaps" } else { "swap" };
         let established = n(Evidence::Established);
         let others = [
-            (n(Evidence::NotDistinguishable), "not distinguishable from chance among the users"),
-            (n(Evidence::NoInterval), "without intervals to tell by"),
+            (n(Evidence::NotDistinguishable), "not statistically significant"),
+            (n(Evidence::NoInterval), "without confidence intervals"),
         ];
         let others: Vec<String> = others
             .iter()
             .filter(|(n, _)| *n > 0)
-            .map(|(n, why)| format!("{n} {} places, {why}", changes(*n)))
+            .map(|(n, why)| format!("{n} {} ranks, {why}", swap(*n)))
             .collect();
         match (established, others.join("; ")) {
             (0, others) => format!(
-                "Of {pairs} {} of systems, {others}: it is not shown that the order depends on the evaluation \
+                "Of {pairs} {} of systems, {others}: there is no evidence that the order depends on the evaluation \
                  setting.",
                 if pairs == 1 { "pair" } else { "pairs" }
             ),
             (n, others) => {
                 let others = if others.is_empty() { others } else { format!(" (and {others})") };
                 format!(
-                    "{n} of {pairs} pairs of systems {} places beyond chance among the users{others}: the \
+                    "{n} of {pairs} pairs of systems {} ranks, statistically significant{others}: the \
                      order depends on the evaluation setting.",
-                    changes(n)
+                    swap(n)
                 )
             }
         }
     }
 
-    /// A pair that changes places: `als > lightgcn by full · standard; under by …`.
+    /// A pair that swaps ranks: `als > lightgcn by full · standard; under by …`.
     pub fn swap_text(&self, swap: &Swap) -> String {
         let names = |ways: &[usize]| {
             let (shown, more) = ways.split_at(ways.len().min(SHOWN_WAYS));
@@ -212,8 +212,8 @@ impl Orders {
             format!("{}{more}", names.join(", "))
         };
         let evidence = match swap.evidence {
-            Evidence::Established => "established",
-            Evidence::NotDistinguishable => "not distinguishable",
+            Evidence::Established => "significant",
+            Evidence::NotDistinguishable => "not significant",
             Evidence::NoInterval => "no intervals",
         };
         // The widest apart from 0 of either side, which the evidence rests on.
@@ -224,7 +224,7 @@ impl Orders {
             best.map_or(String::new(), |(low, high)| format!(" [{low:+.4}, {high:+.4}]"))
         };
         format!(
-            "{evidence}: {} over {} by {}{}; the other way round by {}{}",
+            "{evidence}: {} over {} under {}{}; reversed under {}{}",
             swap.better,
             swap.worse,
             names(&swap.over),
@@ -234,27 +234,27 @@ impl Orders {
         )
     }
 
-    /// What stands in brackets behind pairs that change places; none where there are none.
+    /// Explains the brackets of pairs that swap ranks; none if there are no such pairs.
     pub fn note(&self) -> Option<String> {
         let has_intervals = |swap: &Swap| swap.evidence != Evidence::NoInterval;
         self.swaps.iter().any(has_intervals).then(|| {
             format!(
-                "Established: in each of two ways the {:.0} % interval of the paired difference (first system − \
-                 second, same draws of users) excludes 0, with opposite signs. [low, high]: of the way in which \
-                 it is furthest from 0. Not corrected for the number of pairs and ways.{}",
+                "Significant: in two evaluation settings the {:.0} % interval of the paired difference (first system − \
+                 second, same resamples of users) excludes 0, with opposite signs. [low, high]: the interval \
+                 furthest from 0. Not corrected for the number of pairs and settings.{}",
                 100.0 * LEVEL,
                 self.few().map(|text| format!(" Warning: {text}.")).unwrap_or_default()
             )
         })
     }
 
-    /// What is to be said of intervals over few users.
+    /// A warning about intervals over few users.
     fn few(&self) -> Option<String> {
         let n = self.ways.iter().flat_map(|way| &way.n_users).filter(|n| **n < FEW_UNITS);
         few_users(&distinct(n.map(|n| users_text(*n, *n))))
     }
 
-    /// A cell: value and rank, and for later ways how far the value moves from the first way's.
+    /// A cell: value and rank, and after the first row the difference to it.
     pub fn text(&self, way: usize, system: usize) -> String {
         let of = &self.ways[way];
         let (Some(value), Some(rank)) = (of.values[system], of.ranks[system]) else {
@@ -271,7 +271,7 @@ impl Orders {
         self.tau[a][b].map_or("–".into(), |tau| format!("{tau:.3}"))
     }
 
-    /// For a terminal: one row a way, one column a system.
+    /// A table for the terminal: one row per evaluation setting, one column per system.
     pub fn terminal(&self) -> String {
         let mut table = plain_table();
         let header = ["evaluation setting".to_owned(), "n".into()].into_iter();
@@ -295,14 +295,16 @@ impl Orders {
         if self.swaps.len() > SHOWN_SWAPS {
             text.push_str(&format!("  and {} more (--json)\n", self.swaps.len() - SHOWN_SWAPS));
         }
-        text.push_str("Value, difference to the first row, rank in brackets; τ: Kendall's τ-b.\n");
+        text.push_str(
+            "Value, difference to the first row, rank in parentheses; τ: Kendall's τ-b.\n",
+        );
         if let Some(note) = self.note() {
             text.push_str(&format!("{note}\n"));
         }
         text
     }
 
-    /// How many users a way's means are over: one number, or from–to.
+    /// Number of users the means of an evaluation setting are over: one number, or a range.
     pub fn n_text(&self, way: usize) -> String {
         let n = &self.ways[way].n_users;
         match (n.iter().min(), n.iter().max()) {

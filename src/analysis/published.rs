@@ -79,7 +79,7 @@ pub struct Counts {
 
 /// `fold: u1 in the table, u2 here`
 pub fn difference(what: &str, printed: impl std::fmt::Display, ours: &str) -> String {
-    format!("{what}: {printed} in the table, {ours} here")
+    format!("{what}: {printed} in the table, {ours} in the results")
 }
 
 /// In what a published table is not of what the systems of an experiment compute that it is compared with.
@@ -213,13 +213,13 @@ impl Reproduction {
         let digits = self.about.digits;
         let either = reproduced - rounded - cut;
         let mut text = format!(
-            "{}: {reproduced} of {} checkable cells reproduced at {digits} decimals ({cut} only if cut, \
-             {rounded} only if rounded, {either} either way)",
+            "{}: {reproduced} of {} checkable cells reproduced at {digits} decimals ({cut} only if truncated, \
+             {rounded} only if rounded, {either} both ways)",
             self.about.source,
             reproduced + off
         );
         if cut > 0 && rounded == 0 && off == 0 {
-            text.push_str("; the table is cut, not rounded");
+            text.push_str("; the table is truncated, not rounded");
         }
         if not_checkable > 0 {
             text.push_str(&format!("; {not_checkable} not checkable"));
@@ -289,7 +289,7 @@ impl Reproduction {
             text.push_str(&format!("  not checkable: {reason}\n"));
         }
         text.push_str(
-            "Printed = ours where reproduced, ≠ where off (by ours − printed), ? not checkable; [95 % \
+            "= reproduced, ≠ not reproduced (by ours − published), ? not checkable; [95 % \
              bootstrap interval over users], n users in the mean.\n",
         );
         if let Some(few) = self.few() {
@@ -311,10 +311,10 @@ impl Reproduction {
 fn why_not(system: &str, about: &About, rows: &[ResultRow]) -> String {
     let mut of_system = rows.iter().filter(|row| row.system == system).peekable();
     if of_system.peek().is_none() {
-        return format!("there is no result of a system `{system}`");
+        return format!("the system `{system}` has no result");
     }
     if of_system.any(|row| row.fold == about.fold && row.slice == about.slice.to_string()) {
-        return "no user carries it, or it was not computed".into();
+        return "no user has a value, or it was not computed".into();
     }
     format!("`{system}` has no result for fold {}, slice {}", about.fold, about.slice)
 }

@@ -198,7 +198,7 @@ pub fn few_users_of(rows: &[ResultRow]) -> Option<String> {
 pub fn few_users(of: &[String]) -> Option<String> {
     (!of.is_empty()).then(|| {
         format!(
-            "intervals hold the mean less often than {:.0} % where they are over fewer than {FEW_UNITS} users: {}",
+            "intervals over fewer than {FEW_UNITS} users cover the mean less often than {:.0} %: {}",
             100.0 * LEVEL,
             of.join(", ")
         )

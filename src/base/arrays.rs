@@ -25,8 +25,8 @@ pub enum ArrayError {
 pub fn save<N: AsRef<str>>(dir: &Path, arrays: &[(N, Array)]) -> Result<(), ArrayError> {
     if let Some((name, _)) = arrays.iter().find(|(_, array)| !array.is_finite) {
         return Err(ArrayError::NotFinite(format!(
-            "what was fitted is of no use: `{}` holds a number that is not finite (NaN or infinite)\n  = \
-             help: look for ratings or settings out of the ordinary; train with a lower learning rate",
+            "the fitted model is unusable: `{}` contains a number that is not finite (NaN or infinite)\n  = \
+             help: check for unusual ratings or settings, or use a lower learning rate",
             name.as_ref()
         )));
     }
@@ -115,7 +115,7 @@ impl Saved {
         match values.iter().all(|value| value.is_finite()) {
             true => Ok(values),
             false => Err(self.malformed(format!(
-                "`{name}` holds a number that is not finite (NaN or infinite)"
+                "`{name}` contains a number that is not finite (NaN or infinite)"
             ))),
         }
     }

@@ -4,23 +4,23 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// All went well.
+    /// Success.
     Pass = 0,
-    /// A gate or an audit failed; for `assay data verify`: a file is not as it should be.
+    /// A check failed; for `assay data verify`: a file differs from its hash.
     GateFailed = 1,
-    /// Wrong usage, an error in an experiment file, data that cannot be read.
+    /// Invalid usage, an error in an experiment file, or data that cannot be read.
     Usage = 2,
-    /// Not comparable or inconclusive: results are missing.
+    /// Results are missing or not comparable.
     Inconclusive = 3,
     /// Some trials failed.
     TrialsFailed = 4,
-    /// A replay missed an answer, or a budget is spent.
+    /// A response is not recorded, or a budget is used up.
     ReplayMiss = 5,
     /// An internal error.
     Bug = 70,
     /// A disk is full.
     DiskFull = 74,
-    /// Interrupted; the same command goes on where it stopped.
+    /// Interrupted; the same command continues the run.
     Interrupted = 75,
 }
 

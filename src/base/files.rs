@@ -125,7 +125,7 @@ fn no_link(opened: io::Result<File>) -> io::Result<File> {
     opened.map_err(|error| match error.raw_os_error() {
         Some(libc::ELOOP) => io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is a symbolic link, and assay makes none: somebody put it there",
+            "it is a symbolic link, which assay never creates: another program put it there",
         ),
         _ => error,
     })
@@ -134,7 +134,7 @@ fn no_link(opened: io::Result<File>) -> io::Result<File> {
 fn plain(file: File) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     }
 }
 
@@ -184,7 +184,7 @@ pub fn read_memory(path: &Path) -> Result<Option<Vec<u8>>, String> {
             content.truncate(end);
             Ok(Some(content))
         }
-        false => Err("its checksum does not hold".into()),
+        false => Err("checksum mismatch".into()),
     }
 }
 

@@ -62,17 +62,17 @@ impl OutputDir {
             Err(FileError::Damaged { path: whole.clone(), problem: problem.into() })
         };
         if name.is_empty() {
-            return damaged("it is no name of a file");
+            return damaged("it is not a file name");
         }
         let mut path = self.dir.clone();
         for part in Path::new(name).components() {
             let Component::Normal(part) = part else {
-                return damaged("its name leads out of the directory");
+                return damaged("it is outside of the directory");
             };
             path.push(part);
             let is_link = fs::symlink_metadata(&path).is_ok_and(|of| of.is_symlink());
             if is_link {
-                return damaged("it is a symbolic link, and nothing is written through it");
+                return damaged("it is a symbolic link, and assay does not write through links");
             }
         }
         if self.overwrite || fs::symlink_metadata(&path).is_err() {
@@ -114,7 +114,7 @@ pub fn is_own_page(path: &Path) -> bool {
 fn refused(path: &Path) -> FileError {
     FileError::Damaged {
         path: path.to_owned(),
-        problem: "it is there, and assay did not write it\n  = help: choose another place, or overwrite it with \
+        problem: "it exists, and assay did not write it\n  = help: choose another path, or overwrite it with \
                   --overwrite"
             .into(),
     }

@@ -13,11 +13,11 @@ use crate::{
     report::main_cutoff,
 };
 
-/// Show the same systems under every protocol and convention side by side
+/// Compare the order of the systems under every evaluation setting (protocol and convention)
 ///
-/// For each evaluation setting: values, how far they move from the first way's, the systems' ranks, and
-/// Kendall's τ between the orders. Where two systems change places, the interval of their paired
-/// difference says whether chance among the users explains it.
+/// Shows the values of each evaluation setting, their difference to the first setting, the systems' ranks, and
+/// Kendall's τ between the orders. If two systems swap ranks, the interval of their paired difference shows
+/// whether the swap is statistically significant.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay agreement experiments/ml-100k-baselines.yaml
@@ -28,22 +28,22 @@ pub struct Agreement {
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
-    /// Metric (default: ndcg, or the first)
+    /// Metric (default: ndcg if computed, otherwise the first)
     #[arg(long)]
     metric: Option<String>,
-    /// Cutoff (default: 10, or the largest)
+    /// Cutoff (default: 10 if computed, otherwise the largest)
     #[arg(short)]
     k: Option<usize>,
-    /// Users (default: the first slice of the experiment)
+    /// Slice of users (default: the experiment's first)
     #[arg(long)]
     slice: Option<String>,
-    /// A fold's name, or `mean`
+    /// Name of a fold, or `mean` over all folds
     #[arg(long, default_value = MEAN)]
     fold: String,
-    /// Every metric
+    /// Show all metrics
     #[arg(long, conflicts_with = "metric")]
     all: bool,
-    /// A JSON array
+    /// Print a JSON array
     #[arg(long)]
     json: bool,
 }
@@ -80,7 +80,7 @@ impl Agreement {
             .collect();
         if orders.is_empty() {
             return Err(CliError::Usage(format!(
-                "there are not two evaluation settings {} at k = {k}, slice {slice}, fold {}\n  = help: name \
+                "fewer than two evaluation settings have {} at k = {k}, slice {slice}, fold {}\n  = help: list \
                  several under `evaluate.protocols` or `evaluate.conventions`, and run again",
                 metrics.join(", "),
                 self.fold

@@ -23,17 +23,17 @@ use crate::{
     tasks::top_n::steps::RESPONSES,
 };
 
-/// Look after the answers of language models
+/// Inspect and maintain the recorded responses of language models
 ///
-/// Every answer is in a journal before it is used, under WORKSPACE/answers. An index finds them; it is
-/// rebuilt from the journal whenever it is missing or damaged.
+/// Every response is written to a journal under WORKSPACE/answers before it is used. An index makes it searchable;
+/// the index is rebuilt from the journal if it is missing or damaged.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay cache stats
   assay cache verify
   assay cache explain 3f9a01c2
-  assay cache export paper.answers.jsonl.gz --experiment experiments/paper.yaml
-  assay cache import paper.answers.jsonl.gz && assay run experiments/paper.yaml --answers replay")]
+  assay cache export paper.responses.jsonl.gz --experiment experiments/paper.yaml
+  assay cache import paper.responses.jsonl.gz && assay run experiments/paper.yaml --responses replay")]
 pub struct Cache {
     #[command(flatten)]
     workspace: WorkspaceArg,
@@ -43,40 +43,40 @@ pub struct Cache {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Count answers, failures, tokens and money, by model
+    /// Show responses, failures, tokens and cost by model
     Stats {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Check every line of the journal, and that the index finds it; exit code 1 where something is wrong
+    /// Check every line of the journal and its index entry; exit code 1 if there are problems
     Verify {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show a recorded request and its answer, or how a request differs from the nearest other
+    /// Show a recorded request, its response, and how it differs from the most similar other request
     Explain {
-        /// The key, or its first digits
+        /// The key, or a prefix of it
         key: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make the index anew from the journal
+    /// Rebuild the index from the journal
     Rebuild,
-    /// Write answers to one compressed file that others can import
+    /// Write responses to one compressed file (a cassette) that others can import
     Export {
-        /// The file, e.g. paper.answers.jsonl.gz
+        /// The file, e.g. paper.responses.jsonl.gz
         file: PathBuf,
-        /// Only what the finished steps of this experiment used
+        /// Only the responses that finished steps of this experiment used
         #[arg(long, value_name = "FILE")]
         experiment: Option<PathBuf>,
-        /// Overwrite the file where it is no cassette
+        /// Overwrite the file even if it is not a cassette
         #[arg(long)]
         overwrite: bool,
     },
-    /// Take the answers of an exported file over; nothing is taken where anything in it is damaged
+    /// Import the responses of a cassette; a damaged file is refused as a whole
     Import {
         /// The file
         file: PathBuf,
@@ -84,7 +84,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Put the journal's files together into one, without failed tries and answers that were replaced
+    /// Compact the journal into one file without failed requests and replaced responses
     Gc,
 }
 
@@ -93,18 +93,18 @@ impl Cache {
         let workspace = self.workspace.open();
         let dir = workspace.path(&[DIRECTORY]);
         let writes = matches!(self.verb, Verb::Import { .. });
-        // Before a workspace is made for what is not there.
+        // Checked first, so that no workspace is created for a missing file.
         if let Verb::Import { file, .. } = &self.verb
             && !file.is_file()
         {
             return Err(CliError::Usage(format!(
-                "{}: there is no such file\n  = help: `assay cache export FILE` writes one",
+                "{}: no such file\n  = help: `assay cache export FILE` writes one",
                 file.display()
             )));
         }
         if !writes && !dir.join("journal").is_dir() {
             return Err(CliError::NoResults(format!(
-                "{}: no answers are kept there\n  = help: name the workspace with `--workspace DIR`",
+                "{}: no responses are recorded there\n  = help: name the workspace with `--workspace DIR`",
                 dir.display()
             )));
         }
@@ -152,13 +152,13 @@ fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key
     }
     if keys.is_empty() {
         return Err(CliError::NoResults(format!(
-            "no finished step of {} used an answer of a language model",
+            "no finished step of {} used a response of a language model",
             experiment.name
         )));
     }
     if !open.is_empty() {
         tell!(
-            "warning: not finished, so what they need may be missing from the file: {}",
+            "warning: unfinished steps, whose responses may be missing from the file: {}",
             open.join(", ")
         );
     }
@@ -212,8 +212,8 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
     table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_header([
         "model",
-        "answers",
-        "failed tries",
+        "responses",
+        "failed requests",
         "tokens in",
         "tokens out",
         "cost",
@@ -231,8 +231,8 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         ]);
     }
     print(&format!(
-        "{table}\n{} answers to find ({} came again the same, {} asked anew, {} in conflict, {} not shared), \
-         {} failed tries, {} damaged lines\njournal {:.1} MB in {} files, index {:.1} MB: {}\n",
+        "{table}\n{} responses ({} repeated, {} refreshed, {} in conflict, {} not shared), \
+         {} failed requests, {} damaged lines\njournal {:.1} MB in {} files, index {:.1} MB: {}\n",
         counts.answers,
         counts.repeated,
         counts.renewed,
@@ -268,13 +268,13 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
             let place = format!("{}:{number} (byte {offset})", path.display());
             match found {
                 Found::Torn => torn.push((path.clone(), offset, place)),
-                Found::Damaged => problems.push(format!("{place}: its checksum does not hold")),
+                Found::Damaged => problems.push(format!("{place}: checksum mismatch")),
                 Found::Record(text) => match journal::record(text) {
                     None => problems.push(format!("{place}: not a record")),
                     Some(record) => {
                         let key = crate::llm::key::key_of(&record.request);
                         if hex(&key) != record.key {
-                            problems.push(format!("{place}: its key is not that of its request"));
+                            problems.push(format!("{place}: the key does not match the request"));
                         } else if matches!(
                             record.kind,
                             Kind::Answer | Kind::Renewed | Kind::Abandoned
@@ -306,17 +306,17 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
     for key in seen.keys() {
         match answers.get(key) {
             Ok(Some(_)) => {}
-            Ok(None) => problems.push(format!("the index does not find {}", short(&hex(key)))),
+            Ok(None) => problems.push(format!("{} is not in the index", short(&hex(key)))),
             Err(error) => problems.push(error.to_string()),
         }
     }
     for name in answers.with_index(|index| index.lost()) {
-        problems.push(format!("{name}: this file of the journal is gone or was cut"));
+        problems.push(format!("{name}: this journal file is missing or truncated"));
     }
     let conflicts = answers.counts().conflicts;
     if conflicts > 0 {
         problems.push(format!(
-            "{conflicts} answers came again with another text; the later one is used"
+            "{conflicts} responses were received again with another text; the later one is used"
         ));
     }
     if json {
@@ -325,9 +325,9 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         for problem in &problems {
             print(&format!("{problem}\n"))?;
         }
-        print(&format!("{lines} lines, {} answers, {} problems\n", seen.len(), problems.len()))?;
+        print(&format!("{lines} lines, {} responses, {} problems\n", seen.len(), problems.len()))?;
     }
-    // Damage that somebody has said to go on without is told, and no more a failure.
+    // Acknowledged damage is reported, but is not a failure.
     let counts = answers.counts();
     let acknowledged = answers.with_index(|index| index.unacknowledged()) == 0;
     let is_known = acknowledged && problems.len() as u64 == counts.damaged;
@@ -345,7 +345,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
         [key] => key,
         [] => {
             return Err(CliError::NoResults(format!(
-                "no answer has a key that starts with `{prefix}`"
+                "no response has a key that starts with `{prefix}`"
             )));
         }
         _ => {
@@ -356,7 +356,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
         }
     };
     let Some(record) = answers.get(&key)? else {
-        return Err(CliError::NoResults(format!("no answer {prefix}")));
+        return Err(CliError::NoResults(format!("no response {prefix}")));
     };
     if as_json {
         print_json(&record)?;
@@ -367,12 +367,12 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
         record.key,
         record.about,
         record.judge,
-        record.model.as_deref().unwrap_or("model not said"),
+        record.model.as_deref().unwrap_or("model unknown"),
         record.usage.input,
         record.usage.output,
         record.latency_ms,
         record.attempt,
-        record.finish.as_deref().unwrap_or("not said"),
+        record.finish.as_deref().unwrap_or("unknown"),
     );
     for message in record.request["body"]["messages"].as_array().into_iter().flatten() {
         text.push_str(&format!(
@@ -383,17 +383,17 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
     }
     let answer = &record.response["choices"][0]["message"]["content"];
     text.push_str(&format!(
-        "\n[answer]\n{}\n",
+        "\n[response]\n{}\n",
         answer.as_str().map_or_else(|| record.response.to_string(), str::to_owned)
     ));
-    // The nearest other: what would have had to be the same.
+    // The most similar other request, to show why it is not the same.
     let mut request = record.request.clone();
     request["repeat"] = Value::from(u32::MAX);
     if let Some(near) = nearest(answers, &request, None).filter(|near| near.key != record.key)
         && let Some((place, here, there)) = difference(&record.request, &near.request)
     {
         text.push_str(&format!(
-            "\nThe nearest other request is {} ({}): it differs first in {place}\n  here: {here}\n  \
+            "\nThe most similar request is {} ({}); the first difference is in {place}\n  here: {here}\n  \
              there: {there}\n",
             short(&near.key),
             near.about
@@ -406,7 +406,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
 fn rebuild(answers: &Answers) -> Result<Exit, CliError> {
     answers.with_index(|index| index.rebuild())?;
     let counts = answers.counts();
-    print(&format!("{} answers, {} damaged lines\n", counts.answers, counts.damaged))?;
+    print(&format!("{} responses, {} damaged lines\n", counts.answers, counts.damaged))?;
     Ok(Exit::Pass)
 }
 
@@ -416,7 +416,7 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
         print_json(&imported)?;
     } else {
         print(&format!(
-            "{} answers taken over, {} were there already, {} were damaged and are mended, {} conflicts\n",
+            "{} responses imported, {} already recorded, {} damaged ones repaired, {} conflicts\n",
             imported.added,
             imported.known,
             imported.mended,
@@ -424,7 +424,7 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
         ))?;
     }
     for key in imported.conflicts.iter().take(5) {
-        tell!("warning: {}: another answer was there, and stays", short(key));
+        tell!("warning: {}: another response was recorded and is kept", short(key));
     }
     Ok(if imported.conflicts.is_empty() { Exit::Pass } else { Exit::GateFailed })
 }
@@ -432,14 +432,14 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
 fn gc(answers: &Answers) -> Result<Exit, CliError> {
     if !answers.alone() {
         return Err(CliError::Usage(format!(
-            "{}: another process is at work on these answers; try again when it has ended",
+            "{}: another process uses these responses; try again when it has finished",
             answers.dir().display()
         )));
     }
     let segments = answers.with_index(|index| index.segment_paths());
-    // A damaged line may still be mended from a copy: nothing is thrown away beside it.
+    // A damaged line may still be restored from a backup, so nothing is deleted in that case.
     let (mut damaged, mut before) = (0, 0);
-    // Answers to find are taken over by their places; those that are not shared have none.
+    // Indexed responses are copied by their positions; those that are not shared have none.
     let (mut findable, mut unshared) = (BTreeSet::new(), Vec::new());
     for path in &segments {
         before += std::fs::metadata(path).map_or(0, |file| file.len());
@@ -460,22 +460,22 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
     let (open, lost) = answers.with_index(|index| (index.unacknowledged(), index.lost()));
     if !lost.is_empty() {
         return Err(CliError::Usage(format!(
-            "files of the journal are gone or were cut: {}; nothing was done\n  = help: restore them from a copy, \
-             or run `assay cache rebuild` to go on without them",
+            "journal files are missing or truncated: {}; nothing was changed\n  = help: restore them from a backup, \
+             or run `assay cache rebuild` to continue without them",
             lost.join(", ")
         )));
     }
     if damaged > 0 && open > 0 {
         return Err(CliError::Usage(format!(
-            "{damaged} lines of the journal are damaged; nothing was done\n  = help: `assay cache verify` \
-             says which; restore them from a copy, or run `assay cache rebuild` to go on without them"
+            "damaged lines in the journal: {damaged}; nothing was changed\n  = help: `assay cache verify` \
+             lists them; restore them from a backup, or run `assay cache rebuild` to continue without them"
         )));
     }
     let mut places = answers.with_index(|index| index.places())?;
     places.sort_by_key(|place| place.0);
     if places.len() != findable.len() {
         return Err(CliError::Usage(format!(
-            "the journal holds {} answers and the index finds {}; nothing was done\n  = help: run `assay \
+            "the journal has {} responses and the index {}; nothing was changed\n  = help: run `assay \
              cache rebuild` first",
             findable.len(),
             places.len()
@@ -501,7 +501,7 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
     if kept != lines {
         return Err(LlmError::Store(format!("{kept} of {lines} lines were written")).into());
     }
-    // All of it is on disk a second time; only now the old files go.
+    // Everything is on disk twice; only now the old files can be removed.
     for path in &segments {
         std::fs::remove_file(path)?;
     }
@@ -512,7 +512,7 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
         .map(|path| std::fs::metadata(path).map_or(0, |file| file.len()))
         .sum();
     print(&format!(
-        "{} answers; the journal took {:.1} MB and takes {:.1} MB now\n",
+        "{} responses; the journal shrank from {:.1} MB to {:.1} MB\n",
         places.len(),
         before as f64 / 1e6,
         after as f64 / 1e6

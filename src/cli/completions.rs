@@ -5,11 +5,12 @@ use clap::CommandFactory;
 use super::{Cli, CliError, print};
 use crate::base::exit::Exit;
 
-/// Print completions for a shell
+/// Print a completion script for a shell
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   assay completions bash > ~/.local/share/bash-completion/completions/assay")]
 pub struct Completions {
+    /// The shell
     #[arg(value_enum)]
     shell: clap_complete::Shell,
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// List, fetch, verify and describe data sets
 ///
-/// Data is looked for under ASSAY_DATA (default: `datasets/`).
+/// assay looks for data under ASSAY_DATA (default: `datasets/`).
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay data list
@@ -28,34 +28,39 @@ pub struct Data {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// List the data sets that have a manifest, and whether they are here
+    /// List the data sets that have a manifest, and where they are
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Download a data set from its publisher; goes on where an earlier download stopped
-    Fetch { name: String },
-    /// Compare the files of a data set with the hashes of its manifest; exit code 1 if one differs
+    /// Download a data set from its publisher; resumes an interrupted download
+    Fetch {
+        /// Name of the data set
+        name: String,
+    },
+    /// Check the files of a data set against the hashes of its manifest; exit code 1 if one differs
     Verify {
+        /// Name of the data set
         name: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Count users, items, interactions and more
+    /// Print statistics: users, items, interactions and more
     Stats {
+        /// Name of the data set
         name: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Write the made-up sample set anew
+    /// Generate the synthetic sample data set
     Sample {
-        /// Where its files go
+        /// Directory of the files
         #[arg(long, value_name = "DIR", default_value = "datasets/sample")]
         out: PathBuf,
-        /// Another seed makes another set
+        /// Random seed
         #[arg(long, default_value_t = sample::SEED)]
         seed: u64,
     },
@@ -88,8 +93,8 @@ fn list(dirs: &DataDirs, json: bool) -> Result<Exit, CliError> {
         let folder = manifest.locate(dirs).ok().map(|folder| folder.display().to_string());
         let place = match (&folder, &manifest.about.archive) {
             (Some(folder), _) => folder.clone(),
-            (None, Some(_)) => format!("not here: assay data fetch {}", manifest.about.name),
-            (None, None) => "not here, and not to be fetched".into(),
+            (None, Some(_)) => format!("not found: assay data fetch {}", manifest.about.name),
+            (None, None) => "not found, no download".into(),
         };
         table.add_row([&manifest.about.name, &manifest.about.title, &place]);
         list.push(json!({"manifest": manifest, "folder": folder}));

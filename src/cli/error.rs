@@ -35,15 +35,15 @@ pub enum CliError {
     Usage(String),
     #[error("{0}")]
     NoResults(String),
-    /// The program with libtorch is missing, or does not belong to this one.
+    /// The program with libtorch is missing or of another build.
     #[error(
-        "{0}\n  = help: fitting networks and EASE and encoding texts is done by a second program; build both \
-         with `cargo build --release`, and keep `assay` and `assay-tensors` in one directory"
+        "{0}\n  = help: a second program, `assay-tensors`, fits networks and EASE and encodes texts; build both \
+         with `cargo build --release`, and keep them in one directory"
     )]
     NoProgram(String),
     #[error(
-        "{table} is not of what is held against it\n  {}\n  = help: say in the published table what its numbers \
-         are of, or compare them all the same with --anyway",
+        "{table} is not comparable with the results\n  {}\n  = help: correct the description of the published table, \
+         or compare anyway with --anyway",
         .differs.join("\n  ")
     )]
     NotComparable { table: String, differs: Vec<String> },

@@ -12,37 +12,37 @@ use crate::{
     tasks::top_n::rerank::explain::{Row, read},
 };
 
-/// Print explanations of reranked lists, with what the checks found
+/// Print explanations of reranked lists with the results of their checks
 ///
-/// An explanation may name only what is known of the item (metadata and profile) and of the user
-/// (profile and latest ratings); what else it names stands under `unfounded`.
+/// An explanation is grounded if every name in it occurs in the item's metadata or profile, or in the user's profile
+/// or latest ratings. Other names are listed as ungrounded (`unfounded` in JSON).
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay explanations experiments/ebrat2025-rerank.yaml
   assay explanations experiments/ebrat2025-rerank.yaml --user 42
-  assay explanations experiments/ebrat2025-rerank.yaml --unfounded --limit 0
+  assay explanations experiments/ebrat2025-rerank.yaml --ungrounded --limit 0
   assay explanations experiments/ebrat2025-rerank.yaml --json > explanations.json")]
 pub struct Explanations {
     /// The experiment file
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
-    /// Of this system alone, by its name in the tables
+    /// Only explanations of this system (its name in the tables)
     #[arg(long)]
     system: Option<String>,
-    /// Of this fold alone
+    /// Only explanations of this fold
     #[arg(long)]
     fold: Option<String>,
-    /// To this user alone
+    /// Only explanations for this user
     #[arg(long)]
     user: Option<String>,
-    /// Only those that name something unfounded
-    #[arg(long)]
-    unfounded: bool,
-    /// How many of each system and fold; 0 for all
+    /// Only ungrounded explanations
+    #[arg(long, alias = "unfounded")]
+    ungrounded: bool,
+    /// Maximum number per system and fold; 0 for all
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
-    /// Print all that fit as a JSON array
+    /// Print all matching explanations as a JSON array
     #[arg(long)]
     json: bool,
 }
@@ -55,7 +55,7 @@ impl Explanations {
         let explained = || experiment.trials.iter().filter(|trial| trial.explain.is_some());
         if explained().next().is_none() {
             return Err(CliError::Usage(format!(
-                "no system of {} explains its lists\n  = help: give a reranker `explain: {{top: 5}}`",
+                "no system of {} has explanations\n  = help: give a reranker `explain: {{top: 5}}`",
                 self.file.display()
             )));
         }
@@ -64,7 +64,7 @@ impl Explanations {
         {
             let near = nearest(system, explained().map(|trial| &trial.name[..]));
             let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-            return Err(CliError::Usage(format!("no system `{system}` explains its lists{near}")));
+            return Err(CliError::Usage(format!("no system `{system}` has explanations{near}")));
         }
         if let Some(fold) = &self.fold
             && !explained().any(|trial| trial.fold == *fold)
@@ -72,7 +72,7 @@ impl Explanations {
             let mut folds: Vec<&str> = explained().map(|trial| &trial.fold[..]).collect();
             folds.dedup();
             return Err(CliError::Usage(format!(
-                "no fold `{fold}`\n  = help: there are {}",
+                "no fold `{fold}`\n  = help: the folds are {}",
                 folds.join(", ")
             )));
         }
@@ -104,7 +104,7 @@ impl Explanations {
             })?;
             is_known |= rows.iter().any(|row| fits(&self.user, &row.user));
             rows.retain(|row| {
-                fits(&self.user, &row.user) && (!self.unfounded || !row.check.unfounded.is_empty())
+                fits(&self.user, &row.user) && (!self.ungrounded || !row.check.unfounded.is_empty())
             });
             let found = rows.len();
             if self.json {
@@ -127,7 +127,7 @@ impl Explanations {
         }
         if let Some(user) = self.user.as_ref().filter(|_| !is_known && missing == 0) {
             return Err(CliError::Usage(format!(
-                "nothing is explained to a user `{user}`\n  = help: `explain.users` and `users` say to whom"
+                "there are no explanations for a user `{user}`\n  = help: `explain.users` and `users` select the users"
             )));
         }
         match self.json {
@@ -136,7 +136,7 @@ impl Explanations {
         }
         if missing > 0 {
             tell!(
-                "warning: {missing} trials are not explained yet; `assay run {}` does it",
+                "warning: trials without explanations: {missing}; run `assay run {}`",
                 self.file.display()
             );
             return Ok(Exit::Inconclusive);
@@ -149,13 +149,13 @@ fn line(row: &Row) -> String {
     let mut text = format!("  user {} #{} {}: {}\n", row.user, row.place, row.title, row.text);
     let mut notes = Vec::new();
     if row.stands_in {
-        notes.push("made by rule: the judge gave none".to_owned());
+        notes.push("rule-based, because the judge gave no usable explanation".to_owned());
     }
     if !row.check.unfounded.is_empty() {
-        notes.push(format!("unfounded: {}", row.check.unfounded.join("; ")));
+        notes.push(format!("ungrounded: {}", row.check.unfounded.join("; ")));
     }
     if row.check.said_before {
-        notes.push("said before".into());
+        notes.push("duplicate".into());
     }
     if !notes.is_empty() {
         text.push_str(&format!("      {}\n", notes.join("; ")));

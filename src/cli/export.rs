@@ -21,13 +21,13 @@ use crate::{
     tasks::{TrialRecord, top_n::RecordSettings},
 };
 
-/// What was written, and that the test part was opened.
+/// The file that lists what was written, and that the test part was opened.
 const LIST: &str = "export.json";
 
-/// Write rankings and splits in the formats of other tools, so that others can score them
+/// Write rankings and splits in the formats of other evaluation tools
 ///
-/// For each trial its ranking, for each fold its parts (TREC: qrels of the test part), and
-/// `export.json`, which says what was written, with hashes, and that the test part was opened.
+/// Writes one ranking per trial, the parts of each fold (TREC: qrels of the test part), and `export.json`, which
+/// lists the files with their hashes and records that the test part was opened.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay export experiments/quickstart.yaml --format trec --out runs
@@ -38,18 +38,19 @@ pub struct Export {
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
+    /// Format of the files
     #[arg(long, value_enum)]
     format: Target,
-    /// Directory for the files
+    /// Directory of the files
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Only this system (may be given several times)
+    /// Only this system (can be repeated)
     #[arg(long, value_name = "NAME")]
     system: Vec<String>,
-    /// Only this fold (may be given several times)
+    /// Only this fold (can be repeated)
     #[arg(long, value_name = "NAME")]
     fold: Vec<String>,
-    /// Overwrite files there that assay did not write
+    /// Overwrite files in it that assay did not write
     #[arg(long)]
     overwrite: bool,
 }
@@ -76,7 +77,7 @@ impl Export {
                 }
             }
             return Err(CliError::Usage(format!(
-                "no trial is of that system and fold\n  = systems: {}\n  = folds: {}",
+                "no trial has this system and fold\n  = systems: {}\n  = folds: {}",
                 systems.join(", "),
                 folds.join(", ")
             )));
@@ -174,7 +175,7 @@ impl Export {
         }
         if files.is_empty() {
             return Err(CliError::NoResults(format!(
-                "nothing of this is in the workspace yet\n  = help: run `assay run {}` first",
+                "the workspace has none of these rankings\n  = help: run `assay run {}` first",
                 self.file.display()
             )));
         }
@@ -198,7 +199,7 @@ impl Export {
             path.display()
         ))?;
         if !missing.is_empty() {
-            tell!("warning: not run yet, and left out: {}", missing.join(", "));
+            tell!("warning: omitted, because they have no result: {}", missing.join(", "));
             return Ok(Exit::Inconclusive);
         }
         Ok(Exit::Pass)

@@ -8,25 +8,25 @@ use crate::{
     core::{Kept, RunRecord},
 };
 
-/// Show what of a workspace some experiments do not need, and remove it with --yes
+/// List what the given experiments do not need in a workspace, and remove it with --yes
 ///
-/// Kept are the steps and the last run of the experiments that are named, as their files say now. Steps of
-/// others, old runs, locks, checkpoints and unfinished steps go. Responses of language models are never removed.
+/// Keeps the steps and the last run of the given experiments, according to their current files. Removes steps of
+/// other experiments, old runs, locks, checkpoints and unfinished steps. Never removes responses of language models.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  assay gc experiments/quickstart.yaml             what would go, and how large it is
+  assay gc experiments/quickstart.yaml             list what would be removed, with sizes
   assay gc experiments/*.yaml --yes                remove it
-  assay gc quickstart --json                       an experiment that was run, by its name")]
+  assay gc quickstart --json                       name an experiment instead of its file")]
 pub struct Gc {
-    /// Experiment files, or names of experiments that were run; what they need is kept
+    /// Experiment files, or names of experiments that were run, to keep
     #[arg(required = true, value_name = "EXPERIMENT")]
     experiments: Vec<PathBuf>,
     #[command(flatten)]
     workspace: WorkspaceArg,
-    /// Remove it
+    /// Remove instead of listing
     #[arg(long)]
     yes: bool,
-    /// Print what goes as JSON
+    /// Print the list as JSON
     #[arg(long)]
     json: bool,
 }
@@ -65,7 +65,7 @@ impl Gc {
             (true, _) => format!("nothing to remove from {}\n", workspace.root().display()),
             (false, true) => format!("removed {:.2} MiB\n", mib(total)),
             (false, false) => {
-                format!("{:.2} MiB would go; `--yes` removes it\n", mib(total))
+                format!("{:.2} MiB can be removed; `--yes` removes it\n", mib(total))
             }
         })?;
         Ok(Exit::Pass)

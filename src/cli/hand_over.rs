@@ -8,15 +8,14 @@ use crate::{
     tasks::top_n::networks::can_train,
 };
 
-/// Runs the same command in the program with tensors, in this process: same arguments, environment,
-/// terminal and process id. Returns only where that fails, and does nothing where this is that program.
-/// To be called before anything is printed or written.
+/// Replaces this process by the program with tensors: same arguments, environment, terminal and process id. Returns
+/// only if that fails, or at once if this is that program. Call it before printing or writing anything.
 pub fn hand_over() -> Result<(), CliError> {
     if can_train() {
         return Ok(());
     }
     let here = env::current_exe().map_err(|error| {
-        CliError::NoProgram(format!("cannot tell where this program lies: {error}"))
+        CliError::NoProgram(format!("cannot find the path of this program: {error}"))
     })?;
     let here = fs::canonicalize(&here).unwrap_or(here);
     let program = here.with_file_name(PROGRAM);
@@ -29,17 +28,17 @@ pub fn hand_over() -> Result<(), CliError> {
     Err(CliError::NoProgram(format!("cannot run {}: {error}", program.display())))
 }
 
-/// Ends a program that was handed over to and is of another build.
+/// An error if the program that handed over is of another build.
 pub(super) fn check_build() -> Result<(), CliError> {
     match env::var(HANDED_OVER) {
         Ok(build) if can_train() && build != BUILD => Err(CliError::NoProgram(format!(
-            "`assay` is of build {build}, and {PROGRAM} beside it of build {BUILD}"
+            "`assay` is of build {build}, but the {PROGRAM} next to it is of build {BUILD}"
         ))),
         _ => Ok(()),
     }
 }
 
-/// Whether the file can be read only once, as a pipe: then whoever does the work must be the one to read it.
+/// Whether the file can be read only once, like a pipe: then the program that does the work has to read it.
 pub fn is_read_once(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|file| !file.is_file() && !file.is_dir())
 }

@@ -1,4 +1,4 @@
-//! Where the keys of an experiment go.
+//! To which hosts an experiment sends API keys.
 
 use super::CliError;
 use crate::{
@@ -6,17 +6,17 @@ use crate::{
     llm::{Allowed, KeyUse},
 };
 
-/// Leave for keys.
+/// Permissions for API keys.
 #[derive(clap::Args)]
 pub struct Keys {
-    /// Allow the key in the variable NAME to go to HOST, from now on (for plain http beyond this machine, and for
-    /// names unlike *_API_KEY, *_KEY and *_TOKEN; may be given several times)
+    /// Allow assay to send the key in the variable NAME to HOST, from now on. Needed for plain http to another
+    /// machine and for names unlike *_API_KEY, *_KEY and *_TOKEN (can be repeated)
     #[arg(long, value_name = "NAME@HOST")]
     allow_key: Vec<String>,
 }
 
 impl Keys {
-    /// What is allowed, with what the command line adds.
+    /// The recorded permissions and those of the command line.
     fn allowed(&self, uses: &[KeyUse]) -> Result<Allowed, CliError> {
         let mut allowed = Allowed::read();
         for text in &self.allow_key {
@@ -28,7 +28,7 @@ impl Keys {
         Ok(allowed)
     }
 
-    /// An error where a key may not go where it would, or cannot be one.
+    /// An error if a key is not allowed to go to its host, or is malformed.
     pub fn check(&self, uses: &[KeyUse]) -> Result<(), CliError> {
         let allowed = self.allowed(uses)?;
         for of in uses {
@@ -38,12 +38,12 @@ impl Keys {
         Ok(())
     }
 
-    /// Says where each key goes.
+    /// Prints where each key goes.
     pub fn tell(uses: &[KeyUse]) {
         uses.iter().for_each(|of| tell!("{of}"));
     }
 
-    /// Where each key would go, for people.
+    /// Where each key would go, as text.
     pub fn of_plan(&self, uses: &[KeyUse]) -> Result<String, CliError> {
         let allowed = self.allowed(uses)?;
         let line = |of: &KeyUse| match of.check(&allowed) {

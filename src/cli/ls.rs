@@ -10,7 +10,7 @@ use crate::{
     core::RunRecord,
 };
 
-/// List the experiments that were run in the workspace
+/// List the experiments that were run in a workspace
 #[derive(clap::Args)]
 pub struct Ls {
     #[command(flatten)]
@@ -44,22 +44,16 @@ impl Ls {
                 .collect();
             print_json(&list)?;
         } else if runs.is_empty() {
-            print(&format!("no experiment was run in {} yet\n", workspace.root().display()))?;
+            print(&format!("no experiment has been run in {}\n", workspace.root().display()))?;
         } else {
             let mut table = comfy_table::Table::new();
             table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-            table.set_header([
-                "experiment",
-                "last run",
-                "steps done",
-                "taken over",
-                "seconds",
-                "state",
-            ]);
+            table.set_header(["experiment", "last run", "steps run", "reused", "seconds", "state"]);
             for run in runs {
                 let state = match (run.finished, run.failures.len()) {
                     (false, _) => "interrupted".to_owned(),
                     (true, 0) => "complete".to_owned(),
+                    (true, 1) => "1 trial failed".to_owned(),
                     (true, n) => format!("{n} trials failed"),
                 };
                 table.add_row([

@@ -1,4 +1,4 @@
-//! The command line: one file a verb. A verb parses, calls the library and prints.
+//! The command line: one file per command. A command parses its arguments, calls the library and prints.
 
 mod agreement;
 mod baseline;
@@ -46,22 +46,23 @@ use crate::{
     tasks::{Experiment, ExperimentRecord, Plan},
 };
 
-/// Makes recommender-system papers checkable.
+/// Run and check recommender-system experiments.
 ///
-/// A YAML experiment goes in; fitted models, rankings, tables, figures and an HTML report come out,
-/// and anyone can run it again and get the same.
+/// An experiment is a YAML file: data, split, systems, evaluation. assay fits the models, evaluates their rankings
+/// and writes tables, figures and an HTML report. Another run gives the same numbers.
 #[derive(Parser)]
 #[command(name = "assay", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Examples:
-  assay run experiments/quickstart.yaml      run an experiment, print its table, write its report
-  assay plan experiments/quickstart.yaml     what is done, what would run, and why
+  assay run experiments/quickstart.yaml      run an experiment, print a table and write a report
+  assay plan experiments/quickstart.yaml     show which steps are done, which would run, and why
   assay results experiments/quickstart.yaml --csv > results.csv
-  assay compare experiments/quickstart.yaml  which differences hold beyond chance among the users?
-  assay score --data ml-100k --fold u1 rankings.csv     what are somebody's rankings worth?
-  assay data list                            data sets and whether they are here
+  assay compare experiments/quickstart.yaml  test which differences are statistically significant
+  assay score --data ml-100k --fold u1 rankings.csv     evaluate rankings of another tool
+  assay data list                            list data sets and where they are
 
-Exit codes: 0 all went well; 1 a gate or check failed; 2 wrong usage, experiment file or data;
-3 results are missing or do not compare; 4 some trials failed; 5 a recorded answer is missing or a budget is spent; 70 a bug of ours; 74 a disk is full; 75 interrupted, run again to go on.")]
+Exit codes: 0 success; 1 a check failed; 2 invalid usage, experiment file or data; 3 results are missing
+or not comparable; 4 some trials failed; 5 a response is not recorded or a budget is used up;
+70 internal error; 74 a disk is full; 75 interrupted, run again to continue.")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -102,7 +103,7 @@ enum Verb {
     Completions(completions::Completions),
 }
 
-/// Where steps and runs are kept.
+/// Where steps and runs are stored.
 #[derive(Args, Clone)]
 struct WorkspaceArg {
     /// Directory of finished steps and runs
@@ -122,7 +123,7 @@ impl WorkspaceArg {
     }
 }
 
-/// Runs the command line; everything a user can do wrong ends in a message and an exit code.
+/// Runs the command line. Every error a user can cause ends in a message and an exit code.
 pub fn main() -> Exit {
     if let Err(error) = hand_over::check_build() {
         tell!("error: {error}");
@@ -173,7 +174,7 @@ fn run(verb: Verb) -> Exit {
     }
 }
 
-/// An experiment with its plan, and what its results need of it.
+/// An experiment with its plan, and the record from which its results are read.
 struct Planned {
     experiment: Experiment,
     plan: Plan,
@@ -189,13 +190,13 @@ fn planned(file: &Path) -> Result<Planned, CliError> {
     Ok(Planned { experiment, plan, record })
 }
 
-/// What the results of an experiment need. Where its data can be found it is planned, so that results of
-/// other settings, data or prompts do not pass for its own; where not, it is what the last run recorded,
-/// if the experiment file is still the same.
+/// The record from which the results of an experiment are read. If its data is available, the experiment is planned,
+/// so that results of other settings, data or prompts are not shown as its own. Otherwise this is the record of the
+/// last run, provided that the experiment file has not changed.
 fn recorded(file: &Path, workspace: &Workspace) -> Result<ExperimentRecord, CliError> {
     let by_name = file.to_str().filter(|_| !file.exists());
     if let Some(record) = by_name.and_then(|name| ExperimentRecord::read(workspace, name).ok()) {
-        tell!("note: results as the last run recorded them; data and prompts are not looked at");
+        tell!("note: these are the results of the last run; data and prompts were not checked");
         return Ok(record);
     }
     let dirs = DataDirs::from_env();
@@ -214,21 +215,21 @@ fn recorded(file: &Path, workspace: &Workspace) -> Result<ExperimentRecord, CliE
     };
     if texts(&record.sources) != texts(&experiment.source_texts()) {
         return Err(CliError::Usage(format!(
-            "{error}\n  = note: the workspace has results of this experiment, and the experiment file was \
-             changed since: `{} {}` shows them as they were recorded",
+            "{error}\n  = note: the workspace has results of this experiment, but the experiment file has \
+             changed since; `{} {}` shows the recorded results",
             "assay results", experiment.name
         )));
     }
     let why = error.to_string();
     tell!(
-        "note: results as the last run recorded them, since the experiment cannot be planned here: {}",
+        "note: these are the results of the last run, because the experiment cannot be planned: {}",
         why.lines().next().unwrap_or_default()
     );
     Ok(record)
 }
 
-/// Prints text for people to standard output, with what drives a terminal escaped; a reader that went away ends
-/// the command quietly.
+/// Prints text to standard output, with terminal control characters escaped. A closed pipe ends the command
+/// without an error.
 fn print(text: &str) -> Result<(), CliError> {
     write_out(&escaped(text))
 }
@@ -243,7 +244,7 @@ fn print_json_text(json: &str) -> Result<(), CliError> {
     write_out(&escaped_json(json))
 }
 
-/// Prints data that programs read: values stay what they are, but on a terminal.
+/// Prints data for other programs. Values are escaped only on a terminal.
 fn print_data(text: &str) -> Result<(), CliError> {
     match std::io::stdout().is_terminal() {
         true => print(text),
@@ -251,7 +252,7 @@ fn print_data(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// Prints CSV, where asked so that no spreadsheet takes a text for a formula.
+/// Prints CSV; with `spreadsheet`, texts that start like a formula are escaped.
 fn print_csv(csv: String, spreadsheet: bool) -> Result<(), CliError> {
     print_data(&if spreadsheet { for_spreadsheets(&csv) } else { csv })
 }

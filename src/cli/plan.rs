@@ -12,7 +12,7 @@ use crate::{
     tasks::{Experiment, Plan},
 };
 
-/// Print what is done, what would run and why, without running anything
+/// Show which steps are done, which would run, and why, without running anything
 #[derive(clap::Args)]
 #[command(
     name = "plan",
@@ -32,7 +32,7 @@ pub struct PlanArgs {
     json: bool,
 }
 
-/// What `plan` says of a step.
+/// The state of a step.
 enum Verdict {
     Done,
     Damaged(String),
@@ -86,8 +86,8 @@ fn verdict(currencies: &Currencies, node: &Node, before: &BTreeMap<String, Value
     }
 }
 
-/// What steps to do would ask of language models at most, where they ask any. Responses that are recorded
-/// already cost nothing, and are not looked for here.
+/// Upper bounds of requests, tokens and cost of the steps to run. Recorded responses cost nothing; they are not
+/// looked up here.
 fn estimates(
     experiment: &Experiment,
     plan: &Plan,
@@ -112,7 +112,7 @@ fn estimates(
         let Some(asks) = node.requests(users, items) else { continue };
         let found = experiment.task.endpoints(at).iter().find(|(name, _)| *name == asks.endpoint);
         let Some((_, judge)) = found else { continue };
-        // What cannot be used is sent back as often as that, with the response that was no good.
+        // An unusable response is sent back up to `repairs` times.
         let calls = asks.calls * (1 + u64::from(judge.repairs));
         let (input, output) =
             (calls * asks.tokens_per_call, calls.saturating_mul(judge.max_tokens));
@@ -137,11 +137,11 @@ fn estimates(
         return Ok(text);
     }
     let money = match total.3 {
-        Some(money) => format!("at most about {money:.2} in the judges' prices"),
-        None => "cost unknown (a judge has no `price`)".into(),
+        Some(money) => format!("at most about {money:.2} at the endpoints' prices"),
+        None => "cost unknown (an endpoint has no `price`)".into(),
     };
     Ok(format!(
-        "language models, where nothing is recorded yet:\n{text}  in all up to {} calls, about {} tokens in, \
+        "language models, if no response is recorded yet:\n{text}  in total up to {} calls, about {} tokens in, \
          at most {} out; {money}\n",
         total.0, total.1, total.2
     ))
@@ -150,9 +150,9 @@ fn estimates(
 fn in_words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Done => "done".into(),
-        Verdict::Damaged(problem) => format!("to run again, damaged: {problem}"),
+        Verdict::Damaged(problem) => format!("to rerun, damaged: {problem}"),
         Verdict::New => "to run".into(),
-        Verdict::Stale(changes) => format!("to run again: {}", changes.join("; ")),
+        Verdict::Stale(changes) => format!("to rerun: {}", changes.join("; ")),
     }
 }
 

@@ -82,22 +82,22 @@ impl Reporter for Lines {
 fn line(event: &Event) -> Option<(bool, String)> {
     Some(match event {
         Event::RunStarted { experiment, steps, to_do, trials, .. } => {
-            (false, format!("{experiment}: {trials} trials, {to_do} of {steps} steps to do"))
+            (false, format!("{experiment}: {trials} trials, {to_do} of {steps} steps to run"))
         }
         Event::StepDamaged { kind, step, problem, .. } => {
             (true, format!("warning: {kind} {step} is damaged and is rebuilt: {problem}"))
         }
         Event::StepOutdated { kind, step, why, .. } => {
-            (true, format!("note: {kind} {step} runs again: {why}"))
+            (true, format!("note: {kind} {step} is rerun: {why}"))
         }
         Event::StepFinished { kind, step, seconds, done, to_do, .. } => {
             (false, format!("[{done}/{to_do}] {kind} {step} {seconds:.2} s"))
         }
         Event::StepTakenOver { kind, step, .. } => {
-            (false, format!("{kind} {step}: done by another process"))
+            (false, format!("{kind} {step}: finished by another process"))
         }
         Event::StepElsewhere { kind, step, .. } => {
-            (false, format!("{kind} {step}: another process works on it"))
+            (false, format!("{kind} {step}: running in another process"))
         }
         Event::StepFailed { kind, step, cause, .. } => {
             (true, format!("failed: {kind} {step}: {cause}"))

@@ -9,17 +9,17 @@ use crate::{
     tasks::{ExperimentRecord, PublishedTable},
 };
 
-/// Hold the results against the printed tables of a paper, cell by cell
+/// Compare the results with published tables of a paper, cell by cell
 ///
-/// The tables are named under `published:` in the experiment file. A cell is reproduced where our
-/// value gives the printed one at the printed precision, rounded or cut. A table of another data set,
-/// fold, protocol, convention, slice or cutoff than the experiment computes is refused.
+/// The tables are listed under `published:` in the experiment file. A cell is reproduced if the computed value,
+/// rounded or truncated to the published precision, equals the published one. A table whose data set, fold,
+/// protocol, convention, slice or cutoff differs from the experiment's is an error.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   assay published experiments/ebrat2025-table1.yaml
 
-Exit codes: 0 every checkable cell is reproduced; 1 some are off; 3 results are missing,
-or the table is of something else.")]
+Exit codes: 0 every checkable cell is reproduced; 1 some are not; 3 results are missing or the table is
+not comparable.")]
 pub struct Published {
     /// The experiment file
     file: PathBuf,
@@ -27,21 +27,22 @@ pub struct Published {
     workspace: WorkspaceArg,
     #[command(flatten)]
     anyway: Anyway,
-    /// A JSON array
+    /// Print a JSON array
     #[arg(long)]
     json: bool,
 }
 
-/// Whether tables are compared that are of something else.
+/// Whether to compare tables that are not comparable.
 #[derive(clap::Args, Clone, Copy)]
 pub struct Anyway {
-    /// Hold results against a printed table of other data, another fold or other settings all the same
+    /// Compare with a published table even if its data, fold or settings differ
     #[arg(long)]
     anyway: bool,
 }
 
 impl Anyway {
-    /// An error where a table differs from what it is held against; where that is wanted, the table says it.
+    /// An error if a table differs from the results it is compared with. With `--anyway` the differences are kept in
+    /// the table instead.
     pub fn check(self, table: &mut PublishedTable, differs: Vec<String>) -> Result<(), CliError> {
         if !differs.is_empty() && !self.anyway {
             return Err(CliError::NotComparable { table: table.about.source.clone(), differs });
@@ -50,14 +51,14 @@ impl Anyway {
         Ok(())
     }
 
-    /// Checks all printed tables of an experiment.
+    /// Checks all published tables of an experiment.
     pub fn check_all(self, experiment: &mut ExperimentRecord) -> Result<(), CliError> {
         for mut table in std::mem::take(&mut experiment.published) {
             let differs = differences(&table, experiment);
             self.check(&mut table, differs)?;
             let fold = &table.about.fold;
             if *fold != MEAN && !experiment.trials.iter().any(|trial| trial.fold == *fold) {
-                // Told to compare all the same: with what there is.
+                // `--anyway`: compare with the folds there are.
                 table.about.fold = MEAN.into();
             }
             experiment.published.push(table);
@@ -72,7 +73,7 @@ impl Published {
         let mut experiment = recorded(&self.file, &workspace)?;
         if experiment.published.is_empty() {
             return Err(CliError::Usage(format!(
-                "{} names no printed table\n  = help: add `published: {{use: baselines/published/…}}`",
+                "{} has no published table\n  = help: add `published: {{use: baselines/published/…}}`",
                 self.file.display()
             )));
         }
@@ -84,7 +85,7 @@ impl Published {
         let collected = collect(&experiment, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
-                "no result of this experiment is in the workspace\n  = help: run `assay run {}` first",
+                "the workspace has no result of this experiment\n  = help: run `assay run {}` first",
                 self.file.display()
             )));
         }
@@ -100,7 +101,7 @@ impl Published {
     }
 }
 
-/// Every printed table against the results.
+/// Compares every published table with the results.
 pub fn reproductions(experiment: &ExperimentRecord, collected: &Collected) -> Vec<Reproduction> {
     let of = |table| Reproduction::new(table, &collected.rows);
     experiment.published.iter().map(of).collect()

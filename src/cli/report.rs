@@ -10,7 +10,7 @@ use crate::{
     report::{INDEX, render},
 };
 
-/// Write the HTML report again from what is in the workspace, without running anything
+/// Write the HTML report from the results in the workspace, without running anything
 #[derive(clap::Args)]
 #[command(
     name = "report",
@@ -22,10 +22,10 @@ pub struct ReportArgs {
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
-    /// Where the report goes (default: reports/<experiment>)
+    /// Directory of the report (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Overwrite files there that assay did not write
+    /// Overwrite files in it that assay did not write
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
@@ -41,7 +41,7 @@ impl ReportArgs {
         let collected = collect(&experiment, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
-                "there is nothing to report yet\n  = help: run `assay run {}` first",
+                "the workspace has no result of this experiment\n  = help: run `assay run {}` first",
                 self.file.display()
             )));
         }

@@ -11,10 +11,11 @@ use crate::{
     tasks::ExperimentRecord,
 };
 
-/// Print the results as a tidy long table: one row a value
+/// Print the results as a tidy table with one row per value
 ///
-/// One row for each system, fold, seed, protocol, convention, slice, metric and cutoff; for folds with
-/// several seeds rows with the seed `mean`; and rows with the fold `mean`. Where trials are missing, what is there is printed and the exit code is 3.
+/// There is one row per system, fold, seed, protocol, convention, slice, metric and cutoff. Rows with the seed
+/// `mean` average the seeds of a fold, rows with the fold `mean` average the folds. If trials have no result, the
+/// others are printed and the exit code is 3.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay results experiments/quickstart.yaml --csv > results.csv
@@ -24,16 +25,16 @@ pub struct Results {
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
-    /// Comma-separated, the default
+    /// Print CSV (the default)
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// For spreadsheets: texts that one would take for a formula get a ' in front
+    /// Prefix texts that a spreadsheet would read as a formula with '
     #[arg(long, conflicts_with = "json")]
     spreadsheet: bool,
-    /// A JSON array
+    /// Print a JSON array
     #[arg(long)]
     json: bool,
-    /// Fill the columns `low` and `high` of the `mean` rows: 95 % bootstrap intervals over users
+    /// Fill the columns `low` and `high` of `mean` rows with 95 % bootstrap intervals over users
     #[arg(long)]
     intervals: bool,
 }
@@ -53,7 +54,7 @@ impl Results {
     }
 }
 
-/// The results of an experiment, of which there must be some.
+/// The results of an experiment; an error if there are none.
 pub fn results_of(
     file: &std::path::Path,
     workspace: &WorkspaceArg,
@@ -62,7 +63,7 @@ pub fn results_of(
     results_of_record(file, &recorded(file, &workspace.open())?, workspace, request)
 }
 
-/// The same of an experiment that was read before.
+/// The results of an experiment that is already read.
 pub fn results_of_record(
     file: &std::path::Path,
     experiment: &ExperimentRecord,
@@ -82,7 +83,7 @@ pub fn results_of_record(
     }
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
-            "no result of this experiment is in the workspace {}\n  = help: run `assay run {}` first",
+            "the workspace {} has no result of this experiment\n  = help: run `assay run {}` first",
             workspace.workspace.display(),
             file.display()
         )));
@@ -90,7 +91,7 @@ pub fn results_of_record(
     Ok(collected)
 }
 
-/// Says which trials are missing; the exit code does too.
+/// Warns of trials without a result; the exit code reports them, too.
 pub fn warn_of_missing(collected: &Collected) -> Exit {
     if collected.missing.is_empty() {
         return Exit::Pass;

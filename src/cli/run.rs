@@ -24,10 +24,10 @@ use crate::{
     tasks::{Experiment, Plan, TASKS},
 };
 
-/// Run an experiment, print its table and write its report
+/// Run an experiment, print a table and write a report
 ///
-/// What was done before is not done again, also after an interruption (Ctrl-C) or a crash. Several
-/// processes may run the same experiment on one workspace: they share the work.
+/// Finished steps are reused, also after an interruption (Ctrl-C) or a crash. Several processes can run the same
+/// experiment in one workspace and share the work.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay run experiments/quickstart.yaml
@@ -40,10 +40,10 @@ pub struct Run {
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
-    /// Threads to use in all (default: one for each core)
+    /// Number of threads (default: one per core)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Memory that fitting may take, in GiB (default: four fifths of what the machine has)
+    /// Memory limit for fitting, in GiB (default: 80 % of the machine's memory)
     #[arg(long, value_name = "GIB")]
     memory: Option<f64>,
     /// Where responses of language models come from (default: `responses.mode` of the experiment, or record)
@@ -52,30 +52,30 @@ pub struct Run {
     /// The old name of --responses
     #[arg(long, value_name = "MODE", value_enum, hide = true, conflicts_with = "responses")]
     answers: Option<Mode>,
-    /// Most money to spend on language models in this run, in the currency of the judges' prices
+    /// Maximum cost of language models in this run, in the currency of the endpoints' prices
     #[arg(long, value_name = "MONEY")]
     budget_money: Option<f64>,
-    /// Most tokens to spend on language models in this run
+    /// Maximum number of tokens for language models in this run
     #[arg(long, value_name = "N")]
     budget_tokens: Option<u64>,
-    /// Do steps up to this kind only, e.g. write profiles and train nothing yet
+    /// Stop after steps of this kind, e.g. `profiles` to write profiles without training
     #[arg(long, value_name = "KIND", value_parser = kind_parser())]
     until: Option<String>,
-    /// Run steps again although they are done: of a kind, of a system, or (without a value) all. Results that
-    /// depend on them run again where what they give differs (may be given several times)
+    /// Rerun finished steps: those of a kind, those of a system, or all (without a value). Dependent steps are
+    /// rerun if the output changes (can be repeated)
     #[arg(long, value_name = "KIND|SYSTEM", num_args = 0..=1, default_missing_value = "all")]
     force: Vec<String>,
-    /// Where the report goes (default: reports/<experiment>)
+    /// Directory of the report (default: reports/<experiment>)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Overwrite files there that assay did not write
+    /// Overwrite files in it that assay did not write
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
     anyway: Anyway,
     #[command(flatten)]
     keys: Keys,
-    /// Print one JSON object for each event instead of a table
+    /// Print one JSON object per event instead of a table
     #[arg(long)]
     json: bool,
     /// Print only warnings, errors and the table
@@ -92,7 +92,7 @@ impl Run {
         self.anyway.check_all(&mut record)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let responses = self.responses(&experiment)?;
-        // Replays send nothing.
+        // Replaying sends no requests.
         let keys = match responses.mode {
             Mode::Replay => Vec::new(),
             _ => experiment.task.keys(),
@@ -113,7 +113,7 @@ impl Run {
                 Some(gib) if gib > 0.0 && gib.is_finite() => (gib * f64::from(1 << 30)) as u64,
                 Some(gib) => {
                     return Err(CliError::Usage(format!(
-                        "--memory {gib}: expected a number over 0"
+                        "--memory {gib}: expected a number greater than 0"
                     )));
                 }
                 None => total_memory() / 5 * 4,
@@ -122,7 +122,7 @@ impl Run {
         let interrupt = Interrupt::default();
         stop_on_ctrl_c(&interrupt);
         let to_do = ToDo::of(&plan.graph, &workspace, &options);
-        // An interrupt that was noted must not get lost with this program.
+        // The other program would not know of an interrupt that was raised before.
         if to_do.needs_tensors() && !interrupt.is_raised() {
             hand_over()?;
         }
@@ -147,7 +147,7 @@ impl Run {
         let names = plan.trial_names();
         let outcome = run(header, to_do, &names, &interrupt, &*reporter)?;
         if outcome.interrupted {
-            tell!("interrupted; what is finished is kept, and the same command goes on from there");
+            tell!("interrupted; finished steps are kept, run the same command again to continue");
             return Ok(Exit::Interrupted);
         }
         let request = Request::of_report(&record);
@@ -160,7 +160,7 @@ impl Run {
                 tell!("warning: {trial}: {warning}");
             }
             if !self.json {
-                // Printed tables are what such an experiment is about.
+                // Such an experiment is run for its published tables.
                 let reproductions = reproductions(&record, &collected);
                 match (main_table(&collected.rows), &reproductions[..]) {
                     (Some(table), []) => told(print(&table))?,
@@ -181,7 +181,7 @@ impl Run {
             tell!("language models: {spent}");
         }
         if failures.is_empty() {
-            // Every step ended well, and yet somebody may have removed a result since.
+            // All steps succeeded, but a result may have been removed since.
             return Ok(match self.until {
                 None => warn_of_missing(&collected),
                 Some(_) => Exit::Pass,
@@ -216,7 +216,7 @@ impl Run {
     }
 }
 
-/// A reader of the table that went away changes nothing of how the run ended.
+/// A closed pipe does not change the exit code of the run.
 fn told(printed: Result<(), CliError>) -> Result<(), CliError> {
     match printed {
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -224,7 +224,7 @@ fn told(printed: Result<(), CliError>) -> Result<(), CliError> {
     }
 }
 
-/// Kinds of steps, with the name that `evaluate` had before.
+/// Kinds of steps, with the old name of `evaluate`.
 fn kind_parser() -> impl clap::builder::TypedValueParser<Value = String> {
     let mut all: Vec<&'static str> = Vec::new();
     for kind in TASKS.iter().flat_map(|task| task.kinds) {
@@ -241,7 +241,7 @@ fn kind_parser() -> impl clap::builder::TypedValueParser<Value = String> {
 }
 
 impl Run {
-    /// The steps that the run is for.
+    /// The steps that the run has to finish.
     fn ends(&self, plan: &Plan) -> Result<Vec<StepId>, CliError> {
         let Some(until) = &self.until else { return Ok(plan.ends()) };
         if until == "evaluate" {
@@ -251,14 +251,14 @@ impl Run {
         let ends: Vec<StepId> = of_kind.map(|node| node.id).collect();
         match ends.is_empty() {
             true => Err(CliError::Usage(format!(
-                "--until {until}: the experiment has no step of this kind\n  = help: it has {}",
+                "--until {until}: the experiment has no step of this kind\n  = help: its kinds are {}",
                 kinds_of(plan).join(", ")
             ))),
             false => Ok(ends),
         }
     }
 
-    /// The steps that are run again although they are done: those that are asked for, and with `--responses
+    /// The finished steps that are rerun: those of `--force`, and with `--responses
     /// refresh` all that send requests to an endpoint.
     fn forced(&self, plan: &Plan, mode: Mode) -> Result<HashSet<StepId>, CliError> {
         let nodes = || plan.graph.nodes().iter();
@@ -279,7 +279,7 @@ impl Run {
                 let mut systems: Vec<&str> = plan.trials.iter().map(|of| &of.name[..]).collect();
                 systems.dedup();
                 return Err(CliError::Usage(format!(
-                    "--force {what}: there is no such kind of step or system\n  = kinds: {}\n  = systems: {}",
+                    "--force {what}: there is no kind of step and no system with this name\n  = kinds: {}\n  = systems: {}",
                     kinds_of(plan).join(", "),
                     systems.join(", ")
                 )));
@@ -318,8 +318,7 @@ fn total_memory() -> u64 {
     system.total_memory()
 }
 
-/// The first Ctrl-C lets running steps come to a stop; the second ends at once. Either way nothing
-/// that is finished is lost.
+/// The first Ctrl-C stops the running steps in an orderly way, the second ends the process. Finished steps are kept.
 fn stop_on_ctrl_c(interrupt: &Interrupt) {
     let interrupt = interrupt.clone();
     let set = ctrlc::set_handler(move || {
@@ -327,9 +326,9 @@ fn stop_on_ctrl_c(interrupt: &Interrupt) {
             std::process::exit(Exit::Interrupted as i32);
         }
         interrupt.raise();
-        tell!("\nstopping; once more to stop at once");
+        tell!("\nstopping; press Ctrl-C again to stop immediately");
     });
     if let Err(error) = set {
-        tell!("warning: Ctrl-C will stop at once: {error}");
+        tell!("warning: Ctrl-C will stop the run immediately: {error}");
     }
 }

@@ -5,7 +5,7 @@ use crate::{base::exit::Exit, tasks::schema};
 
 /// Print the JSON Schema of experiment files
 #[derive(clap::Args)]
-#[command(after_help = "Example, for editors that know `yaml-language-server`:
+#[command(after_help = "Example for editors that support `yaml-language-server`:
   assay schema > experiment.schema.json
   # first line of an experiment file:
   # yaml-language-server: $schema=../experiment.schema.json")]

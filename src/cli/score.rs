@@ -35,11 +35,11 @@ use crate::{
     tasks::PublishedTable,
 };
 
-/// Score files of rankings that anybody made, against a split, under any protocol and convention
+/// Evaluate rankings of any tool on a split, under any protocol and convention
 ///
-/// Files may be CSV, TSV or Parquet with a column for the user, the item and the rank or the score
-/// (found by their names; `--columns` overrides), TREC runs, or RecBole's token lists. What is odd
-/// about a file is counted and said, not silently mended.
+/// Files can be CSV, TSV or Parquet with columns for user, item, and rank or score (detected by name; `--columns`
+/// overrides), TREC runs, or RecBole token lists. Irregularities of a file are counted and reported, not silently
+/// repaired.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay score --data ml-100k --fold u1 als.csv gat=recs/gat_final.csv
@@ -51,30 +51,30 @@ use crate::{
   assay score --data ml-100k --fold u1 --against baselines/published/ebrat2025-table1.yaml \\
       'ALS=als_result_100k.csv'
 
-Exit codes: 0 scored; 1 with --against: a checkable cell is not reproduced; 2 a file or option is wrong;
+Exit codes: 0 success; 1 with --against: a checkable cell is not reproduced; 2 invalid file or option;
 3 with --against: the table is of other data or another fold.")]
 pub struct Score {
-    /// Files of rankings; the row is named after the file, or NAME=FILE
+    /// Files of rankings. NAME=FILE names the row; by default it is named after the file
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
 
-    /// Data set whose split is scored against (see `assay data list`)
+    /// Data set that provides the split (see `assay data list`)
     #[arg(long, value_name = "SET", conflicts_with_all = ["test", "qrels"], help_heading = "Split")]
     data: Option<String>,
     /// Fold of the data set
     #[arg(long, requires = "data", help_heading = "Split")]
     fold: Option<String>,
-    /// Test part: a table of user, item and maybe rating
+    /// Test part: a table with user, item and optionally rating
     #[arg(long, value_name = "FILE", conflicts_with = "qrels", help_heading = "Split")]
     test: Option<PathBuf>,
-    /// Test part as TREC qrels (relevant: 1 or more, unless --relevant says otherwise)
+    /// Test part as TREC qrels (relevant: 1 or more, unless --relevant is given)
     #[arg(long, value_name = "FILE", help_heading = "Split")]
     qrels: Option<PathBuf>,
-    /// Training part of a split given by --test or --qrels; without it nothing counts as seen
+    /// Training part of a split given by --test or --qrels; without it no item counts as seen
     #[arg(long, value_name = "FILE", conflicts_with = "data", help_heading = "Split")]
     train: Option<PathBuf>,
-    /// Which test ratings are relevant: '>= 4', '> 0', any (default: the data set's own rule; any where
-    /// there are no ratings or all are equal)
+    /// Which test ratings are relevant: '>= 4', '> 0', any (default: the data set's rule; any if there are no
+    /// ratings or all are equal)
     #[arg(long, value_name = "RULE", help_heading = "Split")]
     relevant: Option<Relevance>,
 
@@ -96,7 +96,7 @@ pub struct Score {
         help_heading = "Scoring"
     )]
     convention: Vec<String>,
-    /// Users: all, 'cold<10'
+    /// Slices of users: all, 'cold<10'
     #[arg(
         long,
         value_name = "S,…",
@@ -114,7 +114,7 @@ pub struct Score {
         help_heading = "Scoring"
     )]
     k: Vec<usize>,
-    /// Which of two items with equal scores goes first: lower-id, random, or random@SEED
+    /// Order of items with equal scores: lower-id, random, or random@SEED
     #[arg(long, value_name = "RULE", default_value = "lower-id", help_heading = "Scoring")]
     ties: Ties,
     /// Metrics
@@ -127,54 +127,55 @@ pub struct Score {
     )]
     metric: Vec<Metric>,
 
-    /// Which column holds what: user=uid,item=movie,rank=3,score=pred (a number is a place)
+    /// Columns by name or position: user=uid,item=movie,rank=3,score=pred
     #[arg(long, value_name = "ROLE=COLUMN,…", help_heading = "Reading")]
     columns: Option<Columns>,
-    /// What decides the order (default: ranks; in TREC runs, and without ranks, scores)
+    /// What orders a list (default: ranks; scores in TREC runs and without ranks)
     #[arg(long, value_enum, help_heading = "Reading")]
     order: Option<Order>,
-    /// What becomes of recommended items that the user has in training
+    /// What to do with recommended items that are in the user's training part
     #[arg(long, value_enum, default_value = "keep", help_heading = "Reading")]
     seen: Seen,
-    /// How the files of rankings are written (default: by their content)
+    /// Format of the rankings (default: detected)
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Reading")]
     input_format: Option<InputFormat>,
     /// Encoding of all text files (default: UTF-8, or UTF-16 with a byte order mark)
     #[arg(long, value_enum, value_name = "NAME", help_heading = "Reading")]
     encoding: Option<Encoding>,
-    /// What quotes in text files are
+    /// How to read quotes in text files
     #[arg(long, value_enum, default_value = "usual", help_heading = "Reading")]
     quotes: Quotes,
 
     /// Add 95 % bootstrap intervals over users
     #[arg(long, help_heading = "Output")]
     intervals: bool,
-    /// Show each metric under every protocol and convention side by side, with Kendall's τ
+    /// Compare the order of the systems under every protocol and convention, with Kendall's τ
     #[arg(long, help_heading = "Output")]
     compare: bool,
-    /// Hold the results against a printed table (NAME=FILE names the printed row)
+    /// Compare the results with a published table (NAME=FILE names its row)
     #[arg(long, value_name = "TABLE", help_heading = "Output")]
     against: Option<PathBuf>,
     #[command(flatten)]
     anyway: Anyway,
-    /// The tidy long table: one row a value, the columns of `assay results`
+    /// Print a tidy table with one row per value, as `assay results` does
     #[arg(long, conflicts_with_all = ["json", "format"], help_heading = "Output")]
     csv: bool,
-    /// JSON: rows, findings, comparisons
+    /// Print JSON: rows, findings, comparisons
     #[arg(long, conflicts_with = "format", help_heading = "Output")]
     json: bool,
+    /// Output format
     #[arg(long, value_enum, default_value = "terminal", help_heading = "Output")]
     format: Format,
-    /// With --csv or `--format csv`: texts that a spreadsheet would take for a formula get a ' in front
+    /// With --csv or --format csv: prefix texts that a spreadsheet would read as a formula with '
     #[arg(long, help_heading = "Output")]
     spreadsheet: bool,
-    /// Overwrite the file of --html where assay did not write it
+    /// Overwrite the file of --html even if assay did not write it
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
     /// Also write an HTML report, with intervals
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     html: Option<PathBuf>,
-    /// Threads (default: one for each core)
+    /// Number of threads (default: one per core)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Output")]
     threads: Option<u16>,
 }
@@ -194,8 +195,7 @@ impl Score {
         };
         let spec = self.spec(published.as_ref())?;
         let files = self.named_files()?;
-        // The split and the first file are read side by side, files after it one by one: they may be
-        // large.
+        // The split and the first file are read in parallel, further files one by one: they may be large.
         let what_for = if self.qrels.is_some() { Use::Run } else { Use::Rankings };
         let text = self.text();
         let (split, first) = rayon::join(|| self.split(), || open(&files[0].1, what_for, text));
@@ -226,7 +226,7 @@ impl Score {
             }
         }
         let with_intervals = self.intervals || self.html.is_some() || published.is_some();
-        // Only these show what becomes of the order.
+        // Only these outputs show the order of the systems.
         let shows_orders = self.compare || self.json || self.html.is_some();
         let asks_for_draws = shows_orders && scored.len() > 1 && spec.pairs().count() > 1;
         let mut draws = PairedDraws::default();
@@ -250,7 +250,7 @@ impl Score {
             render_scores(path, &split, &rows, &warnings, &orders, reproduction.as_ref())?;
             tell!("report: {}", path.display());
         }
-        // Tables have a note of their own.
+        // Tables have this as a note.
         if let Some(text) = few_users_of(&rows).filter(|_| self.csv || self.json) {
             tell!("warning: {text}");
         }
@@ -274,7 +274,7 @@ impl Score {
         } else if self.compare {
             if orders.is_empty() {
                 return Err(CliError::Usage(
-                    "there is one evaluation setting, and nothing to compare\n  = help: name several, e.g. \
+                    "there is only one evaluation setting to compare\n  = help: give several, e.g. \
                      `--convention all` or `--protocol all`"
                         .into(),
                 ));
@@ -299,17 +299,15 @@ impl Score {
         })
     }
 
-    /// In what a printed table is not of what the files are scored against. Protocol, convention, slice and
-    /// cutoff are the table's.
+    /// How the data set and fold of a published table differ from the split. Protocol, convention, slice and cutoff
+    /// are taken from the table.
     fn differences(&self, table: &PublishedTable, split: &Split) -> Vec<String> {
         let about = &table.about;
         let mut differs = Vec::new();
         match &self.data {
             Some(set) if *set == about.dataset => {}
             Some(set) => differs.push(difference("data set", &about.dataset, set)),
-            None => {
-                differs.push(difference("data set", &about.dataset, "none that is named (--data)"))
-            }
+            None => differs.push(difference("data set", &about.dataset, "not given (--data)")),
         }
         if about.fold != split.fold {
             differs.push(difference("fold", &about.fold, &split.fold));
@@ -378,7 +376,7 @@ impl Score {
             };
             if let Some((_, other)) = files.iter().find(|(known, _)| *known == name) {
                 return Err(CliError::Usage(format!(
-                    "{} and {} are both called `{name}`\n  = help: name one with NAME={}",
+                    "{} and {} have the same name `{name}`\n  = help: name one with NAME={}",
                     other.display(),
                     path.display(),
                     path.display()
@@ -396,7 +394,7 @@ impl Score {
         }
         let Some(test) = self.test.as_ref().or(self.qrels.as_ref()) else {
             return Err(CliError::Usage(
-                "what are the rankings to be scored against?\n  = help: give --data SET --fold FOLD, \
+                "no split is given\n  = help: give --data SET --fold FOLD, \
                  --test FILE (with --train FILE), or --qrels FILE"
                     .into(),
             ));
@@ -425,7 +423,7 @@ impl Score {
             (None, None, true) if all_equal => (Relevance::Any, RelevanceFrom::EqualRatings),
             (None, None, true) => {
                 return Err(CliError::Usage(format!(
-                    "{} has ratings, and nothing says which of them are relevant\n  = help: add \
+                    "{} has ratings, but no rule says which of them are relevant\n  = help: add \
                      --relevant '>= 4' (any threshold), or --relevant any where every rating counts as \
                      liked",
                     test.display()

@@ -6,14 +6,14 @@ use crate::{
     core::{Record, RunRecord},
 };
 
-/// Show everything recorded about an experiment's last run, or about a step
+/// Show the record of an experiment's last run, or of a step
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  assay show quickstart           the last run: experiment text, parameters, machine, versions
-  assay show 3fa9c1               a step by the start of its key
-  assay show 'als u1'             steps by a part of their label")]
+  assay show quickstart           the last run: experiment file, parameters, machine, versions
+  assay show 3fa9c1               a step, by a prefix of its key
+  assay show 'als u1'             steps, by a part of their label")]
 pub struct Show {
-    /// An experiment's name, the start of a step's key, or a part of a step's label
+    /// Name of an experiment, prefix of a step's key, or part of a step's label
     what: String,
     #[command(flatten)]
     workspace: WorkspaceArg,
@@ -46,7 +46,7 @@ impl Show {
             let near = nearest(&self.what, records.iter().map(|record| record.label.as_str()));
             let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
             return Err(CliError::Usage(format!(
-                "nothing in {} is called `{}`{near}\n  = help: `assay ls` lists experiments, `assay plan \
+                "{} has no experiment or step `{}`{near}\n  = help: `assay ls` lists experiments, `assay plan \
                  FILE --json` the steps of one",
                 workspace.root().display(),
                 self.what

@@ -12,7 +12,7 @@ use crate::{
     report::{Format, Selection, Spread, Table},
 };
 
-/// Print a table of systems against metrics, for a terminal, Markdown, LaTeX or CSV
+/// Print a table of systems and metrics for the terminal, or as Markdown, LaTeX or CSV
 #[derive(clap::Args)]
 #[command(
     name = "table",
@@ -27,33 +27,34 @@ pub struct TableArgs {
     file: PathBuf,
     #[command(flatten)]
     workspace: WorkspaceArg,
-    /// Candidate protocol (default: the first of the experiment)
+    /// Candidate protocol (default: the experiment's first)
     #[arg(long)]
     protocol: Option<String>,
-    /// Metric convention (default: the first of the experiment)
+    /// Metric convention (default: the experiment's first)
     #[arg(long)]
     convention: Option<String>,
-    /// Users (default: the first slice of the experiment)
+    /// Slice of users (default: the experiment's first)
     #[arg(long)]
     slice: Option<String>,
-    /// Cutoff (default: 10, or the largest)
+    /// Cutoff (default: 10 if computed, otherwise the largest)
     #[arg(short)]
     k: Option<usize>,
-    /// A fold's name, or `mean`
+    /// Name of a fold, or `mean` over all folds
     #[arg(long, default_value = MEAN)]
     fold: String,
-    /// What ± is the standard deviation over (default: folds where there are several, else seeds)
+    /// What the standard deviation (±) is over (default: folds if there are several, otherwise seeds)
     #[arg(long, value_enum)]
     sd: Option<Spread>,
     /// Add 95 % bootstrap intervals over users
     #[arg(long)]
     intervals: bool,
-    /// One table of all protocols, conventions, slices and cutoffs that the options above leave open
+    /// Print one table of all protocols, conventions, slices and cutoffs not fixed by the other options
     #[arg(long)]
     joint: bool,
+    /// Output format
     #[arg(long, value_enum, default_value = "terminal")]
     format: Format,
-    /// With `--format csv`: texts that a spreadsheet would take for a formula get a ' in front
+    /// With --format csv: prefix texts that a spreadsheet would read as a formula with '
     #[arg(long)]
     spreadsheet: bool,
 }

@@ -159,6 +159,6 @@ pub(super) fn differs(
     let made_from = record.made_from(key)?;
     // An input that is gone or cannot be read says nothing against the result.
     let now = workspace.record(kind, &key).ok()?;
-    let why = || format!("{} was rebuilt with other content since", steps.name(input));
+    let why = || format!("{} has been rebuilt with other content", steps.name(input));
     (now.content() != made_from).then(why)
 }

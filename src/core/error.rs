@@ -27,14 +27,14 @@ pub enum StepError {
     /// What the user gave cannot be used: the same for every trial.
     #[error(transparent)]
     BadInput(Box<dyn std::error::Error + Send + Sync>),
-    #[error("it needs about {} and the budget is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
+    #[error("it needs about {}, but the memory limit is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
     Memory { needed: u64, budget: u64 },
     /// What it reads cannot be used.
-    #[error("{step} is damaged: {problem}\n  = help: remove {} and run again: it is rebuilt", dir.display())]
+    #[error("{step} is damaged: {problem}\n  = help: remove {} and run again to rebuild it", dir.display())]
     Input { step: String, problem: String, dir: PathBuf },
     /// A file is not what it was when the experiment was planned.
     #[error(
-        "{what}: {problem}\n  = help: run the experiment again: it is planned with the file as it is now"
+        "{what}: {problem}\n  = help: run the experiment again to plan it with the current file"
     )]
     Changed { what: String, problem: String },
     #[error("internal error: {0}\n  = help: please report it with the log of this trial")]

@@ -49,7 +49,7 @@ impl Workspace {
             if is_held {
                 return Err(FileError::Damaged {
                     path: lock,
-                    problem: "a process works on this workspace; wait for it, or stop it".into(),
+                    problem: "another process uses this workspace; wait for it or stop it".into(),
                 });
             }
             if !keys.contains(&key) {

@@ -1,11 +1,11 @@
-//! Why a step would run although one like it was done before.
+//! Why a step has to be rerun.
 
 use serde_json::Value;
 
-/// What a change of an input says, whatever the input.
-pub const OTHER_INPUT: &str = "is another";
+/// The message for an input whose change has no further description.
+pub const OTHER_INPUT: &str = "changed";
 
-/// What differs between the key inputs of a step and of the step that stood in its place at the last run:
+/// The differences between the key inputs of a step and those of the same step in the last run:
 /// `model.alpha: 1.0 → 2.0`.
 pub fn why_stale(before: &Value, now: &Value) -> Vec<String> {
     let mut changes = Vec::new();
@@ -26,7 +26,7 @@ fn compare(path: &str, before: &Value, now: &Value, changes: &mut Vec<String>) {
         }
         return;
     }
-    // Keys of inputs say nothing to people but that the input is another.
+    // The key of an input only tells that the input changed.
     changes.push(match path {
         "split" if before.is_string() => format!("its split {OTHER_INPUT}"),
         "fit" => format!("its model {OTHER_INPUT}"),
@@ -39,8 +39,8 @@ fn compare(path: &str, before: &Value, now: &Value, changes: &mut Vec<String>) {
         }
         "prompt" => format!("its prompt {OTHER_INPUT}"),
         "rankings" => "the file of rankings changed".into(),
-        "data" => "the data's files or how they are read changed".into(),
-        "revision" => "assay's code for this step changed".into(),
+        "data" => "the data files or their reader changed".into(),
+        "revision" => "the code of this step changed".into(),
         _ => format!("{path}: {before} → {now}"),
     });
 }
@@ -55,6 +55,6 @@ mod tests {
     fn changes_are_named_by_path() {
         let before = json!({"model": {"alpha": 1.0, "factors": 64}, "split": "a"});
         let now = json!({"model": {"alpha": 2.0, "factors": 64}, "split": "b"});
-        assert_eq!(why_stale(&before, &now), ["model.alpha: 1.0 → 2.0", "its split is another"]);
+        assert_eq!(why_stale(&before, &now), ["model.alpha: 1.0 → 2.0", "its split changed"]);
     }
 }

@@ -104,7 +104,7 @@ impl Task<'_> {
         if self.inputs()? != inputs {
             return Err(StepError::Changed {
                 what: node.name(),
-                problem: "a step that it reads was rebuilt while it ran".into(),
+                problem: "one of its inputs was rebuilt while it ran".into(),
             });
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -169,7 +169,7 @@ impl Task<'_> {
             let dir = self.state.workspace.step_dir(node.kind, &node.key);
             let problem = match own(self.state.graph, input, self.state.workspace) {
                 Err(Currency::Damaged(problem) | Currency::Outdated(problem)) => problem,
-                Err(Currency::Absent) => "it is not there any more".into(),
+                Err(Currency::Absent) => "it has been removed".into(),
                 _ if names(&text, &dir) => {
                     text.split("\n  = help").next().unwrap_or_default().to_owned()
                 }

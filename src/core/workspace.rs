@@ -121,16 +121,16 @@ impl Workspace {
         for entry in fs::read_dir(&dir).map_err(io_error(&dir))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name != RECORD && !is_recorded(&name) {
-                return Err(damaged(&name, "the step's record does not list this file"));
+                return Err(damaged(&name, "the record of the step does not list this file"));
             }
         }
         for file in &record.files {
             if Path::new(&file.name).file_name() != Some(OsStr::new(&file.name)) {
-                return Err(damaged(RECORD, &format!("`{}` is no name of a file", file.name)));
+                return Err(damaged(RECORD, &format!("`{}` is not a file name", file.name)));
             }
             let path = dir.join(&file.name);
             if Digest::of_own_file(&path).map_err(io_error(&path))? != file.blake3 {
-                return Err(damaged(&file.name, "its checksum is not the one recorded"));
+                return Err(damaged(&file.name, "checksum mismatch"));
             }
         }
         Ok(())
@@ -155,14 +155,14 @@ impl Workspace {
             )));
         }
         if Digest::of_json(&(kind, &record.key_inputs)) != *key {
-            return Err(damaged("the step's key is not the hash of the inputs it names".into()));
+            return Err(damaged("the key of the step does not match its inputs".into()));
         }
         match record.seal {
             Some(written) if written == seal => {}
-            Some(_) => return Err(damaged("it was changed after it was written".into())),
+            Some(_) => return Err(damaged("it was modified after it was written".into())),
             None => {
                 return Err(damaged(
-                    "it has no seal: an earlier version wrote it, or it was changed".into(),
+                    "it has no seal: it was written by an earlier version or modified".into(),
                 ));
             }
         }

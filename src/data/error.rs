@@ -1,4 +1,4 @@
-//! What can be wrong with data: which file, line and field, what was found, what was expected.
+//! Errors in data: file, line and field, what was found, what was expected.
 
 use std::{io, path::PathBuf};
 
@@ -19,17 +19,17 @@ pub enum DataError {
     #[error("unknown data set `{name}`{}\n  = expected one of {}", suggestion(suggested), known.join(", "))]
     UnknownSet { name: String, suggested: Option<String>, known: Vec<String> },
 
-    #[error("the data set `{name}` is not here: no file {file} under {}\n  = help: {help}", looked.join(", "))]
+    #[error("data set `{name}` not found: no file {file} under {}\n  = help: {help}", looked.join(", "))]
     NotFound { name: String, file: String, looked: Vec<String>, help: String },
 
-    #[error("{}: its hash is not the one expected\n  found: sha256 {found}\n  expected: sha256 {expected}\n  = help: {help}", path.display())]
+    #[error("{}: hash mismatch\n  found: sha256 {found}\n  expected: sha256 {expected}\n  = help: {help}", path.display())]
     HashMismatch { path: PathBuf, found: String, expected: String, help: String },
 
     #[error("{0}")]
     Split(String),
 
     #[error(
-        "the data set `{name}` has ratings, and nothing says which of them are relevant\n  = help: {help}"
+        "the data set `{name}` has ratings, but no rule says which of them are relevant\n  = help: {help}"
     )]
     NoRelevance { name: String, help: String },
 
@@ -48,7 +48,7 @@ fn suggestion(suggested: &Option<String>) -> String {
 }
 
 impl DataError {
-    /// Whether something it names cannot be found here.
+    /// Whether something it names does not exist.
     pub fn is_missing(&self) -> bool {
         match self {
             Self::NotFound { .. } | Self::UnknownSet { .. } => true,

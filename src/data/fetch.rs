@@ -93,7 +93,7 @@ fn stays_in(root: &Path, folder: &Path) -> Result<(), DataError> {
         false => Err(DataError::File {
             path: folder.to_owned(),
             problem:
-                "a symbolic link leads out of the data directory, and nothing is written through it"
+                "a symbolic link leads out of the data directory; assay does not write through it"
                     .into(),
             help: "remove the link, or set ASSAY_DATA to the directory that it leads to".into(),
         }),
@@ -109,7 +109,7 @@ fn download(
     let failed = |problem: String| DataError::Fetch {
         url: archive.url.clone(),
         problem,
-        help: "check the network and run the command again: it goes on where it stopped".into(),
+        help: "check the network and run the command again to resume".into(),
     };
     let have = fs::metadata(to).map_or(0, |file| file.len());
     // The machine's own certificates: those of a company's proxy are among them.
@@ -156,7 +156,7 @@ fn download(
         let n = match body.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => n,
-            Err(error) => return Err(failed(format!("broken off after {done} bytes: {error}"))),
+            Err(error) => return Err(failed(format!("interrupted after {done} bytes: {error}"))),
         };
         file.write_all(&buffer[..n]).map_err(|error| DataError::io(to, error))?;
         done += n as u64;
@@ -164,7 +164,7 @@ fn download(
     }
     match total {
         Some(total) if done < total => {
-            Err(failed(format!("broken off after {done} of {total} bytes")))
+            Err(failed(format!("interrupted after {done} of {total} bytes")))
         }
         _ => Ok(()),
     }
@@ -189,9 +189,9 @@ fn unpack(
     for name in files {
         let inside = Path::new(&archive.inside).join(name);
         let inside = inside.to_string_lossy();
-        let mut from = contents.by_name(&inside).map_err(|error| {
-            damaged(format!("the archive holds no readable `{inside}`: {error}"))
-        })?;
+        let mut from = contents
+            .by_name(&inside)
+            .map_err(|error| damaged(format!("the archive has no readable `{inside}`: {error}")))?;
         let path = into.join(name);
         if let Some(within) = path.parent() {
             fs::create_dir_all(within).map_err(|error| DataError::io(within, error))?;
@@ -287,7 +287,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let manifest = manifest(&url, None);
         let error = run(&manifest, root.path()).unwrap_err().to_string();
-        assert!(error.contains("broken off after 50"), "{error}");
+        assert!(error.contains("interrupted after 50"), "{error}");
         let folder = run(&manifest, root.path()).unwrap();
         assert_eq!(fs::read_to_string(folder.join("ratings.csv")).unwrap(), "user,item\n1,2\n");
         assert_eq!(server.join().unwrap(), ["", "50-"]);

@@ -168,8 +168,8 @@ pub fn check_fold(dir: &Path, rows: Digest, names: Digest) -> Result<(), DataErr
         true => Ok(()),
         false => Err(DataError::File {
             path: dir.to_owned(),
-            problem: "it is not the fold that was made: its rows have another hash".into(),
-            help: "remove the directory and run again: it is rebuilt".into(),
+            problem: "hash mismatch: its rows are not the recorded ones".into(),
+            help: "remove the directory and run again to rebuild it".into(),
         }),
     }
 }
@@ -270,7 +270,7 @@ fn damaged(path: &Path) -> impl Fn(PolarsError) -> DataError {
     move |error| DataError::File {
         path: path.clone(),
         problem: format!("not a part of a fold: {error}"),
-        help: "remove the step's directory and run again: it is rebuilt".into(),
+        help: "remove the step's directory and run again to rebuild it".into(),
     }
 }
 

@@ -216,13 +216,16 @@ impl Manifest {
     /// A manifest may be anybody's: what it names lies in the data directory, and nowhere else.
     fn check_paths(&self) -> Result<(), String> {
         let leads_out = |what: &str, path: &str| {
-            format!("{what} `{}` is no path inside the data directory", shown(path))
+            format!("{what} `{}` is not a path inside the data directory", shown(path))
         };
         if !stays_inside(&self.about.name) || self.about.name.contains('/') {
-            return Err(format!("the name `{}` cannot be that of a file", shown(&self.about.name)));
+            return Err(format!(
+                "the name `{}` cannot be used as a file name",
+                shown(&self.about.name)
+            ));
         }
         if self.about.folders.is_empty() {
-            return Err("`folders` is empty: name the folder that holds the files".into());
+            return Err("`folders` is empty: name the folder of the files".into());
         }
         for folder in &self.about.folders {
             if !stays_inside(folder) {
@@ -253,11 +256,11 @@ impl Manifest {
         }
         let help = match &self.about.archive {
             Some(_) => format!(
-                "run `assay data fetch {}`, or set ASSAY_DATA to the directory that holds the folder",
+                "run `assay data fetch {}`, or set ASSAY_DATA to the directory that contains the folder",
                 self.about.name
             ),
             None => format!(
-                "set ASSAY_DATA to the directory that holds the folder `{}`",
+                "set ASSAY_DATA to the directory that contains the folder `{}`",
                 self.about.folders.join("` or `")
             ),
         };

@@ -105,7 +105,7 @@ impl DataSource {
         }
         let mut rest = mapping.clone();
         let (Some(reader), folder) = (rest.take("reader"), rest.take("folder")) else {
-            return Err(Diagnostic::at(&node.0.at, "`data` names neither a set nor a reader")
+            return Err(Diagnostic::at(&node.0.at, "`data` has neither `set` nor `reader`")
                 .expected("`set: NAME` (see `assay data list`), or `reader:` with its files"));
         };
         let duplicates = match rest.take("duplicates") {
@@ -153,7 +153,7 @@ impl DataSource {
                     if !path.is_file() {
                         return Err(DataError::File {
                             path,
-                            problem: "there is no such file".into(),
+                            problem: "no such file".into(),
                             help: "`folder` is relative to the experiment file, file names to `folder`"
                                 .into(),
                         });

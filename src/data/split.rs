@@ -146,13 +146,13 @@ impl SplitSpec {
             ("from", self.from.is_some(), matches!(self.scheme, Temporal)),
         ];
         if let Some((key, ..)) = belongs.iter().find(|(_, given, belongs)| *given && !belongs) {
-            return Err(format!("`{key}` means nothing with the scheme `{scheme}`"));
+            return Err(format!("`{key}` has no effect with the scheme `{scheme}`"));
         }
         let share = |name: &str, value: f64| {
             if value > 0.0 && value < 1.0 {
                 Ok(())
             } else {
-                Err(format!("`{name}` is {value}; it must be over 0 and under 1"))
+                Err(format!("`{name}` is {value}; expected a number between 0 and 1"))
             }
         };
         if let Some(test) = self.test {
@@ -162,7 +162,7 @@ impl SplitSpec {
             share("validation.fraction", validation.fraction)?;
             if validation.seed.is_some() && !self.cut(validation.by).is_random() {
                 return Err(format!(
-                    "`validation.seed` means nothing where the validation part is cut by time, as with the \
+                    "`validation.seed` has no effect where the validation part is cut by time, as with the \
                      scheme `{scheme}`; remove it, or say `validation: {{by: random}}`"
                 ));
             }
@@ -210,7 +210,7 @@ pub fn fold_names(
             let names = source.official_folds(dirs)?;
             if names.is_empty() {
                 return Err(DataError::Split(format!(
-                    "the data set `{}` comes without folds of its own\n  = help: split it with \
+                    "the data set `{}` has no official folds\n  = help: split it with \
                      `scheme: kfold`, `holdout`, `leave-one-out` or `temporal`",
                     source.name()
                 )));
@@ -239,7 +239,7 @@ pub fn fold_names(
             "`split.only` names the fold `{unknown}`, which is not one of {}",
             all.join(", ")
         ))),
-        None if only.is_empty() => Err(DataError::Split("`split.only` names no fold".into())),
+        None if only.is_empty() => Err(DataError::Split("`split.only` is empty".into())),
         None => Ok(all.into_iter().filter(|name| only.contains(name)).collect()),
     }
 }
@@ -257,7 +257,7 @@ pub fn split_fold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Fold, 
     if let Some(validation) = spec.validation {
         if !parts.validation.is_empty() {
             return Err(DataError::Split(format!(
-                "the fold `{name}` comes with a validation part of its own; remove `validation`"
+                "the fold `{name}` has its own validation part; remove `validation`"
             )));
         }
         let cut = spec.cut(validation.by);
@@ -332,7 +332,7 @@ fn kfold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Parts, DataErro
     let folds = spec.folds.unwrap_or_default();
     let this = name.strip_prefix('f').and_then(|number| number.parse::<usize>().ok());
     let Some(this) = this.filter(|this| (1..=folds).contains(this)) else {
-        return Err(DataError::Split(format!("there is no fold `{name}` of {folds}")));
+        return Err(DataError::Split(format!("no fold `{name}`; there are {folds} folds")));
     };
     let (units, what) = (data.interactions.len(), "ratings");
     if units < folds {
@@ -422,7 +422,7 @@ fn needs_times(data: &Dataset) -> Result<(), DataError> {
         return Ok(());
     }
     Err(DataError::Split(format!(
-        "the data set `{}` has no timestamps, and this split goes by time\n  = help: map a \
+        "the data set `{}` has no timestamps, but this split needs them\n  = help: map a \
          `timestamp` column, or split with `scheme: kfold` or `holdout`",
         data.name
     )))
@@ -546,7 +546,7 @@ mod tests {
             assert_eq!(key(yaml), expected, "{yaml}");
         }
         let seeded = spec("{scheme: temporal, test: 0.2, validation: {fraction: 0.1, seed: 3}}");
-        assert!(seeded.validate().unwrap_err().contains("means nothing"));
+        assert!(seeded.validate().unwrap_err().contains("has no effect"));
     }
 
     #[test]
@@ -604,7 +604,7 @@ mod tests {
     #[test]
     fn settings_a_scheme_ignores_are_refused() {
         let error = spec("{scheme: official, folds: 5}").validate().unwrap_err();
-        assert_eq!(error, "`folds` means nothing with the scheme `official`");
+        assert_eq!(error, "`folds` has no effect with the scheme `official`");
         assert!(spec("{scheme: kfold, folds: 1}").validate().is_err());
         assert!(spec("{scheme: holdout, test: 1.5}").validate().is_err());
     }

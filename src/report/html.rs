@@ -266,7 +266,7 @@ fn quality_against_cost(
     } else if chats().all(|row| row.spent_a_user().0.is_some_and(|money| money > 0.0)) {
         ("money for 1,000 users", |row| 1000.0 * row.spent_a_user().0.unwrap_or(0.0))
     } else {
-        ("tokens a user", |row| row.spent_a_user().1)
+        ("tokens per user", |row| row.spent_a_user().1)
     };
     let bases = distinct(rerankers.iter().map(|(base, _)| base.as_str()));
     let mut points: Vec<(String, f64, f64)> =
@@ -276,7 +276,7 @@ fn quality_against_cost(
     );
     let svg = scatter(&points, what, &format!("{metric}@{k}"))?;
     let title = format!(
-        "Quality against cost: {metric}@{k} ({}, {}, {slice}) and {what}; bases at no cost",
+        "Quality against cost: {metric}@{k} ({}, {}, {slice}) and {what}; base systems have no cost",
         first.protocol, first.convention
     );
     Some((title, svg))
@@ -306,7 +306,7 @@ fn learning_curves(
             validations.push((trial.name.clone(), measured));
         }
     }
-    let loss = curves(&losses, "epoch", "loss ÷ loss of the first epoch");
+    let loss = curves(&losses, "epoch", "loss relative to the first epoch");
     let validation = curves(&validations, "epoch", "validation metric");
     let loss = loss.map(|svg| ("learning-loss", "Training loss, first trial of each network", svg));
     let validation = validation

@@ -486,7 +486,7 @@ mod tests {
         let table = Table::new(&rows, &selection("mean")).unwrap();
         let text = table.write(Format::Terminal);
         assert!(text.contains("(3; 5)") && text.contains("(800; 916)"), "{text}");
-        assert!(text.contains("means over different users"), "{text}");
+        assert!(text.contains("means of a row are over different users"), "{text}");
         assert!(text.contains("in brackets: users; user-fold pairs"), "{text}");
     }
 
@@ -495,6 +495,6 @@ mod tests {
         let mut rows = rows();
         rows[0].fingerprint = "other".into();
         let text = Table::new(&rows, &selection("u1")).unwrap().write(Format::Terminal);
-        assert!(text.contains("do not compare"), "{text}");
+        assert!(text.contains("not comparable"), "{text}");
     }
 }

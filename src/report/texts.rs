@@ -72,18 +72,18 @@ fn notes(stats: &TextStats) -> Vec<String> {
     let (writing, llm, tmdb) = (stats.writing.as_ref(), stats.llm.as_ref(), stats.tmdb.as_ref());
     count(stats.without_title, "items without a title");
     count(stats.without_overview, "items without an overview");
-    count(writing.map(|of| of.fallbacks), "made by rule instead: no usable answer");
-    count(writing.map(|of| of.outside_vocabulary), "words outside the vocabulary left out");
-    count(llm.map(|of| of.repairs), "answers sent back to be mended");
+    count(writing.map(|of| of.fallbacks), "rule-based instead: no usable response");
+    count(writing.map(|of| of.outside_vocabulary), "words outside the vocabulary omitted");
+    count(llm.map(|of| of.repairs), "responses sent back for repair");
     count(tmdb.map(|of| of.not_found), "overviews not found at TMDB");
     for (name, count) in llm.iter().flat_map(|of| &of.bad) {
-        notes.push(format!("{count} answers not used: {name}"));
+        notes.push(format!("{count} responses not used: {name}"));
     }
     for (slip, count) in writing.iter().flat_map(|of| &of.slips) {
-        notes.push(format!("{count} slips mended: {}", slip.name()));
+        notes.push(format!("{count} repairs: {}", slip.name()));
     }
     if let Some(from) = &stats.built_from {
-        notes.push(format!("users' profiles written from {from}"));
+        notes.push(format!("user profiles written from {from}"));
     }
     notes.extend(tmdb.map(|of| of.notice.clone()));
     notes
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(read.cost, "0.5000");
         assert_eq!(
             read.notes,
-            ["1 made by rule instead: no usable answer", "2 slips mended: code-fence"]
+            ["1 rule-based instead: no usable response", "2 repairs: code-fence"]
         );
         stats["llm"].as_object_mut().unwrap().remove("unpriced");
         assert!(from_value::<TextStats>(stats).is_err());

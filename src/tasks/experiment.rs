@@ -1,4 +1,4 @@
-//! From an experiment file to a validated [`Experiment`]. After this, nobody asks whether it is valid.
+//! From an experiment file to a validated [`Experiment`]. Later code relies on its validity.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,22 +16,22 @@ use crate::{
     data::DataDirs,
 };
 
-/// One experiment file, understood.
+/// A parsed and validated experiment file.
 #[derive(Clone, Debug)]
 pub struct Experiment {
     pub name: String,
     pub describe: String,
     /// The file it was read from.
     pub path: PathBuf,
-    /// What its task makes of it: data, systems, evaluation.
+    /// The part that its task defines: data, systems, evaluation.
     pub task: Arc<dyn Task>,
     /// Published tables that the results are compared with.
     pub published: Vec<PublishedTable>,
-    /// All files it is made of, as they were read.
+    /// All files it consists of, as they were read.
     pub sources: Vec<Arc<SourceFile>>,
     /// Deprecated keys that it uses, a sentence each.
     pub warnings: Vec<String>,
-    /// The whole experiment with everything included filled in.
+    /// The experiment with all included files merged.
     pub resolved: serde_yaml::Value,
 }
 
@@ -39,9 +39,9 @@ pub struct Experiment {
 const KEYS: [&str; 4] = ["experiment", "task", "describe", "published"];
 
 impl Experiment {
-    /// Reads an experiment file with everything it includes.
+    /// Reads an experiment file and everything it includes.
     ///
-    /// `dirs` are where manifests are looked for: a data set may say which of its ratings are relevant.
+    /// `dirs` are the directories with manifests: a data set may define which of its ratings are relevant.
     pub fn read(path: &Path, dirs: &DataDirs) -> Result<Self, Diagnostic> {
         // Keys of all tasks: the file has to be read before its task is known.
         let renamed: Vec<Renamed> = TASKS.iter().flat_map(|task| task.renamed).copied().collect();
@@ -59,7 +59,7 @@ impl Experiment {
             if let Some(entry) = mapping.get(key).filter(|_| *key != "published")
                 && let Some(at) = sweep::first(&entry.value)
             {
-                let message = format!("`{key}` is about the whole run: it cannot be swept");
+                let message = format!("`{key}` applies to the whole run and cannot be swept");
                 return Err(Diagnostic::at(at, message).expected("one value"));
             }
         }
@@ -85,7 +85,7 @@ impl Experiment {
         })
     }
 
-    /// Path and text of all files it is made of.
+    /// Path and text of all files it consists of.
     pub fn source_texts(&self) -> Vec<(String, String)> {
         let text = |file: &Arc<SourceFile>| (file.path.display().to_string(), file.text.clone());
         self.sources.iter().map(text).collect()
@@ -104,7 +104,7 @@ fn task_of(mapping: &Mapping) -> Result<&'static TaskDef, Diagnostic> {
     })
 }
 
-/// One printed table, or a list of them.
+/// A published table, or a list of them.
 fn published(node: &Node) -> Result<Vec<PublishedTable>, Diagnostic> {
     match &node.value {
         Value::Sequence(tables) => tables.iter().map(PublishedTable::read).collect(),
@@ -112,7 +112,7 @@ fn published(node: &Node) -> Result<Vec<PublishedTable>, Diagnostic> {
     }
 }
 
-/// The entry of a key that every such file has.
+/// The entry of a required key.
 pub(super) fn required<'a>(
     mapping: &'a Mapping,
     key: &str,
@@ -120,7 +120,7 @@ pub(super) fn required<'a>(
 ) -> Result<&'a Entry, Diagnostic> {
     mapping.get(key).ok_or_else(|| {
         Diagnostic::at(&node.at, format!("the key `{key}` is missing"))
-            .help("`assay schema` prints what an experiment file holds")
+            .help("`assay schema` describes the keys of an experiment file")
     })
 }
 
@@ -140,13 +140,13 @@ fn check_name(name: &str, mapping: &Mapping) -> Result<(), Diagnostic> {
     })
 }
 
-/// The JSON Schema of an experiment file. Any value may also be `{sweep: …}`; that is said in words,
-/// not in the schema, because it would stand at every value.
+/// The JSON Schema of an experiment file. Any value may also be `{sweep: …}`; a description says so, because a schema
+/// would have to repeat it at every value.
 pub fn schema() -> serde_json::Value {
     let names: Vec<&str> = TASKS.iter().map(|task| task.name).collect();
     let mut root = (TASKS[0].schema)();
     root["properties"]["task"] = serde_json::json!({
-        "description": "What kind of prediction it is about.",
+        "description": "The kind of prediction.",
         "enum": names,
         "default": TASKS[0].name,
     });

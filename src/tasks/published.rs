@@ -63,10 +63,10 @@ const NOT_CHECKABLE: &str = "not_checkable";
 
 /// What a table must say that no other number is held against it, and how.
 const OF_WHAT: [(&str, &str); 2] = [
-    ("dataset", "the data set its numbers are of, such as `dataset: ml-100k`"),
+    ("dataset", "the data set of its numbers, such as `dataset: ml-100k`"),
     (
         "fold",
-        "the fold its numbers are of, such as `fold: u1`, or `fold: mean` for the mean over all folds",
+        "the fold of its numbers, such as `fold: u1`, or `fold: mean` for the mean over all folds",
     ),
 ];
 
@@ -81,7 +81,7 @@ impl PublishedTable {
         let mut rest = node.mapping("a published table")?.clone();
         let rows = rest.take("rows").ok_or_else(|| {
             Diagnostic::at(&node.at, "the published table has no `rows`")
-                .expected("`rows:` with a mapping for each printed row: `ALS: {ndcg: 0.197}`")
+                .expected("`rows:` with a mapping for each row: `ALS: {ndcg: 0.197}`")
         })?;
         let systems = rest.take("systems");
         if let Some((key, what)) = OF_WHAT.iter().find(|(key, _)| rest.get(key).is_none()) {
@@ -91,7 +91,7 @@ impl PublishedTable {
         let about: About = from_node(&Node { at: node.at.clone(), value: Value::Mapping(rest) })?;
         if about.digits > MOST_DIGITS {
             return Err(Diagnostic::at(&node.at, format!("`digits` is {}", about.digits))
-                .expected(format!("the decimals that were printed, at most {MOST_DIGITS}")));
+                .expected(format!("the number of published decimals, at most {MOST_DIGITS}")));
         }
         let rows = rows.value.mapping("rows")?.entries().iter().map(PublishedRow::read);
         let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -106,7 +106,7 @@ impl PublishedTable {
                     .expected(format!("one of {}", names.join(", ")))
                     .suggest(&entry.key, names));
                 };
-                row.system = entry.value.text("the system of a printed row")?.to_owned();
+                row.system = entry.value.text("the system of a published row")?.to_owned();
             }
         }
         Ok(Self { about, rows, differs: Vec::new() })
@@ -121,7 +121,7 @@ impl PublishedRow {
             values: Vec::new(),
             not_checkable: None,
         };
-        for cell in entry.value.mapping(&format!("the printed row `{}`", entry.key))?.entries() {
+        for cell in entry.value.mapping(&format!("the published row `{}`", entry.key))?.entries() {
             if cell.key == NOT_CHECKABLE {
                 row.not_checkable = Some(cell.value.text(NOT_CHECKABLE)?.to_owned());
                 continue;

@@ -19,62 +19,62 @@ pub type Read = fn(&Node, Vec<(String, Node)>, &DataDirs) -> Result<Arc<dyn Task
 
 /// A kind of prediction: a folder under `tasks/`, and one line in [`TASKS`].
 pub struct TaskDef {
-    /// What `task:` calls it.
+    /// Its name in `task:`.
     pub name: &'static str,
-    /// Keys of the experiment file that are its own.
+    /// Its keys of the experiment file.
     pub keys: &'static [&'static str],
     /// Keys that have a new name.
     pub renamed: &'static [Renamed],
-    /// Those of them whose sweeps are its own business: each level is a system of one experiment.
+    /// Those of its keys whose sweeps it expands itself: each level is a system of one experiment.
     pub swept_by_system: &'static [&'static str],
-    /// Those of them that hold for a whole run.
+    /// Those of its keys that apply to a whole run and cannot be swept.
     pub not_swept: &'static [&'static str],
     pub read: Read,
     /// The JSON Schema of its experiment files.
     pub schema: fn() -> serde_json::Value,
-    /// Kinds of its steps, in the order in which a result comes about.
+    /// Kinds of its steps, in the order in which they run.
     pub kinds: &'static [&'static str],
-    /// What it can measure.
+    /// Its metrics.
     pub metrics: &'static [MetricInfo],
-    /// Checks the files of a finished step of a kind, where there is more to check than checksums.
+    /// Checks the files of a finished step beyond their checksums.
     pub check: fn(&str, &Path, &Record, &VariantRecord) -> Result<(), String>,
-    /// Reads the means that a step left which evaluates.
+    /// Reads the means that an evaluation step wrote.
     pub means: fn(&Path) -> Result<Vec<Mean>, FileError>,
-    /// Reads the values by unit that such a step left.
+    /// Reads the values by unit that an evaluation step wrote.
     pub measurements: fn(&Path, &VariantRecord) -> Result<Measurements, FileError>,
 }
 
-/// All tasks; the first is that of files that name none.
+/// All tasks; the first is the default.
 pub const TASKS: &[TaskDef] = &[top_n::TASK];
 
-/// The metric of a name. Metrics of several tasks that have one name are one metric.
+/// Finds a metric by name. Metrics of several tasks with the same name are the same metric.
 pub fn metric(name: &str) -> Option<&'static MetricInfo> {
     TASKS.iter().flat_map(|task| task.metrics).find(|metric| metric.name == name)
 }
 
-/// An experiment as its task understands it.
+/// The part of an experiment that its task defines.
 pub trait Task: fmt::Debug + Send + Sync {
-    /// Its line in the list.
+    /// Its entry in [`TASKS`].
     fn def(&self) -> &'static TaskDef;
 
-    /// The graph of steps, and the trials that its ends are. Reads the data's files only to hash them.
+    /// The graph of steps, and the trials at its ends. Reads the data files only to hash them.
     fn plan(&self, dirs: &DataDirs) -> Result<Plan, DataError>;
 
-    /// What results need of each variant.
+    /// The record of each variant, from which results are read.
     fn records(&self, plan: &Plan, dirs: &DataDirs) -> Result<Vec<VariantRecord>, DataError>;
 
-    /// Where responses of language models are taken from.
+    /// Where responses of language models come from.
     fn responses(&self) -> AnswersSpec;
 
     /// The endpoints of a variant, by name.
     fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)];
 
-    /// The keys that its steps send, and where they go.
+    /// The API keys that its steps send, and their hosts.
     fn keys(&self) -> Vec<KeyUse>;
 
-    /// Users and items of a variant's data.
+    /// Number of users and items of a variant's data.
     fn sizes(&self, variant: usize, dirs: &DataDirs) -> Result<(u64, u64), DataError>;
 
-    /// What else is to be said of the plan, a sentence each.
+    /// Notes on the plan, a sentence each.
     fn notes(&self) -> Vec<String>;
 }

@@ -69,7 +69,7 @@ pub(super) fn column(
             return Err(table.wrong(
                 row,
                 id,
-                &format!("`{name}` for the second time"),
+                &format!("`{name}` is given twice"),
                 "one row for each identifier",
             ));
         }
@@ -79,7 +79,7 @@ pub(super) fn column(
     if names.is_empty() {
         return Err(DataError::File {
             path: table.path().to_owned(),
-            problem: "it has a header and no row".into(),
+            problem: "it has a header but no rows".into(),
             help: "export it again".into(),
         });
     }
@@ -87,7 +87,7 @@ pub(super) fn column(
         return Err(DataError::File {
             path: table.path().to_owned(),
             problem: format!(
-                "none of its {strangers} identifiers in the column `{id}` is one of this data set"
+                "none of its {strangers} identifiers in the column `{id}` occurs in this data set"
             ),
             help: format!("it has e.g. `{}`; the data set has e.g. `{}`", names[0], ids.name(0)),
         });

@@ -16,7 +16,7 @@ pub struct Writing<'a> {
     pub interrupt: &'a Interrupt,
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     pub log: &'a (dyn Fn(&str) + Sync),
-    /// The experiment's judges.
+    /// The experiment's endpoints.
     pub judges: &'a [(String, JudgeSpec)],
     /// Opened when it is first needed.
     pub llm: &'a (dyn Fn() -> Result<&'a Llm, LlmError> + Sync),
@@ -27,7 +27,9 @@ impl<'a> Writing<'a> {
     pub fn asker(&self, name: &str) -> Result<Asker<'a>, TextError> {
         let found = self.judges.iter().find(|(known, _)| known == name);
         let Some((_, judge)) = found else {
-            return Err(TextError::Unsuitable(format!("no judge `{name}` was given to this step")));
+            return Err(TextError::Unsuitable(format!(
+                "internal error: the step has no endpoint `{name}`"
+            )));
         };
         Ok((self.llm)()?.asker(name, judge))
     }

@@ -40,7 +40,7 @@ impl TextSpec {
     /// What is wrong with it, for a model that trains nothing of its texts.
     pub fn validate_fixed(&self) -> Result<(), String> {
         if self.train {
-            return Err("`train: true` means something for the model `gat` alone".into());
+            return Err("`train: true` applies only to the model `gat`".into());
         }
         self.encoder.validate()
     }
@@ -117,7 +117,7 @@ impl ProfilesSpec {
         })
     }
 
-    /// The judges it asks.
+    /// The endpoints it uses.
     pub fn judges(&self) -> Vec<&str> {
         let mut judges = Vec::new();
         if let ItemProfiles::Llm(write) = &self.items {
@@ -208,7 +208,7 @@ fn users(node: &Node, directory: &Path) -> Result<UserProfiles, Diagnostic> {
             if mapping.get("built_from").is_none() {
                 return Err(Diagnostic::at(
                     &settings.at,
-                    "`built_from` is missing: which training data were these user profiles written from?",
+                    "`built_from` is missing: it names the training data that the user profiles were written from",
                 )
                 .expected("the name of a fold (`built_from: u1`), or `built_from: no-ratings`"));
             }
@@ -237,9 +237,9 @@ pub(super) fn locate(
         .map(|place| place.join(file));
     places.find(|path| path.is_file()).ok_or_else(|| crate::data::DataError::File {
         path: PathBuf::from(file),
-        problem: "there is no such file".into(),
+        problem: "no such file".into(),
         help: format!(
-            "it was looked for beside the experiment file and under {}; set ASSAY_DATA to where it lies",
+            "assay looked for it beside the experiment file and under {}; set ASSAY_DATA to where it is",
             dirs.roots().iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", ")
         ),
     })

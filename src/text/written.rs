@@ -25,7 +25,7 @@ const USER_PROMPT: &str = include_str!("../../prompts/user-profile.md");
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteItems {
-    /// One of the experiment's `judges`.
+    /// One of the experiment's `endpoints`.
     pub judge: String,
     /// A prompt of one's own in place of assay's (`prompts/item-profile.md`).
     #[serde(default)]
@@ -36,7 +36,7 @@ pub struct WriteItems {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteUsers {
-    /// One of the experiment's `judges`.
+    /// One of the experiment's `endpoints`.
     pub judge: String,
     /// A prompt of one's own in place of assay's (`prompts/user-profile.md`).
     #[serde(default)]

@@ -323,7 +323,7 @@ fn a_cassette_replays_a_study_without_key_or_network() {
     assert!(lost.err.contains("30 answers are not recorded"), "{}", lost.err);
     place.fine(&["cache", "--workspace", "new", "import", "study.jsonl.gz"]);
     let twice = place.fine(&["cache", "--workspace", "new", "import", "study.jsonl.gz"]);
-    assert!(twice.starts_with("0 answers taken over"), "{twice}");
+    assert!(twice.starts_with("0 responses imported"), "{twice}");
     place.fine(&replay);
     assert_eq!(endpoint.seen.total(), asked, "a replay asks nobody");
     assert_eq!(place.artefacts(".assay"), place.artefacts("new"));

@@ -209,7 +209,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
         assert!(facts["judge"]["llm"]["money"].as_f64().unwrap() > 0.0);
     }
     let html = fs::read_to_string(place.path("reports/rerank/index.html")).unwrap();
-    assert!(html.contains("<h2>Rerankers</h2>") && html.contains("asks no model"));
+    assert!(html.contains("<h2>Rerankers</h2>") && html.contains("no language model"));
     // All of it again from the journal.
     let asked = endpoint.seen.total();
     let before = place.artefacts(".assay");
@@ -503,9 +503,9 @@ fn explanations_are_written_checked_and_counted() {
         "re[strategy=prompt,judge=encoder]",
     ]);
     assert!(shown.lines().count() == 4 && shown.contains("user 7 #1"), "{shown}");
-    let odd = place.fine(&["explanations", "e.yaml", "--unfounded", "--limit", "1"]);
+    let odd = place.fine(&["explanations", "e.yaml", "--ungrounded", "--limit", "1"]);
     assert!(
-        odd.contains("unfounded: 2077; ann nobody; zebulon quark")
+        odd.contains("ungrounded: 2077; ann nobody; zebulon quark")
             && odd.contains("more (--limit 0"),
         "{odd}"
     );

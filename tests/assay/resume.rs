@@ -150,6 +150,6 @@ fn an_interrupted_run_says_how_to_go_on() {
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
     let run = ended(child.wait_with_output().unwrap(), place.dir.path());
     assert_eq!(run.code, 75, "{}", run.err);
-    assert!(run.err.contains("the same command goes on from there"), "{}", run.err);
+    assert!(run.err.contains("run the same command again to continue"), "{}", run.err);
     place.fine(&["run", "slow.yaml"]);
 }

@@ -211,5 +211,5 @@ fn the_last_of_several_interactions_at_one_time_is_declared_and_counted() {
     );
     let ended = place.assay(&["run", "e.yaml"]);
     assert_eq!(ended.code, 2);
-    assert!(ended.err.contains("`ties` means nothing with the scheme `official`"), "{}", ended.err);
+    assert!(ended.err.contains("`ties` has no effect with the scheme `official`"), "{}", ended.err);
 }

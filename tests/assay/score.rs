@@ -466,7 +466,7 @@ published:
     place.write("e.yaml", experiment.replace("dataset: sample", "dataset: gowalla"));
     let told = place.assay(&["published", "e.yaml", "--anyway"]);
     assert_eq!(told.code, 1, "{}", told.err);
-    let differs = "not comparable (data set: gowalla in the table, sample here)";
+    let differs = "not comparable (data set: gowalla in the table, sample in the results)";
     assert!(told.out.contains(differs), "{}", told.out);
     place.assay(&["report", "e.yaml", "--anyway"]);
     let html = std::fs::read_to_string(place.path("reports/printed/index.html")).unwrap();
@@ -488,18 +488,14 @@ fn scores_are_held_against_tables_of_their_data_and_fold() {
         (
             &[sample[0], sample[1], sample[2], "f2"][..],
             "table.yaml",
-            "fold: f1 in the table, f2 here",
+            "fold: f1 in the table, f2 in the results",
         ),
         (
             &[sample[0], sample[1], sample[2], "f1"],
             "other.yaml",
-            "data set: gowalla in the table, sample here",
+            "data set: gowalla in the table, sample in the results",
         ),
-        (
-            &["--test", "test.csv"],
-            "table.yaml",
-            "data set: sample in the table, none that is named",
-        ),
+        (&["--test", "test.csv"], "table.yaml", "data set: sample in the table, not given"),
     ] {
         let mut args = vec!["score", "--against", table, "r.csv"];
         args.extend(split);

@@ -105,7 +105,7 @@ fn a_run_that_needs_tensors_goes_on_in_the_program_that_has_them() {
     let (first, torch) = watched(&place, assay, &["run", "tensors.yaml"]);
     assert_eq!(first.code, 0, "{}", first.err);
     assert!(torch, "a network was trained without libtorch");
-    assert_eq!(first.err.matches("steps to do").count(), 1, "{}", first.err);
+    assert_eq!(first.err.matches("steps to run").count(), 1, "{}", first.err);
     assert_eq!(runs(&place), 1);
     let made = place.artefacts(".assay");
 

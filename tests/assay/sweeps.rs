@@ -336,7 +336,7 @@ fn systems_of_one_name_are_refused() {
     );
     assert!(err.contains("two systems have the name `a[k=5][k=5]`"), "{err}");
     let err = refused("{\"\": {model: popularity}}", "");
-    assert!(err.contains("no name that can be printed"), "{err}");
+    assert!(err.contains("no printable name"), "{err}");
     let err = refused("{\"a\\nb\": {model: popularity}}", "");
     assert!(err.contains("has a line break"), "{err}");
 }

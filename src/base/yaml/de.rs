@@ -63,7 +63,7 @@ fn plainly(expected: &dyn de::Expected) -> String {
 fn in_words(found: de::Unexpected) -> String {
     match found {
         de::Unexpected::Str(text) => format!("the text `{text}`"),
-        de::Unexpected::Bool(value) => format!("the truth value `{value}`"),
+        de::Unexpected::Bool(value) => format!("the boolean `{value}`"),
         de::Unexpected::Signed(value) => format!("the number `{value}`"),
         de::Unexpected::Unsigned(value) => format!("the number `{value}`"),
         de::Unexpected::Float(value) => format!("the number `{value}`"),

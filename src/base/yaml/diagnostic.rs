@@ -1,11 +1,10 @@
-//! Errors that point at a place in a file: which file, line and column, what was found,
-//! what was expected, how to mend it.
+//! Errors with a position in a file: file, line and column, what was found, what was expected, how to fix it.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::base::terminal::shown;
 
-/// A text file the experiment is made of, kept whole so that errors can show the line.
+/// A text file of the experiment, kept so that errors can show the line.
 #[derive(Debug, PartialEq)]
 pub struct SourceFile {
     pub path: PathBuf,
@@ -21,14 +20,14 @@ pub struct Position {
     pub width: usize,
 }
 
-/// Something wrong at one place of an experiment file.
+/// An error in an experiment file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
     pub message: String,
     pub position: Option<Position>,
-    /// What would have been right.
+    /// What was expected.
     pub expected: Option<String>,
-    /// How to mend it.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
@@ -48,13 +47,13 @@ impl Diagnostic {
         Self { message: message.into(), position: None, expected: None, help: None }
     }
 
-    /// Says what was expected instead.
+    /// Adds what was expected.
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self
     }
 
-    /// Says how to mend it.
+    /// Adds how to fix it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -68,14 +67,14 @@ impl Diagnostic {
         }
     }
 
-    /// Gives the place, where none was given before.
+    /// Sets the position if there is none yet.
     pub fn or_at(mut self, position: &Position) -> Self {
         self.position.get_or_insert_with(|| position.clone());
         self
     }
 }
 
-/// The name in `names` most like `found`, if any is like enough to be meant.
+/// The most similar name in `names`, if one is similar enough to be meant.
 pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase();
     names

@@ -1,7 +1,6 @@
-//! YAML as a tree in which every key and value knows its place.
+//! YAML as a tree in which every key and value has its position.
 //!
-//! serde_yaml decides what a scalar is (so `no`, `1e3` and `"4"` mean what they mean there);
-//! the parser below it is used for the places alone.
+//! serde_yaml decides what a scalar is (`no`, `1e3`, `"4"`); saphyr-parser is used only for the positions.
 
 use std::{collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
 
@@ -16,7 +15,7 @@ use crate::base::{
 /// Most bytes of a file.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// A YAML value and where it stands.
+/// A YAML value and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub at: Position,
@@ -90,7 +89,7 @@ impl Mapping {
 }
 
 impl Node {
-    /// A value that stands in no file, as if it stood at `at`.
+    /// A value that is in no file, with the position `at`.
     pub fn of_yaml(value: &serde_yaml::Value, at: &Position) -> Self {
         use serde_yaml::Value as Yaml;
         let of = |value: &Yaml| Self::of_yaml(value, at);
@@ -126,7 +125,7 @@ impl Node {
         };
         let found = self.found();
         let Value::Mapping(mapping) = &mut self.value else {
-            return Err(Diagnostic::at(at, format!("`{first}` is to be set below {found}")));
+            return Err(Diagnostic::at(at, format!("cannot set `{first}` in {found}")));
         };
         let mut below = match mapping.get(first) {
             Some(entry) => entry.value.clone(),
@@ -139,9 +138,8 @@ impl Node {
 
     /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<(Self, Arc<SourceFile>), Diagnostic> {
-        let unreadable = |problem: String| {
-            Diagnostic::new(format!("{}: cannot read it: {problem}", path.display()))
-        };
+        let unreadable =
+            |problem: String| Diagnostic::new(format!("cannot read {}: {problem}", path.display()));
         let mut bytes = Vec::new();
         // It may be a pipe.
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
@@ -195,7 +193,7 @@ impl Node {
     pub fn found(&self) -> String {
         match &self.value {
             Value::Null => "nothing".into(),
-            Value::Bool(value) => format!("the truth value `{value}`"),
+            Value::Bool(value) => format!("the boolean `{value}`"),
             Value::Integer(value) => format!("the number `{value}`"),
             Value::Float(value) => format!("the number `{value}`"),
             Value::Text(value) => format!("the text `{}`", shown(value)),
@@ -260,7 +258,7 @@ impl<'a> Builder<'a> {
                 Err(Diagnostic::at(&at, format!("not valid YAML: {}", error.info())))
             }
             None => Err(Diagnostic::new(format!(
-                "{}: the YAML ends too early",
+                "{}: the YAML ends unexpectedly",
                 self.file.path.display()
             ))),
         }
@@ -295,7 +293,7 @@ impl<'a> Builder<'a> {
                 let known = self.anchors.iter().rev().find(|(id, ..)| *id == anchor);
                 return match known {
                     Some((_, node, _)) => Ok(node.clone()),
-                    None => Err(Diagnostic::at(&at, "this alias stands inside its own anchor")),
+                    None => Err(Diagnostic::at(&at, "this alias is inside its own anchor")),
                 };
             }
             Event::SequenceStart(anchor, _) => {
@@ -351,15 +349,12 @@ impl<'a> Builder<'a> {
             };
             refuse_controls(&key, &key_at)?;
             if key.contains(['\n', '\t']) {
-                return Err(Diagnostic::at(
-                    &key_at,
-                    "this key has a line break or a tabulator in it",
-                )
-                .expected("a key on one line"));
+                return Err(Diagnostic::at(&key_at, "this key contains a line break or a tab")
+                    .expected("a key on one line"));
             }
             if let Some(line) = taken.insert(key.clone(), key_at.line) {
-                return Err(Diagnostic::at(&key_at, format!("the key `{key}` stands here twice"))
-                    .help(format!("it was first given on line {line}; keep one of the two")));
+                return Err(Diagnostic::at(&key_at, format!("the key `{key}` is given twice"))
+                    .help(format!("it is first given on line {line}; keep one of the two")));
             }
             let (event, span) = self.next()?;
             let value = self.node(event, span)?;
@@ -374,7 +369,7 @@ fn refuse_controls(text: &str, at: &Position) -> Result<(), Diagnostic> {
         None => Ok(()),
         Some(c) => Err(Diagnostic::at(
             at,
-            format!("this text holds the control character U+{:04X}", u32::from(c)),
+            format!("this text contains the control character U+{:04X}", u32::from(c)),
         )
         .expected("text without control characters")),
     }
@@ -412,7 +407,7 @@ pub fn refuse_unknown_keys(
     }
 }
 
-/// The error for a key nobody knows.
+/// The error for an unknown key.
 pub fn unknown_key<'a>(
     key: &str,
     known: impl IntoIterator<Item = &'a str>,

@@ -99,9 +99,9 @@ fn find(
         if let Some(other) = mapping.entries().iter().find(|other| other.key != "sweep") {
             return Err(Diagnostic::at(
                 &other.key_at,
-                format!("`{}` stands beside `sweep`", other.key),
+                format!("`{}` is given beside `sweep`", other.key),
             )
-            .expected("`sweep` alone in its mapping: `{sweep: [first, second]}`"));
+            .expected("`sweep` as the only key of its mapping: `{sweep: [first, second]}`"));
         }
         sweeps.push(Sweep {
             path: path.clone(),
@@ -146,7 +146,7 @@ fn levels(entry: &Entry) -> Result<Vec<(String, Node)>, Diagnostic> {
                 .help("name the levels: `{sweep: {first: …, second: …}}`"));
         }
         if !taken.insert(name) {
-            return Err(Diagnostic::at(&node.at, format!("the level `{name}` stands here twice")));
+            return Err(Diagnostic::at(&node.at, format!("the level `{name}` is given twice")));
         }
     }
     Ok(levels)

@@ -35,8 +35,8 @@ fn of_history(chosen: &[&ResultRow], fallbacks: &[String]) -> Option<String> {
         // Over several folds they are pairs of a user and a fold.
         let units = if most.n_pairs == most.n_users { "users" } else { "user-fold pairs" };
         format!(
-            "{without} of {users} {units} ({}) have no rating in the training part{told}; the slices \
-             `history` and `no-history` tell the two apart.",
+            "{without} of {users} {units} ({}) have no rating in the training part{told}; see the slices \
+             `history` and `no-history`.",
             percent(without, users)
         )
     })
@@ -69,7 +69,7 @@ fn of_ties(chosen: &[&ResultRow]) -> Option<String> {
         lists.iter().map(|(whose, values)| format!("{whose} {}", values.join(", "))).collect();
     (!told.is_empty()).then(|| {
         format!(
-            "Share of users whose list at the cutoff depends on the order of ties, and the values with ties in \
+            "Share of users for whom ties decide which items are within the cutoff, and the values with ties in \
              random order (seed {}): {}.",
             ties::SEED,
             told.join("; ")

@@ -75,7 +75,7 @@ impl RestsOn<'_> {
             (n, m) => format!("Mean over {n} folds ({of_folds}) and {m} seeds ({of_seeds})"),
         };
         if seeds.len() > 1 && self.chosen.iter().any(|row| !row.is_seeded) {
-            text.push_str("; systems that no seed changes: one run a fold");
+            text.push_str("; systems without a random seed: one run per fold");
         }
         text + "."
     }
@@ -110,7 +110,7 @@ impl RestsOn<'_> {
             };
             notes.push(format!(
                 "[low, high]: {:.0} % interval of the mean, {resamples} bootstrap resamples of the users{once} \
-                 (random seed {seed}); the spread over other {not_in_it} is not in it.",
+                 (random seed {seed}); it does not include the variation over {not_in_it}.",
                 100.0 * LEVEL
             ));
         }
@@ -145,13 +145,14 @@ impl RestsOn<'_> {
         let knows = chosen.iter().filter(|row| row.knows_test);
         let oracles = distinct(knows.map(|row| row.system.as_str()));
         if !oracles.is_empty() {
-            notes.push(format!("Knows the test part, so never best: {}.", oracles.join(", ")));
+            notes
+                .push(format!("Uses the test part, so never marked best: {}.", oracles.join(", ")));
         }
         notes.extend(of_unbounded(chosen));
         for from in distinct(chosen.iter().filter_map(|row| row.learns_from.as_deref())) {
             let rows = chosen.iter().filter(|row| row.learns_from.as_deref() == Some(&from[..]));
             let systems = distinct(rows.map(|row| row.system.as_str()));
-            notes.push(format!("Learns from {from}: {}.", systems.join(", ")));
+            notes.push(format!("Trained on {from}: {}.", systems.join(", ")));
         }
         let partly =
             |row: &&&ResultRow| row.own_lists_of.as_ref().is_some_and(|of| *of != row.slice);
@@ -164,7 +165,7 @@ impl RestsOn<'_> {
                 .filter(|row| row.own_lists_of.as_ref() == Some(&slice));
             let systems = distinct(rows.map(|row| row.system.as_str()));
             notes.push(format!(
-                "Lists of the base, but for the users of the slice `{slice}`: {}.",
+                "Reranked only for users of the slice `{slice}`, otherwise lists of the base: {}.",
                 systems.join(", ")
             ));
         }
@@ -172,8 +173,8 @@ impl RestsOn<'_> {
         let has_pairs = chosen.iter().any(|row| row.n_pairs != row.n_users);
         match (n_shown, counts.iter().flatten().next()) {
             (NShown::Cell, _) => notes.push(format!(
-                "The numbers in a row are means over different users; in brackets: {}.",
-                if has_pairs { "users; user-fold pairs" } else { "over how many" }
+                "The means of a row are over different users; in parentheses: {}.",
+                if has_pairs { "users; user-fold pairs" } else { "number of users" }
             )),
             (NShown::Note, Some((n_users, n_pairs))) => {
                 notes.push(format!("n = {}.", users_text(*n_users, *n_pairs)));
@@ -194,7 +195,7 @@ impl RestsOn<'_> {
             let metrics = distinct(chosen.iter().filter(unranked).map(|row| row.metric.as_str()));
             let lists = grouped(of.1);
             notes.push(format!(
-                "{}: over {lists} lists of {}.",
+                "{}: computed over {lists} lists of {}.",
                 metrics.join(", "),
                 users_text(of.0, of.0)
             ));
@@ -217,7 +218,7 @@ impl RestsOn<'_> {
         let fingerprints = distinct(chosen.iter().map(|row| row.fingerprint.as_str()));
         if let Some(mixed) = mixed {
             notes.push(format!(
-                "These numbers do not compare: they rest on different data, splits or rules \
+                "These numbers are not comparable: they are based on different data, splits or rules \
                  (fingerprints {}).",
                 mixed.join(", ")
             ));
@@ -248,8 +249,8 @@ fn of_unbounded(chosen: &[&ResultRow]) -> Vec<String> {
             let of = rows().filter(|row| row.convention == convention);
             let metrics = distinct(of.map(|row| row.metric.as_str()));
             format!(
-                "Under {convention} the oracle is no upper bound of {}: users whose list holds no hit (for \
-                 ndcg: no judged item) are left out of the mean, so a list that hides its hits can raise it.",
+                "Under {convention} the oracle is not an upper bound of {}: users without a hit in the list (for \
+                 ndcg: without a judged item) are excluded from the mean, so lists without hits can raise it.",
                 metrics.join(", ")
             )
         })
@@ -273,7 +274,7 @@ fn of_folds(chosen: &[&ResultRow], all: &[ResultRow]) -> Option<String> {
         .collect();
     (!fewer.is_empty()).then(|| {
         format!(
-            "Not all means are over the same folds, so rows do not compare: {} only. `--fold` shows \
+            "The means are over different folds, so rows are not comparable: {} only. `--fold` shows \
              one fold.",
             fewer.join("; ")
         )

@@ -1,4 +1,4 @@
-//! What an experiment file of this task says: data, split, systems, evaluation.
+//! Experiment files of this task: data, split, systems, evaluation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use crate::{
     text::{MetadataSpec, ProfilesSpec},
 };
 
-/// Keys of the experiment file beside those of every task.
+/// Keys of the experiment file in addition to those of every task.
 pub(super) const KEYS: &[&str] = &[
     "data",
     "metadata",
@@ -67,11 +67,11 @@ impl TopN {
     }
 }
 
-/// Data, split, systems and evaluation that belong together: one combination of the levels swept outside
-/// `systems`; mostly the only one.
+/// Data, split, systems and evaluation for one combination of the levels swept outside `systems`. Most experiments have
+/// one variant.
 #[derive(Clone, Debug)]
 pub struct Variant {
-    /// `[seed=1]` where something outside `systems` is swept; empty otherwise.
+    /// `[seed=1]` if something outside `systems` is swept; otherwise empty.
     pub label: String,
     pub data: DataSpec,
     pub split: SplitSpec,
@@ -80,7 +80,7 @@ pub struct Variant {
     pub evaluate: ScoreSpec,
     /// Texts about items and users, by name.
     pub profiles: Vec<(String, ProfilesSpec)>,
-    /// What is known of items beside the data set's catalogue.
+    /// Item metadata in addition to the data set's catalogue.
     pub metadata: MetadataSpec,
     /// Chat models behind an OpenAI-compatible API, by name.
     pub endpoints: Vec<(String, JudgeSpec)>,
@@ -93,7 +93,7 @@ pub struct Variant {
 pub struct DataSpec {
     pub source: DataSource,
     pub relevant: Relevance,
-    /// Who says so.
+    /// Where the rule comes from.
     pub relevant_from: RelevanceFrom,
     pub disliked: Option<Relevance>,
 }
@@ -105,7 +105,7 @@ pub struct System {
     pub name: String,
     pub describe: String,
     pub model: SystemSpec,
-    /// What of the training part it learns from.
+    /// The part of the training data it is trained on.
     #[serde(skip_serializing_if = "TrainOn::is_default")]
     pub train_on: TrainOn,
 }
@@ -114,12 +114,12 @@ pub struct System {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    /// The experiment's name; its results are found under it.
+    /// The name of the experiment and its results.
     experiment: String,
-    /// What it shows, in a sentence or two; printed in reports.
+    /// What the experiment shows, in a sentence or two, for reports.
     #[serde(default)]
     describe: String,
-    /// Files whose keys are taken over; keys given here win.
+    /// Files whose keys are inserted; keys given here override them.
     #[serde(default)]
     include: Vec<PathBuf>,
     data: serde_json::Value,
@@ -163,7 +163,7 @@ impl Variant {
                         &entry.value.at,
                         format!(
                             "the protocol `sampled` needs a score for every item, and the system `{}` \
-                             gives rankings without scores",
+                             has rankings without scores",
                             list.name
                         ),
                     )
@@ -196,8 +196,8 @@ impl Variant {
 }
 
 impl Variant {
-    /// Whether a system comes out otherwise with another seed. A reranker does so with its base, and
-    /// where its judge is shuffled or is asked with ids of its own.
+    /// Whether a system's results depend on the seed. A reranker's do if its base's do, or if its judge shuffles the
+    /// candidates or their ids.
     pub fn is_seeded(&self, system: &System) -> bool {
         let SystemSpec::Rerank(params) = &system.model else { return system.model.is_seeded() };
         let base = self.systems.iter().find(|base| base.name == params.of);
@@ -228,11 +228,11 @@ impl DataSpec {
             Some(rule) => match source.has_ratings(dirs) {
                 Ok(false) if rule != Relevance::Any => {
                     let problem = format!(
-                        "the rule of relevance `{rule}` needs ratings, and the data set `{}` has none",
+                        "the relevance rule `{rule}` needs ratings, but the data set `{}` has none",
                         source.name()
                     );
                     return Err(Diagnostic::at(&entry.value.at, problem).help(
-                        "name the column of ratings (`columns: {rating: NAME}`), or say `relevant: any`",
+                        "name the rating column (`columns: {rating: NAME}`), or use `relevant: any`",
                     ));
                 }
                 Err(error) if !error.is_missing() => return Err(unreadable(entry, &error)),
@@ -254,7 +254,7 @@ impl DataSpec {
     }
 }
 
-/// An error of the data's files, at the `data:` that names them.
+/// An error of the data files, at the position of `data:`.
 fn unreadable(entry: &Entry, error: &DataError) -> Diagnostic {
     let text = error.to_string();
     let (problem, help) = text.split_once("\n  = help: ").unwrap_or((&text, ""));
@@ -288,9 +288,9 @@ impl System {
         let train_on = TrainOn::read(&mut rest, search.as_ref())?;
         let Some(model) = rest.take("model") else {
             let names: Vec<&str> = SystemSpec::names().collect();
-            return Err(Diagnostic::at(&node.at, format!("the system `{name}` names no model"))
+            return Err(Diagnostic::at(&node.at, format!("the system `{name}` has no `model`"))
                 .expected(format!("`model:` with one of {}", names.join(", ")))
-                .help("give `model: als`, or take settings over with `use: baselines/als.yaml`"));
+                .help("add `model: als`, or insert settings with `use: baselines/als.yaml`"));
         };
         let parameters = Node { at: node.at.clone(), value: Value::Mapping(rest) };
         let model = SystemSpec::read(&model.value, &parameters, search.as_ref())?;
@@ -298,18 +298,18 @@ impl System {
             return Err(Diagnostic::at(
                 &node.at,
                 format!(
-                    "`positives` or `train_share` is given, and `{}` learns nothing",
+                    "`positives` or `train_share` is given, but `{}` is not trained",
                     model.name()
                 ),
             )
-            .help("give them to the system that is fitted"));
+            .help("move them to the system that is fitted"));
         }
         if train_on.train_share.is_some() && model.text().is_some() {
             return Err(Diagnostic::at(
                 &node.at,
-                "`train_share` cannot stand beside `text`: profiles of users are made from the whole training part",
+                "`train_share` cannot be combined with `text`: user profiles are made from the whole training part",
             )
-            .help("leave `train_share` out, or take a model without texts"));
+            .help("remove `train_share`, or use a model without texts"));
         }
         Ok(Self { name, describe, model, train_on })
     }
@@ -321,11 +321,9 @@ impl TrainOn {
         if let (Some(entry), Some(_)) = (positives.as_ref().or(train_share.as_ref()), search) {
             return Err(Diagnostic::at(
                 &entry.value.at,
-                "`positives` and `train_share` cannot stand beside `search`",
+                "`positives` and `train_share` cannot be combined with `search`",
             )
-            .help(
-                "a search measures its trials on ratings that the experiment's `relevant` accepts",
-            ));
+            .help("a search evaluates its trials with the experiment's rule `relevant`"));
         }
         let train_on = Self {
             positives: positives.map(|entry| from_node(&entry.value)).transpose()?,
@@ -353,7 +351,7 @@ fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {
         if !taken.insert(seed) {
             return Err(Diagnostic::at(
                 &entry.value.at,
-                format!("the seed {seed} stands here twice: one run would be counted as two"),
+                format!("the seed {seed} is given twice: one run would count as two"),
             ));
         }
     }
@@ -366,18 +364,18 @@ fn check_system_names(variants: &[Variant], systems: &Entry) -> Result<(), Diagn
         for system in &variant.systems {
             if system.name.trim().is_empty() || system.name.chars().any(char::is_control) {
                 let at = place_of(&system.name, systems)?;
-                return Err(Diagnostic::at(at, "a system has no name that can be printed")
+                return Err(Diagnostic::at(at, "a system has no printable name")
                     .expected("a name of one line: `als: {model: als}`"));
             }
             let name = format!("{}{}", system.name, variant.label);
             if taken.contains(&name) {
                 let at = place_of(&system.name, systems)?;
                 let problem = format!(
-                    "two systems have the name `{name}`, with the levels of their sweeps: their results \
-                     would be taken for those of one"
+                    "two systems have the name `{name}` (including the levels of their sweeps): their results \
+                     could not be distinguished"
                 );
                 return Err(Diagnostic::at(at, problem)
-                    .expected("a name for each")
+                    .expected("a unique name for each")
                     .help("rename one of them, or a level: `{sweep: {low: 2, high: 3}}`"));
             }
             taken.insert(name);
@@ -386,7 +384,7 @@ fn check_system_names(variants: &[Variant], systems: &Entry) -> Result<(), Diagn
     Ok(())
 }
 
-/// Where a system stands in the file.
+/// The position of a system in the file.
 pub(super) fn place_of<'a>(name: &str, systems: &'a Entry) -> Result<&'a Position, Diagnostic> {
     let entries = systems.value.mapping("systems")?.entries();
     let found = entries.iter().filter(|of| name.starts_with(&of.key)).max_by_key(|of| of.key.len());
@@ -404,9 +402,9 @@ pub(super) fn schema() -> serde_json::Value {
     let train_share = generator.subschema_for::<TrainShare>();
     let about = generator.subschema_for::<About>();
     let mut root = generator.into_root_schema_for::<Keys>().to_value();
-    // What a system may have beside its model's settings.
+    // Keys of a system in addition to its model's settings.
     let of_system = serde_json::json!({
-        "describe": {"description": "What it is, for reports.", "type": "string"},
+        "describe": {"description": "A description for reports.", "type": "string"},
         "search": search.to_value(),
         "positives": relevance.clone().to_value(),
         "train_share": train_share.to_value(),
@@ -421,7 +419,7 @@ pub(super) fn schema() -> serde_json::Value {
     }
     root["title"] = "An assay experiment file".into();
     root["description"] = "Any value may be `{sweep: [a, b]}`: one variant is run for each level. \
-        `use: FILE` in a mapping takes the keys of FILE over."
+        `use: FILE` in a mapping inserts the keys of FILE."
         .into();
     root["properties"]["data"] = serde_json::json!({
         "description": "The data set, and which of its ratings count as liked and disliked.",
@@ -429,7 +427,7 @@ pub(super) fn schema() -> serde_json::Value {
         "properties": {"relevant": relevance.clone().to_value(), "disliked": relevance.to_value()},
     });
     root["properties"]["systems"] = serde_json::json!({
-        "description": "What is compared: one row of the tables each.",
+        "description": "The systems to compare, one row of the tables each.",
         "type": "object",
         "minProperties": 1,
         "additionalProperties": {
@@ -440,12 +438,12 @@ pub(super) fn schema() -> serde_json::Value {
         "allOf": [about.to_value()],
         "properties": {
             "rows": {
-                "description": "The printed rows: `ALS: {ndcg: 0.197}`; `not_checkable: WHY` beside \
-                                the metrics says that a row cannot be checked.",
+                "description": "The published rows: `ALS: {ndcg: 0.197}`; `not_checkable: WHY` marks \
+                                a row that cannot be checked.",
                 "type": "object",
             },
             "systems": {
-                "description": "The system of each printed row; by default the one of its name.",
+                "description": "The system of each published row; by default the one with the same name.",
                 "type": "object",
                 "additionalProperties": {"type": "string"},
             },
@@ -453,11 +451,11 @@ pub(super) fn schema() -> serde_json::Value {
     });
     let tables = serde_json::json!({"type": "object", "required": ["use"]});
     root["properties"]["published"] = serde_json::json!({
-        "description": "Printed tables of papers that the results are held against, cell by cell.",
+        "description": "Published tables of papers that the results are compared with, cell by cell.",
         "anyOf": [table, tables, {"type": "array", "items": {"anyOf": [table, tables]}}],
     });
     root["properties"]["include"] = serde_json::json!({
-        "description": "Files whose keys are taken over; keys given here win.",
+        "description": "Files whose keys are inserted; keys given here override them.",
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     });
     root

@@ -61,8 +61,8 @@ impl ExternalParams {
                 Ok(run.to_vec())
             }
             RankingFiles::Pattern(file) => Err(DataError::Split(format!(
-                "the system `{system}` has one file of rankings for {} folds ({})\n  = help: say which \
-                 fold it is for, `rankings: {{{}: {file}}}`, or write {{fold}} in the file's name",
+                "the system `{system}` has one file of rankings for {} folds ({})\n  = help: name its \
+                 fold, `rankings: {{{}: {file}}}`, or use {{fold}} in the file name",
                 run.len(),
                 run.join(", "),
                 run[0],
@@ -72,7 +72,7 @@ impl ExternalParams {
                     run.iter().filter(|fold| files.contains_key(*fold)).cloned().collect();
                 if folds.is_empty() {
                     return Err(DataError::Split(format!(
-                        "the system `{system}` has rankings for {}, and the experiment runs {}",
+                        "the system `{system}` has rankings for {}, but the experiment runs {}",
                         files.keys().cloned().collect::<Vec<_>>().join(", "),
                         run.join(", ")
                     )));
@@ -92,9 +92,9 @@ impl ExternalParams {
         let mut candidates = places.map(|place| place.join(&file));
         candidates.find(|path| path.is_file()).ok_or_else(|| DataError::File {
             path: PathBuf::from(&file),
-            problem: format!("there is no such file of rankings (fold {fold})"),
+            problem: format!("no such file of rankings (fold {fold})"),
             help: format!(
-                "it was looked for beside the experiment file and under {}; set ASSAY_DATA to where it \
+                "assay looked for it beside the experiment file and under {}; set ASSAY_DATA to where it \
                  lies",
                 dirs.roots()
                     .iter()

@@ -95,13 +95,13 @@ impl Task for TopN {
 }
 
 impl Variant {
-    /// What is to be said of its plan.
+    /// Notes on its plan.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let unseeded = self.systems.iter().filter(|system| !self.is_seeded(system));
         let names: Vec<&str> = unseeded.map(|system| system.name.as_str()).collect();
         if self.seeds.len() > 1 && !names.is_empty() {
-            notes.push(format!("not seeded, so run once for all seeds: {}", names.join(", ")));
+            notes.push(format!("not seeded, run once for all seeds: {}", names.join(", ")));
         }
         for convention in &self.evaluate.conventions {
             let protocols = self.evaluate.protocols.iter();
@@ -111,7 +111,7 @@ impl Variant {
                 .collect();
             if !skipped.is_empty() {
                 notes.push(format!(
-                    "the convention {convention} says nothing about the protocols {}",
+                    "the convention {convention} does not apply to the protocols {}",
                     skipped.join(", ")
                 ));
             }

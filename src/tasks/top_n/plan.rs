@@ -105,9 +105,9 @@ impl<'a> Planner<'a> {
         let folds = fold_names(&variant.split, &variant.data.source, &dirs)?;
         if folds.iter().any(|fold| fold == MEAN) {
             return Err(DataError::Split(format!(
-                "a fold of the data set `{}` is called `{MEAN}`, which is what the mean over folds is \
-                 called: its results would be taken for that\n  = help: give the fold another name, or \
-                 leave it out with `split: {{only: [...]}}`",
+                "a fold of the data set `{}` has the name `{MEAN}`, which is reserved for the mean over \
+                 folds\n  = help: rename the fold, or \
+                 exclude it with `split: {{only: [...]}}`",
                 variant.data.source.name()
             )));
         }
@@ -410,7 +410,7 @@ impl<'a> Planner<'a> {
         }
         let Some((_, endpoint)) = self.variant.endpoints.iter().find(|(known, _)| known == name)
         else {
-            return Err(DataError::Split(format!("no judge `{name}`")));
+            return Err(DataError::Split(format!("no endpoint `{name}`")));
         };
         let asked = Asked {
             name: name.to_owned(),
@@ -433,11 +433,11 @@ impl<'a> Planner<'a> {
             let from = &users.built_from;
             if from != fold && from != "no-ratings" && !users.accept_leak {
                 return Err(DataError::Split(format!(
-                    "the system `{system}` leaks in the fold `{fold}`: the profiles `{}` of users were \
-                     written from the training part of `{from}`, which holds ratings that `{fold}` \
-                     tests\n  = help: run `{from}` alone (`split: {{…, only: [{from}]}}`), take user \
-                     profiles from `template`, `metadata` or `mean`, or say `accept_leak: true`: \
-                     results are then marked",
+                    "the system `{system}` leaks in the fold `{fold}`: the user profiles `{}` were \
+                     written from the training part of `{from}`, which contains test ratings of \
+                     `{fold}`\n  = help: run only `{from}` (`split: {{…, only: [{from}]}}`), use user \
+                     profiles from `template`, `metadata` or `mean`, or set `accept_leak: true`, which \
+                     marks the results",
                     of.spec.profiles,
                 )));
             }
@@ -638,8 +638,8 @@ fn leak(variant: &Variant, text: &TextSpec, fold: &str) -> Option<String> {
     let leaks = users.built_from != fold && users.built_from != "no-ratings";
     leaks.then(|| {
         format!(
-            "test data leaks: the profiles `{}` of users were written from the training part of {}, \
-             which holds ratings that {fold} tests",
+            "test data leaks: the user profiles `{}` were written from the training part of {}, \
+             which contains test ratings of {fold}",
             text.profiles, users.built_from
         )
     })
@@ -666,7 +666,7 @@ fn of_validation(variant: &Variant, model: &SystemSpec) -> Vec<String> {
     if variant.split.is_by_time() && cut.is_random() {
         warnings.push(format!(
             "{what} on random ratings of a training part that is split by time (`by: random`): the model \
-             knows later ones"
+             is trained on later ones"
         ));
     }
     let profiles = model.text().and_then(|text| {
@@ -680,7 +680,7 @@ fn of_validation(variant: &Variant, model: &SystemSpec) -> Vec<String> {
     });
     if let Some((name, from)) = profiles {
         warnings.push(format!(
-            "{what} on ratings that the profiles `{name}` of users hold: they were written from the \
+            "{what} on ratings that the user profiles `{name}` contain: they were written from the \
              training part of {from}, and profiles from a file cannot be rebuilt without these ratings"
         ));
     }

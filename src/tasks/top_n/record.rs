@@ -116,9 +116,9 @@ impl Variant {
                 ties: evaluate.ties.rule(),
                 fallback: match evaluate.fallback {
                     Fallback::Popularity => {
-                        "personal models recommend what is popular to them".into()
+                        "personalized models recommend the most popular items".into()
                     }
-                    Fallback::None => "personal models recommend nothing to them".into(),
+                    Fallback::None => "personalized models recommend nothing".into(),
                 },
             },
             split: serde_json::to_value(&self.split).unwrap_or_default(),

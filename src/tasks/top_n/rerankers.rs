@@ -1,4 +1,4 @@
-//! Rerankers of an experiment file: their bases, their judges, and the controls they stand beside.
+//! Rerankers of an experiment file: their bases, their judges, and the controls added to them.
 
 use super::{
     SystemSpec,
@@ -26,7 +26,7 @@ pub(crate) fn check(
             None => {
                 return Err(Diagnostic::at(
                     at,
-                    format!("`{}` reranks `{}`, which is no system", system.name, params.of),
+                    format!("`{}` reranks `{}`, which is not a system", system.name, params.of),
                 )
                 .expected(
                     "the name of another system, with the levels of its sweeps: `gat[cosine=on]`",
@@ -36,7 +36,7 @@ pub(crate) fn check(
             Some(SystemSpec::Rerank(_) | SystemSpec::External(_)) => {
                 return Err(Diagnostic::at(
                     at,
-                    format!("`{}` reranks `{}`, which is no model", system.name, params.of),
+                    format!("`{}` reranks `{}`, which is not a model", system.name, params.of),
                 )
                 .expected("a system whose model scores every item"));
             }
@@ -48,7 +48,7 @@ pub(crate) fn check(
             let known = judges.iter().map(|(name, _)| &name[..]);
             return Err(Diagnostic::at(at, format!("unknown judge `{judge}`"))
                 .expected(
-                    "encoder, popularity, shuffle, oracle, or one of the experiment's `judges`",
+                    "encoder, popularity, shuffle, oracle, or one of the experiment's `endpoints`",
                 )
                 .suggest(judge, JudgeName::CONTROLS.into_iter().chain(known)));
         }
@@ -116,7 +116,7 @@ pub(crate) fn add_controls(systems: &mut Vec<System>) {
                 (1..=systems.len() + 1).map(named).find(|name| !taken(name)).unwrap_or_default();
             systems.push(System {
                 name,
-                describe: "Put beside the chat models by assay.".into(),
+                describe: "Control added by assay.".into(),
                 train_on: Default::default(),
                 model: SystemSpec::Rerank(Box::new(RerankParams {
                     judge,

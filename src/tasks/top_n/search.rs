@@ -117,11 +117,11 @@ impl SearchSpec {
             return Err(format!("the search has {trials} trials; expected 1 to {MOST_TRIALS}"));
         }
         if !(self.validation > 0.0 && self.validation < 1.0) {
-            return Err("`search.validation` must be over 0 and under 1".into());
+            return Err("`search.validation` must be between 0 and 1".into());
         }
         if self.metric.is_of_all_lists() || self.metric == Metric::Novelty {
             return Err(format!(
-                "`search.metric` cannot be `{}`: it says nothing of relevance",
+                "`search.metric` cannot be `{}`: it does not measure relevance",
                 self.metric
             ));
         }
@@ -132,17 +132,19 @@ impl SearchSpec {
                 }
                 Over::Range(_) if self.trials.is_none() => {
                     return Err(format!(
-                        "`search.over.{field}` is a range, and a grid needs lists; give `trials` for a random \
+                        "`search.over.{field}` is a range, but a grid needs lists; give `trials` for a random \
                          search"
                     ));
                 }
                 Over::Range(Range::Uniform([low, high]) | Range::Log([low, high]))
                     if low >= high =>
                 {
-                    return Err(format!("`search.over.{field}`: {low} is not under {high}"));
+                    return Err(format!("`search.over.{field}`: {low} is not less than {high}"));
                 }
                 Over::Range(Range::Log([low, _])) if *low <= 0.0 => {
-                    return Err(format!("`search.over.{field}`: a logarithm needs numbers over 0"));
+                    return Err(format!(
+                        "`search.over.{field}`: a logarithmic range needs numbers greater than 0"
+                    ));
                 }
                 _ => {}
             }
@@ -285,7 +287,7 @@ impl Search {
         };
         if candidates.iter().any(|candidate| texts(candidate) != texts(&candidates[0])) {
             return Err(Diagnostic::at(at, "a search cannot try several texts")
-                .help("make them systems of their own: `text: {profiles: {sweep: [a, b]}}`"));
+                .help("make them separate systems: `text: {profiles: {sweep: [a, b]}}`"));
         }
         Ok(Self { spec, labels, candidates })
     }
@@ -399,7 +401,7 @@ impl Search {
         let SearchSpec { cut, validation, seed, .. } = self.spec;
         if !cut.is_random() && !data.scale().timed {
             return Err(ModelError::Unsuitable(
-                "`search.by: time` needs ratings of different times, and these have none\n  = help: say \
+                "`search.by: time` needs ratings with different times, but these have none\n  = help: use \
                  `by: random`"
                     .into(),
             ));

@@ -32,9 +32,9 @@ pub enum SystemSpec {
     Model(ModelSpec),
     /// The best of several settings of a model; made by a system's `search:`.
     Search(Box<Search>),
-    /// A judge's order of another system's best candidates.
+    /// Candidates of another system, reordered by a judge.
     Rerank(Box<RerankParams>),
-    /// Rankings made elsewhere, from files.
+    /// Rankings from files.
     External(Box<ExternalParams>),
 }
 
@@ -65,9 +65,7 @@ impl SystemSpec {
             },
             (RERANK, _) => {
                 no_search("rerankers").map_err(|error| {
-                    error.help(
-                        "make them systems of their own: `fuse: {judge: {sweep: [0.5, 0.8]}}`",
-                    )
+                    error.help("make them separate systems: `fuse: {judge: {sweep: [0.5, 0.8]}}`")
                 })?;
                 let mut params: RerankParams = from_node(parameters)?;
                 params.set_directory(directory);
@@ -229,13 +227,9 @@ impl JsonSchema for SystemSpec {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut systems: Vec<Schema> = MODELS.iter().map(|model| model.schema(generator)).collect();
         let rerank = RerankParams::json_schema(generator);
-        systems.push(tagged(
-            RERANK,
-            "A judge's order of another system's best candidates.",
-            rerank,
-        ));
+        systems.push(tagged(RERANK, "Candidates of another system, reordered by a judge.", rerank));
         let external = ExternalParams::json_schema(generator);
-        systems.push(tagged(EXTERNAL, "Rankings made elsewhere, from files.", external));
+        systems.push(tagged(EXTERNAL, "Rankings from files.", external));
         json_schema!({"description": "A model and its settings.", "oneOf": systems})
     }
 }

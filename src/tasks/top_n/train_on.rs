@@ -55,13 +55,13 @@ impl TrainOn {
     pub fn validate(&self) -> Result<(), String> {
         match self.train_share {
             Some(TrainShare { share, .. }) if !(share > 0.0 && share <= 1.0) => {
-                Err(format!("`share` is {share}; expected a number over 0 and up to 1"))
+                Err(format!("`share` is {share}; expected a number greater than 0 and at most 1"))
             }
             Some(TrainShare { take: Take::Random, seed: None, .. }) => {
-                Err("`train_share` draws ratings at random and names no `seed`".into())
+                Err("`train_share` draws ratings at random and needs a `seed`".into())
             }
             Some(TrainShare { take: Take::FirstOfEachUser, seed: Some(_), .. }) => {
-                Err("`seed` does nothing with `take: first-of-each-user`".into())
+                Err("`seed` has no effect with `take: first-of-each-user`".into())
             }
             _ => Ok(()),
         }

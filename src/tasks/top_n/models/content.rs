@@ -39,7 +39,7 @@ impl Model for ContentParams {
         context: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
         let features = context.features.ok_or_else(|| {
-            ModelError::Unsuitable("`text` is set, and no texts were given".into())
+            ModelError::Unsuitable("`text` is set, but no texts were given".into())
         })?;
         let (users, items) = (features.users.clone(), features.items.clone());
         Ok(Box::new(Factors::new(features.dim, users, items)))

@@ -45,7 +45,10 @@ impl Model for EaseParams {
         if self.regularization > 0.0 && self.regularization.is_finite() {
             return Ok(());
         }
-        Err(("regularization", format!("is {}; expected a number over 0", self.regularization)))
+        Err((
+            "regularization",
+            format!("is {}; expected a number greater than 0", self.regularization),
+        ))
     }
 
     fn needs_tensors(&self) -> bool {
@@ -64,8 +67,8 @@ impl Model for EaseParams {
         let n = data.positives.n_items();
         if n > MAX_ITEMS {
             return Err(ModelError::Unsuitable(format!(
-                "EASE inverts a matrix of items × items: with {n} items that takes {:.0} GiB; it is \
-                 offered up to {MAX_ITEMS} items. Use `item-knn` or `als` here",
+                "EASE inverts a matrix of items × items: with {n} items that takes {:.0} GiB; the \
+                 limit is {MAX_ITEMS} items. Use `item-knn` or `als` instead",
                 3.0 * 8.0 * (n as f64).powi(2) / f64::from(1 << 30)
             )));
         }

@@ -106,7 +106,7 @@ impl NetworkModel for GatParams {
             }
             (Some(_), None) => {
                 return Err(ModelError::Unsuitable(
-                    "`text` is set, and no texts were given".into(),
+                    "`text` is set, but no texts were given".into(),
                 ));
             }
         };
@@ -243,7 +243,7 @@ fn edges(edges: Edges, data: &TrainingData) -> Result<Interactions, ModelError> 
             Ok(Interactions::new(data.ratings.n_users(), data.ratings.n_items(), &rows))
         }
         (Edges::LikedAndDisliked, None) => Err(ModelError::Unsuitable(
-            "`edges: liked-and-disliked` needs to know what is disliked\n  = help: add `disliked: \"<= 2\"` \
+            "`edges: liked-and-disliked` needs a rule for disliked ratings\n  = help: add `disliked: \"<= 2\"` \
              to `data`, or use `edges: all` or `edges: liked`"
                 .into(),
         )),

@@ -269,7 +269,7 @@ fn known(data: &TrainingData, exclude: Exclude) -> Result<Interactions, ModelErr
                 Ok(Interactions::new(data.ratings.n_users(), data.ratings.n_items(), &rows))
             }
             None => Err(ModelError::Unsuitable(
-                "`negatives.exclude: liked-and-disliked` needs to know what is disliked\n  = help: add \
+                "`negatives.exclude: liked-and-disliked` needs a rule for disliked ratings\n  = help: add \
                  `disliked: \"<= 2\"` to `data`"
                     .into(),
             )),
@@ -287,7 +287,7 @@ pub fn train(
 ) -> Result<Trained, ModelError> {
     if settings.validate.is_some() && data.validation.is_empty() {
         return Err(ModelError::Unsuitable(
-            "`training.validate` measures on the validation part, and the split has none\n  = help: add \
+            "`training.validate` needs a validation part, but the split has none\n  = help: add \
              `validation: {fraction: 0.1}` to `split`, or remove `validate` and `stop`"
                 .into(),
         ));

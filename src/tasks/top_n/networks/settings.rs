@@ -103,7 +103,7 @@ type Wrong = (&'static str, String);
 pub fn positive(name: &'static str, value: f64) -> Result<(), Wrong> {
     match value > 0.0 && value.is_finite() {
         true => Ok(()),
-        false => Err((name, format!("is {value}; expected a number over 0"))),
+        false => Err((name, format!("is {value}; expected a number greater than 0"))),
     }
 }
 
@@ -111,7 +111,7 @@ pub fn positive(name: &'static str, value: f64) -> Result<(), Wrong> {
 pub fn not_negative(name: &'static str, value: f64) -> Result<(), Wrong> {
     match value >= 0.0 && value.is_finite() {
         true => Ok(()),
-        false => Err((name, format!("is {value}; expected 0 or a number over 0"))),
+        false => Err((name, format!("is {value}; expected 0 or more"))),
     }
 }
 
@@ -127,7 +127,7 @@ pub fn width(name: &'static str, value: usize) -> Result<(), Wrong> {
 pub fn share(name: &'static str, value: f64) -> Result<(), Wrong> {
     match (0.0..1.0).contains(&value) {
         true => Ok(()),
-        false => Err((name, format!("is {value}; expected 0 or more and under 1"))),
+        false => Err((name, format!("is {value}; expected at least 0 and less than 1"))),
     }
 }
 
@@ -183,7 +183,7 @@ impl Training {
                 || metric.is_of_all_lists()
                 || metric == Metric::Novelty)
         {
-            return wrong("`validate` needs every ≥ 1, k ≥ 1 and a metric of relevance".into());
+            return wrong("`validate` needs `every` ≥ 1, `k` ≥ 1 and a metric of relevance".into());
         }
         Ok(())
     }
@@ -212,8 +212,11 @@ mod tests {
                 "`lowest` is 0.01",
             ),
             ("{learning_rate: 0.001, schedule: {cosine: {lowest: 0.01}}}", "`lowest` is 0.01"),
-            ("{learning_rate: 0}", "learning rate or weight decay is 0; expected a number over 0"),
-            ("{validate: {every: 0}}", "`validate` needs every ≥ 1"),
+            (
+                "{learning_rate: 0}",
+                "learning rate or weight decay is 0; expected a number greater than 0",
+            ),
+            ("{validate: {every: 0}}", "`validate` needs `every` ≥ 1"),
         ] {
             let settings = read(yaml).unwrap();
             let (_, message) = settings.validate().unwrap_err();

@@ -87,7 +87,7 @@ pub enum JudgeName {
     /// The test part itself: relevant items first (the higher rated before others), then unjudged ones, then
     /// those judged irrelevant. The oracle upper bound of any reranking of this pool.
     Oracle,
-    /// One of the experiment's `judges`.
+    /// One of the experiment's `endpoints`.
     Chat(String),
 }
 
@@ -168,7 +168,7 @@ pub struct RerankParams {
     /// The base system's name, with the levels of its sweeps: `gat[cosine=on]`.
     pub of: String,
     pub strategy: Strategy,
-    /// encoder, popularity, shuffle, oracle, or one of the experiment's `judges`.
+    /// encoder, popularity, shuffle, oracle, or one of the experiment's `endpoints`.
     pub judge: JudgeName,
     /// Texts about users and items.
     pub text: TextSpec,
@@ -328,7 +328,7 @@ impl RerankParams {
             if self.strategy == Strategy::Bst {
                 return idle(
                     "variant",
-                    "is `code`, and no code of `bst` was released; expected paper",
+                    "is `code`, but the released code has no `bst`; expected paper",
                 );
             }
             if self.judge == JudgeName::Oracle {
@@ -340,11 +340,11 @@ impl RerankParams {
             if self.fuse.is_some() {
                 return idle(
                     "fuse",
-                    "is given, and the variant `code` fuses in its own way; leave it out",
+                    "is given, but the variant `code` has its own fusion; remove it",
                 );
             }
             if self.rounds.is_some() {
-                return idle("rounds", "is given, and the variant `code` has none; leave it out");
+                return idle("rounds", "is given, but the variant `code` has no rounds; remove it");
             }
         }
         if let Some(explain) = &self.explain
@@ -358,7 +358,7 @@ impl RerankParams {
         }
         for (name, value) in [("fuse", self.fuse().judge), ("recheck", self.recheck)] {
             if !(0.0..=1.0).contains(&value) {
-                return Err((name, format!("holds {value}; expected 0 to 1")));
+                return Err((name, format!("is {value}; expected 0 to 1")));
             }
         }
         Ok(())

@@ -76,7 +76,7 @@ impl Step for EmbeddingsStep {
         let encoded = encoded.map_err(TextError::from)?;
         let Encoded { dim, rows, cut: cut_off, seconds: encode_seconds } = encoded;
         (cx.log)(&format!(
-            "{} texts in {encode_seconds:.3} s, {cut_off} of them cut off",
+            "{} texts in {encode_seconds:.3} s, {cut_off} of them truncated",
             texts.len()
         ));
         let mut vectors = vec![0.0; profiles.texts.len() * dim];

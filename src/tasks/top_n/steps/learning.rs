@@ -92,7 +92,7 @@ impl Learning {
                 None => format!("relevant: \"{}\"", self.relevant),
             };
             return Err(ModelError::Unsuitable(format!(
-                "no rating in the training part of the fold {} meets `{rule}`",
+                "no training rating of the fold {} meets `{rule}`",
                 self.fold
             )));
         }

@@ -204,7 +204,7 @@ impl Step for RerankStep {
                 write_json(&dir.join(RESPONSES), &judge.asker.tally().keys())?;
                 result
             }
-            _ => return Err(StepError::Internal("a judge without what it goes by".into())),
+            _ => return Err(StepError::Internal("a judge without its input".into())),
         };
         let on_edge = (0..base.lists.len())
             .filter(|user| chosen[*user])
@@ -215,7 +215,7 @@ impl Step for RerankStep {
         let asked_of = chosen.iter().filter(|chosen| **chosen).count();
         if on_edge as f64 > TELLING_SHARE * asked_of as f64 {
             warnings.push(format!(
-                "a tie decides which items are in the pool of {} for {on_edge} of {asked_of} users ({})",
+                "ties decide which items are in the pool of {} for {on_edge} of {asked_of} users ({})",
                 params.pool,
                 self.ties.rule()
             ));
