@@ -1,17 +1,17 @@
-//! assay makes recommender-system papers checkable. The rooms, bottom up; each imports only from those above
-//! it in this list (`tests/architecture.rs` checks it):
+//! assay runs recommender-system experiments and makes their results checkable. The modules, bottom up; each imports
+//! only from those above it in this list (checked by `tests/architecture.rs`):
 //!
 //! - [`base`]: digests, seeded draws, interrupts, exit codes, files, YAML with positions
 //! - [`llm`]: endpoints, the journal of responses, cassettes, budgets
 //! - [`core`]: records, the workspace, events of a run
 //! - [`data`]: interactions, catalogue, readers, manifests, splits, the sealed test part
-//! - [`nn`]: tensors, kernels, optimisers, the training loop, the text encoder; the only room that names tch
+//! - [`nn`]: tensors, kernels, optimisers, the training loop, the text encoder; the only module that uses tch
 //! - [`text`]: profiles of items and users, prompts, embeddings
 //! - [`ranking`]: top-k, files of rankings, protocols, conventions, metrics, slices
 //! - [`tasks`]: experiments, and one folder for each kind of prediction
 //! - [`analysis`]: means, intervals, differences, agreement
 //! - [`report`]: tables, figures, HTML
-//! - [`cli`]: one verb a file
+//! - [`cli`]: one file per command
 
 pub mod analysis;
 pub mod base;
@@ -25,8 +25,7 @@ pub mod report;
 pub mod tasks;
 pub mod text;
 
-/// Lets networks, EASE and the text encoder work in this program, which then loads libtorch when it
-/// starts. Only `assay-tensors`, tests and benchmarks may call it.
+/// Enables networks, EASE and the text encoder in this program, which then loads libtorch at start. Only `assay-tensors`, tests and benchmarks may call it.
 pub fn use_tensors() {
     nn::fill_slots();
     tasks::top_n::networks::fill_slot();

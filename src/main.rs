@@ -1,4 +1,4 @@
-//! Parses the command line, runs the command, says how it ended. Must not call what needs libtorch:
+//! Parses the command line, runs the command, and returns its exit code. Must not call code that needs libtorch:
 //! see src/base/programs.rs.
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::ResultRow;
 use crate::core::Caveats;
 
-/// How many users, and how many pairs of a user and a fold, are in the mean of a group of rows.
+/// Numbers of users and user-fold pairs in the mean of a group of rows.
 pub type CountOf<'a> = dyn Fn(&[&ResultRow]) -> (usize, usize) + 'a;
 
 /// The rows; behind them, for each fold with several seeds, one row with the seed `mean`; and behind

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::base::simd::{Lanes, dispatch};
 
-/// How intervals are made.
+/// Parameters of the bootstrap.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bootstrap {
     pub resamples: usize,
@@ -26,10 +26,10 @@ pub const LEVEL: f64 = 0.95;
 /// With fewer users there is no interval.
 pub const FEWEST_UNITS: usize = 3;
 
-/// With fewer users an interval holds the mean less often than [`LEVEL`] says: 85 % at 6 users.
+/// With fewer users the coverage of an interval is below [`LEVEL`]: 85 % at 6 users.
 pub const FEW_UNITS: usize = 10;
 
-/// As many resamples are summed side by side: each row of values is then read from memory once.
+/// Number of resamples that are summed together, so that each row of values is read from memory once.
 const BLOCK: usize = 8;
 /// Columns that are summed together, their sums kept in registers.
 const COLUMNS: usize = 4;
@@ -38,7 +38,7 @@ const COLUMNS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct UserValues {
     pub n_cells: usize,
-    /// The user of each row: an index into the users that are drawn from.
+    /// The user of each row: an index into the resampled users.
     pub users: Vec<u32>,
     pub values: Vec<f64>,
 }
@@ -47,9 +47,9 @@ pub struct UserValues {
 #[derive(Clone, Debug)]
 pub struct Resampled {
     n_cells: usize,
-    /// `[resamples, cells]`, NaN where nobody who was drawn carries the cell.
+    /// `[resamples, cells]`, NaN if no drawn user has a value.
     means: Vec<f64>,
-    /// Users who carry each cell, in whatever fold.
+    /// Number of users with a value in each cell, in any fold.
     units: Vec<usize>,
 }
 
@@ -174,9 +174,9 @@ impl Bootstrap {
     /// Resampled means of each cell: over seeds within a fold, then over folds.
     ///
     /// `folds` holds, for each fold, the values of every seed. Out of `n_users` users as many are
-    /// drawn with replacement, once for all folds and seeds: whoever is drawn brings all her rows. The
-    /// draw depends on `n_users` alone, so it is the same for every system. A fold of which a resample
-    /// holds nobody is not in that resample's mean.
+    /// drawn with replacement, once for all folds and seeds, with all their rows. The draw only depends on
+    /// `n_users`, so it is the same for every system. A fold without a drawn user is not in the mean of
+    /// the resample.
     pub fn resample(&self, n_users: usize, folds: &[Vec<&UserValues>]) -> Resampled {
         let n_cells = folds.iter().flatten().next().map_or(0, |values| values.n_cells);
         let prepared: Vec<Vec<Prepared>> = folds
@@ -226,7 +226,7 @@ impl Bootstrap {
 }
 
 impl Resampled {
-    /// The interval of a cell's mean; none where fewer than [`FEWEST_UNITS`] users carry it.
+    /// The interval of a cell's mean; none if fewer than [`FEWEST_UNITS`] users have a value.
     pub fn interval(&self, cell: usize) -> Option<(f64, f64)> {
         (self.units[cell] >= FEWEST_UNITS).then(|| interval(self.column(cell).collect()))?
     }
@@ -236,13 +236,13 @@ impl Resampled {
         self.means.iter().skip(cell).step_by(self.n_cells.max(1)).copied()
     }
 
-    /// How many users carry a cell.
+    /// Number of users with a value in a cell.
     pub fn units(&self, cell: usize) -> usize {
         self.units[cell]
     }
 }
 
-/// The interval that [`LEVEL`] of `resampled` lie in; NaN are left out.
+/// The interval that contains [`LEVEL`] of `resampled`, without NaN.
 pub fn interval(mut resampled: Vec<f64>) -> Option<(f64, f64)> {
     resampled.retain(|value| !value.is_nan());
     resampled.sort_unstable_by(f64::total_cmp);
@@ -250,7 +250,7 @@ pub fn interval(mut resampled: Vec<f64>) -> Option<(f64, f64)> {
     (!resampled.is_empty()).then(|| (quantile(&resampled, tail), quantile(&resampled, 1.0 - tail)))
 }
 
-/// How many users carry each cell in some fold with some seed.
+/// Number of users with a value in each cell, in any fold with any seed.
 fn units(n_users: usize, n_cells: usize, folds: &[Vec<&UserValues>]) -> Vec<usize> {
     let mut carries = vec![false; n_users * n_cells];
     for values in folds.iter().flatten() {

@@ -16,7 +16,7 @@ use crate::{
     tasks::{ExperimentRecord, TrialRecord},
 };
 
-/// What was found.
+/// Results of an experiment.
 pub struct Collected {
     /// Rows of folds and seeds, then `mean` rows.
     pub rows: Vec<ResultRow>,
@@ -24,9 +24,9 @@ pub struct Collected {
     pub missing: Vec<String>,
     /// Users by slice and fold.
     pub slices: Vec<SliceSize>,
-    /// What is odd about rankings made elsewhere: the trial, and a sentence.
+    /// Warnings: the trial, and a sentence.
     pub warnings: Vec<(String, String)>,
-    /// Draws of users under which systems can be compared, where they were asked for.
+    /// Resamples of users for comparisons between systems, if requested.
     pub draws: PairedDraws,
 }
 
@@ -36,7 +36,7 @@ pub struct Collected {
 pub struct Request {
     /// Folds, or `mean`, whose rows get intervals.
     pub intervals: Vec<String>,
-    /// Which differences between systems will be asked about.
+    /// Which differences between systems are needed.
     pub differences: Option<Differences>,
 }
 
@@ -68,7 +68,7 @@ impl Request {
     }
 }
 
-/// How many users a slice holds in one fold, or in all.
+/// Number of users of a slice in one fold, or in all.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SliceSize {
     pub setting: String,
@@ -81,7 +81,7 @@ pub struct SliceSize {
     pub pairs: usize,
 }
 
-/// Reads the results of every trial that is done and whose files are as recorded.
+/// Reads the results of all finished, undamaged trials.
 pub fn collect(
     experiment: &ExperimentRecord,
     workspace: &Workspace,

@@ -1,4 +1,4 @@
-//! From values per user to statements: means over folds and seeds, intervals, differences, agreement.
+//! Statistics on values per user: means over folds and seeds, intervals, differences, agreement.
 
 mod aggregate;
 mod baseline;

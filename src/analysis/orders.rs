@@ -1,4 +1,4 @@
-//! The same systems under every protocol and convention side by side: does the order depend on it?
+//! The order of the systems under every evaluation setting (protocol and convention).
 
 use comfy_table::CellAlignment;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::base::text::{distinct, plain_table, users_text};
 
-/// Systems against evaluation settings, for one metric, cutoff, slice and fold.
+/// Values of systems under evaluation settings, for one metric, cutoff, slice and fold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Orders {
     pub metric: String,
@@ -20,11 +20,11 @@ pub struct Orders {
     pub ways: Vec<Way>,
     /// Kendall's τ-b between the orders of two ways, `[ways, ways]`; none where it is undefined.
     pub tau: Vec<Vec<Option<f64>>>,
-    /// Pairs of systems that two ways put in opposite order.
+    /// Pairs of systems that swap ranks between two settings.
     pub swaps: Vec<Swap>,
 }
 
-/// One protocol with one convention.
+/// An evaluation setting: a protocol with a convention.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Way {
     pub protocol: String,
@@ -49,7 +49,7 @@ pub struct Swap {
     pub evidence: Evidence,
 }
 
-/// Whether chance among the users explains that two systems change places.
+/// Whether the swap of two systems is statistically significant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {

@@ -1,4 +1,4 @@
-//! Our numbers against printed ones, cell by cell.
+//! Comparison of results with published tables, cell by cell.
 
 use serde::Serialize;
 
@@ -11,29 +11,29 @@ use crate::{
     tasks::{ExperimentRecord, PublishedTable, TrialRecord, published::About},
 };
 
-/// What became of one printed cell.
+/// The verdict on a published cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Our value gives the printed one at the printed precision.
+    /// The value equals the published one at the published precision.
     Reproduced { by: Precision },
-    /// It does not; `by` is ours minus the printed one.
+    /// It does not; `by` is the value minus the published one.
     Off { by: f64 },
-    /// There is nothing to hold it against.
+    /// There is nothing to compare it with.
     NotCheckable { why: String },
 }
 
-/// How a value was shortened to the printed digits.
+/// How a value was shortened to the published digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
-    /// Rounding and cutting give the same.
+    /// Rounding and truncation give the same.
     Either,
     Rounded,
     Cut,
 }
 
-/// One printed cell with ours.
+/// A published cell with our value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparedCell {
     pub metric: String,
@@ -45,7 +45,7 @@ pub struct ComparedCell {
     pub verdict: Verdict,
 }
 
-/// One printed row with ours.
+/// A published row with our values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparedRow {
     pub row: String,
@@ -53,11 +53,11 @@ pub struct ComparedRow {
     pub cells: Vec<ComparedCell>,
 }
 
-/// One printed table with ours.
+/// A published table with our values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reproduction {
     pub about: About,
-    /// In what the table differs from what it is held against all the same.
+    /// Differences to the results if it is compared in spite of them.
     pub differs: Vec<String>,
     pub metrics: Vec<String>,
     pub rows: Vec<ComparedRow>,
@@ -66,23 +66,23 @@ pub struct Reproduction {
     pub slice_users: usize,
 }
 
-/// How many cells came out how.
+/// Counts of verdicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub reproduced: usize,
     pub off: usize,
     pub not_checkable: usize,
-    /// Of the reproduced: by rounding alone, by cutting alone.
+    /// Of the reproduced cells: only by rounding, only by truncation.
     pub rounded: usize,
     pub cut: usize,
 }
 
-/// `fold: u1 in the table, u2 here`
+/// `fold: u1 in the table, u2 in the results`
 pub fn difference(what: &str, printed: impl std::fmt::Display, ours: &str) -> String {
     format!("{what}: {printed} in the table, {ours} in the results")
 }
 
-/// In what a published table is not of what the systems of an experiment compute that it is compared with.
+/// How the data and settings of a published table differ from those of the compared systems.
 pub fn differences(table: &PublishedTable, experiment: &ExperimentRecord) -> Vec<String> {
     let about = &table.about;
     let mut differs = Vec::new();
@@ -121,10 +121,10 @@ pub fn differences(table: &PublishedTable, experiment: &ExperimentRecord) -> Vec
     distinct(differs.iter().map(String::as_str))
 }
 
-/// Values that are whole at the printed precision but for rounding errors may be cut either way.
+/// Values that are whole at the published precision up to rounding errors may be truncated either way.
 const SLACK: f64 = 1e-9;
 
-/// Whether `value` reads as `printed` at so many decimals, and how it was shortened.
+/// Whether `value` equals `printed` at this number of decimals, and how it was shortened.
 pub fn shortened(value: f64, printed: f64, digits: u32) -> Option<Precision> {
     let scale = 10f64.powi(digits as i32);
     let (value, printed) = (value * scale, (printed * scale).round());
@@ -139,7 +139,7 @@ pub fn shortened(value: f64, printed: f64, digits: u32) -> Option<Precision> {
 }
 
 impl Reproduction {
-    /// Holds a printed table against result rows.
+    /// Compares a published table with result rows.
     pub fn new(table: &PublishedTable, rows: &[ResultRow]) -> Self {
         let about = &table.about;
         let ours = |system: &str, metric: &str| {
@@ -202,7 +202,7 @@ impl Reproduction {
         Self { about: about.clone(), differs, metrics, rows: compared, counts, slice_users }
     }
 
-    /// Whether nothing that can be checked is off, and something was checked.
+    /// Whether all checkable cells are reproduced, and there is at least one.
     pub fn holds(&self) -> bool {
         self.counts.off == 0 && self.counts.reproduced > 0
     }
@@ -243,7 +243,7 @@ impl Reproduction {
         reasons
     }
 
-    /// What the numbers are of.
+    /// Data and settings of the numbers.
     pub fn title(&self) -> String {
         let of = &self.about;
         let fold = if of.fold == MEAN { String::new() } else { format!(", fold {}", of.fold) };
@@ -271,7 +271,7 @@ impl Reproduction {
         }
     }
 
-    /// For a terminal.
+    /// As text for the terminal.
     pub fn terminal(&self) -> String {
         let mut table = plain_table();
         let header = ["printed row", "system"].map(str::to_owned).into_iter();
@@ -298,7 +298,7 @@ impl Reproduction {
         text
     }
 
-    /// What is to be said of intervals over few users.
+    /// A warning about intervals over few users.
     pub fn few(&self) -> Option<String> {
         let cells = self.rows.iter().flat_map(|row| &row.cells);
         let few = cells.filter(|cell| cell.interval.is_some() && cell.n_users < FEW_UNITS);

@@ -1,4 +1,4 @@
-//! One row of the tidy long table of results.
+//! A row of the tidy table of results.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ pub struct Basis {
     pub relevant: String,
     /// `lower item id first`
     pub ties: String,
-    /// What users without history get.
+    /// What users without history are recommended.
     pub fallback: String,
-    /// What is to be known of the split.
+    /// A note on the split.
     pub split: String,
 }
 
@@ -34,7 +34,7 @@ pub struct ResultRow {
     pub slice: String,
     pub metric: String,
     pub k: usize,
-    /// `None` where no user qualifies.
+    /// `None` if no user qualifies.
     pub value: Option<f64>,
     /// For metrics of all lists, such as gini: users with a list.
     pub n_users: usize,
@@ -43,7 +43,7 @@ pub struct ResultRow {
     pub sd_folds: Option<f64>,
     /// Standard deviation over seeds within a fold, pooled over folds, on rows of two seeds or more.
     pub sd_seeds: Option<f64>,
-    /// Short fingerprint of everything the number's meaning rests on.
+    /// Short fingerprint of data, split and rules of the number.
     pub fingerprint: String,
     /// The ends of the 95 % bootstrap interval over users, where it was asked for and there is one.
     pub low: Option<f64>,
@@ -52,19 +52,19 @@ pub struct ResultRow {
     pub caveats: Caveats,
     #[serde(skip)]
     pub basis: Arc<Basis>,
-    /// Whether the system is an oracle, which knows the test part: nothing is compared with it.
+    /// Whether the system is an oracle, which uses the test part and is excluded from comparisons.
     #[serde(skip)]
     pub knows_test: bool,
-    /// The slice whose users alone have lists of the system's own, where that is not everybody.
+    /// The slice of users with lists of the system itself, if not all users.
     #[serde(skip)]
     pub own_lists_of: Option<String>,
-    /// What of the training part the system learns from, where that is not all by the experiment's rule.
+    /// The training data of the system, if it differs from the experiment's.
     #[serde(skip)]
     pub learns_from: Option<String>,
     /// Whether there is a row with the seed `mean` for its fold, which tables show instead.
     #[serde(skip)]
     pub one_of_several: bool,
-    /// Whether a seed changes the system.
+    /// Whether the system depends on the seed.
     #[serde(skip)]
     pub is_seeded: bool,
     /// Whether an interval was asked for; with too few users there is none.
@@ -110,7 +110,7 @@ impl ResultRow {
         }
     }
 
-    /// A row for tests to start from.
+    /// A template for tests.
     #[cfg(test)]
     pub fn example() -> Self {
         Self {

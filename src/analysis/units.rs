@@ -1,5 +1,5 @@
-//! Values by unit (user, say) of one system: how many users its means rest on, and how chance among them moves
-//! the means and their differences to other systems.
+//! Values by unit (e.g. user) of one system: number of users of its means, intervals of the means, and intervals of
+//! their differences to other systems.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::{
     core::{MeasureKey, Measurements},
 };
 
-/// The name that rows over several folds have in the place of a fold's.
+/// The fold name of rows over several folds.
 pub const MEAN: &str = "mean";
 
 /// A cell of a table.
@@ -27,7 +27,7 @@ impl CellKey {
         Self { measure: measure.clone(), slice: slice.to_owned() }
     }
 
-    /// The cell that a row is of.
+    /// The cell of a row.
     pub fn of(row: &ResultRow) -> Self {
         let measure = MeasureKey {
             protocol: row.protocol.clone(),
@@ -48,7 +48,7 @@ pub struct Units {
     pub(super) folds: Vec<(String, Vec<Measurements>)>,
 }
 
-/// Clusters of a slice in some folds (users, say), each known by a number, in the order in which they first come.
+/// Clusters (e.g. users) of a slice in some folds, numbered in the order of their first occurrence.
 struct SliceClusters<'a> {
     names: Vec<&'a str>,
     /// By fold and seed: the row, and its cluster's number, of each unit that belongs to the slice.
@@ -63,7 +63,7 @@ impl Units {
         }
     }
 
-    /// The folds behind a row of the fold `fold`: all of them where it is [`MEAN`].
+    /// The folds of a row of the fold `fold`: all folds if it is [`MEAN`].
     fn folds(&self, fold: &str) -> Vec<&(String, Vec<Measurements>)> {
         self.folds.iter().filter(|(name, _)| fold == MEAN || name == fold).collect()
     }
@@ -186,7 +186,7 @@ impl Units {
     }
 }
 
-/// What is to be said of the intervals of rows that are over few users.
+/// A warning about intervals of rows over few users.
 pub fn few_users_of(rows: &[ResultRow]) -> Option<String> {
     let few = rows.iter().filter(|row| row.low.is_some() && row.n_users < FEW_UNITS);
     few_users(&distinct(
@@ -194,7 +194,7 @@ pub fn few_users_of(rows: &[ResultRow]) -> Option<String> {
     ))
 }
 
-/// What is to be said of intervals over few users, where there are such: `of` names them.
+/// A warning about intervals over few users, if there are any; `of` names them.
 pub fn few_users(of: &[String]) -> Option<String> {
     (!of.is_empty()).then(|| {
         format!(
@@ -205,7 +205,7 @@ pub fn few_users(of: &[String]) -> Option<String> {
     })
 }
 
-/// Resampled means of several systems under the same draws of users.
+/// Resampled means of several systems, with the same resamples of users.
 #[derive(Default)]
 pub struct PairedDraws {
     of: HashMap<(String, CellKey), Drawn>,
@@ -219,7 +219,7 @@ struct Drawn {
 }
 
 impl PairedDraws {
-    /// Draws for those cells of a system that are wanted.
+    /// Resampled means for the requested cells of a system.
     pub fn add(
         &mut self,
         system: &str,

@@ -1,4 +1,4 @@
-//! What a step has at hand while it runs.
+//! The context of a running step.
 
 use std::{
     any::Any,
@@ -15,17 +15,17 @@ use crate::{
 
 type Shared = Arc<dyn Any + Send + Sync>;
 
-/// What the steps of one run share.
+/// Shared state of the steps of a run.
 pub struct RunState<'a> {
     pub graph: &'a Graph,
     pub workspace: &'a Workspace,
     pub interrupt: &'a Interrupt,
     responses: AnswersSpec,
-    /// Opened when a step first asks a language model.
+    /// Opened when a step first uses a language model.
     llm: OnceLock<Result<Llm, String>>,
-    /// Inputs read once however many steps ask for them at once, e.g. data sets.
+    /// Inputs that several steps share, e.g. data sets; each is read once.
     shared: Mutex<HashMap<Digest, Arc<OnceLock<Shared>>>>,
-    /// What steps left in memory for those that read them, e.g. fitted models.
+    /// Outputs of steps kept in memory for dependent steps, e.g. fitted models.
     kept: Mutex<HashMap<StepId, Shared>>,
 }
 
@@ -40,13 +40,13 @@ impl<'a> RunState<'a> {
         Self { graph, workspace, interrupt, responses, llm, shared, kept }
     }
 
-    /// What was asked and spent, where anything was; and what was found wrong with the files of responses.
+    /// Requests and cost, if there are any, and problems found in the files of responses.
     pub(super) fn spent(&self) -> Option<(Spent, Vec<String>)> {
         let llm = self.llm.get()?.as_ref().ok()?;
         Some((llm.spent(), llm.answers().take_notes()))
     }
 
-    /// Lets go of what a step left in memory.
+    /// Frees what a step kept in memory.
     pub(super) fn forget(&self, step: StepId) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&step);
     }
@@ -59,11 +59,11 @@ impl Known for RunState<'_> {
     }
 }
 
-/// What a step has at hand while it runs.
+/// The context of a running step.
 pub struct RunContext<'a> {
     pub state: &'a RunState<'a>,
     pub step: StepId,
-    /// The steps that it reads, and what they hold.
+    /// Its input steps and the digests of their content.
     pub inputs: &'a [InputRecord],
     /// Called with (done, of) units of work; may be called from any thread.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
@@ -72,24 +72,24 @@ pub struct RunContext<'a> {
 }
 
 impl RunContext<'_> {
-    /// Raised when the run is to stop.
+    /// Raised to stop the run.
     pub fn interrupt(&self) -> &Interrupt {
         self.state.interrupt
     }
 
-    /// The directory of a step that this one reads.
+    /// The directory of an input step.
     pub fn dir<T>(&self, step: Handle<T>) -> PathBuf {
         let node = &self.state.graph[step];
         self.state.workspace.step_dir(node.kind, &node.key)
     }
 
-    /// The record of a step that this one reads.
+    /// The record of an input step.
     pub fn record<T>(&self, step: Handle<T>) -> Result<Record, FileError> {
         let node = &self.state.graph[step];
         self.state.workspace.record(node.kind, &node.key)
     }
 
-    /// A directory that outlives a killed step, for checkpoints; it may not exist yet.
+    /// A directory for checkpoints that survives a kill of the step; it may not exist yet.
     pub fn scratch(&self) -> PathBuf {
         // Work on other inputs is other work, though the key is the same.
         let inputs: Vec<Digest> = self.inputs.iter().map(|input| input.content).collect();
@@ -108,7 +108,7 @@ impl RunContext<'_> {
         opened.as_ref().map_err(|error| LlmError::Store(error.clone()))
     }
 
-    /// Something read once, however many steps ask for it; `of` says what it is.
+    /// An input that is read once for all steps; `of` identifies it.
     pub fn shared<T: Any + Send + Sync, E>(
         &self,
         of: Digest,
@@ -127,13 +127,13 @@ impl RunContext<'_> {
         Ok(value)
     }
 
-    /// Leaves what this step made in memory, for those that read it.
+    /// Keeps the output of this step in memory for dependent steps.
     pub fn keep(&self, value: Arc<dyn Any + Send + Sync>) {
         let mut kept = self.state.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(self.step, value);
     }
 
-    /// What a step left in memory.
+    /// The output that a step kept in memory.
     pub fn kept<T, V: Any + Send + Sync>(&self, step: Handle<T>) -> Option<Arc<V>> {
         let kept = self.state.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(&step.id())?.clone().downcast().ok()

@@ -1,9 +1,9 @@
-//! Whether a finished step is still what its inputs give.
+//! Whether a finished step is current.
 //!
-//! A step is current if its own files are as recorded, and the steps it was made from hold what they held
-//! then. So a step that is rebuilt with other bytes (new responses of a language model, a repaired file)
-//! makes those that read it run again, and equal bytes stop there. Inputs that were removed since say
-//! nothing against a result; what they had been made from still does.
+//! A step is current if its files are as recorded, and its input steps have the same content as when it ran. If a step is
+//! rebuilt with other bytes (new responses of a language model, a repaired file), its dependent steps are rerun; if the
+//! bytes are equal, they are not. A result stays current if an input was removed; the inputs of that input are then
+//! checked instead.
 
 use std::{cell::RefCell, path::Path, sync::OnceLock};
 
@@ -12,30 +12,30 @@ use rayon::prelude::*;
 use super::{Graph, Record, StepId, StepState, Workspace};
 use crate::base::hash::Digest;
 
-/// What is there of a step.
+/// The state of a step in the workspace.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Currency {
     Absent,
     Current,
-    /// It is there, but a file is not what the record says.
+    /// A file differs from the record.
     Damaged(String),
-    /// It was made from something else than what is there now.
+    /// An input has other content than when the step ran.
     Outdated(String),
 }
 
-/// Steps that may lie in a workspace.
+/// Steps that may be in a workspace.
 pub trait Steps: Sync {
-    /// How many there are.
+    /// Number of steps.
     fn count(&self) -> usize;
     /// Kind and key.
     fn place(&self, step: StepId) -> (&str, Digest);
     /// `fit als u1 seed 1`
     fn name(&self, step: StepId) -> String;
-    /// The steps it reads, each once.
+    /// Its input steps, each once.
     fn inputs(&self, step: StepId) -> Vec<StepId>;
-    /// The files it must leave.
+    /// The files it must write.
     fn files(&self, step: StepId) -> Vec<&str>;
-    /// Whether what lies in `dir` is what its record says, beyond the checksums of its files.
+    /// Checks the files in `dir` against the record, beyond their checksums.
     fn check(&self, step: StepId, dir: &Path, record: &Record) -> Result<(), String>;
 }
 
@@ -65,24 +65,24 @@ impl Steps for Graph {
     }
 }
 
-/// What is there of steps; each is looked at once.
+/// States of steps; each step is checked once.
 pub struct Currencies<'a> {
     steps: &'a dyn Steps,
     workspace: &'a Workspace,
-    /// What is there of the steps by themselves.
+    /// States of the steps without their inputs.
     own: Vec<OnceLock<Result<Record, Currency>>>,
     known: RefCell<Vec<Option<Currency>>>,
 }
 
 impl<'a> Currencies<'a> {
-    /// Nothing is looked at yet.
+    /// No step is checked yet.
     pub fn new(steps: &'a dyn Steps, workspace: &'a Workspace) -> Self {
         let n = steps.count();
         let own = (0..n).map(|_| OnceLock::new()).collect();
         Self { steps, workspace, own, known: RefCell::new(vec![None; n]) }
     }
 
-    /// What is there of a step.
+    /// The state of a step in the workspace.
     pub fn of(&self, step: StepId) -> Currency {
         if let Some(known) = &self.known.borrow()[step.at()] {
             return known.clone();
@@ -113,8 +113,8 @@ impl<'a> Currencies<'a> {
         }
     }
 
-    /// Why `record` is not of what the inputs of `step` hold now, if so. Where an input is gone, or damaged, its
-    /// own inputs are asked.
+    /// Why `record` does not match the current content of the inputs of `step`, if so. If an input is missing or
+    /// damaged, its own inputs are checked.
     fn why_outdated(&self, record: &Record, step: StepId) -> Option<String> {
         self.steps.inputs(step).into_iter().find_map(|input| {
             let state = self.of(input);
@@ -129,7 +129,7 @@ impl<'a> Currencies<'a> {
     }
 }
 
-/// What is there of a step, whatever became of those it reads; its record where it is whole.
+/// The state of a step without its inputs, and its record if it is complete.
 pub(super) fn own(
     steps: &dyn Steps,
     step: StepId,
@@ -148,7 +148,7 @@ pub(super) fn own(
     Ok(record)
 }
 
-/// Why a step was not made from what an input holds now, if so.
+/// Why a step does not match the current content of an input, if so.
 pub(super) fn differs(
     steps: &dyn Steps,
     record: &Record,

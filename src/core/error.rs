@@ -21,7 +21,7 @@ pub enum StepError {
     Llm(LlmError),
     #[error(transparent)]
     File(#[from] FileError),
-    /// What a task says.
+    /// An error of a task.
     #[error(transparent)]
     Failed(Box<dyn std::error::Error + Send + Sync>),
     /// What the user gave cannot be used: the same for every trial.
@@ -29,10 +29,10 @@ pub enum StepError {
     BadInput(Box<dyn std::error::Error + Send + Sync>),
     #[error("it needs about {}, but the memory limit is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
     Memory { needed: u64, budget: u64 },
-    /// What it reads cannot be used.
+    /// An input cannot be used.
     #[error("{step} is damaged: {problem}\n  = help: remove {} and run again to rebuild it", dir.display())]
     Input { step: String, problem: String, dir: PathBuf },
-    /// A file is not what it was when the experiment was planned.
+    /// A file has changed since the experiment was planned.
     #[error(
         "{what}: {problem}\n  = help: run the experiment again to plan it with the current file"
     )]
@@ -48,7 +48,7 @@ fn gib(bytes: u64) -> String {
 }
 
 impl StepError {
-    /// A panic, or what else should not be.
+    /// A panic, or something else that must not happen.
     pub fn internal(problem: String) -> Self {
         match is_lack_of_threads(&problem) {
             true => Self::NoThreads(problem),
@@ -56,12 +56,12 @@ impl StepError {
         }
     }
 
-    /// What a task says.
+    /// An error of a task.
     pub fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Failed(Box::new(error))
     }
 
-    /// Whether it failed for want of space on a disk. The journal's thread tells its errors in words alone.
+    /// Whether it failed because a disk is full. The journal's thread reports errors as text.
     pub fn is_disk_full(&self) -> bool {
         let codes = [libc::ENOSPC, libc::EFBIG, libc::EDQUOT];
         match self {
@@ -72,7 +72,7 @@ impl StepError {
         }
     }
 
-    /// Whether it failed for want of a recorded response, or of money.
+    /// Whether it failed because a response is not recorded or the budget is used up.
     pub fn is_unanswered(&self) -> bool {
         matches!(self, Self::Llm(LlmError::Missing(_) | LlmError::Budget(_)))
     }

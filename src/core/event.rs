@@ -1,8 +1,8 @@
-//! What happens during a run. Whoever shows it — a terminal, a JSON stream — is a [`Reporter`].
+//! Events of a run. A [`Reporter`] shows them, e.g. in a terminal or as a JSON stream.
 
 use serde::Serialize;
 
-/// One thing that happened.
+/// An event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -20,7 +20,7 @@ pub enum Event {
         key: String,
         problem: String,
     },
-    /// A finished step was made from something else than what is there now, and runs again.
+    /// A finished step is outdated and is rerun.
     StepOutdated {
         kind: &'static str,
         step: String,
@@ -33,7 +33,7 @@ pub enum Event {
         key: String,
         threads: usize,
     },
-    /// Another process works on the step.
+    /// Another process runs the step.
     StepElsewhere {
         kind: &'static str,
         step: String,
@@ -46,7 +46,7 @@ pub enum Event {
         done: u64,
         of: u64,
     },
-    /// What language models were asked and cost so far.
+    /// Requests to language models and their cost so far.
     Spent {
         #[serde(flatten)]
         spent: crate::llm::Spent,
@@ -88,6 +88,6 @@ pub enum Event {
 
 /// Shows or stores events. Called from several threads.
 pub trait Reporter: Sync {
-    /// Takes one event.
+    /// Handles an event.
     fn report(&self, event: &Event);
 }

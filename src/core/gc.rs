@@ -1,4 +1,4 @@
-//! What of a workspace nobody needs any more. Responses of language models are never among it.
+//! Removal of unneeded files of a workspace, never of responses of language models.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use crate::base::{
     hash::Digest,
 };
 
-/// What is to be kept.
+/// What to keep.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// Keys of steps.
@@ -34,7 +34,7 @@ pub struct Garbage {
 }
 
 impl Workspace {
-    /// What nobody needs of those who `kept` names. A workspace that a process works on is not looked at.
+    /// What the experiments in `kept` do not need. An error if another process uses the workspace.
     pub fn garbage(&self, kept: &Kept) -> Result<Vec<Garbage>, FileError> {
         let mut garbage = Vec::new();
         let keys: HashSet<String> = kept.steps.iter().map(ToString::to_string).collect();
@@ -94,7 +94,7 @@ impl Garbage {
     }
 }
 
-/// What lies in a directory; nothing of one that is a link, which leads out of the workspace.
+/// Entries of a directory; none if it is a link, which leads out of the workspace.
 fn entries(dir: &Path) -> Vec<PathBuf> {
     if fs::symlink_metadata(dir).is_ok_and(|of| of.is_symlink()) {
         return Vec::new();

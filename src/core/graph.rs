@@ -1,8 +1,7 @@
 //! A graph of content-addressed steps.
 //!
-//! A step's key is the hash of its kind and of everything it depends on: its revision, its settings, its
-//! files and the keys of the steps it reads. So what several trials share is done once, and what has not
-//! changed is not done again.
+//! A step's key is the hash of its kind and of everything it depends on: its revision, settings and files, and the keys
+//! of its input steps. So trials share steps, and unchanged steps are reused.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -23,15 +22,15 @@ pub struct Node {
     pub key: Digest,
     /// `als u1 seed 1`
     pub label: String,
-    /// The steps it reads, by the names they have in the key inputs.
+    /// Its input steps, by their names in the key inputs.
     pub inputs: Vec<(String, StepId)>,
-    /// What the key is the hash of.
+    /// The key is the hash of these.
     pub key_inputs: Value,
     /// Files it reads.
     pub pinned: Vec<Pinned>,
-    /// Trials that go through it.
+    /// Trials that need it.
     pub trials: Vec<usize>,
-    /// Steps on the longest way to it.
+    /// Number of steps on the longest path to it.
     pub depth: usize,
     step: Arc<dyn AnyStep>,
 }
@@ -42,7 +41,7 @@ impl Node {
         format!("{} {}", self.kind, self.label)
     }
 
-    /// The steps it reads, each once.
+    /// Its input steps, each once.
     pub fn input_ids(&self) -> impl Iterator<Item = StepId> + '_ {
         let first = |(at, (_, id)): (usize, &(String, StepId))| {
             (!self.inputs[..at].iter().any(|(_, other)| other == id)).then_some(*id)
@@ -50,17 +49,17 @@ impl Node {
         self.inputs.iter().enumerate().filter_map(first)
     }
 
-    /// What it may ask of an endpoint.
+    /// The requests it may send to an endpoint.
     pub fn requests(&self, users: u64, items: u64) -> Option<Requests> {
         self.step.requests(users, items)
     }
 
-    /// Whether doing it computes with tensors.
+    /// Whether it needs tensors.
     pub fn needs_tensors(&self) -> bool {
         self.step.needs_tensors()
     }
 
-    /// What it takes.
+    /// The resources it needs.
     pub fn resources(&self, known: &dyn Known) -> Resources {
         self.step.resources(known)
     }
@@ -75,7 +74,7 @@ impl Node {
     }
 }
 
-/// Steps, each after those it reads.
+/// Steps in topological order.
 #[derive(Clone, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
@@ -83,7 +82,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The step with this key, which is added where no other has it.
+    /// The step with this key; it is added if there is none.
     pub fn add<S: Step>(&mut self, step: S) -> Handle<S::Output> {
         let mut key =
             KeyBuilder { graph: self, fields: Map::new(), inputs: vec![], pinned: vec![] };
@@ -114,22 +113,22 @@ impl Graph {
         Handle::new(id)
     }
 
-    /// All steps, each after those it reads.
+    /// All steps in topological order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// How many steps there are.
+    /// Number of steps.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no steps.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Says that a trial goes through a step.
+    /// Records that a trial needs a step.
     pub fn note_trial(&mut self, step: StepId, trial: usize) {
         let trials = &mut self.nodes[step.0].trials;
         if trials.last() != Some(&trial) {
@@ -171,7 +170,7 @@ impl KeyBuilder<'_> {
         self
     }
 
-    /// The same where it is not the default.
+    /// A setting, if it is not the default.
     pub fn value_if(&mut self, given: bool, name: &str, value: impl Serialize) -> &mut Self {
         match given {
             true => self.value(name, value),
@@ -191,7 +190,7 @@ impl KeyBuilder<'_> {
         self
     }
 
-    /// A step that is read. A dot in the name puts it into a field of a field.
+    /// An input step. A dot in the name makes it a nested field.
     pub fn step<T>(&mut self, name: &str, step: Handle<T>) -> &mut Self {
         let key = serde_json::to_value(self.graph[step].key).unwrap_or_default();
         match name.split_once('.') {
@@ -205,13 +204,13 @@ impl KeyBuilder<'_> {
         self
     }
 
-    /// A step that is read and whose key follows from the other fields.
+    /// An input step whose key follows from the other fields.
     pub fn reads<T>(&mut self, name: &str, step: Handle<T>) -> &mut Self {
         self.inputs.push((name.to_owned(), step.id()));
         self
     }
 
-    /// Steps that are read, as a list.
+    /// A list of input steps.
     pub fn steps<T>(&mut self, name: &str, steps: &[Handle<T>]) -> &mut Self {
         let keys: Vec<Digest> = steps.iter().map(|step| self.graph[*step].key).collect();
         self.inputs.extend(steps.iter().map(|step| (name.to_owned(), step.id())));

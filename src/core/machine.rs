@@ -1,4 +1,4 @@
-//! What a run ran on and with.
+//! Machine, libraries and program of a run.
 
 use std::{path::Path, process::Command};
 
@@ -7,10 +7,10 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use super::Machine;
 use crate::base::programs::BUILD;
 
-/// Libraries that numbers go through.
+/// Libraries that affect numbers.
 const LIBRARIES: [&str; 6] = ["polars", "rand_chacha", "rayon", "safetensors", "tch", "torch-sys"];
 
-/// Describes this machine, this program, and the repository `directory` is in.
+/// Describes this machine, this program, and the repository of `directory`.
 pub fn machine(directory: &Path) -> Machine {
     let what = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())

@@ -1,6 +1,6 @@
-//! Processor time and memory, as the system counts them.
+//! CPU time and memory, as measured by the system.
 
-/// Processor time of the calling thread, in seconds.
+/// CPU time of the calling thread, in seconds.
 pub fn thread_cpu_seconds() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writing, and the clock exists on every supported system.
@@ -8,7 +8,7 @@ pub fn thread_cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// Most memory the process has held so far, in bytes, and its processor time in seconds.
+/// Peak memory of the process in bytes, and its CPU time in seconds.
 pub fn process_peak_and_cpu() -> (u64, f64) {
     // SAFETY: an all-zero rusage is a valid value, and the call only writes to it.
     let usage = unsafe {

@@ -1,9 +1,9 @@
-//! What a step that evaluates leaves: values by unit, their means, and what there is to know of a metric. All
-//! that comes after evaluation works on these, whatever the task.
+//! Results of an evaluation step: values by unit, their means, and properties of metrics. Everything after evaluation
+//! works on these, whatever the task.
 
 use serde::{Deserialize, Serialize};
 
-/// What one column is of: `ndcg` at the cutoff 10 under a protocol and a convention.
+/// A column: e.g. `ndcg` at the cutoff 10 under a protocol and a convention.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MeasureKey {
     pub protocol: String,
@@ -15,27 +15,27 @@ pub struct MeasureKey {
 /// Values of one system on one fold with one seed.
 #[derive(Clone, Debug)]
 pub struct Measurements {
-    /// What a row is: `user`.
+    /// The kind of unit: `user`.
     pub unit: &'static str,
     /// By row.
     pub ids: Vec<String>,
-    /// What repeats over folds and may repeat within one, by row; none where that is the unit itself. Chance is
-    /// among clusters: intervals draw them, not rows.
+    /// The cluster of each row, which may occur in several folds and rows; none if it is the unit itself. Intervals
+    /// resample clusters, not rows.
     pub clusters: Option<Vec<String>>,
     /// Slices, and which rows belong to each.
     pub slices: Vec<(String, Vec<bool>)>,
-    /// Of metrics that are means over units.
+    /// Columns of metrics that are means over units.
     pub columns: Vec<MeasureKey>,
     /// Row-major `[rows, columns]`; NaN where a unit is not in a mean.
     pub values: Vec<f64>,
-    /// Metrics of all units together, which no single unit has.
+    /// Metrics over all units together, without values by unit.
     pub pooled: Vec<MeasureKey>,
-    /// Whether a unit is among those that such a metric rests on, row-major `[rows, pooled]`.
+    /// Whether such a metric uses a unit, row-major `[rows, pooled]`.
     pub in_pooled: Vec<bool>,
 }
 
 impl Measurements {
-    /// Which rows belong to a slice; none do where the slice was not measured.
+    /// Which rows belong to a slice; none if the slice was not evaluated.
     pub fn members(&self, slice: &str) -> Vec<bool> {
         let known = self.slices.iter().find(|(name, _)| name == slice);
         known.map_or_else(|| vec![false; self.ids.len()], |(_, members)| members.clone())
@@ -52,65 +52,64 @@ impl Measurements {
     }
 }
 
-/// One mean over the units of a slice, or one value of all of them together.
+/// A mean over the units of a slice, or a value of all units together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mean {
     pub key: MeasureKey,
     pub slice: String,
-    /// None where no unit is in the mean.
+    /// None if no unit is in the mean.
     pub value: Option<f64>,
-    /// How many units the value rests on.
+    /// Number of units of the value.
     pub n: usize,
     pub caveats: Caveats,
 }
 
-/// What readers of a mean must know of the users behind it. Counts are of the slice's users with a relevant item in
-/// the test part, whatever the metric.
+/// Counts of the users of a mean. They refer to users of the slice with a relevant item in the test part, whatever the
+/// metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Caveats {
     /// Users with a relevant item; on rows over several folds, pairs of a user and a fold.
     pub users: usize,
-    /// Those of them whose candidates at the ranks k and k + 1 have equal scores: which one is within the cutoff is
-    /// the tie rule's doing.
+    /// Those of them whose candidates at the ranks k and k + 1 have equal scores, so that the tie rule decides which one
+    /// is within the cutoff.
     pub tied_users: usize,
     /// Those of them without a rating in the training part.
     pub users_without_history: usize,
-    /// The value that the tie rule `random` would give, where a telling share of lists is tied and the rule is
-    /// another one.
+    /// The value under the tie rule `random`, if many lists are tied and the rule is another one.
     pub random_ties: Option<f64>,
 }
 
 impl Caveats {
-    /// The share of users whose list was decided by a tie.
+    /// Share of users whose list is decided by a tie.
     pub fn tied_share(&self) -> f64 {
         self.tied_users as f64 / self.users.max(1) as f64
     }
 }
 
-/// Which values of a metric are better.
+/// Direction of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
     Higher,
     Lower,
-    /// It describes; nothing is best.
+    /// Descriptive: no value is better.
     Neither,
 }
 
-/// How a metric comes from its units.
+/// How a metric aggregates its units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregate {
     /// The mean of the units' values.
     Mean,
-    /// That divided by their standard deviation.
+    /// The mean divided by the standard deviation.
     MeanOverSd,
-    /// One value of all units together.
+    /// One value over all units.
     Pooled,
 }
 
-/// What is drawn for an interval.
+/// What an interval resamples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resample {
@@ -122,12 +121,12 @@ pub enum Resample {
     Nothing,
 }
 
-/// What there is to know of a metric.
+/// Properties of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MetricInfo {
-    /// What experiment files call it.
+    /// Its name in experiment files.
     pub name: &'static str,
-    /// What papers call it.
+    /// Its name in papers.
     pub title: &'static str,
     pub better: Better,
     pub aggregate: Aggregate,
@@ -135,23 +134,23 @@ pub struct MetricInfo {
 }
 
 impl MetricInfo {
-    /// A mean over units of which more is better; intervals draw clusters.
+    /// A mean over units where higher is better; intervals resample clusters.
     pub const fn mean(name: &'static str, title: &'static str) -> Self {
         let (better, aggregate) = (Better::Higher, Aggregate::Mean);
         Self { name, title, better, aggregate, resample: Resample::Clusters }
     }
 
-    /// The same, of which neither more nor less is better.
+    /// A descriptive mean over units.
     pub const fn described(self) -> Self {
         Self { better: Better::Neither, ..self }
     }
 
-    /// One value of all units, without an interval.
+    /// One value over all units, without an interval.
     pub const fn pooled(self) -> Self {
         Self { aggregate: Aggregate::Pooled, resample: Resample::Nothing, ..self }
     }
 
-    /// The best of some values; none where no value is better than another.
+    /// The best of some values; none for descriptive metrics.
     pub fn best(&self, values: impl Iterator<Item = f64>) -> Option<f64> {
         match self.better {
             Better::Higher => values.reduce(f64::max),

@@ -1,10 +1,10 @@
-//! Steps and what they leave: the workspace, records, events of a run.
+//! Steps and their results: the workspace, records, events of a run.
 //!
 //! ```text
 //! steps/<kind>/<key>/    one finished step: its files and record.json; a directory that exists is complete
-//! locks/<key>.lock       held by the process that works on the step; the system frees it if that dies
-//! tmp/                   steps in the making
-//! runs/<run>/            run.json and one log a trial
+//! locks/<key>.lock       held by the process that runs the step; released if the process dies
+//! tmp/                   unfinished steps
+//! runs/<run>/            run.json and one log per trial
 //! experiments/<name>/    the plan of the last run of each experiment
 //! ```
 

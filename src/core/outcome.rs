@@ -14,20 +14,20 @@ pub struct Failure {
     pub cause: String,
 }
 
-/// What a run leaves behind.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub record: RunRecord,
     pub interrupted: bool,
-    /// A step ended for want of a recorded response, or of money.
+    /// A step failed because a response is not recorded or the budget is used up.
     pub unanswered: bool,
-    /// Every failure is that of data or files that the user gave.
+    /// All failures are errors of the user's data or files.
     pub bad_input: bool,
-    /// A step ended for want of space on a disk.
+    /// A step failed because a disk is full.
     pub disk_full: bool,
-    /// A step ended by an internal error, or for want of threads.
+    /// A step ended by an internal error, or because no thread could be started.
     pub internal: bool,
-    /// The run ended although steps were left to do: an internal error.
+    /// The run ended although steps were not finished: an internal error.
     pub undone: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct RunRecord {
     pub experiment: String,
     /// The files of the experiment as they were, path and text.
     pub sources: Vec<(String, String)>,
-    /// The experiment with everything included filled in.
+    /// The experiment with all included files merged.
     pub resolved: serde_json::Value,
     /// Hash of the data's source files, by setting.
     pub data: Vec<String>,
@@ -52,22 +52,22 @@ pub struct RunRecord {
     pub steps_done: usize,
     pub steps_reused: usize,
     pub failures: Vec<Failure>,
-    /// What language models were asked and cost, where any was asked.
+    /// Requests to language models and their cost, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent: Option<Spent>,
     pub finished: bool,
 }
 
-/// What a run is of, for its record.
+/// Description of a run, for its record.
 #[derive(Clone, Debug)]
 pub struct RunHeader {
     pub experiment: String,
     /// The files of the experiment as they are, path and text.
     pub sources: Vec<(String, String)>,
-    /// The experiment with everything included filled in.
+    /// The experiment with all included files merged.
     pub resolved: serde_json::Value,
     /// Digest of the data's source files, by variant.
     pub data: Vec<String>,
-    /// Where the experiment file lies.
+    /// Directory of the experiment file.
     pub directory: std::path::PathBuf,
 }

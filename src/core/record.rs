@@ -1,4 +1,4 @@
-//! What is written down beside a result: everything it depends on, and what it cost.
+//! Records of finished steps: everything a result depends on, and its cost.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,24 +12,24 @@ pub struct Record {
     pub kind: String,
     pub key: Digest,
     pub label: String,
-    /// What the key is the hash of.
+    /// The key is the hash of these.
     pub key_inputs: serde_json::Value,
-    /// The steps it was made from, and what they held then.
+    /// Its input steps, with digests of their content.
     pub inputs: Vec<InputRecord>,
-    /// The steps that those were made from, and so on: where one in between is gone, these still say whether
-    /// the result is that of what is there now.
+    /// The inputs of those steps, and so on: if a step in between is missing, these still tell whether the result is
+    /// current.
     #[serde(default)]
     pub earlier: Vec<InputRecord>,
-    /// Version and fields of what it counted, e.g. the number of users.
+    /// Version and fields of its statistics, e.g. the number of users.
     pub stats_version: u32,
     pub stats: serde_json::Value,
-    /// What readers of the results must know, a sentence each.
+    /// Warnings for readers of the results, a sentence each.
     pub warnings: Vec<String>,
     pub files: Vec<FileRecord>,
     pub wall_seconds: f64,
     /// CPU time of all threads of the step.
     pub cpu_seconds: f64,
-    /// Most memory the process had held by the end of the step.
+    /// Peak memory of the process at the end of the step.
     pub peak_memory_bytes: u64,
     pub threads: usize,
     /// Seconds since 1970.
@@ -41,7 +41,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// What the step counted.
+    /// Statistics of the step.
     pub fn stats<S: StepStats>(&self) -> Result<S, String> {
         if self.stats_version != S::VERSION {
             return Err(format!(
@@ -53,20 +53,20 @@ impl Record {
         serde_json::from_value(self.stats.clone()).map_err(|error| error.to_string())
     }
 
-    /// What a step held when this one was made from it, directly or through others.
+    /// Digest of the content of a direct or indirect input when this step ran.
     pub fn made_from(&self, key: Digest) -> Option<Digest> {
         let steps = self.inputs.iter().chain(&self.earlier);
         steps.into_iter().find(|of| of.key == key).map(|of| of.content)
     }
 
-    /// Digest of its files: what steps that read it depend on.
+    /// Digest of its files, which dependent steps record.
     pub fn content(&self) -> Digest {
         let files: Vec<_> = self.files.iter().map(|file| (&file.name, file.blake3)).collect();
         Digest::of_json(&files)
     }
 }
 
-/// A step that another one was made from.
+/// An input step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputRecord {
     pub name: String,
@@ -84,7 +84,7 @@ pub struct FileRecord {
     pub blake3: Digest,
 }
 
-/// Where and with what a step was run.
+/// Machine and program that ran a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     pub host: String,
@@ -93,11 +93,11 @@ pub struct Machine {
     pub cores: usize,
     pub memory_bytes: u64,
     pub assay: String,
-    /// Which build of assay it was: a hash of its sources, dependencies, compiler and flags.
+    /// The build of assay: a hash of its sources, dependencies, compiler and flags.
     pub program: String,
-    /// Versions of the libraries numbers go through, from Cargo.lock.
+    /// Versions of the libraries that affect numbers, from Cargo.lock.
     pub libraries: Vec<(String, String)>,
-    /// Git revision of the directory the experiment file lies in, where it is in a repository.
+    /// Git revision of the directory of the experiment file, if it is in a repository.
     pub revision: Option<String>,
     /// Whether files there differed from that revision.
     pub dirty: Option<bool>,

@@ -1,4 +1,4 @@
-//! What a step is: settings of its own, handles of what it reads, a directory that it writes.
+//! The trait of steps: settings, handles of input steps, and an output directory.
 
 use std::{
     any::Any,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{KeyBuilder, Record, RunContext, StepError};
 
-/// A step of a graph. Its place is the index by which the graph knows it.
+/// A step of a graph, identified by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(pub(super) usize);
 
@@ -29,7 +29,7 @@ impl StepId {
     }
 }
 
-/// The step that leaves a `T`: it can only be given to steps that read such.
+/// A step with the output type `T`; only steps with such an input accept it.
 pub struct Handle<T> {
     id: StepId,
     output: PhantomData<fn() -> T>,
@@ -40,7 +40,7 @@ impl<T> Handle<T> {
         Self { id, output: PhantomData }
     }
 
-    /// The step, whatever it leaves.
+    /// The step without its output type.
     pub fn id(self) -> StepId {
         self.id
     }
@@ -67,45 +67,44 @@ impl<T> fmt::Debug for Handle<T> {
     }
 }
 
-/// What a step counted and measured, for its record; the version is raised when a field changes its meaning.
+/// Statistics of a step, for its record. Raise the version if a field changes its meaning.
 pub trait StepStats: Serialize + DeserializeOwned {
     const VERSION: u32;
 
-    /// What readers of the results must know, a sentence each.
+    /// Warnings for readers of the results, a sentence each.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// What a step takes while it runs.
+/// Resources of a running step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
-    /// Bytes, as far as they can be guessed before.
+    /// Estimated bytes.
     pub memory: u64,
 }
 
-/// What a step may ask of an endpoint at most, before anything is recorded.
+/// Upper bounds of a step's requests to an endpoint if nothing is recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requests {
     /// Its name in the experiment.
     pub endpoint: String,
     pub calls: u64,
-    /// A guess: what prompts of this kind take.
+    /// An estimate for prompts of this kind.
     pub tokens_per_call: u64,
-    /// Whether an endpoint with `batch: true` is asked through the Batch API: where no request waits for
-    /// the response to another.
+    /// Whether an endpoint with `batch: true` uses the Batch API, i.e. no request depends on the response to another.
     pub in_batches: bool,
 }
 
-/// One kind of step, in a file of its own. The value holds the settings of one step.
+/// A kind of step, one file each. The value contains the settings of one step.
 pub trait Step: Send + Sync + 'static {
-    /// What it leaves in its directory.
+    /// Type of its output.
     type Output;
     type Stats: StepStats;
 
-    /// Its name, also of its directory in the workspace.
+    /// Its name, also the name of its directory in the workspace.
     const KIND: &'static str;
-    /// Raised when the code comes to mean something else: steps of before are then not reused.
+    /// Raise it if the code changes its meaning: older results are then not reused.
     const REVISION: u32;
 
     /// `als u1 seed 1`
@@ -119,40 +118,40 @@ pub trait Step: Send + Sync + 'static {
     /// Everything that its output depends on.
     fn key_inputs(&self, key: &mut KeyBuilder);
 
-    /// The files it must leave.
+    /// The files it must write.
     fn files(&self) -> Vec<&'static str>;
 
-    /// Whether what lies in `dir` is what its record says, beyond the checksums of its files.
+    /// Checks the files in `dir` against the record, beyond their checksums.
     fn check(&self, _dir: &Path, _record: &Record) -> Result<(), String> {
         Ok(())
     }
 
-    /// What it takes; the steps it reads are done.
+    /// The resources it needs. Its input steps are finished.
     fn resources(&self, _known: &dyn Known) -> Resources {
         Resources::default()
     }
 
-    /// What it may ask of an endpoint, with so many users and items; none where it asks nothing.
+    /// The requests it may send to an endpoint, for numbers of users and items; none if it sends no requests.
     fn requests(&self, _users: u64, _items: u64) -> Option<Requests> {
         None
     }
 
-    /// Whether doing it computes with tensors, which takes the program with libtorch.
+    /// Whether it needs tensors, i.e. the program with libtorch.
     fn needs_tensors(&self) -> bool {
         false
     }
 
-    /// Does it: writes its files into `dir`.
+    /// Runs the step: writes its files to `dir`.
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<Self::Stats, StepError>;
 }
 
-/// Records of finished steps, for those who decide before a step runs.
+/// Access to records of finished steps before a step runs.
 pub trait Known {
-    /// The record of a step that is done.
+    /// The record of a finished step.
     fn record(&self, step: StepId) -> Option<Record>;
 }
 
-/// What a step that ran says of itself.
+/// The report of a step that ran.
 pub(super) struct Finished {
     pub stats: Value,
     pub version: u32,
@@ -202,8 +201,8 @@ impl<S: Step> AnyStep for S {
     }
 }
 
-/// A file, or several, as they were when the experiment was planned. They are looked at before and after
-/// the step that reads them: what changed in between is an error, not a result under a wrong key.
+/// One or several files as they were when the experiment was planned. They are checked before and after the step that
+/// reads them: a change in between is an error, because the key of the result would be wrong.
 #[derive(Clone)]
 pub struct Pinned {
     pub what: String,
@@ -212,7 +211,7 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// What `digest` says now; it is asked again later.
+    /// The current value of `digest`, which is compared with later ones.
     pub fn new<E: fmt::Display>(
         what: impl Into<String>,
         digest: impl Fn() -> Result<crate::base::hash::Digest, E> + Send + Sync + 'static,
@@ -228,7 +227,7 @@ impl Pinned {
         Self::new(what, move || crate::base::hash::Digest::of_file(&path))
     }
 
-    /// Whether it is still what it was.
+    /// Whether it is unchanged.
     pub(super) fn verify(&self) -> Result<(), StepError> {
         let problem = match (self.now)() {
             Ok(now) if now == self.digest => return Ok(()),

@@ -23,19 +23,19 @@ use crate::base::{
     terminal::{escaped, on_one_line},
 };
 
-/// A step to be done.
+/// A step to run.
 pub(super) struct Task<'a> {
     pub state: &'a RunState<'a>,
     pub node: &'a Node,
     pub threads: usize,
     pub reporter: &'a dyn Reporter,
     pub machine: Machine,
-    /// Logs of the trials that go through the step.
+    /// Logs of the trials that need the step.
     pub logs: Vec<PathBuf>,
 }
 
 impl Task<'_> {
-    /// Does the step; the lock is proof that nobody else does. Returns the seconds it took.
+    /// Runs the step; the lock proves that no other process does. Returns the time in seconds.
     pub fn run(&self, _lock: &Lock) -> Result<f64, StepError> {
         let logs = Mutex::new(
             self.logs.iter().filter_map(|path| open_log(path).ok()).collect::<Vec<File>>(),
@@ -58,7 +58,7 @@ impl Task<'_> {
         result
     }
 
-    /// What language models cost so far, and what was wrong with the files of their responses.
+    /// Reports the cost of language models so far, and problems in the files of responses.
     fn tell_spent(&self) {
         let Some((spent, notes)) = self.state.spent() else { return };
         for text in notes {
@@ -133,12 +133,12 @@ impl Task<'_> {
         Ok(seconds)
     }
 
-    /// Files are what they were when the experiment was planned.
+    /// Checks that files have not changed since the experiment was planned.
     fn verify_files(&self) -> Result<(), StepError> {
         self.node.pinned.iter().try_for_each(|file| file.verify())
     }
 
-    /// The steps it reads and what they hold, and what those were made from.
+    /// Its direct and indirect inputs with digests of their content.
     fn inputs(&self) -> Result<(Vec<InputRecord>, Vec<InputRecord>), StepError> {
         let (mut inputs, mut earlier): (Vec<InputRecord>, Vec<InputRecord>) = (vec![], vec![]);
         for (name, input) in &self.node.inputs {

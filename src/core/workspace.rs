@@ -21,16 +21,16 @@ pub struct Workspace {
     root: PathBuf,
 }
 
-/// What is there of a step.
+/// The state of a step in the workspace.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepState {
     Absent,
     Done,
-    /// It is there, but a file is not what the record says; it is rebuilt.
+    /// A file differs from the record; the step is rebuilt.
     Damaged(String),
 }
 
-/// A step in the making; removed when it is dropped without [`Workspace::commit`].
+/// The directory of an unfinished step; removed when it is dropped without [`Workspace::commit`].
 pub struct Staging {
     dir: tempfile::TempDir,
 }
@@ -42,7 +42,7 @@ impl Staging {
     }
 }
 
-/// Held while a step is worked on.
+/// Held while a step runs.
 pub struct Lock {
     _file: File,
 }
@@ -53,7 +53,7 @@ impl Workspace {
         Self { root: root.to_owned() }
     }
 
-    /// Makes the directories, which also tells whether it can be written to.
+    /// Creates the directories, which also checks write permission.
     pub fn create(root: &Path) -> Result<Self, FileError> {
         let workspace = Self::at(root);
         for dir in ["steps", "locks", "tmp", "runs", "experiments"] {
@@ -74,29 +74,29 @@ impl Workspace {
         &self.root
     }
 
-    /// The directory of a step, whether it is there or not.
+    /// The directory of a step; it may not exist.
     pub fn step_dir(&self, kind: &str, key: &Digest) -> PathBuf {
         self.root.join("steps").join(kind).join(key.to_string())
     }
 
-    /// Where a step may keep what outlives its being killed, e.g. checkpoints, in a folder for each content of
-    /// its inputs; may not exist.
+    /// The directory for checkpoints and other files that survive a kill of the step, one per content of its inputs; it
+    /// may not exist.
     pub fn scratch(&self, key: &Digest) -> PathBuf {
         self.root.join("scratch").join(key.to_string())
     }
 
-    /// Removes it: the step is done.
+    /// Removes it after the step is finished.
     pub fn clear_scratch(&self, key: &Digest) {
         let _ = fs::remove_dir_all(self.scratch(key));
     }
 
-    /// Whether a step is there, without looking into its files.
+    /// Whether a step exists, without checking its files.
     pub fn exists(&self, kind: &str, key: &Digest) -> bool {
         self.step_dir(kind, key).join(RECORD).is_file()
     }
 
-    /// Whether a step is there, its record is its own, the files `needed` are among those recorded, and
-    /// every file is as recorded. What the files hold is not looked into.
+    /// Whether a step exists, has its own record, which lists the files `needed`, and every file matches its recorded
+    /// checksum. The content of files is not interpreted.
     pub fn verify(&self, kind: &str, key: &Digest, needed: &[&str]) -> StepState {
         if !self.step_dir(kind, key).exists() {
             return StepState::Absent;
@@ -136,8 +136,8 @@ impl Workspace {
         Ok(())
     }
 
-    /// The record of a finished step. It must be that of this step, with the inputs that its key is the
-    /// hash of, and nothing in it may have changed since it was written.
+    /// The record of a finished step. It is checked that it belongs to this step, that its inputs match the key, and that
+    /// it was not modified.
     pub fn record(&self, kind: &str, key: &Digest) -> Result<Record, FileError> {
         let path = self.step_dir(kind, key).join(RECORD);
         let damaged = |problem: String| FileError::Damaged { path: path.clone(), problem };
@@ -182,7 +182,7 @@ impl Workspace {
         records
     }
 
-    /// Takes the lock of a step; none where another process holds it.
+    /// Takes the lock of a step; none if another process has it.
     pub fn try_lock(&self, key: &Digest) -> Result<Option<Lock>, FileError> {
         let path = self.root.join("locks").join(format!("{key}.lock"));
         let file = open_lock(&path).map_err(io_error(&path))?;
@@ -193,7 +193,7 @@ impl Workspace {
         }
     }
 
-    /// Starts a step. Only its lock's holder may; what a dead process left of it is removed.
+    /// Starts a step, which needs its lock. Removes what a dead process left of it.
     pub fn begin(&self, key: &Digest) -> Result<Staging, FileError> {
         let tmp = self.root.join("tmp");
         let prefix = format!("{}-", key.short());
@@ -207,7 +207,7 @@ impl Workspace {
         Ok(Staging { dir })
     }
 
-    /// Puts a finished step in its place. Fills in the checksums of `record`.
+    /// Moves a finished step to its final directory. Fills in the checksums of `record`.
     pub fn commit(&self, staging: Staging, mut record: Record) -> Result<(), FileError> {
         let dir = staging.dir().to_owned();
         let mut names: Vec<String> = fs::read_dir(&dir)

@@ -1,4 +1,4 @@
-//! Explanations of reranked lists: what the checks found, and a sample to read.
+//! Explanations of reranked lists: results of their checks, and a sample.
 
 use std::collections::BTreeSet;
 
@@ -20,21 +20,21 @@ use crate::{
 /// Users whose explanations are shown, the same for every system; and how many of each.
 const SHOWN_USERS: usize = 3;
 const SHOWN_EACH: usize = 2;
-/// Explanations with unfounded names that are shown beside them.
+/// Ungrounded explanations that are shown in addition.
 const SHOWN_UNFOUNDED: usize = 3;
 
 /// A system whose lists are explained, all folds and seeds together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ExplainRow {
     pub system: String,
-    /// Why nothing can be said of them: a record or the explanations are not readable.
+    /// The reason if a record or the explanations are not readable.
     pub problem: Option<String>,
-    /// Explanations, and those made by rule because the judge gave none.
+    /// Explanations, and fallbacks among them.
     pub explanations: usize,
     pub stand_ins: usize,
-    /// All that follows is of those that nothing stands in for. Mean words.
+    /// The following fields exclude fallbacks. Mean number of words.
     pub words: String,
-    /// Share without an unfounded name, and unfounded names for a hundred explanations.
+    /// Share of grounded explanations, and ungrounded names per 100 explanations.
     pub grounded: String,
     pub unfounded: String,
     /// Shares that name something of the item beside its title, and something of the user.
@@ -43,11 +43,11 @@ pub struct ExplainRow {
     /// Mean share of other users whom it fits less.
     pub told_apart: String,
     pub said_before: String,
-    /// Mean share of runs of three words that an earlier one for the same user has.
+    /// Mean share of three-word sequences that an earlier one for the same user has.
     pub repeated: String,
     /// Money, of chat models alone; `unknown` without a price.
     pub cost: String,
-    /// The most frequent unfounded names.
+    /// The most frequent ungrounded names.
     pub names: Vec<String>,
     pub sample: Vec<Row>,
     #[serde(skip)]
@@ -62,7 +62,7 @@ struct Sums {
     is_chat: bool,
 }
 
-/// One row for each system whose lists were explained, in the order of the experiment. The sample is of
+/// One row per system with explanations, in the order of the experiment. The sample is of
 /// the first fold and seed.
 pub fn explain_rows(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<ExplainRow> {
     let mut rows: Vec<ExplainRow> = Vec::new();
@@ -153,7 +153,7 @@ fn finish(row: &mut ExplainRow) {
     row.names = names.map(|(name, count)| format!("{name} ({count})")).collect();
 }
 
-/// Users to whom every system explains something.
+/// Users with explanations by every system.
 fn shared_users(rows: &[ExplainRow]) -> BTreeSet<String> {
     let users = |row: &ExplainRow| -> BTreeSet<String> {
         row.sample.iter().map(|of| of.user.clone()).collect()
@@ -162,8 +162,8 @@ fn shared_users(rows: &[ExplainRow]) -> BTreeSet<String> {
     all.reduce(|a, b| a.intersection(&b).cloned().collect()).unwrap_or_default()
 }
 
-/// What is shown of all rows: some users by a draw that their names make, those that all systems share
-/// first, and some of what is unfounded.
+/// The rows to show: users drawn by their ids, first those with explanations by all systems, and some ungrounded
+/// explanations.
 fn sample(rows: Vec<Row>, shared: &BTreeSet<String>) -> Vec<Row> {
     let mut users: Vec<&str> = rows.iter().map(|row| &row.user[..]).collect();
     users.dedup();

@@ -7,7 +7,7 @@ use crate::{
     base::{terminal::escaped, text::distinct},
 };
 
-/// Okabe and Ito's palette, which colour-blind readers can tell apart.
+/// Okabe and Ito's palette, which is safe for colour-blind readers.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -19,7 +19,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
 ];
 
-/// A metric against the cutoff, one line a system, bars of one standard deviation: over folds where
+/// A metric by cutoff, one line per system, bars of one standard deviation: over folds where
 /// there are several, else over seeds. None where there is just one cutoff, or no value; else the
 /// figure, and what its bars are.
 pub fn metric_against_k(
@@ -65,7 +65,7 @@ pub fn metric_against_k(
     Some((escaped(&svg).into_owned(), over))
 }
 
-/// Systems as points, each named in the legend. None where there are fewer than two.
+/// Systems as points, named in the legend. None for fewer than two.
 pub fn scatter(points: &[(String, f64, f64)], x: &str, y: &str) -> Option<String> {
     if points.len() < 2 || points.iter().any(|(_, x, y)| !x.is_finite() || !y.is_finite()) {
         return None;
@@ -139,10 +139,10 @@ fn named(legend: &Sheet, at: usize, name: &str) -> Result<i32, Box<dyn std::erro
     Ok(place)
 }
 
-/// One line a system: name and points.
+/// One line per system: name and points.
 pub type Series = (String, Vec<(f64, f64)>);
 
-/// Plain lines, e.g. a loss by epoch. None where there is nothing to draw.
+/// Lines, e.g. a loss by epoch. None if there is nothing to draw.
 pub fn curves(series: &[Series], x: &str, y: &str) -> Option<String> {
     let points = || series.iter().flat_map(|(_, points)| points);
     let bound =

@@ -1,4 +1,4 @@
-//! The HTML report: one file that needs nothing else, with tables and figures beside it as files.
+//! The HTML report: one self-contained file, with tables and figures as separate files beside it.
 
 use std::{
     borrow::Cow,
@@ -47,10 +47,10 @@ const TEMPLATES: [(&str, &str); 5] = [
 /// The page of a report.
 pub const INDEX: &str = "index.html";
 
-/// How many comparisons of orders a report shows: one a metric, at the main cutoff.
+/// Number of comparisons of orders in a report: one per metric, at the main cutoff.
 const ORDERS_OF: [&str; 4] = ["ndcg", "precision", "recall", "map"];
 
-/// The cutoff that is shown first: 10 where there is that one, else the largest.
+/// The cutoff that is shown first: 10 if computed, otherwise the largest.
 pub fn main_cutoff(experiment: &ExperimentRecord) -> usize {
     let cutoffs =
         || experiment.variants.iter().flat_map(|variant| &variant.evaluations).map(|of| of.k);
@@ -77,14 +77,14 @@ impl Request {
     }
 }
 
-/// What was written.
+/// The written report.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     pub index: PathBuf,
     pub files: Vec<PathBuf>,
 }
 
-/// Why a report could not be made.
+/// Errors of writing a report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     #[error(transparent)]
@@ -337,7 +337,7 @@ fn escape_controls(value: &mut Value) {
     }
 }
 
-/// Writes what `assay score` found as one HTML file.
+/// Writes the results of `assay score` as one HTML file.
 pub fn render_scores(
     path: &Path,
     split: &Split,
@@ -453,7 +453,7 @@ pub(super) fn table_value(table: &Table) -> Value {
     })
 }
 
-/// nDCG of every fold at every cutoff, so that no fold hides behind a mean.
+/// nDCG of every fold at every cutoff.
 fn folds_value(collected: &Collected, protocol: &str, convention: &str, slice: &str) -> Value {
     let rows: Vec<Value> = collected
         .rows

@@ -8,8 +8,8 @@ use crate::{
     tasks::ExperimentRecord,
 };
 
-/// What the record of a step says, and the seconds that the step took; none where the step is not finished.
-/// A record that cannot be read is never taken for zeros: the error is to be shown in their place.
+/// Statistics and run time of a step; none if it is not finished. If the record cannot be read, the error has to be
+/// shown instead of zeros.
 pub(super) fn recorded<S: StepStats>(
     experiment: &ExperimentRecord,
     workspace: &Workspace,

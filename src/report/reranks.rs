@@ -1,4 +1,4 @@
-//! What rerankers asked, what was odd about the answers, and what they cost, for a report.
+//! Requests, unusable responses and cost of rerankers, for a report.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RerankRow {
     pub system: String,
-    /// Why nothing can be said of it: a record is not readable.
+    /// The reason if a record is not readable.
     pub problem: Option<String>,
     /// Folds and seeds.
     pub runs: usize,
@@ -26,9 +26,9 @@ pub struct RerankRow {
     /// Share of comparisons asked again in swapped order that came out otherwise: noise, and what the order
     /// decides.
     pub inconsistent: String,
-    /// Items that were in no batch, all users together.
+    /// Number of items in no batch, over all users.
     pub in_no_batch: usize,
-    /// Of chat models alone, as all that follows.
+    /// Only for chat models, like all following fields.
     pub calls: usize,
     pub tokens: u64,
     pub cost: String,
@@ -67,7 +67,7 @@ struct Sums {
     answers: usize,
 }
 
-/// One row for each reranker with finished steps, in the order of the experiment.
+/// One row per reranker with finished steps, in the order of the experiment.
 pub fn rerank_rows(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<RerankRow> {
     let mut rows: Vec<RerankRow> = Vec::new();
     for trial in &experiment.trials {

@@ -1,4 +1,4 @@
-//! Tables of systems against metrics, for terminals, Markdown, LaTeX and CSV.
+//! Tables of systems and metrics, for the terminal, Markdown, LaTeX and CSV.
 
 mod caveats;
 pub(super) mod notes;
@@ -22,7 +22,7 @@ pub struct Selection {
     pub fold: String,
 }
 
-/// How a table is written.
+/// Output format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Terminal,
@@ -31,7 +31,7 @@ pub enum Format {
     Csv,
 }
 
-/// What the number behind ± is a standard deviation over.
+/// What the standard deviation (±) is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Spread {
     /// Over folds, of the means over seeds
@@ -40,13 +40,13 @@ pub enum Spread {
     Seeds,
 }
 
-/// Systems against metrics.
+/// A table of systems and metrics.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub title: String,
     /// A name for files: `full-standard-all-k10`.
     pub file_name: String,
-    /// Cutoff, where all rows have the same.
+    /// The cutoff, if it is the same for all rows.
     pub k: Option<usize>,
     /// What the rows before the systems differ in: some of protocol, convention, slice, k, fold.
     pub leads: Vec<&'static str>,
@@ -67,7 +67,7 @@ pub struct Row {
     pub cells: Vec<Cell>,
 }
 
-/// Where a table says how many users its numbers rest on.
+/// Where a table shows the number of users.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum NShown {
     Note,
@@ -75,7 +75,7 @@ enum NShown {
     Cell,
 }
 
-/// One number with what it rests on.
+/// A number with its basis.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
     pub value: Option<f64>,
@@ -87,7 +87,7 @@ pub struct Cell {
     pub n_pairs: usize,
     /// The 95 % bootstrap interval over users, where it was asked for.
     pub interval: Option<(f64, f64)>,
-    /// Whether no other system's value is higher.
+    /// Whether no other system's value is better.
     pub best: bool,
 }
 

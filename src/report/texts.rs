@@ -1,4 +1,4 @@
-//! Where the texts of an experiment come from, for its report.
+//! Sources of the texts of an experiment, for its report.
 
 use serde::Serialize;
 
@@ -16,19 +16,19 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TextRow {
     pub profiles: String,
-    /// Why nothing can be said of them: the record is not readable.
+    /// The reason if the record is not readable.
     pub problem: Option<String>,
     /// `llm 1591, metadata 91`
     pub from: String,
-    /// What was odd, in words.
+    /// Notes.
     pub notes: Vec<String>,
-    /// Answers of language models used, their tokens and cost; none where none was asked.
+    /// Responses of language models used, their tokens and cost; none without a language model.
     pub answers: Option<usize>,
     pub tokens: u64,
     pub cost: String,
 }
 
-/// One row for each finished step that made profiles.
+/// One row per finished step that made profiles.
 pub fn text_rows(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<TextRow> {
     let steps = experiment.steps.iter().enumerate();
     steps

@@ -1,8 +1,8 @@
-//! The tidy long table: one row a value.
+//! The tidy table: one row per value.
 
 use crate::analysis::ResultRow;
 
-/// Comma-separated, with a header; numbers in full precision, nothing where there is no value.
+/// CSV with a header; numbers in full precision, empty without a value.
 pub fn csv(rows: &[ResultRow]) -> String {
     let mut text = String::from(
         "experiment,system,fold,seed,protocol,convention,slice,metric,k,value,n_users,n_pairs,sd_folds,sd_seeds,fingerprint,low,high,users,tied_users,users_without_history,random_ties\n",
@@ -38,7 +38,7 @@ pub fn csv(rows: &[ResultRow]) -> String {
     text
 }
 
-/// A JSON array with one object a line.
+/// A JSON array with one object per line.
 pub fn json(rows: &[ResultRow]) -> serde_json::Result<String> {
     let lines: Vec<String> = rows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     Ok(format!("[\n{}\n]\n", lines.join(",\n")))
@@ -53,7 +53,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// CSV in which no cell passes for a formula: a text that begins like one gets a `'` in front. Numbers stay.
+/// CSV without formulas: a text that starts like one is prefixed with `'`. Numbers do not change.
 pub fn for_spreadsheets(csv: &str) -> String {
     let mut out = String::with_capacity(csv.len());
     let mut rest = csv;

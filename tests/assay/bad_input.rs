@@ -285,7 +285,7 @@ fn a_full_disk_fails_the_step_and_keeps_what_was_done() {
     assert!(run.out.contains("popularity"), "{}", run.out);
     let again = place.assay(&["run", "e.yaml"]);
     assert_eq!(again.code, 0, "{}", again.err);
-    assert!(again.err.contains("3 of 7 steps to do"), "{}", again.err);
+    assert!(again.err.contains("3 of 7 steps to run"), "{}", again.err);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_corrupt_artefact_is_found_and_rebuilt() {
     let again = place.assay(&["run", "e.yaml"]);
     assert_eq!(again.code, 0, "{}", again.err);
     assert!(again.err.contains("is damaged and is rebuilt"), "{}", again.err);
-    assert!(again.err.contains("1 of 8 steps to do"), "{}", again.err);
+    assert!(again.err.contains("1 of 8 steps to run"), "{}", again.err);
     assert_eq!(place.artefacts(".assay"), before);
 }
 

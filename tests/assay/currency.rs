@@ -103,7 +103,7 @@ fn scores_of_responses_that_were_replaced_are_not_shown_and_are_made_again() {
     let ended = assay(&place, &["results", "e.yaml", "--workspace", "before"]);
     assert_eq!(ended.code, 3, "{}", ended.out);
     assert!(!ended.out.lines().any(|line| line.contains(",re,")), "{}", ended.out);
-    assert!(ended.err.contains("was rebuilt with other content"), "{}", ended.err);
+    assert!(ended.err.contains("has been rebuilt with other content"), "{}", ended.err);
     let plan = assay(&place, &["plan", "e.yaml", "--workspace", "before"]).out;
     assert!(plan.contains("evaluate to rerun: rerank re f1"), "{plan}");
     let ended = run(&place, &["--workspace", "before"]);

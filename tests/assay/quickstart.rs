@@ -48,7 +48,7 @@ fn what_was_done_is_not_done_again_and_a_change_says_why_it_is() {
     assert!(before.contains("4 trials in 14 steps, 0 done, 14 to run"), "{before}");
     place.fine(&["run", "small.yaml"]);
     let again = place.assay(&["run", "small.yaml"]);
-    assert!(again.err.contains("0 of 14 steps to do"), "{}", again.err);
+    assert!(again.err.contains("0 of 14 steps to run"), "{}", again.err);
     place.write("small.yaml", SMALL.replace("alpha: 2", "alpha: 3"));
     insta::assert_snapshot!(place.fine(&["plan", "small.yaml"]));
 }

@@ -59,7 +59,7 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
     let done = count(&killed);
     let last = killed.assay(&["run", "slow.yaml"]);
     assert_eq!(last.code, 0, "{}", last.err);
-    let to_do = format!("{} of {STEPS} steps to do", STEPS - done);
+    let to_do = format!("{} of {STEPS} steps to run", STEPS - done);
     assert!(last.err.contains(&to_do), "finished steps are not done again: {to_do}\n{}", last.err);
     assert!(killed.artefacts(".assay") == expected);
 }

@@ -1,10 +1,9 @@
-//! Notes on what decides a table's numbers beside the systems: the rule of relevance, users without
-//! history, ties.
+//! Notes on what affects a table's numbers besides the systems: the relevance rule, users without history, ties.
 
 use super::{distinct, is_unranked};
 use crate::{analysis::ResultRow, ranking::ties};
 
-/// Sentences for below a table.
+/// Notes for a table.
 pub(super) fn of(chosen: &[&ResultRow]) -> Vec<String> {
     let all = |of: fn(&ResultRow) -> &str| -> Vec<String> {
         let mut texts = distinct(chosen.iter().map(|row| of(row)));
@@ -23,7 +22,7 @@ fn percent(part: usize, of: usize) -> String {
     format!("{:.1} %", 100.0 * part as f64 / of.max(1) as f64)
 }
 
-/// How many users have no history, and what they get.
+/// Number of users without history, and what they are recommended.
 fn of_history(chosen: &[&ResultRow], fallbacks: &[String]) -> Option<String> {
     let most = chosen.iter().max_by_key(|row| row.caveats.users_without_history)?;
     let (without, users) = (most.caveats.users_without_history, most.caveats.users);

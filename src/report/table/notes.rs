@@ -1,4 +1,4 @@
-//! What stands below a table: what its numbers rest on, and what does not compare.
+//! Notes under a table: basis of its numbers, and what is not comparable.
 
 use super::{NShown, Row, Selection, Spread, is_unranked};
 use crate::{
@@ -15,7 +15,7 @@ pub(super) struct Note {
     pub is_of_spread: bool,
 }
 
-/// What a table was made of.
+/// The rows of a table.
 pub(super) struct RestsOn<'a> {
     pub selections: &'a [Selection],
     pub chosen: &'a [&'a ResultRow],
@@ -97,7 +97,7 @@ impl RestsOn<'_> {
         Some(format!("±: sample standard deviation over {over}."))
     }
 
-    /// What intervals are, and where there are too few users for them.
+    /// Explains intervals, and names rows with too few users.
     fn of_intervals(&self, folds: &[String], seeds: &[String]) -> Vec<String> {
         let mut notes = Vec::new();
         if self.chosen.iter().any(|row| row.low.is_some()) {
@@ -132,7 +132,7 @@ impl RestsOn<'_> {
         notes
     }
 
-    /// What does not compare, and how many users the numbers are over.
+    /// What is not comparable, and the numbers of users.
     fn others(
         &self,
         n_shown: NShown,
@@ -231,7 +231,7 @@ impl RestsOn<'_> {
     }
 }
 
-/// Means that no oracle bounds from above.
+/// Means for which the oracle is not an upper bound.
 fn of_unbounded(chosen: &[&ResultRow]) -> Vec<String> {
     let named = |row: &&&ResultRow| {
         Some((row.convention.parse::<Convention>().ok()?, row.metric.parse::<Metric>().ok()?))
@@ -257,7 +257,7 @@ fn of_unbounded(chosen: &[&ResultRow]) -> Vec<String> {
         .collect()
 }
 
-/// Systems whose means are over other folds than those of most.
+/// Systems whose means are over fewer folds.
 fn of_folds(chosen: &[&ResultRow], all: &[ResultRow]) -> Option<String> {
     let folds = |system: &str| {
         let rows = all.iter().filter(|row| row.system == system && row.fold != MEAN);
