@@ -38,7 +38,8 @@ pub struct Read {
 /// Reads `path` with everything it includes and uses. Keys in `renamed` get their new names in `path` and in the
 /// files it includes, before the files are merged: one file may use the old name and another the new one.
 pub fn read(path: &Path, renamed: &[Renamed]) -> Result<Read, Diagnostic> {
-    let mut reader = Reader { files: Vec::new(), warnings: Vec::new(), open: Vec::new(), brought: 0, renamed };
+    let mut reader =
+        Reader { files: Vec::new(), warnings: Vec::new(), open: Vec::new(), brought: 0, renamed };
     let root = reader.file(path, true)?;
     Ok(Read { root, files: reader.files, warnings: reader.warnings })
 }
