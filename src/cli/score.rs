@@ -355,7 +355,9 @@ impl Score {
         if let Some(PublishedTable { about, rows, .. }) = published {
             spec.protocols.push(about.protocol);
             spec.conventions.push(about.convention);
-            spec.k.push(about.k);
+            if !spec.k.contains(&about.k) {
+                spec.k.push(about.k);
+            }
             spec.slices.push(about.slice);
             spec.metrics.extend(rows.iter().flat_map(|row| row.values.iter().map(|(m, _)| *m)));
         }
