@@ -1,4 +1,4 @@
-//! The rooms of `src/` import in one direction, and what is confined to one place stays there.
+//! The modules of `src/` import in one direction, and restricted names stay in their modules.
 
 use std::{
     collections::BTreeSet,

@@ -323,3 +323,62 @@ fn a_record_cut_off_is_found_too() {
     assert_eq!(again.code, 0, "{}", again.err);
     assert!(again.err.contains("is damaged and is rebuilt"), "{}", again.err);
 }
+
+/// An experiment with a chat model as a judge, under the given names of two keys.
+fn with_chat(endpoints: &str, responses: &str) -> String {
+    format!(
+        "experiment: own
+data: {{set: sample, relevant: \">= 4\"}}
+split: {{scheme: official, only: [f1]}}
+profiles: {{p: {{from: template}}}}
+{endpoints}: {{gpt: {{model: m, base_url: \"http://127.0.0.1:9/v1\"}}}}
+{responses}: {{mode: replay}}
+systems:
+  popularity: {{model: popularity}}
+  re: {{model: rerank, of: popularity, text: {{profiles: p}}, strategy: prompt, judge: gpt}}
+"
+    )
+}
+
+#[test]
+fn old_names_of_keys_and_options_work_with_a_warning() {
+    let place = Place::new();
+    place.write("old.yaml", with_chat("judges", "answers"));
+    place.write("new.yaml", with_chat("endpoints", "responses"));
+    let plan = |file: &str| place.assay(&["plan", file, "--json"]);
+    let (old, new) = (plan("old.yaml"), plan("new.yaml"));
+    assert_eq!((old.code, new.code), (0, 0), "{}{}", old.err, new.err);
+    assert!(old.out.contains("rerank") && old.out == new.out, "keys differ");
+    assert!(!new.err.contains("deprecated"), "{}", new.err);
+    for (line, old_name, new_name) in [(5, "judges", "endpoints"), (6, "answers", "responses")] {
+        let warning =
+            format!("old.yaml:{line}: the key `{old_name}` is deprecated; use `{new_name}`");
+        assert_eq!(old.err.matches(&warning).count(), 1, "{}", old.err);
+    }
+    // An included file may have the other name: both are one key.
+    place.write("part.yaml", "endpoints: {gpt: {temperature: 0}}\n");
+    place.write("e.yaml", format!("include: part.yaml\n{}", with_chat("judges", "responses")));
+    let mixed = plan("e.yaml");
+    assert!(mixed.code == 0 && mixed.out != new.out, "{}", mixed.err);
+
+    let both = format!("{}judges: {{}}\n", with_chat("endpoints", "responses"));
+    place.write("both.yaml", both);
+    let refused = plan("both.yaml");
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("both `judges` and `endpoints` are given"), "{}", refused.err);
+
+    place.write("own.yaml", OWN);
+    place.write("ratings.csv", RATINGS);
+    let ended = place.assay(&["run", "own.yaml", "--answers", "replay"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let warning = "the option --answers is deprecated; use --responses";
+    assert_eq!(ended.err.matches(warning).count(), 1, "{}", ended.err);
+    let ended = place.assay(&["run", "own.yaml", "--responses", "replay"]);
+    assert!(ended.code == 0 && !ended.err.contains("deprecated"), "{}", ended.err);
+    let both = ["run", "own.yaml", "--answers", "replay", "--responses", "replay"];
+    assert_eq!(place.assay(&both).code, 2);
+
+    let schema = place.fine(&["schema"]);
+    assert!(schema.contains("\"endpoints\"") && schema.contains("\"responses\""));
+    assert!(!schema.contains("\"judges\"") && !schema.contains("\"answers\""));
+}

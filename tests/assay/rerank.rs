@@ -609,13 +609,13 @@ fn systems_may_differ_in_their_explanations_alone() {
         ),
     );
     let plan = place.fine(&["plan", "e.yaml"]);
-    assert!(plan.contains("not seeded, so run once for all seeds: knn, plain"), "{plan}");
+    assert!(plan.contains("not seeded, run once for all seeds: knn, plain"), "{plan}");
     assert!(!plan.contains("embeddings"), "{plan}");
     let out = place.fine(&["run", "e.yaml"]);
     // What knows the test part is not marked best, and is said to know it.
     let best: Vec<&str> = out.lines().filter(|line| line.contains('*')).collect();
     assert!(best.iter().all(|line| !line.contains("oracle ")) && best.len() > 1, "{out}");
-    assert!(out.contains("Knows the test part, so never best: oracle."), "{out}");
+    assert!(out.contains("Uses the test part, so never marked best: oracle."), "{out}");
     let rows: Value =
         serde_json::from_str(&place.fine(&["explanations", "e.yaml", "--json"])).unwrap();
     let of = |system: &str| {
@@ -627,8 +627,8 @@ fn systems_may_differ_in_their_explanations_alone() {
     assert_eq!(kinds.filter(|kind| *kind == "rerank").count(), 2);
     for (args, says) in [
         (["--fold", "f9"], "no fold `f9`"),
-        (["--user", "nobody"], "nothing is explained to a user `nobody`"),
-        (["--system", "plain"], "no system `plain` explains its lists"),
+        (["--user", "nobody"], "there are no explanations for a user `nobody`"),
+        (["--system", "plain"], "no system `plain` has explanations"),
     ] {
         let ended = place.assay(&["explanations", "e.yaml", args[0], args[1]]);
         assert!(ended.code == 2 && ended.err.contains(says), "{}", ended.err);
@@ -638,7 +638,7 @@ fn systems_may_differ_in_their_explanations_alone() {
     let whole = fs::read(&told).unwrap();
     fs::write(&told, &whole[..whole.len() - 20]).unwrap();
     let ended = place.assay(&["explanations", "e.yaml"]);
-    let names = ended.err.contains("explanations.jsonl: its checksum is not")
+    let names = ended.err.contains("explanations.jsonl: checksum mismatch")
         && ended.err.contains("run the experiment again");
     assert!(ended.code == 2 && names, "{}", ended.err);
     place.fine(&["run", "e.yaml", "--quiet"]);
@@ -648,7 +648,7 @@ fn systems_may_differ_in_their_explanations_alone() {
     let plan = place.fine(&["plan", "e.yaml"]);
     assert!(plan.contains("told[top=1] f1 – explain to run"), "{plan}");
     let shown = place.assay(&["explanations", "e.yaml"]);
-    assert!(shown.code == 3 && shown.err.contains("not explained yet"), "{}", shown.err);
+    assert!(shown.code == 3 && shown.err.contains("trials without explanations"), "{}", shown.err);
 }
 
 #[test]
@@ -680,7 +680,7 @@ fn some_users_are_reranked_and_scored_by_themselves() {
     assert!(table.contains(&format!("n = {n} users")) && table.contains('['), "{table}");
     // Elsewhere it is said whose lists these are.
     let note =
-        format!("Lists of the base, but for the users of the slice `sample=40`: {reranked}.");
+        format!("Reranked only for users of the slice `sample=40`, otherwise lists of the base: {reranked}.");
     assert!(!table.contains(&note) && place.fine(&["table", "e.yaml"]).contains(&note));
 }
 
@@ -697,10 +697,10 @@ fn the_plan_says_what_it_may_cost() {
     let said = plan.split_once("language models").unwrap().1;
     assert!(said.contains("judge=chat] f1 seed 1: up to 50 calls to `chat`"), "{said}");
     assert!(
-        said.contains("up to 600 calls to `chat`") && said.contains("in all up to 650 calls"),
+        said.contains("up to 600 calls to `chat`") && said.contains("in total up to 650 calls"),
         "{said}"
     );
-    assert!(said.contains("in the judges' prices"), "{said}");
+    assert!(said.contains("at the endpoints' prices"), "{said}");
 }
 
 #[test]

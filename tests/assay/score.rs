@@ -382,7 +382,7 @@ published:
         assert_eq!(value(&csv, &of("theirs")), [first, second][usize::from(fold == "f2")]);
     }
     let table = place.fine(&["table", "e.yaml", "--intervals"]);
-    assert!(table.contains("rows do not compare: one fold (f1) only"), "{table}");
+    assert!(table.contains("rows are not comparable: one fold (f1) only"), "{table}");
     assert!(table.contains(" interval of the mean"), "{table}");
     // A printed number that is off ends with 1.
     place.write("e.yaml", experiment.replace("NDCG", &format!("{:.2}", first + 0.05)));

@@ -204,9 +204,9 @@ evaluate: {{k: [5]}}
         (
             "f1",
             &search,
-            Some("settings are chosen on ratings that the profiles `mine` of users hold"),
+            Some("settings are chosen on ratings that the user profiles `mine` contain"),
         ),
-        ("f1", &validate, Some("the best epoch is chosen on ratings that the profiles `mine`")),
+        ("f1", &validate, Some("the best epoch is chosen on ratings that the user profiles `mine`")),
         ("no-ratings", &search, None),
         ("f1", &plain, None),
     ] {
