@@ -136,7 +136,7 @@ impl Cache {
     }
 }
 
-/// Keys of the answers that the finished steps of an experiment used.
+/// Keys of the responses that the finished steps of an experiment used.
 fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key>, CliError> {
     let experiment = recorded(file, workspace)?;
     let mut keys = BTreeSet::new();

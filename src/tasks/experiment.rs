@@ -92,7 +92,7 @@ impl Experiment {
     }
 }
 
-/// The task that `task:` names; `top-n` where there is no such key.
+/// The task of the key `task:`, by default `top-n`.
 fn task_of(mapping: &Mapping) -> Result<&'static TaskDef, Diagnostic> {
     let Some(entry) = mapping.get("task") else { return Ok(&TASKS[0]) };
     let name = entry.value.text("task")?;
@@ -124,8 +124,7 @@ pub(super) fn required<'a>(
     })
 }
 
-/// Results go by name: two systems of one name would be averaged into one row.
-/// The name is a directory name too.
+/// The name of an experiment is also the name of directories.
 fn check_name(name: &str, mapping: &Mapping) -> Result<(), Diagnostic> {
     let fine = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
     if !name.is_empty() && name.chars().all(fine) && !name.starts_with('.') {

@@ -1,4 +1,4 @@
-//! The steps of an experiment, and the trials that its ends are.
+//! The steps and trials of an experiment.
 
 use super::Experiment;
 use crate::{
@@ -18,12 +18,12 @@ pub struct Trial {
     pub fold: String,
     pub seed: u64,
     pub split: StepId,
-    /// The model that is fitted for it; of a reranker, its base.
+    /// The fitted model; the base of a reranker.
     pub fit: Option<StepId>,
     pub predictions: StepId,
-    /// How they were made from scores; none where they are lists.
+    /// How candidates were scored; none for lists.
     pub from_scores: Option<PredictSpec>,
-    /// The step that explains its lists, where they are explained.
+    /// The step that explains its lists, if any.
     pub explain: Option<StepId>,
     pub evaluate: StepId,
 }
@@ -34,7 +34,7 @@ impl Trial {
         format!("{} {} seed {}", self.name, self.fold, self.seed)
     }
 
-    /// The steps that it is for.
+    /// Its final steps.
     pub fn ends(&self) -> impl Iterator<Item = StepId> {
         [Some(self.evaluate), self.explain].into_iter().flatten()
     }
@@ -52,19 +52,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans an experiment. Reads the data's files only to hash them.
+    /// Plans an experiment. Reads the data files only to hash them.
     pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Result<Self, DataError> {
         experiment.task.plan(dirs)
     }
 
-    /// Adds a step of a variant, where no other has its key.
+    /// Adds a step of a variant, unless there is one with the same key.
     pub fn add<S: Step>(&mut self, variant: usize, step: S) -> Handle<S::Output> {
         let handle = self.graph.add(step);
         self.variants.resize(self.graph.len(), variant);
         handle
     }
 
-    /// Adds a trial, and notes it at every step that it goes through.
+    /// Adds a trial, and records it at all steps that it needs.
     pub fn add_trial(&mut self, trial: Trial) {
         let at = self.trials.len();
         let mut next: Vec<StepId> = trial.ends().collect();
@@ -77,7 +77,7 @@ impl Plan {
         self.trials.push(trial);
     }
 
-    /// The steps that the experiment is for.
+    /// The final steps of all trials.
     pub fn ends(&self) -> Vec<StepId> {
         self.trials.iter().flat_map(Trial::ends).collect()
     }

@@ -1,4 +1,4 @@
-//! Printed tables of papers, as data: what our numbers are held against.
+//! Published tables of papers, with which results are compared.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,46 +13,46 @@ use crate::{
     ranking::{Convention, Metric, Protocol, Slice},
 };
 
-/// One printed table: the numbers, and how they are said (or were found) to have been computed.
+/// A published table: its numbers, and how they were computed according to the paper (or our findings).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedTable {
     pub about: About,
     /// In the order of the paper.
     pub rows: Vec<PublishedRow>,
-    /// In what it differs from what it is held against, where it is held against it anyway.
+    /// Differences to the results, if it is compared in spite of them.
     #[serde(skip)]
     pub differs: Vec<String>,
 }
 
-/// What holds for all of a printed table.
+/// Description of a published table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct About {
     /// Paper and table.
     pub source: String,
-    /// What is known about how the numbers came about, and where that is said.
+    /// How the numbers were computed, with the source of this information.
     #[serde(default)]
     pub describe: String,
-    /// The data set the numbers are of: a set's name, or that of the folder of one's own files.
+    /// The data set of the numbers: the name of a set, or of the folder of your own files.
     pub dataset: String,
-    /// The fold the numbers are of, or `mean` for the mean over all folds.
+    /// The fold of the numbers, or `mean` for the mean over all folds.
     pub fold: String,
     pub protocol: Protocol,
     pub convention: Convention,
     pub slice: Slice,
     pub k: usize,
-    /// Decimals that were printed.
+    /// Number of published decimals.
     pub digits: u32,
 }
 
-/// One printed row.
+/// A published row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedRow {
     pub name: String,
-    /// The system of the experiment it is held against.
+    /// The system of the experiment to compare with.
     pub system: String,
     pub values: Vec<(Metric, f64)>,
-    /// Why it cannot be checked, where it cannot.
+    /// Why it cannot be checked, if so.
     pub not_checkable: Option<String>,
 }
 
@@ -61,7 +61,7 @@ const MOST_DIGITS: u32 = 15;
 
 const NOT_CHECKABLE: &str = "not_checkable";
 
-/// What a table must say that no other number is held against it, and how.
+/// Required keys of a table, so that it is only compared with matching results, and their descriptions.
 const OF_WHAT: [(&str, &str); 2] = [
     ("dataset", "the data set of its numbers, such as `dataset: ml-100k`"),
     (
@@ -71,12 +71,12 @@ const OF_WHAT: [(&str, &str); 2] = [
 ];
 
 impl PublishedTable {
-    /// Reads a file that holds one table.
+    /// Reads a file with one table.
     pub fn read_file(path: &std::path::Path) -> Result<Self, Diagnostic> {
         Self::read(&include::read(path, &[])?.root)
     }
 
-    /// Reads a mapping: `rows`, `systems` (printed row: system), and the keys of [`About`].
+    /// Reads a mapping: `rows`, `systems` (published row: system), and the keys of [`About`].
     pub fn read(node: &Node) -> Result<Self, Diagnostic> {
         let mut rest = node.mapping("a published table")?.clone();
         let rows = rest.take("rows").ok_or_else(|| {

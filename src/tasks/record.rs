@@ -1,5 +1,5 @@
-//! What an experiment is, as far as its results need it: kept in the workspace, so that results, tables and
-//! reports need neither the data nor a plan.
+//! The record of an experiment. It is stored in the workspace, so that results, tables and reports need neither the data
+//! nor a plan.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{
     ranking::{PredictSpec, Slice},
 };
 
-/// Raised when a field changes its meaning.
+/// Raise it if a field changes its meaning.
 const VERSION: u32 = 1;
 
 /// An experiment with its trials and steps.
@@ -28,7 +28,7 @@ pub struct ExperimentRecord {
     pub describe: String,
     /// The experiment file.
     pub path: String,
-    /// All files it is made of, path and text.
+    /// All files it consists of, path and text.
     pub sources: Vec<(String, String)>,
     pub variants: Vec<VariantRecord>,
     pub trials: Vec<TrialRecord>,
@@ -40,7 +40,7 @@ pub struct ExperimentRecord {
 /// One combination of the levels swept outside `systems`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VariantRecord {
-    /// `[seed=1]`; empty where there is one variant.
+    /// `[seed=1]`; empty if there is one variant.
     pub label: String,
     /// The data set's name, and the digest of its files.
     pub data: String,
@@ -52,27 +52,26 @@ pub struct VariantRecord {
     /// All folds of the scheme, whether they are run or not.
     pub all_folds: Vec<String>,
     pub seeds: Vec<u64>,
-    /// What is measured, in the order of the experiment file.
+    /// The computed columns, in the order of the experiment file.
     pub evaluations: Vec<Evaluation>,
     pub metrics: Vec<String>,
     pub slices: Vec<String>,
-    /// What else the task needs to read its steps again.
+    /// What else the task needs to read its steps.
     pub settings: serde_json::Value,
     pub systems: Vec<SystemRecord>,
 }
 
-/// What numbers go by, in words; empty where the task has no such rule.
+/// Rules of the numbers, in words; empty if the task has no such rule.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Rules {
-    /// Which interactions are relevant, and who says so.
+    /// Which interactions are relevant, and the source of the rule.
     pub relevant: String,
     pub ties: String,
-    /// What units of which a model knows nothing get.
+    /// What users without history are recommended.
     pub fallback: String,
 }
 
-/// One protocol, convention and cutoff, and in short all that its numbers rest on: those with other
-/// fingerprints do not compare.
+/// A protocol, convention and cutoff with their fingerprint. Numbers with different fingerprints are not comparable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     pub protocol: String,
@@ -82,7 +81,7 @@ pub struct Evaluation {
 }
 
 impl VariantRecord {
-    /// The fingerprint of what a column holds; none where it was not asked for.
+    /// The fingerprint of a column; none if it was not computed.
     pub fn fingerprint(&self, key: &MeasureKey) -> Option<&str> {
         let is_of = |of: &&Evaluation| {
             (&of.protocol, &of.convention, of.k) == (&key.protocol, &key.convention, key.k)
@@ -99,11 +98,11 @@ pub struct SystemRecord {
     pub model: String,
     pub settings: serde_json::Value,
     pub is_seeded: bool,
-    /// What of the training part it learns from, where that is not all by the experiment's rule.
+    /// Its training data, if they differ from the experiment's.
     pub learns_from: Option<String>,
-    /// An oracle, which knows the test part.
+    /// Whether it is an oracle, which uses the test part.
     pub knows_test: bool,
-    /// What it reranks, and whose lists.
+    /// Its base, and the users whose lists it reranks.
     pub reranks: Option<(String, Slice)>,
 }
 
@@ -121,7 +120,7 @@ pub struct TrialRecord {
     pub split: usize,
     pub fit: Option<usize>,
     pub predictions: usize,
-    /// How they were made from scores; none where they are lists.
+    /// How candidates were scored; none for lists.
     pub from_scores: Option<PredictSpec>,
     pub explain: Option<usize>,
     pub evaluate: usize,
@@ -134,7 +133,7 @@ impl TrialRecord {
     }
 }
 
-/// Where a step lies in the workspace.
+/// A step in the workspace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StepRecord {
     pub kind: String,
@@ -142,12 +141,12 @@ pub struct StepRecord {
     pub label: String,
     pub inputs: Vec<usize>,
     pub files: Vec<String>,
-    /// Of steps that evaluate: the variant.
+    /// The variant, for evaluation steps.
     pub variant: usize,
 }
 
 impl ExperimentRecord {
-    /// That of an experiment that was planned.
+    /// The record of a planned experiment.
     pub fn new(experiment: &Experiment, plan: &Plan, dirs: &DataDirs) -> Result<Self, DataError> {
         let steps = plan.graph.nodes().iter().map(|node| StepRecord {
             kind: node.kind.to_owned(),
@@ -186,12 +185,12 @@ impl ExperimentRecord {
         })
     }
 
-    /// Keeps it in the workspace as that of the last run of the experiment.
+    /// Writes it to the workspace as the record of the last run.
     pub fn write(&self, workspace: &Workspace) -> Result<(), FileError> {
         write_json(&workspace.path(&["experiments", &self.name, "experiment.json"]), self)
     }
 
-    /// That of the last run of an experiment.
+    /// The record of the last run of an experiment.
     pub fn read(workspace: &Workspace, name: &str) -> Result<Self, FileError> {
         let path = workspace.path(&["experiments", name, "experiment.json"]);
         let record: Self = read_json(&path)?;

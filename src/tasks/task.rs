@@ -1,4 +1,4 @@
-//! What a task is, and the list of them.
+//! The trait of tasks, and the list of them.
 
 use std::{fmt, path::Path, sync::Arc};
 

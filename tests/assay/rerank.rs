@@ -679,8 +679,9 @@ fn some_users_are_reranked_and_scored_by_themselves() {
     let table = place.fine(&["table", "e.yaml", "--slice", "sample=40", "--intervals"]);
     assert!(table.contains(&format!("n = {n} users")) && table.contains('['), "{table}");
     // Elsewhere it is said whose lists these are.
-    let note =
-        format!("Reranked only for users of the slice `sample=40`, otherwise lists of the base: {reranked}.");
+    let note = format!(
+        "Reranked only for users of the slice `sample=40`, otherwise lists of the base: {reranked}."
+    );
     assert!(!table.contains(&note) && place.fine(&["table", "e.yaml"]).contains(&note));
 }
 

@@ -206,7 +206,11 @@ evaluate: {{k: [5]}}
             &search,
             Some("settings are chosen on ratings that the user profiles `mine` contain"),
         ),
-        ("f1", &validate, Some("the best epoch is chosen on ratings that the user profiles `mine`")),
+        (
+            "f1",
+            &validate,
+            Some("the best epoch is chosen on ratings that the user profiles `mine`"),
+        ),
         ("no-ratings", &search, None),
         ("f1", &plain, None),
     ] {

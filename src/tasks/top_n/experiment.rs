@@ -44,7 +44,7 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) const RENAMED: &[Renamed] =
     &[Renamed { old: "judges", new: "endpoints" }, Renamed { old: "answers", new: "responses" }];
 
-/// An experiment on top-n recommendation.
+/// An experiment of the task `top-n`.
 #[derive(Debug)]
 pub struct TopN {
     pub variants: Vec<Variant>,

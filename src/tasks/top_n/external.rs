@@ -1,4 +1,4 @@
-//! Rankings made elsewhere, as a system: somebody else's files beside our own models.
+//! Rankings from files as a system.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -20,22 +20,22 @@ pub struct ExternalParams {
     /// The file, in which `{fold}` stands for the fold's name, or a file for each fold
     /// (`{u1: FILE}`). Looked for beside the experiment file, then in the data directories.
     rankings: RankingFiles,
-    /// Which column holds what, where the header does not tell.
+    /// Columns by name or position, if the header does not identify them.
     #[serde(default)]
     columns: Columns,
-    /// What decides the order: by default ranks; in TREC runs, and without ranks, scores.
+    /// What orders a list: by default ranks; scores in TREC runs and without ranks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order: Option<Order>,
-    /// What becomes of recommended items that the user has in training.
+    /// What to do with recommended items that are in the user's training part.
     #[serde(default)]
     seen: Seen,
-    /// How the rows are written: by default by the content.
+    /// The format: by default detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     format: Option<InputFormat>,
-    /// How the letters are written: by default UTF-8, or UTF-16 with a byte order mark.
+    /// The encoding: by default UTF-8, or UTF-16 with a byte order mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoding: Option<Encoding>,
-    /// `none`: quotes are characters like others.
+    /// `none`: quotes are ordinary characters.
     #[serde(default, skip_serializing_if = "Quotes::are_usual")]
     quotes: Quotes,
     /// Where the experiment file lies.

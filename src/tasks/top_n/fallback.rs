@@ -1,4 +1,4 @@
-//! What is recommended to users of whom a model knows nothing.
+//! Recommendations for users without history.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use crate::{
     ranking::{Fallback, Scorer},
 };
 
-/// What of a user's training part a model goes by.
+/// Which of a user's training ratings a model uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum History {
     /// Nothing: all users get the same list, or the user is not what it depends on.
     Unused,
-    /// Liked ratings alone.
+    /// Only liked ratings.
     Liked,
     /// Liked and disliked ratings, or what was written about the user from them.
     LikedOrDisliked,

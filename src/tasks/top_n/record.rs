@@ -1,5 +1,4 @@
-//! What results need of an experiment of this task: what is written when it is run, and how what its steps
-//! left is read again.
+//! Records of experiments of this task, and how to read the files of their steps.
 
 use std::path::Path;
 
@@ -14,7 +13,7 @@ use crate::{
     tasks::{Evaluation, Plan, Rules, SystemRecord, VariantRecord},
 };
 
-/// The settings of a variant that are this task's own.
+/// The settings of a variant that are specific to this task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordSettings {
     pub relevant: Relevance,

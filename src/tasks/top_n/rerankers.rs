@@ -11,7 +11,7 @@ use crate::{
     ranking::{ScoreSpec, Slice},
 };
 
-/// Every reranker must find its base system and its judge.
+/// Checks that the base system and the judge of every reranker exist.
 pub(crate) fn check(
     systems: &[System],
     judges: &[(String, JudgeSpec)],
@@ -63,8 +63,8 @@ fn rerankers(systems: &[System]) -> impl Iterator<Item = (&System, &RerankParams
     })
 }
 
-/// Puts oracle upper bound, embedding baseline and random reranker beside every chat model that has none of
-/// the same base, pool, users and fusion: a claim about a chat model is worth nothing without them.
+/// Adds oracle upper bound, embedding baseline and random reranker to every chat model, unless the experiment has them
+/// with the same base, pool, users and fusion: claims about a chat model need these controls.
 pub(crate) fn add_controls(systems: &mut Vec<System>) {
     let chats: Vec<RerankParams> = rerankers(systems)
         .filter(|(_, params)| matches!(params.judge, JudgeName::Chat(_)))
@@ -131,8 +131,7 @@ pub(crate) fn add_controls(systems: &mut Vec<System>) {
     }
 }
 
-/// Rerankers for some users are scored on those users too: everywhere else their rows are mostly the
-/// base's.
+/// Adds the slices of users of rerankers: in other slices, most lists are the base's.
 pub(crate) fn add_slices(systems: &[System], evaluate: &mut ScoreSpec) {
     for (_, params) in rerankers(systems) {
         if !evaluate.slices.contains(&params.users) && params.users != Slice::All {

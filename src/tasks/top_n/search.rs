@@ -1,4 +1,4 @@
-//! Search of settings on a validation part cut from the training part; the test part is out of reach.
+//! Search of settings on a validation part taken from the training part, without access to the test part.
 
 use std::{fs, path::Path};
 
@@ -30,26 +30,26 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchSpec {
-    /// Random settings to try; without it every combination of the lists in `over` (a grid).
+    /// Number of random settings to try; without it, all combinations of the lists in `over` (a grid).
     #[serde(default)]
     pub trials: Option<usize>,
-    /// Of the random settings, of the validation part, and of the models that are tried.
+    /// Seed of the random settings, the validation part, and the models.
     #[serde(default = "one")]
     pub seed: u64,
-    /// What is searched: a field of the model (`layers`, `training.learning_rate`) and its values.
+    /// The fields to tune (`layers`, `training.learning_rate`) with their values.
     pub over: std::collections::BTreeMap<String, Over>,
     #[serde(default = "ndcg")]
     pub metric: Metric,
     #[serde(default = "ten")]
     pub k: usize,
-    /// Share of the training ratings that settings are judged on.
+    /// Share of the training ratings in the validation part.
     #[serde(default = "tenth")]
     pub validation: f64,
-    /// Which of them: `time`, the latest ones (the default with `temporal` and `leave-one-out`), or
-    /// `random`, any (the default with other splits).
+    /// Selection of these ratings: `time`, the latest (the default with `temporal` and `leave-one-out`), or `random` (the
+    /// default with other splits).
     #[serde(default, skip_serializing)]
     pub by: Option<CutBy>,
-    /// What that comes to with the experiment's split.
+    /// The resulting selection with the experiment's split.
     #[serde(skip_deserializing, skip_serializing_if = "Cut::is_random")]
     #[schemars(skip)]
     pub cut: Cut,
@@ -87,20 +87,20 @@ pub enum Over {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Range {
-    /// Between two numbers, all alike.
+    /// Uniformly between two numbers.
     Uniform([f64; 2]),
-    /// Between two numbers over 0, their logarithms all alike.
+    /// Log-uniformly between two positive numbers.
     Log([f64; 2]),
 }
 
-/// More than this is a mistake.
+/// The maximum number of trials.
 const MOST_TRIALS: usize = 10_000;
 
 /// Settings of one trial: field and value.
 pub type Levels = Vec<(String, serde_yaml::Value)>;
 
 impl SearchSpec {
-    /// What is wrong with it, if anything.
+    /// The first problem, if any.
     pub fn validate(&self) -> Result<(), String> {
         if self.over.is_empty() {
             return Err("`search.over` is empty".into());
@@ -200,13 +200,13 @@ pub struct Search {
     pub candidates: Vec<ModelSpec>,
 }
 
-/// How one trial went.
+/// The result of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchTrial {
     pub settings: String,
-    /// The metric on the validation part; none where the model could not be fitted.
+    /// The metric on the validation part; none if fitting failed.
     pub value: Option<f64>,
-    /// Why it could not.
+    /// Why fitting failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
     /// Epochs after which the model was what was measured, where the settings alone do not say it.
@@ -218,7 +218,7 @@ pub struct SearchTrial {
     pub chosen: bool,
 }
 
-/// What the record of a search says.
+/// Statistics of a search.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SearchSummary {
     pub search_trials: usize,
@@ -292,7 +292,7 @@ impl Search {
         Ok(Self { spec, labels, candidates })
     }
 
-    /// Any of the models, for what is the same for all.
+    /// Any of the models, for properties that all share.
     pub(super) fn first(&self) -> &ModelSpec {
         // invariant: a validated search has a trial
         &self.candidates[0]
@@ -509,7 +509,7 @@ pub fn read_trials(dir: &Path) -> Result<Vec<SearchTrial>, ModelError> {
         .map_err(|error| ModelError::Malformed { path, problem: error.to_string() })
 }
 
-/// Writes how every trial went.
+/// Writes the results of all trials.
 pub fn write_trials(path: &Path, trials: &[SearchTrial]) -> Result<(), ModelError> {
     let error = |source| ModelError::Io { path: path.to_owned(), source };
     let text = text_of(trials).map_err(error)?;

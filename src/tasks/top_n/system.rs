@@ -1,5 +1,4 @@
-//! What a system of the experiment file is: a model, a search of its settings, a reranker, or files of
-//! rankings.
+//! Systems of the experiment file: a model, a search of its settings, a reranker, or files of rankings.
 
 use std::{iter, path::Path};
 
@@ -21,11 +20,11 @@ use crate::{
     text::TextSpec,
 };
 
-/// What `model:` calls a reranker, and rankings made elsewhere.
+/// Names of rerankers and of rankings from files in `model:`.
 const RERANK: &str = "rerank";
 const EXTERNAL: &str = "external";
 
-/// What a system is.
+/// A kind of system.
 #[derive(Clone, Debug)]
 pub enum SystemSpec {
     /// A model and its settings.
@@ -39,7 +38,7 @@ pub enum SystemSpec {
 }
 
 impl SystemSpec {
-    /// What `model:` may be.
+    /// The names that `model:` accepts.
     pub fn names() -> impl Iterator<Item = &'static str> {
         MODELS.iter().map(|model| model.name).chain([RERANK, EXTERNAL])
     }
@@ -103,7 +102,7 @@ impl SystemSpec {
         }
     }
 
-    /// Whether it gives lists instead of a score for every item.
+    /// Whether it has lists instead of a score for every item.
     pub fn gives_lists(&self) -> bool {
         self.model().is_none()
     }
@@ -113,7 +112,7 @@ impl SystemSpec {
         self.model().is_some_and(|model| model.learns())
     }
 
-    /// Raised when the code comes to mean something else: what was fitted before is then stale.
+    /// Raise it if the code changes its meaning: older fits are then outdated.
     pub fn revision(&self) -> u32 {
         match self {
             Self::Model(model) => model.revision(),
@@ -124,7 +123,7 @@ impl SystemSpec {
         }
     }
 
-    /// Whether the fitted model depends on the seed. Where not, one seed does for all.
+    /// Whether the fitted model depends on the seed. If not, it is fitted once for all seeds.
     pub fn is_seeded(&self) -> bool {
         match self {
             Self::Model(model) => model.is_seeded(),
@@ -143,7 +142,7 @@ impl SystemSpec {
         }
     }
 
-    /// Whether its fit measures on the validation part that the split gives.
+    /// Whether its fit uses the validation part of the split.
     pub fn validates(&self) -> bool {
         match self {
             Self::Model(model) => model.training().is_some_and(|of| of.validate.is_some()),
@@ -151,7 +150,7 @@ impl SystemSpec {
         }
     }
 
-    /// Whether the model looks at what users dislike.
+    /// Whether the model uses disliked ratings.
     pub fn uses_dislikes(&self) -> bool {
         match self {
             Self::Model(model) => model.uses_dislikes(),
@@ -160,7 +159,7 @@ impl SystemSpec {
         }
     }
 
-    /// Whether fitting it computes with tensors. Loading and scoring never do.
+    /// Whether fitting it needs tensors. Loading and scoring never do.
     pub fn needs_tensors(&self) -> bool {
         match self {
             Self::Model(model) => model.needs_tensors(),
@@ -169,7 +168,7 @@ impl SystemSpec {
         }
     }
 
-    /// A guess at the memory that it takes, in bytes.
+    /// Estimated memory in bytes.
     pub fn memory(&self, size: Size) -> u64 {
         let bytes = match self {
             Self::Model(model) => model.memory(size),
@@ -183,7 +182,7 @@ impl SystemSpec {
         bytes as u64
     }
 
-    /// The files that fitting it leaves.
+    /// The files that fitting it writes.
     pub fn files(&self) -> Vec<&'static str> {
         match self {
             Self::Model(model) => model.files().to_vec(),

@@ -1,5 +1,4 @@
-//! What of the training part a system learns from, where that is not all of it by the experiment's rule:
-//! `positives` and `train_share` of a system.
+//! The training data of a system, if they differ from the experiment's: `positives` and `train_share` of a system.
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Interaction, Interactions, Relevance, TrainingData};
 
-/// Options of a system, beside its model's settings.
+/// Options of a system, in addition to its model's settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct TrainOn {
     /// Which training ratings are positives; by default those that the experiment's `relevant` accepts.
@@ -22,7 +21,7 @@ pub struct TrainOn {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainShare {
-    /// Over 0 and up to 1.
+    /// Greater than 0 and at most 1.
     pub share: f64,
     /// Which ratings these are.
     #[serde(default)]
@@ -46,12 +45,12 @@ pub enum Take {
 }
 
 impl TrainOn {
-    /// Whether the system learns from the whole training part by the experiment's rule.
+    /// Whether the system is trained on the whole training part, with the experiment's rule.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What is wrong with it, if anything.
+    /// The first problem, if any.
     pub fn validate(&self) -> Result<(), String> {
         match self.train_share {
             Some(TrainShare { share, .. }) if !(share > 0.0 && share <= 1.0) => {
@@ -67,7 +66,7 @@ impl TrainOn {
         }
     }
 
-    /// The part of `data` that the system learns from.
+    /// The part of `data` that the system is trained on.
     pub fn apply(&self, data: TrainingData) -> TrainingData {
         if self.is_default() {
             return data;
@@ -90,7 +89,7 @@ impl TrainOn {
         }
     }
 
-    /// In words, for the note under a table; none where there is nothing to say.
+    /// As text for the note under a table; none for the default.
     pub fn describe(&self) -> Option<String> {
         let positives = self.positives.map(|rule| match rule {
             Relevance::Any => "every rating as a positive".to_owned(),

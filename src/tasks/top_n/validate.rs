@@ -1,5 +1,4 @@
-//! How good a model is on the validation part: what tuning and early stopping go by. The test part
-//! cannot be reached from here.
+//! Evaluation on the validation part, for tuning and early stopping, without access to the test part.
 
 use super::{
     WithFallback,
@@ -13,11 +12,11 @@ use crate::{
     },
 };
 
-/// Users of whom the model knows nothing get the most popular items, whatever the fallback is when the model
-/// is scored: what they add is the same for all settings and epochs. Ties go by the lower id.
+/// Users without history get the most popular items, whatever the experiment's fallback is, so they contribute the same
+/// to all settings and epochs. Ties: lower id first.
 ///
 /// The mean of `metric` at `k` over users with a liked item in the validation part, protocol `full`,
-/// convention `standard`; 0 where there is no such user.
+/// convention `standard`; 0 if there is no such user.
 pub fn validation(
     model: &dyn Recommender,
     data: &TrainingData,

@@ -16,7 +16,7 @@ use crate::{
     text::{Embeddings, Profiles, TextError},
 };
 
-/// Vectors of the profiles of all items, or of the users of a fold.
+/// Embeddings of the profiles of all items, or of the users of a fold.
 pub struct EmbeddingsStep {
     pub label: String,
     pub encoder: EncoderSpec,
@@ -29,7 +29,7 @@ pub struct EmbeddingsStep {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingsStats {
     pub texts: usize,
-    /// Texts that are longer than the encoder reads.
+    /// Number of truncated texts.
     pub cut_off: usize,
     pub encode_seconds: f64,
 }

@@ -1,4 +1,4 @@
-//! Steps that measure predictions against the test part of a fold.
+//! Steps that evaluate predictions on the test part of a fold.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use crate::{
     ranking::{Opening, PredictSpec, Predictions, ScoreSpec, evaluate_fold, scores},
 };
 
-/// Measures predictions.
+/// Evaluates predictions.
 pub struct EvaluateStep {
     pub label: String,
     pub split: Handle<Split>,
     pub predictions: Handle<PredictionsDir>,
-    /// How they were made from scores; none where they are lists.
+    /// How candidates were scored; none for lists.
     pub from_scores: Option<PredictSpec>,
-    /// Whether they are lists made elsewhere, which may be shorter than they should.
+    /// Whether they are lists from files, which may be too short.
     pub is_external: bool,
     /// Normalised.
     pub evaluate: ScoreSpec,

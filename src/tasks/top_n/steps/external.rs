@@ -1,4 +1,4 @@
-//! Steps that read rankings made elsewhere.
+//! Steps that read rankings from files.
 
 use std::{path::Path, sync::Arc};
 
@@ -25,7 +25,7 @@ pub struct ExternalStep {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExternalStats {
-    /// What was odd about the file.
+    /// Irregularities of the file.
     pub findings: Findings,
 }
 

@@ -32,7 +32,7 @@ pub struct FitStep {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FitStats {
-    /// Interactions that it learnt from as positives.
+    /// Number of positives it was trained on.
     pub positives: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users_without_text: Option<usize>,
@@ -52,7 +52,7 @@ impl StepStats for FitStats {
     }
 }
 
-/// A fitted model on its way to prediction, so that it need not be read back.
+/// A fitted model in memory for prediction, so that it need not be read from disk.
 pub(super) struct InMemory(pub Box<dyn Recommender>);
 
 impl Step for FitStep {

@@ -1,4 +1,4 @@
-//! What the steps that search, fit and load a system share: what it is, and what it learns from.
+//! Shared code of the steps that search, fit and load a system.
 
 use std::{path::Path, sync::Arc};
 
@@ -33,10 +33,10 @@ pub struct Learning {
     pub disliked: Option<Relevance>,
     pub fold: String,
     pub split: Handle<Split>,
-    /// Vectors of the texts of items and of users.
+    /// Embeddings of the texts of items and users.
     pub vectors: Option<[Handle<Vectors>; 2]>,
     pub dirs: Arc<DataDirs>,
-    /// What readers of its results must know, whatever it computes.
+    /// Warnings for readers of its results.
     pub warnings: Vec<String>,
 }
 
@@ -59,12 +59,12 @@ impl Learning {
         serde_json::json!([step, self.system.revision()])
     }
 
-    /// Bytes that fitting it takes.
+    /// Memory for fitting it, in bytes.
     pub(super) fn memory(&self, known: &dyn Known) -> u64 {
         memory_of(known, self.split.id(), |size| self.system.memory(size))
     }
 
-    /// The part of the training part that it learns from.
+    /// The part of the training data that it is trained on.
     pub(super) fn data(&self, training: &TrainingPart) -> TrainingData {
         self.train_on.apply(training.training_data(self.relevant, self.disliked))
     }
@@ -139,7 +139,7 @@ pub(super) fn not_fitted() -> StepError {
     StepError::Internal("a step that fits what is not fitted".into())
 }
 
-/// Features of users and items, from their vectors.
+/// Features of users and items, from their embeddings.
 pub(super) fn features(
     cx: &RunContext,
     [items, users]: [Handle<Vectors>; 2],
@@ -149,14 +149,14 @@ pub(super) fn features(
     Ok(Features::new(read(items)?, read(users)?, positives))
 }
 
-/// A guess at memory from the size of a fold.
+/// Estimates memory from the size of a fold.
 pub(super) fn memory_of(known: &dyn Known, split: StepId, guess: impl Fn(Size) -> u64) -> u64 {
     let stats = known.record(split).and_then(|record| record.stats::<SplitStats>().ok());
     let size = |of: SplitStats| Size { users: of.users, items: of.items, ratings: of.train };
     stats.map_or(0, |stats| guess(size(stats)))
 }
 
-/// How many users and items lack a text.
+/// Numbers of users and items without a text.
 pub(super) fn without_text(features: Option<&Features>) -> (Option<usize>, Option<usize>) {
     (features.map(|of| of.filled_users), features.map(|of| of.bare_items))
 }

@@ -30,7 +30,7 @@ pub use rerank::{JudgeInputs, RerankStats, RerankStep};
 pub use search::{SearchStats, SearchStep};
 pub use split::{CutStep, SplitStats, SplitStep, check_split};
 
-/// Kinds of steps, in the order in which a result comes about.
+/// Kinds of steps, in the order in which they run.
 pub const KINDS: [&str; 9] = [
     "split",
     "profiles",
@@ -43,13 +43,13 @@ pub const KINDS: [&str; 9] = [
     "evaluate",
 ];
 
-/// What steps leave in their directories.
+/// Outputs of steps.
 pub mod output {
     /// A fold: training, validation and the sealed test part.
     pub enum Split {}
     /// Texts of items or of users.
     pub enum Profiles {}
-    /// Vectors of such texts.
+    /// Embeddings of such texts.
     pub enum Vectors {}
     /// Trials of a search.
     pub enum SearchTrials {}

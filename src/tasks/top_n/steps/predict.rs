@@ -1,5 +1,5 @@
-//! Steps that let a fitted model score every user's items: the only ones that do, so a new cutoff, slice,
-//! metric or convention scores no model again.
+//! Steps that predict with a fitted model. No other step does, so a new cutoff, slice, metric or convention needs no
+//! new predictions.
 
 use std::{path::Path, sync::Arc};
 
@@ -27,7 +27,7 @@ pub struct PredictStep {
     pub predict: PredictSpec,
 }
 
-/// A fitted model, and what users of whom it knows nothing get.
+/// A fitted model with its fallback for users without history.
 #[derive(Clone)]
 pub struct FittedModel {
     pub learning: Learning,
@@ -40,7 +40,7 @@ pub struct FittedModel {
     pub fallback: Fallback,
 }
 
-/// A model in memory with what is known of its users.
+/// A model in memory, with the users it can rank for.
 pub(super) struct Loaded {
     model: Arc<InMemory>,
     /// By user, whether the model knows anything of them; none where it need not.

@@ -21,13 +21,13 @@ use crate::{
     },
 };
 
-/// Raised when the code comes to mean something else.
+/// Raise it if the code changes its meaning.
 const REVISION: u32 = 2;
 
-/// What is known of the items, beside their profiles.
+/// Metadata of items, in addition to their profiles.
 const FACTS: &str = "facts.json";
 
-/// An endpoint that is asked with a prompt.
+/// An endpoint with a prompt.
 #[derive(Clone)]
 pub struct Asked {
     /// Its name in the experiment.
@@ -43,7 +43,7 @@ impl Asked {
     }
 }
 
-/// What profiles are taken from, beside the data set.
+/// The source of profiles, in addition to the data set.
 #[derive(Clone)]
 pub enum Authors {
     /// A rule.
@@ -217,7 +217,7 @@ fn writing<'a>(
     }
 }
 
-/// Writes profiles and the keys of the responses they were made of.
+/// Writes profiles and the keys of the responses they are based on.
 fn written(made: Made, dir: &Path, names: &[String]) -> Result<ProfilesStats, StepError> {
     made.profiles.write(dir, names)?;
     if !made.answers.is_empty() {

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Tries settings; once a fold, whatever the seeds of the fits.
+/// Searches settings, once per fold for all seeds of the fits.
 pub struct SearchStep {
     pub label: String,
     pub learning: Learning,

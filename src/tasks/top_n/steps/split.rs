@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Raised when the code comes to mean something else.
+/// Raise it if the code changes its meaning.
 const REVISION: u32 = 1;
 
 /// One fold of a data set.
@@ -41,10 +41,10 @@ pub struct SplitStats {
     pub data_hash: Option<Digest>,
     pub split_hash: Option<Digest>,
     pub names_hash: Option<Digest>,
-    /// What was odd about the data set's files.
+    /// Irregularities of the data set's files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What is to be known of the split.
+    /// Notes on the split.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub split_notes: Vec<String>,
 }
@@ -83,7 +83,7 @@ pub fn check_split(dir: &Path, record: &Record) -> Result<(), String> {
     check_fold(dir, split, names).map_err(|error| error.to_string())
 }
 
-/// The data set, read once however many steps ask for it at once.
+/// The data set, read once for all steps.
 pub(super) fn dataset(
     cx: &RunContext,
     source: &DataSource,
