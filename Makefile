@@ -3,24 +3,24 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test bench check lint libtorch encoder tools clean
 
-# Real data, where it lies beside the checkout.
+# Real data, if it is beside the checkout.
 ifndef ASSAY_DATA
 ifneq ($(wildcard ../shared/data),)
 test bench check: export ASSAY_DATA := $(abspath ../shared/data)
 endif
 endif
 
-help: ## Show what there is
+help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: libtorch ## Build, and run the quickstart experiment on the sample data
 	cargo build --release --locked
 	./target/release/assay run experiments/quickstart.yaml
 
-test: libtorch encoder ## Run all tests; those on real data where ASSAY_DATA holds it
+test: libtorch encoder ## Run all tests; those on real data if ASSAY_DATA contains it
 	cargo test --release --locked
 
-bench: libtorch ## Measure speed beside the peers, in one session
+bench: libtorch ## Compare speed with other tools
 	cargo build --release --locked --benches
 	python3 tools/bench.py
 
