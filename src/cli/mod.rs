@@ -60,9 +60,10 @@ use crate::{
   assay score --data ml-100k --fold u1 rankings.csv     evaluate rankings of another tool
   assay data list                            list data sets and where they are
 
-Exit codes: 0 success; 1 a check failed; 2 invalid usage, experiment file or data; 3 results are missing
-or not comparable; 4 some trials failed; 5 a response is not recorded or a budget is used up;
-70 internal error; 74 a disk is full; 75 interrupted, run again to continue.")]
+Exit codes: 0 success; 1 a check failed; 2 invalid usage, experiment file or data;
+3 results are missing or not comparable; 4 some trials failed; 5 a response is not recorded
+or a budget is used up; 70 internal error; 74 a disk is full; 75 interrupted,
+run again to continue.")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

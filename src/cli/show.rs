@@ -76,7 +76,7 @@ fn run_text(run: &RunRecord) -> String {
         "experiment  {}\nrun         {}\nrevision    {revision}\nprogram     assay {} ({})\n\
          libraries   {}\nmachine     {}, {} cores, {}, {}\nthreads     {}\n\
          time        {:.1} s wall, {:.1} s processor\npeak memory {:.0} MiB\n\
-         steps       {} done, {} taken over\ndata        {}\n",
+         steps       {} run, {} reused\ndata        {}\n",
         run.experiment,
         run.run,
         machine.assay,

@@ -213,7 +213,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// A manifest may be anybody's: what it names lies in the data directory, and nowhere else.
+    /// Manifests are untrusted: they can only name files in the data directory.
     fn check_paths(&self) -> Result<(), String> {
         let leads_out = |what: &str, path: &str| {
             format!("{what} `{}` is not a path inside the data directory", shown(path))

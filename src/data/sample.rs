@@ -1,8 +1,8 @@
 //! The made-up data set that is committed with assay: written by this generator, nobody's data.
 //!
 //! 300 users and 400 films. A film has one to three of eight genres, a quality and a popularity with
-//! a long tail. A user likes some genres and dislikes others; which films she has seen depends on
-//! popularity and on her taste, how she rates them on taste and quality. So there is something to
+//! a long tail. A user likes some genres and dislikes others; which films they have seen depends on
+//! popularity and on their taste, how they rate them on taste and quality. So there is something to
 //! learn beyond popularity. Every tenth user has only 8 to 20 ratings, for the cold slices.
 
 use std::{

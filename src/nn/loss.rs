@@ -7,7 +7,7 @@ use super::{
     wide::Real,
 };
 
-/// Nodes of a batch: each user with an item she liked and one she did not.
+/// Nodes of a batch: each user with an item they liked and one they did not.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub users: Vec<u32>,

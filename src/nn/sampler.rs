@@ -26,12 +26,12 @@ pub enum Draw {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exclude {
-    /// What she liked.
+    /// Items the user liked.
     #[default]
     Liked,
-    /// What she liked or disliked (`data.disliked`): "robust negatives" in the released code of Ebrat et al. 2025.
+    /// Items the user liked or disliked (`data.disliked`): "robust negatives" in the released code of Ebrat et al. 2025.
     LikedAndDisliked,
-    /// All she rated.
+    /// All items the user rated.
     Rated,
     /// Nothing: even what the user liked may be drawn. LibRecommender's sampler `random` spares the positive
     /// beside it alone.

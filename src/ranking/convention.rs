@@ -87,7 +87,7 @@ struct Rules {
     ndcg_over: Over,
     map_over: Over,
     mrr_over: Over,
-    /// Whether a user without a ranking is left out; otherwise she counts 0.
+    /// Whether a user without a ranking is left out; otherwise the user counts as 0.
     needs_ranking: bool,
 }
 

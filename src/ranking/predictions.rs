@@ -22,7 +22,7 @@ use crate::{
     data::{Interactions, Relevance, UserIx},
 };
 
-/// Lists: the first items of every user's full ranking, or lists made elsewhere.
+/// Lists: the first items of every user's full ranking, or lists from files.
 pub const LISTS: &str = "lists.parquet";
 /// The same with ties in random order, of users whose lists have ties.
 pub const RANDOM: &str = "lists-random-ties.parquet";
@@ -83,7 +83,7 @@ pub struct Prediction {
     pub has_list: bool,
     /// Best first. One item more than `depth` says whether the last one is tied.
     pub list: List,
-    /// Of lists made elsewhere: ranks (from 0) tied with the next. Lists made from scores are tied where
+    /// For lists from files: ranks (from 0) tied with the next. Lists made from scores are tied where
     /// scores are equal.
     pub tied: Vec<u32>,
     /// The list with ties in random order, where it has any and the rule is another.
@@ -212,7 +212,7 @@ impl Predictions {
         Self { users: users.collect(), from_scores: None, known }
     }
 
-    /// The lists as they are evaluated: those made elsewhere have their ties in the order of the rule.
+    /// The lists as they are evaluated: lists from files have their ties in the order of the rule.
     pub fn evaluated_lists(
         &self,
         ties: Ties,

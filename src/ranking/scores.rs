@@ -325,7 +325,7 @@ impl Scores {
         DataFrame::new(height, columns)
     }
 
-    /// Of lists made elsewhere: users who should have one and have none, lists shorter than a cutoff.
+    /// For lists from files: users without a list who should have one, and lists shorter than a cutoff.
     pub fn warnings(&self) -> Vec<String> {
         let asked = self.rows.iter().filter(|row| row.relevant > 0).count();
         let without = self.rows.iter().filter(|row| row.relevant > 0 && !row.has_list).count();

@@ -43,7 +43,7 @@ impl Slice {
         }
     }
 
-    /// Whether it takes the number of a user's ratings to say that she belongs to it, and no more.
+    /// Whether only the number of a user's ratings determines whether the user belongs to it.
     pub(super) fn goes_by_counts(self) -> bool {
         !matches!(self, Self::Sample { .. })
     }

@@ -25,7 +25,7 @@ pub struct ScoreSpec {
     /// Which of two items with equal scores goes first: `lower-id`, `random`, or `random@7` with a seed.
     #[serde(skip_serializing_if = "Ties::is_default")]
     pub ties: Ties,
-    /// What users of whom a model knows nothing are recommended: the most popular items, or nothing.
+    /// Recommendations for users without history: the most popular items, or nothing.
     pub fallback: Fallback,
 }
 

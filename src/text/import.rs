@@ -1,4 +1,4 @@
-//! Texts from somebody else's file: CSV, TSV or Parquet with a column of identifiers.
+//! Texts from a file: CSV, TSV or Parquet with a column of identifiers.
 
 use std::path::PathBuf;
 

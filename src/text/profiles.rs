@@ -16,7 +16,7 @@ pub const FILE: &str = "profiles.parquet";
 pub enum Source {
     /// Metadata joined.
     Metadata,
-    /// Made by rule.
+    /// Rule-based.
     Template,
     /// Written by a language model.
     Llm,

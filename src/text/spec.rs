@@ -59,7 +59,7 @@ pub struct ProfilesSpec {
 pub enum ItemProfiles {
     /// Title, genres and overview joined, nothing written ("integrated").
     Metadata,
-    /// The schema filled in by rule from metadata: what a language model is to be better than.
+    /// Rule-based profiles in the schema, from metadata: the baseline for language models.
     Template,
     /// Written by a language model from title, genres and overview.
     Llm(WriteItems),
@@ -73,7 +73,7 @@ pub enum ItemProfiles {
 pub enum UserProfiles {
     /// Titles of liked and disliked training items joined.
     Metadata,
-    /// The schema filled in by rule from the profiles of liked and disliked training items.
+    /// Rule-based profiles in the schema, from the profiles of liked and disliked training items.
     Template,
     /// Written by a language model, refined in turns over liked and disliked training items.
     Llm(WriteUsers),

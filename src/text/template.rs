@@ -1,4 +1,4 @@
-//! The schema filled in by rule: deterministic, free, and what a written profile must be better than.
+//! Rule-based profiles in the schema: deterministic, free, and the baseline for written profiles.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -47,7 +47,7 @@ const MOST_GENRES: usize = 8;
 const MOST_TAGS: usize = 24;
 const MOST_TITLES: usize = 10;
 
-/// Profiles of items by rule.
+/// Rule-based profiles of items.
 pub(super) fn items(facts: &[ItemFacts]) -> Profiles {
     Profiles::all_from(
         Source::Template,
@@ -55,7 +55,7 @@ pub(super) fn items(facts: &[ItemFacts]) -> Profiles {
     )
 }
 
-/// The profile of an item by rule; none where nothing is known of it.
+/// The rule-based profile of an item; none without metadata.
 pub(super) fn item(fact: &ItemFacts) -> Option<Profile> {
     let title = fact.title.clone()?;
     let decade = year(&title).map(|year| format!("{}s", year / 10 * 10));
@@ -82,7 +82,7 @@ fn year(title: &str) -> Option<u32> {
     year.parse().ok().filter(|year| (1870..2200).contains(year))
 }
 
-/// Profiles of users by rule: what liked items have more often than disliked ones.
+/// Rule-based profiles of users: what liked items have more often than disliked ones.
 pub(super) fn users(tastes: &[Taste], facts: &[ItemFacts], profiles: &Profiles) -> Profiles {
     let known: Vec<Profile> = profiles
         .texts

@@ -193,7 +193,7 @@ fn a_threshold_needs_ratings() {
         let (found, err) = json(&place, &args);
         assert_near(value(&found, "ndcg"), SECOND, name);
         assert_eq!(err.contains(&format!("`{name}`, the only")), name != "rating", "{err}");
-        // Without a threshold they are ratings all the same, and nothing says which are liked.
+        // Without a threshold they are ratings all the same, and no rule says which are liked.
         refused(&place, &["--test", "t.csv", "r.csv"], &["which of them are relevant"]);
     }
     for (test, said) in [

@@ -69,7 +69,7 @@ fn ratings_of_which_nobody_says_what_they_mean_are_an_error() {
         let ended = place.assay(&[verb, "e.yaml"]);
         assert_eq!(ended.code, 2, "{}", ended.err);
         assert!(ended.err.contains("e.yaml:2"), "{}", ended.err);
-        assert!(ended.err.contains("has ratings, and nothing says which of them are relevant"));
+        assert!(ended.err.contains("has ratings, and no rule says which of them are relevant"));
         assert!(ended.err.contains("`relevant: any`"), "{}", ended.err);
     }
     // Without ratings there is nothing to say; and whoever says `any` is believed.
@@ -83,7 +83,7 @@ fn ratings_of_which_nobody_says_what_they_mean_are_an_error() {
     place.write("run.csv", "user,item,rank\n1,1,1\n");
     let ended = place.assay(&["score", "--test", "test.csv", "run.csv"]);
     assert_eq!(ended.code, 2, "{}", ended.out);
-    assert!(ended.err.contains("test.csv has ratings, and nothing says which"), "{}", ended.err);
+    assert!(ended.err.contains("test.csv has ratings, and no rule says which"), "{}", ended.err);
     // Ratings that are all the same say nothing.
     place.write("test.csv", "user,item,rating\n1,1,5\n1,2,5\n");
     let out = place.fine(&["score", "--test", "test.csv", "run.csv"]);
@@ -136,8 +136,8 @@ fn users_without_history_get_the_fallback_by_name() {
     let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         flat(&ended.out).contains(
-            "1 of 3 users (33.3 %) have no rating in the training part (personal models recommend what is popular \
-             to them); the slices `history` and `no-history` tell the two apart."
+            "1 of 3 users (33.3 %) have no rating in the training part (personalized models recommend the most \
+             popular items); see the slices `history` and `no-history`."
         ),
         "{}",
         ended.out

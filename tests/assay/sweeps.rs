@@ -298,7 +298,7 @@ fn settings_of_the_whole_run_cannot_be_swept() {
     let ended = place.assay(&["run", "e.yaml"]);
     assert_eq!(ended.code, 2);
     assert!(
-        ended.err.contains("`responses` is about the whole run: it cannot be swept"),
+        ended.err.contains("`responses` applies to the whole run and cannot be swept"),
         "{}",
         ended.err
     );

@@ -129,7 +129,7 @@ fn lists_decided_by_ties_are_counted_and_shown_with_random_ties() {
         ended.err
     );
     assert!(
-        ended.out.contains("Share of users whose list at the cutoff depends on the order of ties"),
+        ended.out.contains("Share of users for whom ties decide which items are within the cutoff"),
         "{}",
         ended.out
     );

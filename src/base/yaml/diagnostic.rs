@@ -85,7 +85,7 @@ pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Most characters that are shown of a line, and of a value in a message: the file may be anybody's, and of any
+/// Most characters that are shown of a line, and of a value in a message: files are untrusted and of any
 /// length.
 const MOST_SHOWN: usize = 80;
 

@@ -119,7 +119,7 @@ impl Table {
     }
 }
 
-/// A text in which nothing is markup: names may be anybody's, and a line break would end the table.
+/// A text without markup: names are untrusted, and a line break would end the table.
 fn plain_markdown(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -65,7 +65,7 @@ impl FittedModel {
         Ok(Loaded { model, known })
     }
 
-    /// Calls `work` with the model, which gives the fallback to those of whom it knows nothing.
+    /// Calls `work` with the model, with the fallback for users without history.
     pub(super) fn with_fallback<T>(
         &self,
         loaded: &Loaded,
@@ -83,7 +83,7 @@ impl FittedModel {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PredictStats {
     pub users: usize,
-    /// Users of whom the model knows nothing.
+    /// Users without history.
     pub unknown_users: usize,
     /// Where the items that were to be scored depend on the test part.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! A chat model as a judge: prompts with opaque ids, answers mended by rule, everything odd counted.
+//! A chat model as a judge: prompts with opaque ids, responses repaired by rules, irregularities counted.
 
 mod read;
 

@@ -21,7 +21,7 @@ pub struct Check {
     pub names_item: bool,
     pub names_user: bool,
     /// The share of other users whom it fits less, by the words it shares with what is known of them
-    /// (cosine of tf-idf); a tie is half. One half: it could have been written for anybody.
+    /// (cosine of tf-idf); a tie is half. One half: no relation to the user.
     pub told_apart: Option<f64>,
     /// Whether the same was said before of another item or to another user, but for the title.
     pub said_before: bool,
@@ -152,7 +152,7 @@ const MOST_NAMES: usize = 200;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExplainChecks {
     pub explanations: usize,
-    /// Made by rule because the judge gave none.
+    /// Rule-based, because the judge gave none.
     pub stand_ins: usize,
     /// Those that nothing stands in for.
     pub checked: usize,

@@ -187,7 +187,7 @@ impl Ground {
         Self::of(vocabulary, &texts, &title, &[&fact.genres, &profile.genres, &profile.tags])
     }
 
-    /// What is known of a user: profile, and titles and genres of what she rated last.
+    /// What is known of a user: profile, and titles and genres of their latest ratings.
     pub fn of_user(vocabulary: &Vocabulary, text: &str, rated: &[&ItemFacts]) -> Self {
         let genres: Vec<String> = rated.iter().flat_map(|fact| fact.genres.clone()).collect();
         let of_rated = genres.join(", ");

@@ -58,7 +58,7 @@ pub struct Explanation {
     /// Place in the user's list, from 1.
     pub place: usize,
     pub text: String,
-    /// Made by rule, because the judge gave none.
+    /// Rule-based, because the judge gave none.
     pub stands_in: bool,
     pub check: Check,
 }
@@ -108,7 +108,7 @@ pub struct Row {
     pub item: String,
     pub title: String,
     pub text: String,
-    /// The judge gave none: made by rule.
+    /// Rule-based, because the judge gave none.
     pub stands_in: bool,
     #[serde(flatten)]
     pub check: Check,

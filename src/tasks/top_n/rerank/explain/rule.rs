@@ -1,4 +1,4 @@
-//! Explanations by rule, from what a control knows: free, and what a written one must be better than.
+//! Rule-based explanations from the data of a control: free, and the baseline for written ones.
 
 use crate::{
     data::UserIx,
@@ -58,7 +58,7 @@ fn shared(user: UserIx, item: u32, knows: &Knowledge) -> String {
     }
     let genres = |item: u32| &knows.facts[item as usize].genres;
     let common = |other: u32| genres(other).iter().filter(|of| genres(item).contains(of)).count();
-    // Of the latest that she liked the one that shares most, and of equals the latest.
+    // The latest liked item that shares most.
     let liked = knows.data.positives.items_of(user);
     let rated = knows.recent(user);
     let near = rated
