@@ -468,7 +468,7 @@ mod tests {
             Table::new(rows, &selection("mean")).unwrap().write(Format::Terminal)
         };
         let few = text(&rows);
-        assert!(few.contains("fewer than 10 users: slice cold<10 (6 users)"), "{few}");
+        assert!(few.contains("cover the mean less often than 95 %: slice cold<10 (6 users)"), "{few}");
         for row in &mut rows {
             (row.n_users, row.n_pairs, row.low, row.high) = (2, 4, None, None);
         }
@@ -487,7 +487,7 @@ mod tests {
         let text = table.write(Format::Terminal);
         assert!(text.contains("(3; 5)") && text.contains("(800; 916)"), "{text}");
         assert!(text.contains("means of a row are over different users"), "{text}");
-        assert!(text.contains("in brackets: users; user-fold pairs"), "{text}");
+        assert!(text.contains("in parentheses: users; user-fold pairs"), "{text}");
     }
 
     #[test]

@@ -141,10 +141,10 @@ impl LoopSettings {
         }
         let rate = "learning rate or weight decay is";
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return Err(format!("{rate} {}; expected a number over 0", self.learning_rate));
+            return Err(format!("{rate} {}; expected a number greater than 0", self.learning_rate));
         }
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return Err(format!("{rate} {}; expected 0 or a number over 0", self.weight_decay));
+            return Err(format!("{rate} {}; expected 0 or more", self.weight_decay));
         }
         if self.clip.is_some_and(|clip| clip <= 0.0 || !clip.is_finite()) {
             return wrong("`clip` must be over 0");
