@@ -468,7 +468,10 @@ mod tests {
             Table::new(rows, &selection("mean")).unwrap().write(Format::Terminal)
         };
         let few = text(&rows);
-        assert!(few.contains("cover the mean less often than 95 %: slice cold<10 (6 users)"), "{few}");
+        assert!(
+            few.contains("cover the mean less often than 95 %: slice cold<10 (6 users)"),
+            "{few}"
+        );
         for row in &mut rows {
             (row.n_users, row.n_pairs, row.low, row.high) = (2, 4, None, None);
         }

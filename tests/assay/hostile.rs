@@ -563,7 +563,7 @@ fn a_lost_file_of_the_journal_is_noticed() {
         for _ in 0..2 {
             let refused = with(&place, &ASK, &[]);
             assert!(
-                refused.code == 4 && refused.err.contains("missing or truncated"),
+                refused.code == 4 && refused.err.contains("gone or were cut"),
                 "{left:?}: {}",
                 refused.err
             );

@@ -69,7 +69,7 @@ fn ratings_of_which_nobody_says_what_they_mean_are_an_error() {
         let ended = place.assay(&[verb, "e.yaml"]);
         assert_eq!(ended.code, 2, "{}", ended.err);
         assert!(ended.err.contains("e.yaml:2"), "{}", ended.err);
-        assert!(ended.err.contains("has ratings, and no rule says which of them are relevant"));
+        assert!(ended.err.contains("has ratings, but no rule says which of them are relevant"));
         assert!(ended.err.contains("`relevant: any`"), "{}", ended.err);
     }
     // Without ratings there is nothing to say; and whoever says `any` is believed.
@@ -83,7 +83,7 @@ fn ratings_of_which_nobody_says_what_they_mean_are_an_error() {
     place.write("run.csv", "user,item,rank\n1,1,1\n");
     let ended = place.assay(&["score", "--test", "test.csv", "run.csv"]);
     assert_eq!(ended.code, 2, "{}", ended.out);
-    assert!(ended.err.contains("test.csv has ratings, and no rule says which"), "{}", ended.err);
+    assert!(ended.err.contains("test.csv has ratings, but no rule says which"), "{}", ended.err);
     // Ratings that are all the same say nothing.
     place.write("test.csv", "user,item,rating\n1,1,5\n1,2,5\n");
     let out = place.fine(&["score", "--test", "test.csv", "run.csv"]);

@@ -153,9 +153,9 @@ fn without_the_other_program_a_run_that_needs_it_says_so_and_does_nothing() {
     assert_eq!((ended.code, torch, runs(&place)), (2, false, 0), "{}", ended.err);
     assert_eq!(
         ended.err,
-        "error: cannot run DIR/bin/assay-tensors: No such file or directory (os error 2)\n  = help: fitting \
-         networks and EASE and encoding texts is done by a second program; build both with `cargo build \
-         --release`, and keep `assay` and `assay-tensors` in one directory\n"
+        "error: cannot run DIR/bin/assay-tensors: No such file or directory (os error 2)\n  = help: a second \
+         program, `assay-tensors`, fits networks and EASE and encodes texts; build both with `cargo build \
+         --release`, and keep them in one directory\n"
     );
     fine_without(&place, &alone, &["run", "plain.yaml"]);
 }
@@ -171,5 +171,9 @@ fn a_program_of_another_build_is_not_handed_over_to() {
         .output();
     let ended = ended(output.unwrap(), place.dir.path());
     assert_eq!((ended.code, runs(&place)), (2, 0), "{}", ended.err);
-    assert!(ended.err.contains("of build 0123456789abcdef, and assay-tensors"), "{}", ended.err);
+    assert!(
+        ended.err.contains("of build 0123456789abcdef, but the assay-tensors"),
+        "{}",
+        ended.err
+    );
 }
