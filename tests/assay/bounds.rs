@@ -101,8 +101,8 @@ fn what_is_wrong_in_experiments_and_data_is_said_before_work_starts() {
     let place = Place::new();
     for (from, to, named) in [
         ("k: [10]", "k: [5, 5]", "holds 5 twice"),
-        ("  popularity:", "  \"\":", "no name that can be printed"),
-        ("  popularity:", "  \" \":", "no name that can be printed"),
+        ("  popularity:", "  \"\":", "a system has no printable name"),
+        ("  popularity:", "  \" \":", "a system has no printable name"),
     ] {
         place.write("e.yaml", SMALL.replace(from, to));
         let refused = place.assay(&["run", "e.yaml"]);
@@ -372,7 +372,12 @@ fn recorded_responses_are_read_where_nothing_may_be_written() {
     journal.iter().for_each(|path| fs::remove_file(path).unwrap());
     set_mode(&place.path(".assay/answers"), 0o555, 0o444);
     let verify = as_nobody(&place, &["cache", "verify"]);
-    assert!(verify.code == 1 && verify.out.contains("is gone"), "{}{}", verify.out, verify.err);
+    assert!(
+        verify.code == 1 && verify.out.contains("is missing or truncated"),
+        "{}{}",
+        verify.out,
+        verify.err
+    );
     set_mode(&place.path(".assay/answers"), 0o777, 0o666);
 }
 

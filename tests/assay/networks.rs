@@ -394,8 +394,9 @@ fn a_system_may_learn_from_its_own_positives_and_a_share() {
          {k: [5]}\n",
     );
     let table = place.fine(&["run", "e.yaml"]);
-    assert!(table.contains("Learns from every rating as a positive: every."), "{table}");
-    let both = "Learns from every rating as a positive, 90 % of the training part (seed 3): part, on part.";
+    assert!(table.contains("Trained on every rating as a positive: every."), "{table}");
+    let both =
+        "Trained on every rating as a positive, 90 % of the training part (seed 3): part, on part.";
     assert!(table.contains(both), "{table}");
     let record = |kind: &str, system: &str| -> Value {
         let records: Value =

@@ -161,7 +161,7 @@ fn the_released_baselines_learn_from_what_librecommender_leaves() {
         String::from_utf8(output.stdout).unwrap()
     };
     let table = assay(&["run", "e.yaml"]);
-    let note = "Learns from every rating as a positive, the first 90 % of each user's training ratings by item id";
+    let note = "Trained on every rating as a positive, the first 90 % of each user's training ratings by item id";
     assert!(table.contains(note), "{table}");
     let records: Value = serde_json::from_str(&assay(&["show", "it u1", "--json"])).unwrap();
     let mut fits = records.as_array().unwrap().iter().filter(|record| record["kind"] == "fit");
@@ -299,7 +299,7 @@ fn the_oracle_reaches_what_precision_by_list_length_rewards() {
     };
     let table = assay(&["run", "e.yaml"]);
     // What is no upper bound is not called one.
-    assert!(table.contains("Under ebrat2025 the oracle is no upper bound of map:"), "{table}");
+    assert!(table.contains("Under ebrat2025 the oracle is not an upper bound of map:"), "{table}");
     let rows: Value = serde_json::from_str(&assay(&["results", "e.yaml", "--json"])).unwrap();
     let row = rows.as_array().unwrap().iter().find(|row| {
         (row["system"] == "oracle" && row["fold"] == "u2") && row["metric"] == "precision"
@@ -357,7 +357,7 @@ fn the_published_table_follows_from_the_published_rankings() {
     };
     let out = assay(&["run", file, "--quiet"]);
     assert!(out.contains("36 of 36 checkable cells reproduced at 3 decimals"), "{out}");
-    assert!(out.contains("the table is cut, not rounded; 4 not checkable"), "{out}");
+    assert!(out.contains("the table is truncated, not rounded; 4 not checkable"), "{out}");
     assert!(out.contains("Prompt-level: the authors did not publish these rankings"), "{out}");
     let json: serde_json::Value =
         serde_json::from_str(&assay(&["published", file, "--json"])).unwrap();

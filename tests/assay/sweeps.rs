@@ -338,7 +338,7 @@ fn systems_of_one_name_are_refused() {
     let err = refused("{\"\": {model: popularity}}", "");
     assert!(err.contains("no printable name"), "{err}");
     let err = refused("{\"a\\nb\": {model: popularity}}", "");
-    assert!(err.contains("has a line break"), "{err}");
+    assert!(err.contains("contains a line break"), "{err}");
 }
 
 #[test]
@@ -362,7 +362,7 @@ evaluate: {k: [2]}
     let ended = place.assay(&["run", "e.yaml"]);
     assert_eq!(ended.code, 2, "{}", ended.out);
     assert!(ended.err.contains("a fold of the data set"), "{}", ended.err);
-    assert!(ended.err.contains("is called `mean`"), "{}", ended.err);
+    assert!(ended.err.contains("has the name `mean`"), "{}", ended.err);
     place.write("e.yaml", yaml.replace("official}", "official, only: [other]}"));
     place.fine(&["run", "e.yaml"]);
 }
