@@ -126,7 +126,7 @@ impl Llm {
                     let name = &key.name;
                     LlmError::Hopeless(format!(
                         "the environment variable {name} is not set, and the key for {} is taken from \
-                         it\n  = help: export {name}=…, or replay recorded answers with `--answers replay`",
+                         it\n  = help: export {name}=…, or replay recorded responses with `--responses replay`",
                         judge.base_url
                     ))
                 })?;

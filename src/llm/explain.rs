@@ -121,7 +121,7 @@ pub(super) fn missing(answers: &Answers, misses: &[Miss]) -> String {
     };
     format!(
         "{} answers are not recorded, and `replay` asks nobody:\n{}{more}\n  = help: {near}\n  = help: run \
-         with `--answers record` to ask for them, or import the answers with `assay cache import`",
+         with `--responses record` to ask for them, or import the answers with `assay cache import`",
         misses.len(),
         shown.join("\n")
     )

@@ -52,7 +52,7 @@ impl Spent {
         };
         Some(format!(
             "the budget is reached: {what}\n  = help: what was answered is kept; raise it with \
-             `--budget-money`, `--budget-tokens` or `answers.budget`, and run again"
+             `--budget-money`, `--budget-tokens` or `responses.budget`, and run again"
         ))
     }
 }
