@@ -11,6 +11,7 @@ use crate::{
     base::{
         files::{FileError, read_json},
         hash::Digest,
+        text::distinct,
     },
     core::{Better, MeasureKey, Measurements, Workspace},
     tasks::{Evaluation, ExperimentRecord, TrialRecord, metric},
@@ -142,6 +143,12 @@ impl Baseline {
             baseline.units(system).map_err(|error| damaged(format!("{}: {error}", system.name)))?;
         }
         Ok(baseline)
+    }
+
+    /// The slices of a system.
+    fn slices(&self, system: &RecordedSystem) -> Vec<String> {
+        let units = system.trials.iter().filter_map(|trial| self.units.get(trial.units));
+        distinct(units.flat_map(|of| of.slices.iter().map(|(name, _)| name)))
     }
 
     /// The values of a system.
@@ -296,7 +303,8 @@ impl Gates<'_> {
     /// What is asked for and the baseline does not hold, or is no gate.
     fn unknown(&self, baseline: &Baseline) -> Option<String> {
         let columns = || baseline.columns.iter();
-        let slices = baseline.units.first().map(|of| &of.slices[..]).unwrap_or_default();
+        let slices: Vec<String> =
+            baseline.systems.iter().flat_map(|system| baseline.slices(system)).collect();
         for name in self.metrics {
             if metric(name).is_some_and(|of| of.better == Better::Neither) {
                 return Some(format!("of `{name}` no value is better than another: it is no gate"));
@@ -305,9 +313,7 @@ impl Gates<'_> {
                 return Some(format!("the metric `{name}` was not recorded"));
             }
         }
-        if let Some(slice) =
-            self.slices.iter().find(|of| slices.iter().all(|(name, _)| name != *of))
-        {
+        if let Some(slice) = self.slices.iter().find(|of| !slices.contains(of)) {
             return Some(format!("the slice `{slice}` was not recorded"));
         }
         let k = self.k.filter(|k| !columns().any(|key| key.k == *k))?;
@@ -339,13 +345,20 @@ impl Gates<'_> {
                         && row.seed == trial.seed.to_string()
                 })
             };
-            let done: Vec<&TrialRecord> = all.iter().filter(is_done).copied().collect();
+            // Those that were recorded: other folds and seeds have other means.
+            let is_recorded = |trial: &&&TrialRecord| {
+                system.trials.iter().any(|of| (&of.fold, of.seed) == (&trial.fold, trial.seed))
+            };
+            let done: Vec<&TrialRecord> =
+                all.iter().filter(is_recorded).filter(is_done).copied().collect();
             let lacks = system.trials.iter().find(|of| {
                 !done.iter().any(|trial| (&trial.fold, trial.seed) == (&of.fold, of.seed))
             });
-            let slices = baseline.units.first().map(|of| &of.slices[..]).unwrap_or_default();
-            let slices = slices.iter().map(|(name, _)| name);
-            for slice in slices.filter(|of| self.slices.is_empty() || self.slices.contains(of)) {
+            for slice in baseline
+                .slices(system)
+                .iter()
+                .filter(|of| self.slices.is_empty() || self.slices.contains(of))
+            {
                 let keys: Vec<&MeasureKey> =
                     baseline.columns.iter().filter(|key| self.has(key)).collect();
                 let gate = |key: &MeasureKey, verdict, why: String| Gate {

@@ -91,11 +91,11 @@ impl Paired {
         [count(|value| *value > 0.0), count(|value| *value == 0.0), count(|value| *value < 0.0)]
     }
 
-    /// The differences of folds under the correction for training parts that overlap, of k folds of a
-    /// cross-validation.
-    pub fn over_folds(&self) -> Option<OverFolds> {
+    /// The differences of folds under the correction for training parts that overlap; `test_per_train` is the size
+    /// of a test part in sizes of its training part.
+    pub fn over_folds(&self, test_per_train: f64) -> Option<OverFolds> {
         let folds: Vec<f64> = self.by_fold.iter().map(|(_, difference)| *difference).collect();
-        OverFolds::new(&folds, 1.0 / (folds.len().max(2) - 1) as f64)
+        OverFolds::new(&folds, test_per_train)
     }
 }
 

@@ -45,7 +45,7 @@ impl BaselineArgs {
         let Verb::Record { file, workspace, out, overwrite } = self.verb;
         if out.exists() && !overwrite {
             return Err(CliError::Usage(format!(
-                "{} is there already\n  = help: `--overwrite` records anew",
+                "{} already exists\n  = help: replace it with `--overwrite`",
                 out.display()
             )));
         }

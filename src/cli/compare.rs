@@ -1,6 +1,9 @@
 //! `assay compare`
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use comfy_table::CellAlignment;
 use serde_json::{Value, json};
@@ -19,7 +22,7 @@ use crate::{
     },
     core::{MeasureKey, Workspace, why_stale},
     report::main_cutoff,
-    tasks::{ExperimentRecord, TrialRecord, metric},
+    tasks::{ExperimentRecord, TrialRecord, metric, top_n::steps::SplitStats},
 };
 
 /// Compare systems by paired differences over the same users, with tests corrected for their number
@@ -155,7 +158,8 @@ impl Compare {
             1 => Vec::new(),
             _ => differences_of_inputs(&first.record, &second.record),
         };
-        if let Some(why) = not_comparable(&first.record, &second.record, &asked)
+        if sides.len() > 1
+            && let Some(why) = not_comparable(&first.record, &second.record, &asked)
             && !self.anyway
         {
             return Err(CliError::NoResults(format!(
@@ -166,6 +170,14 @@ impl Compare {
         let units = |side: &Side, name: &str| side.units(name);
         let mut compared: Vec<Compared> = Vec::new();
         for [a, b] in &pairs {
+            // Variants of one experiment may have other data, splits or rules too.
+            if first.fingerprints(a, &asked) != second.fingerprints(b, &asked) && !self.anyway {
+                return Err(CliError::NoResults(format!(
+                    "`{a}` and `{b}` do not compare: they have different fingerprints (data, split, rule of \
+                     relevance or protocol)\n  = help: choose systems with `--reference` and `--system`, or compare \
+                     them anyway with `--anyway`"
+                )));
+            }
             let (of_a, of_b) = (units(first, a)?, units(second, b)?);
             for slice in &asked.slices {
                 let place = (self.fold.as_str(), slice.as_str());
@@ -185,15 +197,28 @@ impl Compare {
                 self.fold
             )));
         }
-        let p: Vec<f64> = compared.iter().map(|of| of.paired.p(self.test).unwrap_or(1.0)).collect();
-        let corrected = self.correction.apply(&p);
+        let corrected = self.corrected(&compared);
+        let test_per_train = first.test_per_train(&pairs[0][0]);
         if self.json {
-            print_json(&self.to_json(&compared, &corrected, &inputs))?;
+            print_json(&self.to_json(&compared, &corrected, &inputs, test_per_train))?;
         } else {
-            self.show(&compared, &corrected, &inputs, &sides)?;
+            self.show(&compared, &corrected, &inputs, &sides, test_per_train)?;
         }
         let exits: Vec<Exit> = sides.iter().map(|side| warn_of_missing(&side.collected)).collect();
         Ok(exits.into_iter().find(|exit| *exit != Exit::Pass).unwrap_or(Exit::Pass))
+    }
+
+    /// Comparisons that a test says something of.
+    fn tested(&self, compared: &[Compared]) -> usize {
+        compared.iter().filter(|of| of.paired.p(self.test).is_some()).count()
+    }
+
+    /// p of each comparison, corrected for the number of those that have one.
+    fn corrected(&self, compared: &[Compared]) -> Vec<Option<f64>> {
+        let p: Vec<Option<f64>> = compared.iter().map(|of| of.paired.p(self.test)).collect();
+        let known: Vec<f64> = p.iter().flatten().copied().collect();
+        let mut corrected = self.correction.apply(&known).into_iter();
+        p.iter().map(|p| p.and_then(|_| corrected.next())).collect()
     }
 
     /// The columns and slices that are asked for, all of which the experiment must have.
@@ -303,9 +328,10 @@ impl Compare {
     fn show(
         &self,
         compared: &[Compared],
-        corrected: &[f64],
+        corrected: &[Option<f64>],
         inputs: &[String],
         sides: &[Side],
+        test_per_train: Option<f64>,
     ) -> Result<(), CliError> {
         let mut text = String::new();
         if let [first, second] = sides {
@@ -341,7 +367,7 @@ impl Compare {
                 paired
                     .interval
                     .map_or("–".into(), |(low, high)| format!("[{low:+.4}, {high:+.4}]")),
-                p_text(*p),
+                p.map_or("–".into(), p_text),
                 format!("{better}/{equal}/{worse}"),
                 grouped(paired.n),
             ];
@@ -365,12 +391,12 @@ impl Compare {
                 if self.reference.is_some() { "" } else { ", the best by the first metric" }
             );
         }
-        text += &(self.notes(compared).join("\n") + "\n");
+        text += &(self.notes(compared, test_per_train).join("\n") + "\n");
         print(&text)
     }
 
     /// What was tested, and what is to be known of it.
-    fn notes(&self, compared: &[Compared]) -> Vec<String> {
+    fn notes(&self, compared: &[Compared], test_per_train: Option<f64>) -> Vec<String> {
         let counts = |of: fn(&Paired) -> usize| -> String {
             let least = compared.iter().map(|compared| of(&compared.paired)).min().unwrap_or(0);
             let most = compared.iter().map(|compared| of(&compared.paired)).max().unwrap_or(0);
@@ -384,7 +410,7 @@ impl Compare {
             self.test.name(),
             counts(|of| of.n),
             counts(|of| of.pairs),
-            self.correction.describe(compared.len())
+            self.correction.describe(self.tested(compared))
         )];
         if self.test == Test::T {
             let detectable = compared
@@ -393,6 +419,11 @@ impl Compare {
                 .fold(0.0, f64::max);
             notes.push(format!(
                 "Alone, a true difference of {detectable:.4} would be found in 80 % of cases."
+            ));
+        }
+        if let Some(margin) = self.margin {
+            notes.push(format!(
+                "p equal: two one-sided t tests of a difference within ±{margin}, not corrected."
             ));
         }
         let unpaired = compared.iter().map(|of| of.paired.unpaired).max().unwrap_or(0);
@@ -405,19 +436,30 @@ impl Compare {
         }
         let n_folds = compared[0].paired.by_fold.len();
         if n_folds > 1 {
-            let p: Vec<String> = compared
+            let shown = 8;
+            let mut p: Vec<String> = compared
                 .iter()
                 .filter_map(|of| {
-                    let p = of.paired.over_folds()?.p()?;
-                    Some(format!("{} {}", of.second, p_text(p)))
+                    let (p, key) =
+                        (of.paired.over_folds(test_per_train?)?.p()?, &of.paired.measure);
+                    let what = format!("{}@{} {}", key.metric, key.k, of.paired.slice);
+                    Some(format!("{} {what} {}", of.second, p_text(p)))
                 })
-                .take(8)
                 .collect();
+            if p.len() > shown {
+                let more = p.len() - shown;
+                p.truncate(shown);
+                p.push(format!("{more} more with `--json`"));
+            }
+            if !p.is_empty() {
+                notes.push(format!(
+                    "With folds as units: p of the t test corrected for {n_folds} training parts that overlap (Nadeau \
+                     and Bengio), not corrected for the number of comparisons: {}.",
+                    p.join(", ")
+                ));
+            }
             notes.push(format!(
-                "With folds as units: p of the t test corrected for {n_folds} training parts that overlap (Nadeau \
-                 and Bengio), uncorrected for the number of comparisons: {}. A sign-flip test of {n_folds} folds \
-                 cannot give less than p = {}.",
-                p.join(", "),
+                "A sign-flip test of {n_folds} folds cannot give less than p = {}.",
                 least_sign_flip_p(n_folds)
             ));
         } else if self.fold == MEAN {
@@ -431,12 +473,18 @@ impl Compare {
         notes
     }
 
-    fn to_json(&self, compared: &[Compared], corrected: &[f64], inputs: &[String]) -> Value {
+    fn to_json(
+        &self,
+        compared: &[Compared],
+        corrected: &[Option<f64>],
+        inputs: &[String],
+        test_per_train: Option<f64>,
+    ) -> Value {
         let rows = compared.iter().zip(corrected).map(|(of, p)| {
             let paired = &of.paired;
             let [better, equal, worse] = oriented(paired);
             let all = |test| paired.p(test);
-            let folds = paired.over_folds();
+            let folds = test_per_train.and_then(|of| paired.over_folds(of));
             json!({
                 "reference": of.first,
                 "system": of.second,
@@ -473,8 +521,9 @@ impl Compare {
         });
         json!({
             "test": self.test.name(),
-            "correction": self.correction.describe(compared.len()),
-            "comparisons": compared.len(),
+            "correction": self.correction.describe(self.tested(compared)),
+            "comparisons": self.tested(compared),
+            "test_per_train": test_per_train,
             "inputs": inputs,
             "rows": rows.collect::<Vec<_>>(),
         })
@@ -499,6 +548,27 @@ impl Side {
             )));
         }
         Ok(Self { file: file.to_owned(), record, workspace, collected })
+    }
+
+    /// The fingerprints of what a system was measured by, in the order of the columns.
+    fn fingerprints(&self, name: &str, asked: &Asked) -> Vec<Option<&str>> {
+        let trial = self.record.trials.iter().find(|trial| trial.name == name);
+        let variant = trial.map(|trial| &self.record.variants[trial.variant]);
+        asked.keys.iter().map(|key| variant.and_then(|of| of.fingerprint(key))).collect()
+    }
+
+    /// The mean size of a system's test parts in sizes of their training parts; none where a record is missing.
+    fn test_per_train(&self, name: &str) -> Option<f64> {
+        let trials = self.record.trials.iter().filter(|trial| trial.name == name);
+        let splits: BTreeSet<usize> = trials.map(|trial| trial.split).collect();
+        let mut sum = 0.0;
+        for split in &splits {
+            let record = self.record.record(&self.workspace, *split).ok()?;
+            let stats: SplitStats = record.stats().ok()?;
+            sum += stats.test as f64 / stats.train as f64;
+        }
+        let mean = sum / splits.len() as f64;
+        mean.is_finite().then_some(mean)
     }
 
     /// The values of a system's trials that have results.

@@ -246,7 +246,7 @@ pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
         },
         &mut |line| {
             hasher.update(line);
-            // Each record, before the first is taken over.
+            // All records are checked before any is imported.
             let (_, record, key) = sound(line)?;
             if !keys.insert(key) {
                 return Err("a second answer to one request");

@@ -278,7 +278,7 @@ fn a_cassette_is_taken_over_whole_or_not_at_all() {
     fresh.fine(&["cache", "verify"]);
 }
 
-/// Whoever runs the tests may be allowed everything: somebody else is not.
+/// The user who runs the tests may have all permissions (root): this runs a command as an unprivileged user.
 fn as_nobody(place: &Place, args: &[&str]) -> Ended {
     ended(nobody(place, args).output().unwrap(), place.dir.path())
 }

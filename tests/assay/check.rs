@@ -160,3 +160,25 @@ fn files_and_gates_that_are_not_there_are_errors() {
         assert!(ended.err.contains("broken.json: als: "), "{}", ended.err);
     }
 }
+
+/// What was recorded is held against the same folds and seeds, whatever was run beside them.
+#[test]
+fn seeds_and_folds_that_were_not_recorded_are_left_out() {
+    let place = place();
+    let more = experiment("m", 8, ">= 4", "  ease: {model: ease}\n")
+        .replace("[f1, f2]", "[f1, f2, f3]\nseeds: [1, 2]".trim_end())
+        .replace("only: [f1, f2, f3]\nseeds: [1, 2]}", "only: [f1, f2, f3]}\nseeds: [1, 2]");
+    place.write("more.yaml", more);
+    place.fine(&["run", "more.yaml", "--quiet"]);
+    // Another set of folds is another split.
+    let (code, found) = check(&place, "more.yaml", &[]);
+    assert_eq!((code, verdicts(&found, "als")), (3, vec!["not-comparable".to_owned(); 4]));
+    let seeds = std::fs::read_to_string(place.path("more.yaml")).unwrap();
+    place
+        .write("seeds.yaml", seeds.replace(", f3]", "]").replace("experiment: m", "experiment: s"));
+    place.fine(&["run", "seeds.yaml", "--quiet"]);
+    let (code, found) = check(&place, "seeds.yaml", &[]);
+    assert_eq!((code, verdicts(&found, "als")), (0, vec!["unchanged".to_owned(); 4]), "{found}");
+    let gates = found["gates"].as_array().unwrap();
+    assert!(gates.iter().all(|gate| gate["same_values"] == true), "{found}");
+}

@@ -156,3 +156,33 @@ fn what_there_is_not_to_compare_is_an_error() {
         assert!(ended.err.contains(said), "{args:?}: {}", ended.err);
     }
 }
+
+#[test]
+fn variants_of_one_experiment_with_other_rules_do_not_compare() {
+    let place = Place::new();
+    let swept = "relevant: {sweep: {low: '>= 3', high: '>= 5'}}";
+    place.write("e.yaml", EXPERIMENT.replace("relevant: '>= 4'", swept));
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let args = ["compare", "e.yaml", "--reference", "popularity[relevant=low]", "--system"];
+    let refused = place.assay(&[&args[..], &["als[relevant=high]"]].concat());
+    assert_eq!(refused.code, 3, "{}", refused.out);
+    assert!(refused.err.contains("have different fingerprints"), "{}", refused.err);
+    place.fine(&[&args[..], &["als[relevant=low]"]].concat());
+    place.fine(&[&args[..], &["als[relevant=high]", "--anyway"]].concat());
+}
+
+/// Two folds of five: the overlap of training parts goes by the sizes of the parts, not by the number of folds.
+#[test]
+fn folds_are_corrected_by_the_sizes_of_their_parts() {
+    let place = place();
+    let found = json(&place, &["e.yaml"]);
+    let ratings = crate::support::root().join("datasets/sample/ratings.csv");
+    let ratings = std::fs::read_to_string(ratings).unwrap();
+    let rows: Vec<&str> = ratings.lines().skip(1).collect();
+    let ratio = |fold: &str| {
+        let test = rows.iter().filter(|row| row.split(',').any(|field| field == fold)).count();
+        test as f64 / (rows.len() - test) as f64
+    };
+    let expected = (ratio("f1") + ratio("f2")) / 2.0;
+    assert!((found["test_per_train"].as_f64().unwrap() - expected).abs() < 1e-12, "{expected}");
+}

@@ -1,4 +1,4 @@
-//! Opens somebody else's table by what it is used for and by its content: CSV, TSV, Parquet, TREC runs and
+//! Opens a table of another tool by what it is used for and by its content: CSV, TSV, Parquet, TREC runs and
 //! qrels, lists of items.
 
 use std::{collections::HashMap, path::Path};
