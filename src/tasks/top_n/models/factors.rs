@@ -8,10 +8,10 @@ use super::{ModelError, Recommender};
 use crate::{
     base::{
         arrays,
-        arrays::Array,
+        arrays::{Array, Saved},
         simd::{Lanes, WIDTH, block, block_mut, dispatch},
     },
-    data::UserIx,
+    data::{TrainingData, UserIx},
     ranking::Scorer,
 };
 
@@ -46,6 +46,14 @@ impl Factors {
             }
         }
         Self { dim, n_items, users, items, tiles }
+    }
+
+    /// Reads what `save` wrote for data of so many users and items.
+    pub fn load(dir: &Path, dim: usize, data: &TrainingData) -> Result<Self, ModelError> {
+        let saved = Saved::read(dir)?;
+        let users = saved.floats("users", &[data.positives.n_users(), dim])?;
+        let items = saved.floats("items", &[data.positives.n_items(), dim])?;
+        Ok(Self::new(dim, users, items))
     }
 
     /// Number of items.

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FitContext, Model, ModelError, Recommender, Size, Wrong,
-    neighbours::{ItemToItem, Neighbours, Weights},
+    neighbours::{ItemToItem, Neighbours, Weights, validate},
 };
-use crate::data::{TrainingData, UserIx};
+use crate::data::TrainingData;
 
 /// Settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,11 +32,7 @@ impl Default for ItemKnnParams {
 
 impl Model for ItemKnnParams {
     fn validate(&self) -> Result<(), Wrong> {
-        self.neighbours.validate()?;
-        if !(self.shrinkage >= 0.0 && self.shrinkage.is_finite()) {
-            return Err(("shrinkage", format!("is {}; expected 0 or more", self.shrinkage)));
-        }
-        Ok(())
+        validate(self.neighbours, self.shrinkage)
     }
 
     fn memory(&self, size: Size) -> usize {
@@ -50,19 +46,8 @@ impl Model for ItemKnnParams {
     ) -> Result<Box<dyn Recommender>, ModelError> {
         let by_user = &data.positives;
         let by_item = by_user.transpose();
-        let popularity = |item: u32| by_item.items_of(UserIx(item)).len() as f32;
-        let weights = Weights::build(by_user.n_items(), context, |item, sums| {
-            sums.add_common(item, &by_item, by_user);
-            let others = sums.drain().filter(|(other, _)| *other != item);
-            let similarity = |other: u32, common: f64| {
-                let norm = (popularity(item) * popularity(other)).sqrt() + self.shrinkage;
-                common as f32 / norm
-            };
-            let mut row =
-                others.map(|(other, common)| (other, similarity(other, common))).collect();
-            self.neighbours.keep(&mut row);
-            row
-        })?;
+        let settings = (self.neighbours, self.shrinkage);
+        let weights = Weights::cosines(&by_item, by_user, settings, context)?;
         Ok(Box::new(ItemToItem::new(weights, data)))
     }
 
@@ -72,9 +57,6 @@ impl Model for ItemKnnParams {
         data: &TrainingData,
         context: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
-        match ItemToItem::load(dir, data)? {
-            Some(model) => Ok(model),
-            None => self.fit(data, context),
-        }
+        ItemToItem::load_or(dir, data, || self.fit(data, context))
     }
 }

@@ -66,6 +66,15 @@ impl Neighbours {
     }
 }
 
+/// The first setting of a cosine with shrinkage that is out of range.
+pub fn validate(neighbours: Neighbours, shrinkage: f32) -> Result<(), Wrong> {
+    neighbours.validate()?;
+    match shrinkage >= 0.0 && shrinkage.is_finite() {
+        true => Ok(()),
+        false => Err(("shrinkage", format!("is {shrinkage}; expected 0 or more"))),
+    }
+}
+
 /// The entries of one row of a sparse matrix: column and weight.
 pub type Row = Vec<(u32, f32)>;
 
@@ -91,7 +100,7 @@ impl Sums {
     }
 
     /// How many columns each other row of `rows` has in common with `row`; `columns` is its transpose.
-    pub fn add_common(&mut self, row: u32, rows: &Interactions, columns: &Interactions) {
+    fn add_common(&mut self, row: u32, rows: &Interactions, columns: &Interactions) {
         for &column in rows.items_of(UserIx(row)) {
             for &other in columns.items_of(UserIx(column)) {
                 self.add(other, 1.0);
@@ -139,6 +148,28 @@ impl Weights {
             indptr,
             columns: rows.iter().flatten().map(|(column, _)| *column).collect(),
             values: rows.iter().flatten().map(|(_, value)| *value).collect(),
+        })
+    }
+
+    /// Cosine similarities of rows of binary feedback, |A ∩ B| / (√(|A| |B|) + shrinkage); of each row the nearest
+    /// are kept. `columns` is the transpose of `rows`.
+    pub fn cosines(
+        rows: &Interactions,
+        columns: &Interactions,
+        (neighbours, shrinkage): (Neighbours, f32),
+        context: &FitContext,
+    ) -> Result<Self, ModelError> {
+        let size = |row: u32| rows.items_of(UserIx(row)).len() as f32;
+        Self::build(rows.n_users(), context, |at, sums| {
+            sums.add_common(at, rows, columns);
+            let others = sums.drain().filter(|(other, _)| *other != at);
+            let similarity = |other: u32, common: f64| {
+                common as f32 / ((size(at) * size(other)).sqrt() + shrinkage)
+            };
+            let mut row =
+                others.map(|(other, common)| (other, similarity(other, common))).collect();
+            neighbours.keep(&mut row);
+            row
         })
     }
 
@@ -198,13 +229,16 @@ impl ItemToItem {
         Self { weights, positives: data.positives.clone() }
     }
 
-    /// Reads what `save` wrote; none where it was too large to be stored.
-    pub fn load(
+    /// Reads what `save` wrote, or fits again where it was too large to be stored.
+    pub fn load_or(
         dir: &Path,
         data: &TrainingData,
-    ) -> Result<Option<Box<dyn Recommender>>, ModelError> {
-        let weights = Weights::load(dir, data.positives.n_items())?;
-        Ok(weights.map(|weights| Box::new(Self::new(weights, data)) as Box<dyn Recommender>))
+        fit: impl FnOnce() -> Result<Box<dyn Recommender>, ModelError>,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        match Weights::load(dir, data.positives.n_items())? {
+            Some(weights) => Ok(Box::new(Self::new(weights, data))),
+            None => fit(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Factors, FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
-    base::{arrays::Saved, random::mix},
+    base::random::mix,
     data::{Interactions, TrainingData, UserIx},
 };
 
@@ -83,10 +83,7 @@ impl Model for PureSvdParams {
         data: &TrainingData,
         _: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
-        let saved = Saved::read(dir)?;
-        let users = saved.floats("users", &[data.positives.n_users(), self.factors])?;
-        let items = saved.floats("items", &[data.positives.n_items(), self.factors])?;
-        Ok(Box::new(Factors::new(self.factors, users, items)))
+        Ok(Box::new(Factors::load(dir, self.factors, data)?))
     }
 }
 

@@ -56,10 +56,7 @@ impl Model for Rp3BetaParams {
         data: &TrainingData,
         context: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
-        match ItemToItem::load(dir, data)? {
-            Some(model) => Ok(model),
-            None => self.fit(data, context),
-        }
+        ItemToItem::load_or(dir, data, || self.fit(data, context))
     }
 }
 

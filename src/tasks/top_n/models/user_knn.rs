@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FitContext, Model, ModelError, Recommender, Size, Wrong,
-    neighbours::{Neighbours, Weights},
+    neighbours::{Neighbours, Weights, validate},
 };
 use crate::{
     data::{Interactions, TrainingData, UserIx},
@@ -43,11 +43,7 @@ struct UserKnn {
 
 impl Model for UserKnnParams {
     fn validate(&self) -> Result<(), Wrong> {
-        self.neighbours.validate()?;
-        if !(self.shrinkage >= 0.0 && self.shrinkage.is_finite()) {
-            return Err(("shrinkage", format!("is {}; expected 0 or more", self.shrinkage)));
-        }
-        Ok(())
+        validate(self.neighbours, self.shrinkage)
     }
 
     fn memory(&self, size: Size) -> usize {
@@ -61,18 +57,8 @@ impl Model for UserKnnParams {
     ) -> Result<Box<dyn Recommender>, ModelError> {
         let by_user = &data.positives;
         let by_item = by_user.transpose();
-        let liked = |user: u32| by_user.items_of(UserIx(user)).len() as f32;
-        let similarities = Weights::build(by_user.n_users(), context, |user, sums| {
-            sums.add_common(user, by_user, &by_item);
-            let others = sums.drain().filter(|(other, _)| *other != user);
-            let similarity = |other: u32, common: f64| {
-                common as f32 / ((liked(user) * liked(other)).sqrt() + self.shrinkage)
-            };
-            let mut row =
-                others.map(|(other, common)| (other, similarity(other, common))).collect();
-            self.neighbours.keep(&mut row);
-            row
-        })?;
+        let settings = (self.neighbours, self.shrinkage);
+        let similarities = Weights::cosines(by_user, &by_item, settings, context)?;
         Ok(Box::new(UserKnn { similarities, positives: by_user.clone() }))
     }
 

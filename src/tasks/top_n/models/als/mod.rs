@@ -18,7 +18,7 @@ use self::solve::Side;
 use self::solve::half_step;
 use super::{FitContext, Model, ModelError, Recommender, Size, Wrong, factors::Factors};
 use crate::{
-    base::{arrays::Saved, simd::WIDTH},
+    base::simd::WIDTH,
     data::{Interactions, TrainingData, UserIx},
 };
 
@@ -218,10 +218,7 @@ impl Model for AlsParams {
         data: &TrainingData,
         _: &FitContext,
     ) -> Result<Box<dyn Recommender>, ModelError> {
-        let saved = Saved::read(dir)?;
-        let users = saved.floats("users", &[data.positives.n_users(), self.factors])?;
-        let items = saved.floats("items", &[data.positives.n_items(), self.factors])?;
-        Ok(Box::new(Factors::new(self.factors, users, items)))
+        Ok(Box::new(Factors::load(dir, self.factors, data)?))
     }
 }
 
