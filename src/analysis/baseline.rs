@@ -131,8 +131,13 @@ impl Baseline {
 
     /// One that was recorded.
     pub fn read(path: &std::path::Path) -> Result<Self, FileError> {
-        let baseline: Self = read_json(path)?;
         let damaged = |problem: String| FileError::Damaged { path: path.to_owned(), problem };
+        let baseline: Self = read_json(path).map_err(|error| match error {
+            FileError::Damaged { problem, .. } => damaged(format!(
+                "{problem}\n  = expected a file that `assay baseline record` wrote"
+            )),
+            error => error,
+        })?;
         if baseline.version != VERSION {
             return Err(damaged(format!(
                 "it has version {}; this program reads version {VERSION}",

@@ -19,6 +19,7 @@ use crate::{
         exit::Exit,
         terminal::tell,
         text::{distinct, grouped, plain_table},
+        yaml::diagnostic::nearest,
     },
     core::{MeasureKey, Workspace, why_stale},
     report::main_cutoff,
@@ -238,6 +239,8 @@ impl Compare {
             of().map(|of| of.k.to_string()).collect::<Vec<_>>().iter().map(String::as_str),
         );
         let slices = distinct(variants().flat_map(|of| &of.slices).map(String::as_str));
+        let mut folds = distinct(record.trials.iter().map(|trial| trial.fold.as_str()));
+        folds.push(MEAN.to_owned());
         let one = |given: &Option<String>, all: &[String]| {
             given.clone().or_else(|| all.first().cloned()).unwrap_or_default()
         };
@@ -254,12 +257,10 @@ impl Compare {
             ("protocol", &vec![protocol.clone()], &protocols),
             ("convention", &vec![convention.clone()], &conventions),
             ("k", &vec![k.to_string()], &cutoffs),
+            ("fold", &vec![self.fold.clone()], &folds),
         ] {
             if let Some(unknown) = given.iter().find(|of| !all.contains(of)) {
-                return Err(CliError::Usage(format!(
-                    "the experiment has no {what} `{unknown}`\n  = expected one of {}",
-                    all.join(", ")
-                )));
+                return Err(unknown_name(&format!("the experiment has no {what}"), unknown, all));
             }
         }
         let key = |metric: String| MeasureKey {
@@ -277,16 +278,10 @@ impl Compare {
             distinct(side.collected.rows.iter().map(|row| row.system.as_str()))
         };
         let known = of(&sides[0]);
-        let unknown = |name: &String| {
-            CliError::Usage(format!(
-                "there is no result of a system `{name}`\n  = expected one of {}",
-                known.join(", ")
-            ))
-        };
         if let Some(name) =
             self.systems.iter().chain(&self.reference).find(|of| !known.contains(of))
         {
-            return Err(unknown(name));
+            return Err(unknown_name("there is no result of a system", name, &known));
         }
         let is_asked = |name: &String| self.systems.is_empty() || self.systems.contains(name);
         if let Some(other) = sides.get(1) {
@@ -528,6 +523,13 @@ impl Compare {
             "rows": rows.collect::<Vec<_>>(),
         })
     }
+}
+
+/// An error for a name that is none of those known.
+fn unknown_name(what: &str, name: &str, known: &[String]) -> CliError {
+    let near = nearest(name, known.iter().map(String::as_str));
+    let help = near.map_or(String::new(), |near| format!("\n  = help: did you mean `{near}`?"));
+    CliError::Usage(format!("{what} `{name}`\n  = expected one of {}{help}", known.join(", ")))
 }
 
 /// What is compared.

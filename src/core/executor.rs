@@ -1,7 +1,10 @@
 //! The executor: one coordinator, a thread for each running step, a lock file for each step.
 
+mod to_do;
+
+pub use to_do::ToDo;
+
 use std::{
-    cmp::Reverse,
     collections::{BTreeSet, HashSet},
     fs,
     path::PathBuf,
@@ -10,14 +13,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use to_do::State;
+
 use super::{
-    Currencies, Currency, Event, Failure, Graph, Node, Outcome, Reporter, RunHeader, RunRecord,
-    StepError, StepId, Workspace,
-    context::RunState,
-    currency::{differs, own},
-    machine::machine,
-    measure::process_peak_and_cpu,
-    record::Machine,
+    Event, Failure, Graph, Node, Outcome, Reporter, RunHeader, RunRecord, StepError, StepId,
+    context::RunState, machine::machine, measure::process_peak_and_cpu, record::Machine,
     task::Task,
 };
 use crate::{
@@ -51,228 +51,6 @@ pub struct TrialName {
     pub name: String,
     /// Its name as the name of a file.
     pub file_name: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
-    Waiting,
-    Running,
-    /// Another process works on it.
-    LockedByOther,
-    Done,
-    Failed,
-    /// What would use it is done.
-    NotNeeded,
-}
-
-impl State {
-    /// Whether the run still has to do something about it.
-    fn is_pending(self) -> bool {
-        matches!(self, Self::Waiting | Self::Running | Self::LockedByOther)
-    }
-}
-
-/// What a run has to do, found before it starts: a program that lacks what a step needs can make way for
-/// one that has it.
-pub struct ToDo<'a> {
-    graph: &'a Graph,
-    workspace: &'a Workspace,
-    options: &'a Options,
-    states: Vec<State>,
-    /// The steps that the ends need, themselves included.
-    needed: Vec<bool>,
-    /// By step, those that read it.
-    readers: Vec<Vec<StepId>>,
-    /// By step, those that it reads directly or through others.
-    above: Vec<Vec<StepId>>,
-    /// By step, those that read it directly or through others.
-    below: Vec<Vec<StepId>>,
-    /// Waiting steps whose inputs are all done and above which nothing is to be done; what lies nearest to a result first, so that memory held
-    /// between steps is freed early.
-    ready: BTreeSet<(Reverse<usize>, StepId)>,
-    count: usize,
-    /// Steps that are there and cannot be used, to be reported.
-    news: Vec<Event>,
-}
-
-impl<'a> ToDo<'a> {
-    /// From the back: a done end needs nothing, a missing one needs its inputs, and so on.
-    pub fn of(graph: &'a Graph, workspace: &'a Workspace, options: &'a Options) -> Self {
-        let nodes = graph.nodes();
-        let mut readers = vec![Vec::new(); nodes.len()];
-        let mut needed = vec![false; nodes.len()];
-        options.ends.iter().for_each(|end| needed[end.at()] = true);
-        for node in nodes.iter().rev() {
-            for input in node.input_ids() {
-                readers[input.at()].push(node.id);
-                needed[input.at()] |= needed[node.id.at()];
-            }
-        }
-        let mut above: Vec<Vec<StepId>> = Vec::with_capacity(nodes.len());
-        let mut below = vec![Vec::new(); nodes.len()];
-        for node in nodes {
-            let inputs = || node.input_ids();
-            let all: BTreeSet<StepId> =
-                inputs().chain(inputs().flat_map(|of| above[of.at()].iter().copied())).collect();
-            all.iter().for_each(|of| below[of.at()].push(node.id));
-            above.push(all.into_iter().collect());
-        }
-        let mut to_do = Self {
-            graph,
-            workspace,
-            options,
-            states: vec![State::NotNeeded; nodes.len()],
-            needed,
-            readers,
-            above,
-            below,
-            ready: BTreeSet::new(),
-            count: 0,
-            news: Vec::new(),
-        };
-        let currencies = Currencies::new(graph, workspace);
-        currencies.look_at(&options.ends);
-        for end in &options.ends {
-            to_do.visit(*end, &currencies);
-        }
-        let mut forced: Vec<StepId> = options.forced.iter().copied().collect();
-        forced.sort_unstable();
-        for step in forced {
-            if to_do.needed[step.at()] && to_do.states[step.at()] != State::Waiting {
-                to_do.demand(step, &currencies);
-            }
-        }
-        to_do
-    }
-
-    /// Whether a step that is to be done, or that reads one and may have to be done again, computes with
-    /// tensors.
-    pub fn needs_tensors(&self) -> bool {
-        let mut may_run: Vec<bool> =
-            self.states.iter().map(|state| *state == State::Waiting).collect();
-        for node in self.graph.nodes() {
-            let reads = node.input_ids().any(|input| may_run[input.at()]);
-            may_run[node.id.at()] |= reads && self.needed[node.id.at()];
-            if may_run[node.id.at()] && node.needs_tensors() {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn visit(&mut self, step: StepId, currencies: &Currencies) {
-        if self.states[step.at()] != State::NotNeeded {
-            return;
-        }
-        let node = &self.graph[step];
-        match currencies.of(step) {
-            Currency::Current if !self.options.forced.contains(&step) => {
-                self.states[step.at()] = State::Done;
-                // What is said under a table of it stands in the records of what it reads.
-                for input in node.input_ids() {
-                    let of = &self.graph[input];
-                    let record = self.workspace.record(of.kind, &of.key);
-                    if matches!(record, Err(FileError::Damaged { .. })) {
-                        self.visit(input, currencies);
-                    }
-                }
-            }
-            found => {
-                let (kind, label, key) = (node.kind, node.label.clone(), node.key.short());
-                match found {
-                    Currency::Damaged(problem) => {
-                        self.news.push(Event::StepDamaged { kind, step: label, key, problem });
-                    }
-                    Currency::Outdated(why) => {
-                        self.news.push(Event::StepOutdated { kind, step: label, key, why });
-                    }
-                    Currency::Absent | Currency::Current => {}
-                }
-                self.demand(step, currencies);
-            }
-        }
-    }
-
-    /// Puts a step on the list of what is to be done, with what it needs.
-    fn demand(&mut self, step: StepId, currencies: &Currencies) {
-        self.states[step.at()] = State::Waiting;
-        self.count += 1;
-        for below in &self.below[step.at()] {
-            self.ready.remove(&(Reverse(self.graph[*below].depth), *below));
-        }
-        for input in self.graph[step].input_ids() {
-            self.visit(input, currencies);
-        }
-        self.note_if_ready(step);
-    }
-
-    fn note_if_ready(&mut self, step: StepId) {
-        let node = &self.graph[step];
-        let is_done = |input: StepId| self.states[input.at()] == State::Done;
-        // An input that is in place is made again where what it was made from turns out to be another.
-        let is_final = |of: &StepId| !self.states[of.at()].is_pending();
-        if self.states[step.at()] == State::Waiting
-            && node.input_ids().all(is_done)
-            && self.above[step.at()].iter().all(is_final)
-        {
-            self.ready.insert((Reverse(node.depth), step));
-        }
-    }
-
-    /// Steps that waited for this one.
-    fn note_ready_below(&mut self, step: StepId) {
-        for at in 0..self.below[step.at()].len() {
-            self.note_if_ready(self.below[step.at()][at]);
-        }
-    }
-
-    fn set(&mut self, step: StepId, state: State) {
-        self.states[step.at()] = state;
-        match state {
-            State::Waiting => self.note_if_ready(step),
-            _ => drop(self.ready.remove(&(Reverse(self.graph[step].depth), step))),
-        }
-    }
-
-    /// A step is in place: those that read it may start, and those that were made from what it held before
-    /// are to be made again.
-    fn done(&mut self, step: StepId) {
-        self.set(step, State::Done);
-        let (mut next, mut seen) = (vec![step], HashSet::new());
-        while let Some(at) = next.pop() {
-            for reader in self.readers[at.at()].clone() {
-                let is_settled = matches!(self.states[reader.at()], State::Done | State::NotNeeded);
-                if !is_settled || !self.needed[reader.at()] || !seen.insert(reader) {
-                    continue;
-                }
-                let node = &self.graph[reader];
-                let Ok(record) = self.workspace.record(node.kind, &node.key) else {
-                    // It is gone: what was made from it was made from this step too.
-                    next.push(reader);
-                    continue;
-                };
-                if let Some(why) = differs(self.graph, &record, step, self.workspace) {
-                    let (kind, key) = (node.kind, node.key.short());
-                    let step = node.label.clone();
-                    self.news.push(Event::StepOutdated { kind, step, key, why });
-                    self.demand(reader, &Currencies::new(self.graph, self.workspace));
-                }
-            }
-        }
-        self.note_ready_below(step);
-    }
-
-    /// Whether a step is neither done nor failed.
-    fn has_pending(&self) -> bool {
-        self.states.iter().any(|state| state.is_pending())
-    }
-
-    /// Whether a step whose inputs are done is done too, and was made from what they hold.
-    fn is_current(&self, node: &Node) -> bool {
-        let Ok(record) = own(self.graph, node.id, self.workspace) else { return false };
-        let differ = |input| differs(self.graph, &record, input, self.workspace).is_some();
-        !node.input_ids().any(differ)
-    }
 }
 
 /// Runs what is to be done. Failed trials do not stop the others.

@@ -148,6 +148,12 @@ fn files_and_gates_that_are_not_there_are_errors() {
     }
     let again = place.assay(&["baseline", "record", "e.yaml", "--out", "recorded/e.json"]);
     assert_eq!((again.code, again.err.contains("--overwrite")), (2, true), "{}", again.err);
+    for text in ["{}", "experiment: e", "{\"version\": 1"] {
+        place.write("recorded/other.json", text);
+        let ended = place.assay(&["check", "e.yaml", "--against", "recorded/other.json"]);
+        assert_eq!(ended.code, 2, "{}", ended.out);
+        assert!(ended.err.contains("`assay baseline record` wrote"), "{}", ended.err);
+    }
     // Values that were cut or are of other units are refused whole.
     let text = std::fs::read_to_string(place.path("recorded/e.json")).unwrap();
     let mut baseline: Value = serde_json::from_str(&text).unwrap();

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{
     base::hash::Digest,
-    core::{Handle, KeyBuilder, Pinned, RunContext, Step, StepStats},
+    core::{
+        Currencies, Currency, Handle, KeyBuilder, Pinned, RunContext, Step, StepStats, Workspace,
+    },
 };
 
 /// A number in a file.
