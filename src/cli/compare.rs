@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{CliError, WorkspaceArg, print, print_json, recorded, results::warn_of_missing};
 use crate::{
     analysis::{
-        Bootstrap, Collected, FEW_UNITS, LEVEL, MEAN, Paired, Request, Test, Units, collect,
-        compare, least_sign_flip_p, trials_by_system, units_of,
+        Bootstrap, Collected, LEVEL, MEAN, Paired, Request, Test, Units, collect, compare,
+        least_sign_flip_p, trials_by_system, units_of,
     },
     analysis::{benjamini_hochberg, holm},
     base::{
@@ -25,6 +25,9 @@ use crate::{
     report::main_cutoff,
     tasks::{ExperimentRecord, TrialRecord, metric, top_n::steps::SplitStats},
 };
+
+/// Over fewer units, tests of skewed differences reject too often (docs/EVALUATION.md, by simulation).
+const FEW_TO_TEST: usize = 100;
 
 /// Compare systems by paired differences over the same users, with tests corrected for their number
 ///
@@ -449,7 +452,7 @@ impl Compare {
             if !p.is_empty() {
                 notes.push(format!(
                     "With folds as units: p of the t test corrected for {n_folds} training parts that overlap (Nadeau \
-                     and Bengio), not corrected for the number of comparisons: {}.",
+                     and Bengio), not corrected for the number of comparisons, and too small if the same users are in every fold: {}.",
                     p.join(", ")
                 ));
             }
@@ -460,10 +463,16 @@ impl Compare {
         } else if self.fold == MEAN {
             notes.push("There is one fold alone: nothing is said of other splits.".into());
         }
-        if compared.iter().any(|of| of.paired.n < FEW_UNITS) {
+        if compared.iter().any(|of| of.paired.n < FEW_TO_TEST) {
             notes.push(format!(
-                "Over fewer than {FEW_UNITS} users intervals and tests hold less often than they say."
+                "Over fewer than {FEW_TO_TEST} users intervals cover less and tests reject more often than they say, \
+                 above all if differences are skewed."
             ));
+        }
+        if self.test == Test::SignedRank {
+            notes.push(
+                "Signed ranks test whether differences are symmetric around 0, not whether their mean is 0.".into(),
+            );
         }
         notes
     }

@@ -46,7 +46,7 @@ impl ScoredFile {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.findings.warnings();
         warnings.extend(self.scores.warnings());
-        warnings.extend(self.scores.warnings_of_ties());
+        warnings.extend(self.scores.warning_of_ties());
         warnings
     }
 }

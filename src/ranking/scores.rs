@@ -389,34 +389,36 @@ impl Scores {
     }
 
     /// Where ties decide a telling share of the lists: how many, and a value under random ties.
-    pub fn warnings_of_ties(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for (protocol, convention) in self.spec.pairs() {
-            // One convention is enough: all look at the same lists.
-            if self.spec.conventions.iter().find(|of| of.applies_to(protocol)) != Some(&convention)
-            {
-                continue;
-            }
-            let first = self.spec.metrics.iter().find(|metric| !metric.is_of_all_lists());
-            let found = self.summary.iter().filter(|mean| {
-                (mean.protocol, mean.convention) == (protocol, convention)
-                    && Some(&mean.slice) == self.spec.slices.first()
-                    && Some(&mean.metric) == first
-            });
-            for mean in found {
-                let Caveats { users, tied_users, random_ties, .. } = mean.caveats;
-                let Some((value, random)) = mean.value.zip(random_ties) else { continue };
-                warnings.push(format!(
-                    "ties decide what is within the cutoff for {tied_users} of {users} users ({:.1} %), \
-                     protocol {protocol}, k = {}: {} {value:.4}, and {random:.4} with ties in random order \
-                     (`ties: random`)",
-                    100.0 * mean.caveats.tied_share(),
-                    mean.k,
-                    mean.metric,
-                ));
-            }
-        }
-        warnings
+    pub fn warning_of_ties(&self) -> Option<String> {
+        let first = self.spec.metrics.iter().find(|metric| !metric.is_of_all_lists());
+        let of_first = |mean: &&Summary| {
+            // One convention is enough: all use the same lists.
+            let convention = self.spec.conventions.iter().find(|of| of.applies_to(mean.protocol));
+            Some(&mean.convention) == convention
+                && Some(&mean.slice) == self.spec.slices.first()
+                && Some(&mean.metric) == first
+        };
+        let tied: Vec<_> = self
+            .summary
+            .iter()
+            .filter(of_first)
+            .filter_map(|mean| Some((mean, mean.value?, mean.caveats.random_ties?)))
+            .collect();
+        let share = |mean: &Summary| mean.caveats.tied_share();
+        let (mean, value, random) = tied.iter().max_by(|a, b| share(a.0).total_cmp(&share(b.0)))?;
+        let more = match tied.len() {
+            1 => String::new(),
+            n => format!("; this is the largest share of {n} cutoffs and protocols"),
+        };
+        let Caveats { users, tied_users, .. } = mean.caveats;
+        Some(format!(
+            "ties decide what is within the cutoff for {tied_users} of {users} users ({:.1} %), protocol {}, \
+             k = {}: {} {value:.4}, and {random:.4} with ties in random order (`ties: random`){more}",
+            100.0 * share(mean),
+            mean.protocol,
+            mean.k,
+            mean.metric,
+        ))
     }
 
     /// Writes all files into the directory `dir`.

@@ -92,7 +92,7 @@ impl Step for EvaluateStep {
         }
         let known = predictions.known.as_deref();
         warnings.extend(known.and_then(|known| found.warning_of_history(known)));
-        warnings.extend(found.warnings_of_ties());
+        warnings.extend(found.warning_of_ties());
         Ok(EvaluateStats { users: found.rows.len(), test_opened: Some(opening), warnings })
     }
 }
