@@ -39,7 +39,7 @@ fn run(model: &str, data: PathBuf) -> Result<Value, Box<dyn std::error::Error>> 
             (6, Box::new(serde_json::from_value::<GatParams>(json!({"training": training}))?))
         }
     };
-    let source = DataSource::Set { set: "ml-100k".into(), duplicates: None };
+    let source = DataSource::set("ml-100k");
     let dirs = DataDirs::new(vec![data]);
     let dir = tempfile::tempdir()?;
     split_fold(&source.load(&dirs)?, &SplitSpec::official(), "u1")?.write(dir.path())?;

@@ -256,7 +256,13 @@ fn basis(
         Err(FileError::Io { .. }) => Vec::new(),
         Err(error) => return Err(format!(" (damaged: {error})")),
     };
+    let effects = experiment.filters(workspace, trial.split);
+    let effects: Vec<String> = effects.iter().map(ToString::to_string).collect();
     Ok(Arc::new(Basis {
+        filter: match effects.is_empty() {
+            true => variant.rules.filter.clone(),
+            false => effects.join("; "),
+        },
         relevant: variant.rules.relevant.clone(),
         ties: variant.rules.ties.clone(),
         fallback: variant.rules.fallback.clone(),

@@ -10,6 +10,8 @@ use crate::core::{Caveats, Mean};
 /// say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Basis {
+    /// What each filter of the data removed.
+    pub filter: String,
     /// `rating >= 4 (the data set's rule)`
     pub relevant: String,
     /// `lower item id first`

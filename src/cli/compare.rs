@@ -651,8 +651,12 @@ fn not_comparable(
             .iter()
             .map(|of| {
                 format!(
-                    "data {}, split {}, {}",
+                    "data {}{}, split {}, {}",
                     of.data_digest.short(),
+                    match of.rules.filter.is_empty() {
+                        true => String::new(),
+                        false => format!(", filter {}", of.rules.filter),
+                    },
                     of.split_digest.short(),
                     of.rules.relevant
                 )

@@ -153,7 +153,7 @@ fn verify(dirs: &DataDirs, name: &str, json: bool) -> Result<Exit, CliError> {
 }
 
 fn stats(dirs: &DataDirs, name: String, json: bool) -> Result<Exit, CliError> {
-    let data = DataSource::Set { set: name, duplicates: None }.load(dirs)?;
+    let data = DataSource::set(name).load(dirs)?;
     let stats = DatasetStats::of(&data);
     if json {
         print_json(&stats)?;

@@ -6,6 +6,7 @@ use crate::{
         files::{FileError, is_disk_full},
         yaml::Diagnostic,
     },
+    core::StepError,
     data::DataError,
     llm::LlmError,
     ranking::EvalError,
@@ -27,6 +28,9 @@ pub enum CliError {
     Eval(#[from] EvalError),
     #[error(transparent)]
     Llm(#[from] LlmError),
+    /// Of a step, before it was run.
+    #[error(transparent)]
+    Step(#[from] StepError),
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
     #[error("cannot write JSON: {0}")]
@@ -54,7 +58,10 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             _ if is_disk_full(self) => Exit::DiskFull,
-            Self::Data(DataError::Interrupted(_)) => Exit::Interrupted,
+            Self::Data(DataError::Interrupted(_)) | Self::Step(StepError::Interrupted(_)) => {
+                Exit::Interrupted
+            }
+            Self::Step(StepError::Internal(_) | StepError::NoThreads(_)) => Exit::Bug,
             Self::NoResults(_) | Self::NotComparable { .. } => Exit::Inconclusive,
             Self::Report(ReportError::Template(_) | ReportError::Json(_)) | Self::Json(_) => {
                 Exit::Bug

@@ -7,9 +7,15 @@ use serde_json::{Value, json};
 use super::{CliError, Planned, WorkspaceArg, keys::Keys, planned, print, print_json};
 use crate::{
     base::{exit::Exit, files::read_json, terminal::tell},
-    core::{Currencies, Currency, Node, OTHER_INPUT, StepId, why_stale},
+    core::{
+        Currencies, Currency, Found, Node, OTHER_INPUT, Shared, StepId, Workspace, preflight,
+        why_stale,
+    },
     data::DataDirs,
-    tasks::{Experiment, Plan},
+    tasks::{
+        Experiment, Plan,
+        top_n::steps::{SplitStats, filter_notes},
+    },
 };
 
 /// Show which steps are done, which would run, and why, without running anything
@@ -51,6 +57,9 @@ impl PlanArgs {
         let currencies = Currencies::new(&plan.graph, &workspace);
         let all: Vec<StepId> = plan.graph.nodes().iter().map(|node| node.id).collect();
         currencies.look_at(&all);
+        let to_run: Vec<StepId> =
+            all.into_iter().filter(|id| currencies.of(*id) != Currency::Current).collect();
+        let found = preflight(&plan.graph, &to_run, &Shared::default())?;
         let nodes = plan.graph.nodes().iter();
         let verdicts: Vec<Verdict> =
             nodes.map(|node| verdict(&currencies, node, &before)).collect();
@@ -65,6 +74,7 @@ impl PlanArgs {
             print_json(&json!({"experiment": experiment.name, "steps": steps}))?;
         } else {
             print(&tree(&experiment, &plan, &verdicts))?;
+            print(&filters(&plan, &workspace, &found))?;
             print(&estimates(&experiment, &plan, &verdicts)?)?;
             print(&self.keys.of_plan(&experiment.task.keys())?)?;
         }
@@ -84,6 +94,33 @@ fn verdict(currencies: &Currencies, node: &Node, before: &BTreeMap<String, Value
             _ => Verdict::New,
         },
     }
+}
+
+/// What the filters of the data remove, or removed.
+fn filters(plan: &Plan, workspace: &Workspace, found: &[(StepId, Found)]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut known: Vec<StepId> = Vec::new();
+    for trial in &plan.trials {
+        if known.contains(&trial.split) {
+            continue;
+        }
+        known.push(trial.split);
+        let node = &plan.graph[trial.split];
+        let notes = match found.iter().find(|(step, _)| *step == trial.split) {
+            Some((_, found)) => found.notes.clone(),
+            None => {
+                let record = workspace.record(node.kind, &node.key).ok();
+                let stats = record.and_then(|of| of.stats::<SplitStats>().ok());
+                stats.map(|of| filter_notes(&of.filters)).unwrap_or_default()
+            }
+        };
+        for note in notes {
+            if !lines.contains(&note) {
+                lines.push(note);
+            }
+        }
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Upper bounds of requests, tokens and cost of the steps to run. Recorded responses cost nothing; they are not

@@ -103,7 +103,7 @@ impl Run {
             None => PathBuf::from("reports").join(&experiment.name),
         };
         let out = OutputDir::open(&dir, INDEX, self.overwrite)?;
-        let workspace = Workspace::create(&self.workspace.workspace)?;
+        let workspace = self.workspace.open();
         let options = Options {
             responses,
             ends: self.ends(&plan)?,
@@ -120,12 +120,14 @@ impl Run {
             },
         };
         let interrupt = Interrupt::default();
-        stop_on_ctrl_c(&interrupt);
         let to_do = ToDo::of(&plan.graph, &workspace, &options);
-        // The other program would not know of an interrupt that was raised before.
-        if to_do.needs_tensors() && !interrupt.is_raised() {
+        if to_do.needs_tensors() {
             hand_over()?;
         }
+        // Data that cannot be used are an error before anything is written.
+        to_do.preflight()?;
+        Workspace::create(workspace.root())?;
+        stop_on_ctrl_c(&interrupt);
         // Not before: the other program would warn again.
         experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
         if self.answers.is_some() {

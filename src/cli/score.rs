@@ -455,7 +455,7 @@ impl Score {
 
     fn split_of_set(&self, set: &str) -> Result<Split, CliError> {
         let dirs = DataDirs::from_env();
-        let source = DataSource::Set { set: set.to_owned(), duplicates: None };
+        let source = DataSource::set(set.to_owned());
         let spec = SplitSpec::official();
         let folds = fold_names(&spec, &source, &dirs)?;
         let fold = match (&self.fold, &folds[..]) {

@@ -13,7 +13,32 @@ use crate::{
     llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
 };
 
-type Shared = Arc<dyn Any + Send + Sync>;
+type Value = Arc<dyn Any + Send + Sync>;
+
+/// Inputs that several steps share, e.g. data sets; each is read once.
+#[derive(Default)]
+pub struct Shared(Mutex<HashMap<Digest, Arc<OnceLock<Value>>>>);
+
+impl Shared {
+    /// An input that `of` identifies; `read` is called if nobody has read it.
+    pub fn get<T: Any + Send + Sync, E>(
+        &self,
+        of: Digest,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let cell = {
+            let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.entry(of).or_default().clone()
+        };
+        if let Some(known) = cell.get().and_then(|known| known.clone().downcast::<T>().ok()) {
+            return Ok(known);
+        }
+        let value = Arc::new(read()?);
+        // Two that read at once read the same.
+        let _ = cell.set(value.clone());
+        Ok(value)
+    }
+}
 
 /// Shared state of the steps of a run.
 pub struct RunState<'a> {
@@ -23,10 +48,9 @@ pub struct RunState<'a> {
     responses: AnswersSpec,
     /// Opened when a step first uses a language model.
     llm: OnceLock<Result<Llm, String>>,
-    /// Inputs that several steps share, e.g. data sets; each is read once.
-    shared: Mutex<HashMap<Digest, Arc<OnceLock<Shared>>>>,
+    shared: Shared,
     /// Outputs of steps kept in memory for dependent steps, e.g. fitted models.
-    kept: Mutex<HashMap<StepId, Shared>>,
+    kept: Mutex<HashMap<StepId, Value>>,
 }
 
 impl<'a> RunState<'a> {
@@ -35,8 +59,9 @@ impl<'a> RunState<'a> {
         workspace: &'a Workspace,
         interrupt: &'a Interrupt,
         responses: AnswersSpec,
+        shared: Shared,
     ) -> Self {
-        let (llm, shared, kept) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        let (llm, kept) = (OnceLock::new(), Mutex::default());
         Self { graph, workspace, interrupt, responses, llm, shared, kept }
     }
 
@@ -108,23 +133,9 @@ impl RunContext<'_> {
         opened.as_ref().map_err(|error| LlmError::Store(error.clone()))
     }
 
-    /// An input that is read once for all steps; `of` identifies it.
-    pub fn shared<T: Any + Send + Sync, E>(
-        &self,
-        of: Digest,
-        read: impl FnOnce() -> Result<T, E>,
-    ) -> Result<Arc<T>, E> {
-        let cell = {
-            let mut shared = self.state.shared.lock().unwrap_or_else(PoisonError::into_inner);
-            shared.entry(of).or_default().clone()
-        };
-        if let Some(known) = cell.get().and_then(|known| known.clone().downcast::<T>().ok()) {
-            return Ok(known);
-        }
-        let value = Arc::new(read()?);
-        // Two that read at once read the same.
-        let _ = cell.set(value.clone());
-        Ok(value)
+    /// Inputs that are read once for all steps.
+    pub fn shared(&self) -> &Shared {
+        &self.state.shared
     }
 
     /// Keeps the output of this step in memory for dependent steps.

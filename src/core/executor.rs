@@ -68,7 +68,8 @@ pub fn run(
     let name = header.experiment.clone();
     let (graph, workspace, options) = (to_do.graph, to_do.workspace, to_do.options);
     to_do.news.drain(..).for_each(|event| reporter.report(&event));
-    let state = RunState::new(graph, workspace, interrupt, options.responses);
+    let shared = std::mem::take(&mut to_do.shared);
+    let state = RunState::new(graph, workspace, interrupt, options.responses, shared);
     let logs = workspace.path(&["runs", &id, "logs"]);
     let mut record = RunRecord {
         run: id.clone(),

@@ -19,13 +19,14 @@ mod machine;
 mod measure;
 mod measurements;
 mod outcome;
+mod preflight;
 mod record;
 mod stale;
 mod step;
 mod task;
 mod workspace;
 
-pub use context::{RunContext, RunState};
+pub use context::{RunContext, RunState, Shared};
 pub use currency::{Currencies, Currency, Steps};
 pub use error::StepError;
 pub use event::{Event, Reporter};
@@ -37,6 +38,7 @@ pub use measurements::{
     Aggregate, Better, Caveats, Mean, MeasureKey, Measurements, MetricInfo, Resample,
 };
 pub use outcome::{Failure, Outcome, RunHeader, RunRecord};
+pub use preflight::{Found, preflight};
 pub use record::{FileRecord, InputRecord, Machine, Record};
 pub use stale::{OTHER_INPUT, why_stale};
 pub use step::{Handle, Known, Pinned, Requests, Resources, Step, StepId, StepStats};

@@ -11,7 +11,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{KeyBuilder, Record, RunContext, StepError};
+use super::{Found, KeyBuilder, Record, RunContext, Shared, StepError};
 
 /// A step of a graph, identified by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,6 +141,12 @@ pub trait Step: Send + Sync + 'static {
         false
     }
 
+    /// Checks what can be checked before any step of a run starts: its input steps may not be finished. What it
+    /// reads for others, it leaves in `shared`.
+    fn preflight(&self, _shared: &Shared) -> Result<Found, StepError> {
+        Ok(Found::default())
+    }
+
     /// Runs the step: writes its files to `dir`.
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<Self::Stats, StepError>;
 }
@@ -165,6 +171,7 @@ pub(super) trait AnyStep: Send + Sync {
     fn resources(&self, known: &dyn Known) -> Resources;
     fn requests(&self, users: u64, items: u64) -> Option<Requests>;
     fn needs_tensors(&self) -> bool;
+    fn preflight(&self, shared: &Shared) -> Result<Found, StepError>;
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<Finished, StepError>;
     fn as_any(&self) -> &dyn Any;
 }
@@ -188,6 +195,10 @@ impl<S: Step> AnyStep for S {
 
     fn needs_tensors(&self) -> bool {
         Step::needs_tensors(self)
+    }
+
+    fn preflight(&self, shared: &Shared) -> Result<Found, StepError> {
+        Step::preflight(self, shared)
     }
 
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<Finished, StepError> {
@@ -228,7 +239,7 @@ impl Pinned {
     }
 
     /// Whether it is unchanged.
-    pub(super) fn verify(&self) -> Result<(), StepError> {
+    pub fn verify(&self) -> Result<(), StepError> {
         let problem = match (self.now)() {
             Ok(now) if now == self.digest => return Ok(()),
             Ok(_) => "it changed while the experiment ran".to_owned(),

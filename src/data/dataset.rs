@@ -2,7 +2,7 @@
 
 use polars::prelude::{Column, DataFrame, PolarsResult};
 
-use super::{Ids, Interaction, Interactions};
+use super::{FilterEffect, Ids, Interaction, Interactions};
 use crate::base::hash::Digest;
 
 /// Interactions, who and what they are about, and the folds its publisher made.
@@ -19,6 +19,8 @@ pub struct Dataset {
     pub has_ratings: bool,
     pub has_timestamps: bool,
     pub folds: Vec<OfficialFold>,
+    /// What each filter of the experiment removed; interactions, identifiers and folds are without it.
+    pub filtered: Vec<FilterEffect>,
     /// What was resolved while reading, e.g. duplicates.
     pub notes: Vec<String>,
 }
@@ -30,6 +32,8 @@ pub struct OfficialFold {
     pub train: Vec<Interaction>,
     pub validation: Vec<Interaction>,
     pub test: Vec<Interaction>,
+    /// What each filter of the experiment removed of it.
+    pub filtered: Vec<FilterEffect>,
 }
 
 /// What is known of the items, each column `[n_items]` or empty where the set does not have it.

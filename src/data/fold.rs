@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use polars::prelude::*;
 
 use super::{
-    Cut, DataError, Dataset, Ids, Interaction, Interactions, ItemIx, Relevance, ScoringPermit,
-    Time, TrainingData, UserIx, cut::cut_rows,
+    Cut, DataError, Dataset, FilterEffect, Ids, Interaction, Interactions, ItemIx, Relevance,
+    ScoringPermit, Time, TrainingData, UserIx, cut::cut_rows,
 };
 use crate::base::{hash::Digest, parquet};
 
@@ -40,6 +40,8 @@ pub struct Fold {
     test: Interactions,
     /// What readers of its results should know of how it was split, a sentence each.
     pub notes: Vec<String>,
+    /// What each filter removed before the split.
+    pub filtered: Vec<FilterEffect>,
 }
 
 impl Fold {
@@ -71,6 +73,7 @@ impl Fold {
             validation,
             test: matrix(&parts.test),
             notes: Vec::new(),
+            filtered: Vec::new(),
         })
     }
 
@@ -226,6 +229,7 @@ impl TrainingPart {
             validation: matrix(&held),
             test: matrix(&[]),
             notes: Vec::new(),
+            filtered: Vec::new(),
         })
     }
 

@@ -9,12 +9,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Deserializer};
 
 use super::{
-    DataError, Dataset, Manifest, Manifests, Relevance, RelevanceFrom, readers,
+    DataError, Dataset, Filters, Manifest, Manifests, Relevance, RelevanceFrom, readers,
     readers::{DuplicateRule, ReaderSpec},
 };
 use crate::base::{
     hash::Digest,
-    yaml::{Diagnostic, de::NodeDeserializer, node::Value},
+    yaml::{
+        Diagnostic,
+        de::NodeDeserializer,
+        node::{Node, Value},
+    },
 };
 
 /// The `data:` of an experiment: a data set by name, or a reader with its files.
@@ -27,6 +31,9 @@ pub enum DataSource {
         set: String,
         /// What to do where one user has rated one item more than once.
         duplicates: Option<DuplicateRule>,
+        /// Which interactions are used: filters that are applied in turn, before the split.
+        #[serde(skip_serializing_if = "Filters::is_empty")]
+        filter: Filters,
     },
     /// Files of one's own.
     Inline {
@@ -34,6 +41,9 @@ pub enum DataSource {
         folder: PathBuf,
         /// What to do where one user has rated one item more than once.
         duplicates: Option<DuplicateRule>,
+        /// Which interactions are used: filters that are applied in turn, before the split.
+        #[serde(skip_serializing_if = "Filters::is_empty")]
+        filter: Filters,
         #[serde(flatten)]
         reader: ReaderSpec,
     },
@@ -98,12 +108,16 @@ pub(crate) struct Located {
 impl DataSource {
     /// Reads the `data:` mapping; `directory` is where the experiment file lies.
     pub fn read(node: NodeDeserializer<'_>, directory: &Path) -> Result<Self, Diagnostic> {
-        let mapping = node.0.mapping("data")?;
-        if mapping.get("set").is_some() {
-            let keys = SetKeys::deserialize(node)?;
-            return Ok(Self::Set { set: keys.set, duplicates: keys.duplicates });
+        let mut rest = node.0.mapping("data")?.clone();
+        let filter = match rest.take("filter") {
+            Some(entry) => Filters::read(&entry.value)?,
+            None => Filters::default(),
+        };
+        if rest.get("set").is_some() {
+            let keys = Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
+            let keys = SetKeys::deserialize(NodeDeserializer(&keys))?;
+            return Ok(Self::Set { set: keys.set, duplicates: keys.duplicates, filter });
         }
-        let mut rest = mapping.clone();
         let (Some(reader), folder) = (rest.take("reader"), rest.take("folder")) else {
             return Err(Diagnostic::at(&node.0.at, "`data` has neither `set` nor `reader`")
                 .expected("`set: NAME` (see `assay data list`), or `reader:` with its files"));
@@ -117,10 +131,14 @@ impl DataSource {
             None => directory.to_owned(),
         };
         let name = reader.value.text("reader")?;
-        let settings =
-            crate::base::yaml::node::Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
+        let settings = Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
         let reader = ReaderSpec::deserialize_named(name, &reader.value.at, &settings)?;
-        Ok(Self::Inline { folder, duplicates, reader })
+        Ok(Self::Inline { folder, duplicates, filter, reader })
+    }
+
+    /// All of a data set with a manifest.
+    pub fn set(name: impl Into<String>) -> Self {
+        Self::Set { set: name.into(), duplicates: None, filter: Filters::default() }
     }
 
     /// The name of the set, or of the folder.
@@ -135,7 +153,7 @@ impl DataSource {
 
     pub(crate) fn locate(&self, dirs: &DataDirs) -> Result<Located, DataError> {
         match self {
-            Self::Set { set, duplicates } => {
+            Self::Set { set, duplicates, .. } => {
                 let manifests = Manifests::read(dirs)?;
                 let manifest = manifests.get(set)?;
                 let folder = manifest.locate(dirs)?;
@@ -147,7 +165,7 @@ impl DataSource {
                     manifest: Some(manifest.clone()),
                 })
             }
-            Self::Inline { folder, duplicates, reader } => {
+            Self::Inline { folder, duplicates, reader, .. } => {
                 for file in reader.files() {
                     let path = folder.join(&file);
                     if !path.is_file() {
@@ -167,6 +185,13 @@ impl DataSource {
                     manifest: None,
                 })
             }
+        }
+    }
+
+    /// Which of its interactions are used.
+    pub fn filters(&self) -> &Filters {
+        match self {
+            Self::Set { filter, .. } | Self::Inline { filter, .. } => filter,
         }
     }
 
@@ -199,7 +224,8 @@ impl DataSource {
         readers::official_folds(&located)
     }
 
-    /// Hash of the source files and of how they are read: a cheap key for what reading would give.
+    /// Hash of the source files and of how they are read, without the filters: a cheap key for what reading
+    /// would give.
     pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
         let located = self.locate(dirs)?;
         let mut files = Vec::new();
@@ -216,19 +242,20 @@ impl DataSource {
         )))
     }
 
-    /// Reads the data set. Where a manifest gives hashes of its files, they are checked first.
+    /// Reads the data set and filters it. Where a manifest gives hashes of its files, they are checked first.
     pub fn load(&self, dirs: &DataDirs) -> Result<Dataset, DataError> {
         let located = self.locate(dirs)?;
         if let Some(manifest) = &located.manifest {
             manifest.check_hashes(&located.folder)?;
         }
-        readers::read(&located)
+        self.filters().apply(readers::read(&located)?)
     }
 }
 
 impl<'de> Deserialize<'de> for DataSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let keys = SetKeys::deserialize(deserializer)?;
-        Ok(Self::Set { set: keys.set, duplicates: keys.duplicates })
+        let (set, duplicates) = (keys.set, keys.duplicates);
+        Ok(Self::Set { set, duplicates, filter: Filters::default() })
     }
 }

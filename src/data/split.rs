@@ -283,6 +283,8 @@ pub fn split_fold(data: &Dataset, spec: &SplitSpec, name: &str) -> Result<Fold, 
     }
     let mut fold = Fold::new(name, data, parts)?;
     fold.notes = notes;
+    let official = data.folds.iter().find(|of| spec.scheme == Scheme::Official && of.name == name);
+    fold.filtered = official.map_or(&data.filtered, |of| &of.filtered).clone();
     Ok(fold)
 }
 
@@ -456,6 +458,7 @@ mod tests {
             has_ratings: true,
             has_timestamps: true,
             folds: vec![],
+            filtered: vec![],
             notes: vec![],
         }
     }

@@ -9,6 +9,9 @@ use crate::base::hash::Digest;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fingerprint {
     pub data: String,
+    /// Which interactions of the data are used, where not all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// Hash of how the data was split; of all folds where there are several.
     pub split: String,
     pub relevant: String,

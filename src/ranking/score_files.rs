@@ -101,6 +101,7 @@ impl Split {
     ) -> Fingerprint {
         Fingerprint {
             data: self.data_digest.to_string(),
+            filter: None,
             split: self.split_digest.to_string(),
             relevant: self.relevant.to_string(),
             protocol,

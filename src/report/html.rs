@@ -482,13 +482,19 @@ fn folds_value(collected: &Collected, protocol: &str, convention: &str, slice: &
 fn variants_value(experiment: &ExperimentRecord, workspace: &Workspace) -> Value {
     let variants = experiment.variants.iter().enumerate().map(|(at, variant)| {
         let mut folds: Vec<Value> = Vec::new();
-        let mut known: Vec<usize> = Vec::new();
+        let (mut known, mut filters): (Vec<usize>, Vec<String>) = (Vec::new(), Vec::new());
         for trial in experiment.trials.iter().filter(|trial| trial.variant == at) {
             if known.contains(&trial.split) {
                 continue;
             }
             known.push(trial.split);
             let record = experiment.record(workspace, trial.split).ok();
+            for effect in experiment.filters(workspace, trial.split) {
+                let effect = effect.to_string();
+                if !filters.contains(&effect) {
+                    filters.push(effect);
+                }
+            }
             folds.push(json!({"fold": trial.fold, "facts": record.map(|record| record.stats)}));
         }
         let systems: Vec<Value> = variant
@@ -512,6 +518,11 @@ fn variants_value(experiment: &ExperimentRecord, workspace: &Workspace) -> Value
             "label": variant.label,
             "data": variant.data,
             "data_hash": variant.data_digest.to_string(),
+            // What was removed, or the rules alone where the folds are gone.
+            "filters": match filters.is_empty() && !variant.rules.filter.is_empty() {
+                true => vec![variant.rules.filter.clone()],
+                false => filters,
+            },
             "relevant": variant.rules.relevant,
             "ties": variant.rules.ties,
             "fallback": variant.rules.fallback,

@@ -12,7 +12,7 @@ use crate::{
         hash::Digest,
     },
     core::{Mean, MeasureKey, Measurements, Record, StepId, Steps, Workspace},
-    data::{DataDirs, DataError},
+    data::{DataDirs, DataError, FilterEffect},
     ranking::{PredictSpec, Slice},
 };
 
@@ -64,6 +64,9 @@ pub struct VariantRecord {
 /// Rules of the numbers, in words; empty if the task has no such rule.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Rules {
+    /// The filters that are applied to the data, in turn.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub filter: String,
     /// Which interactions are relevant, and the source of the rule.
     pub relevant: String,
     pub ties: String,
@@ -248,6 +251,12 @@ impl ExperimentRecord {
     pub fn dir(&self, workspace: &Workspace, step: usize) -> std::path::PathBuf {
         let step = &self.steps[step];
         workspace.step_dir(&step.kind, &step.key)
+    }
+
+    /// What each filter removed of the data of a fold; none where its record is gone.
+    pub fn filters(&self, workspace: &Workspace, split: usize) -> Vec<FilterEffect> {
+        let effects = self.record(workspace, split).ok().map(|mut of| of.stats["filters"].take());
+        effects.and_then(|effects| serde_json::from_value(effects).ok()).unwrap_or_default()
     }
 
     /// The record of a finished step.

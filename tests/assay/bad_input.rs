@@ -26,6 +26,11 @@ fn refused(experiment: &str, ratings: &str) -> String {
     let ended = place.assay(&["run", "e.yaml", "--quiet", "--threads", "1"]);
     assert!(ended.code == 2 || ended.code == 4, "exit {}: {}", ended.code, ended.err);
     assert!(!ended.err.contains("panicked"), "{}", ended.err);
+    assert!(
+        ended.code != 2 || !place.path(".assay").exists(),
+        "something was written: {}",
+        ended.err
+    );
     // What follows the first failed trial repeats the cause, with names of logs.
     let err = ended.err.split("\n\n").next().unwrap_or_default();
     format!("exit {}\n{}", ended.code, err.trim_end())

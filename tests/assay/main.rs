@@ -8,6 +8,7 @@ mod conventions;
 mod currency;
 mod endpoint;
 mod files;
+mod filters;
 mod formats;
 mod hostile;
 mod keys;

@@ -41,7 +41,7 @@ fn data(test: &str, needed: &[&str]) -> Option<PathBuf> {
 
 fn stats(root: &Path, set: &str) -> DatasetStats {
     let dirs = DataDirs::new(vec![root.to_owned()]);
-    DatasetStats::of(&DataSource::Set { set: set.into(), duplicates: None }.load(&dirs).unwrap())
+    DatasetStats::of(&DataSource::set(set).load(&dirs).unwrap())
 }
 
 #[test]
@@ -597,7 +597,7 @@ fn baselines_have_the_values_of_plain_numpy() {
     let rows: Vec<Value> =
         serde_json::from_slice(&assay(&["results", "e.yaml", "--json"])).unwrap();
     let dirs = DataDirs::new(vec![root.clone()]);
-    let data = DataSource::Set { set: "ml-100k".into(), duplicates: None }.load(&dirs).unwrap();
+    let data = DataSource::set("ml-100k").load(&dirs).unwrap();
     for (at_fold, fold) in ["u1", "u2"].into_iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
         split_fold(&data, &SplitSpec::official(), fold).unwrap().write(dir.path()).unwrap();

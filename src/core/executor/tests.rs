@@ -16,7 +16,8 @@ use super::*;
 use crate::{
     base::hash::Digest,
     core::{
-        Currencies, Currency, Handle, KeyBuilder, Pinned, RunContext, Step, StepStats, Workspace,
+        Currencies, Currency, Handle, KeyBuilder, Pinned, RunContext, Shared, Step, StepStats,
+        Workspace,
     },
 };
 
@@ -321,7 +322,8 @@ fn a_step_that_is_left_undone_is_an_internal_error() {
     let case = Case::new();
     let here = case.new_workspace("undone");
     let (interrupt, options) = (Interrupt::default(), case.options());
-    let state = RunState::new(&case.graph, &here, &interrupt, AnswersSpec::default());
+    let state =
+        RunState::new(&case.graph, &here, &interrupt, AnswersSpec::default(), Shared::default());
     let machine = machine(Path::new("."));
     let to_do = ToDo::of(&case.graph, &here, &options);
     let logs = case.place.path().join("logs");

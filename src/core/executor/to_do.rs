@@ -9,8 +9,9 @@ use super::Options;
 use crate::{
     base::files::FileError,
     core::{
-        Currencies, Currency, Event, Graph, Node, StepId, Workspace,
+        Currencies, Currency, Event, Found, Graph, Node, Shared, StepError, StepId, Workspace,
         currency::{differs, own},
+        preflight,
     },
 };
 
@@ -54,6 +55,8 @@ pub struct ToDo<'a> {
     pub(super) count: usize,
     /// Steps that are there and cannot be used, to be reported.
     pub(super) news: Vec<Event>,
+    /// What was read before the run.
+    pub(super) shared: Shared,
 }
 
 impl<'a> ToDo<'a> {
@@ -90,6 +93,7 @@ impl<'a> ToDo<'a> {
             ready: BTreeSet::new(),
             count: 0,
             news: Vec::new(),
+            shared: Shared::default(),
         };
         let currencies = Currencies::new(graph, workspace);
         currencies.look_at(&options.ends);
@@ -119,6 +123,13 @@ impl<'a> ToDo<'a> {
             }
         }
         false
+    }
+
+    /// Checks what can be checked before the first step starts.
+    pub fn preflight(&self) -> Result<Vec<(StepId, Found)>, StepError> {
+        let nodes = self.graph.nodes().iter().map(|node| node.id);
+        let of: Vec<StepId> = nodes.filter(|id| self.states[id.at()] == State::Waiting).collect();
+        preflight(self.graph, &of, &self.shared)
     }
 
     fn visit(&mut self, step: StepId, currencies: &Currencies) {

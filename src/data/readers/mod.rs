@@ -272,6 +272,7 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
                 None => Vec::new(),
             },
             test: index.rows(&fold.test, &mut notes)?,
+            filtered: Vec::new(),
         });
     }
     for (raw, fold) in raw.folds.iter().zip(folds.iter().skip(folds.len() - raw.folds.len())) {
@@ -291,6 +292,7 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
         has_ratings: raw.has_ratings,
         has_timestamps: raw.has_timestamps,
         folds,
+        filtered: Vec::new(),
         notes,
     })
 }
@@ -383,6 +385,7 @@ fn fold_column(rows: &Rows, index: &Index) -> Result<Vec<OfficialFold>, DataErro
             train: part(false),
             validation: vec![],
             test: part(true),
+            filtered: Vec::new(),
         }
     });
     Ok(folds.collect())

@@ -10,8 +10,11 @@ pub(super) fn of(chosen: &[&ResultRow]) -> Vec<String> {
         texts.retain(|text| !text.is_empty());
         texts
     };
-    let mut notes: Vec<String> =
-        all(|row| &row.basis.relevant).iter().map(|rule| format!("Relevant: {rule}.")).collect();
+    let mut notes: Vec<String> = all(|row| &row.basis.filter)
+        .iter()
+        .map(|of| format!("Filtered before the split: {of}."))
+        .collect();
+    notes.extend(all(|row| &row.basis.relevant).iter().map(|rule| format!("Relevant: {rule}.")));
     notes.extend(all(|row| &row.basis.split));
     notes.extend(of_history(chosen, &all(|row| &row.basis.fallback)));
     notes.extend(of_ties(chosen));

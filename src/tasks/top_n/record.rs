@@ -80,6 +80,7 @@ impl Variant {
         let split_digest = Digest::of_json(&folds);
         let fingerprint = |protocol: Protocol, convention: Convention, k| Fingerprint {
             data: plan.data[at].to_string(),
+            filter: (!source.filters().is_empty()).then(|| source.filters().to_string()),
             split: split_digest.to_string(),
             relevant: data.relevant.to_string(),
             protocol,
@@ -111,6 +112,7 @@ impl Variant {
             data: source.name(),
             data_digest: plan.data[at],
             rules: Rules {
+                filter: source.filters().to_string(),
                 relevant: data.relevant.describe(data.relevant_from),
                 ties: evaluate.ties.rule(),
                 fallback: match evaluate.fallback {

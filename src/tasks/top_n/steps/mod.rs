@@ -28,7 +28,7 @@ pub use predict::{FittedModel, PredictStats, PredictStep};
 pub use profiles::{Asked, Authors, ItemProfilesStep, ProfilesStats, UserProfilesStep, Written};
 pub use rerank::{JudgeInputs, RerankStats, RerankStep};
 pub use search::{SearchStats, SearchStep};
-pub use split::{CutStep, SplitStats, SplitStep, check_split};
+pub use split::{CutStep, SplitStats, SplitStep, check_split, filter_notes};
 
 /// Kinds of steps, in the order in which they run.
 pub const KINDS: [&str; 9] = [

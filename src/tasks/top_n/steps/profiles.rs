@@ -117,7 +117,9 @@ impl Step for ItemProfilesStep {
     }
 
     fn key_inputs(&self, key: &mut KeyBuilder) {
+        let filters = self.source.filters();
         key.file("data", &self.data)
+            .value_if(!filters.is_empty(), "filter", filters)
             .value("items", &self.items)
             .value("metadata", &self.metadata_inputs);
         if let Some(file) = &self.metadata_file {
@@ -144,7 +146,7 @@ impl Step for ItemProfilesStep {
         let endpoints = self.authors.endpoint();
         let llm = || cx.llm();
         let writing = writing(cx, &endpoints, &self.dirs, &llm);
-        let data = dataset(cx, &self.source, &self.dirs, &self.data)?;
+        let data = dataset(cx.shared(), &self.source, &self.dirs, &self.data, cx.log)?;
         let (made, facts) =
             profiles_of_items(&self.items, &self.metadata, &data.catalogue, &data.items, &writing)?;
         write_json(&dir.join(FACTS), &facts)?;

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::output::Split;
 use crate::{
     base::hash::Digest,
-    core::{Handle, KeyBuilder, Pinned, Record, RunContext, Step, StepError, StepStats},
+    core::{
+        Found, Handle, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError, StepStats,
+    },
     data::{
-        Cut, DataDirs, DataError, DataSource, Dataset, FOLD_FILES, Fold, SplitSpec, TrainingPart,
-        check_fold, split_fold,
+        Cut, DataDirs, DataSource, Dataset, FOLD_FILES, FilterEffect, Fold, SplitSpec,
+        TrainingPart, check_fold, split_fold,
     },
 };
 
@@ -41,6 +43,9 @@ pub struct SplitStats {
     pub data_hash: Option<Digest>,
     pub split_hash: Option<Digest>,
     pub names_hash: Option<Digest>,
+    /// What each filter removed before the split, in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<FilterEffect>,
     /// Irregularities of the data set's files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -68,10 +73,16 @@ impl SplitStats {
             data_hash: None,
             split_hash: Some(fold.digest()),
             names_hash: Some(fold.names_digest()),
+            filters: fold.filtered.clone(),
             notes: Vec::new(),
             split_notes: fold.notes.clone(),
         }
     }
+}
+
+/// What each filter removed, a line each.
+pub fn filter_notes(effects: &[FilterEffect]) -> Vec<String> {
+    effects.iter().map(|effect| format!("filter {effect}")).collect()
 }
 
 /// Rows and names against the hashes that were taken when the fold was made.
@@ -85,18 +96,24 @@ pub fn check_split(dir: &Path, record: &Record) -> Result<(), String> {
 
 /// The data set, read once for all steps.
 pub(super) fn dataset(
-    cx: &RunContext,
+    shared: &Shared,
     source: &DataSource,
     dirs: &DataDirs,
     data: &Pinned,
-) -> Result<Arc<Dataset>, DataError> {
-    cx.shared(data.digest, || {
-        (cx.log)("reading the data set");
-        let data = source.load(dirs)?;
-        for note in &data.notes {
-            (cx.log)(note);
+    log: &dyn Fn(&str),
+) -> Result<Arc<Dataset>, StepError> {
+    shared.get(Digest::of_json(&(data.digest, source.filters())), || {
+        log("reading the data set");
+        let read = source.load(dirs)?;
+        // Of other files than were planned with: no step may use it, also not once they are put back.
+        data.verify()?;
+        for effect in &read.filtered {
+            log(&format!("filter {effect}"));
         }
-        Ok(data)
+        for note in &read.notes {
+            log(note);
+        }
+        Ok(read)
     })
 }
 
@@ -112,7 +129,9 @@ impl Step for SplitStep {
     }
 
     fn key_inputs(&self, key: &mut KeyBuilder) {
+        let filters = self.source.filters();
         key.file("data", &self.data)
+            .value_if(!filters.is_empty(), "filter", filters)
             .value("split", self.split.of_one_fold())
             .value("fold", &self.fold);
     }
@@ -125,8 +144,16 @@ impl Step for SplitStep {
         check_split(dir, record)
     }
 
+    /// Reads the data set and splits it: data that cannot be used are an error before anything is written.
+    fn preflight(&self, shared: &Shared) -> Result<Found, StepError> {
+        self.data.verify()?;
+        let data = dataset(shared, &self.source, &self.dirs, &self.data, &|_| ())?;
+        let fold = split_fold(&data, &self.split, &self.fold)?;
+        Ok(Found { notes: filter_notes(&fold.filtered), warnings: Vec::new() })
+    }
+
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<SplitStats, StepError> {
-        let data = dataset(cx, &self.source, &self.dirs, &self.data)?;
+        let data = dataset(cx.shared(), &self.source, &self.dirs, &self.data, cx.log)?;
         let fold = split_fold(&data, &self.split, &self.fold)?;
         fold.write(dir)?;
         Ok(SplitStats {

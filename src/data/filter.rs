@@ -1,0 +1,741 @@
+//! Filters: which interactions of a data set an experiment uses, before anything is split.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{
+    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, Relevance, Time,
+    dataset::Catalogue, times,
+};
+use crate::base::yaml::{
+    Diagnostic,
+    de::from_node,
+    node::{Node, Value},
+};
+
+/// Filters, applied one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Filters(Vec<Filter>);
+
+/// One filter, under its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// Users and items with fewer interactions are removed, again and again until none is left.
+    KCore(PerSide),
+    /// Users and items with fewer interactions are removed once; both are counted before.
+    MinInteractions(PerSide),
+    /// Interactions whose rating does not meet the threshold are removed.
+    Rating(Relevance),
+    /// Interactions outside of a period are removed.
+    Time(Period),
+    /// Of each user, all but the first interactions are removed.
+    First(usize),
+    /// Of each user, all but the last interactions are removed.
+    Last(usize),
+}
+
+/// Numbers of interactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct PerSide {
+    /// The fewest interactions of a user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
+    /// The fewest interactions of an item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<u32>,
+}
+
+/// A period of time: from its start on, and before its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Period {
+    /// The first moment (inclusive).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Moment>,
+    /// The first moment after it (exclusive).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Moment>,
+}
+
+/// A time in an experiment file: a date (UTC without a zone) or a number, as in data files.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Moment {
+    time: Time,
+    is_date: bool,
+}
+
+/// Numbers at one point: users and items are those with an interaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sizes {
+    pub users: usize,
+    pub items: usize,
+    pub interactions: usize,
+}
+
+/// What one filter did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FilterEffect {
+    /// As in the experiment file.
+    pub filter: String,
+    pub before: Sizes,
+    pub after: Sizes,
+}
+
+impl fmt::Display for FilterEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = (self.before, self.after);
+        write!(
+            f,
+            "{}: users {} → {}, items {} → {}, interactions {} → {}",
+            self.filter,
+            before.users,
+            after.users,
+            before.items,
+            after.items,
+            before.interactions,
+            after.interactions
+        )
+    }
+}
+
+impl Filter {
+    /// What is wrong with its settings, if anything.
+    fn validate(&self) -> Result<(), &'static str> {
+        match self {
+            Self::KCore(per) | Self::MinInteractions(per) => match (per.user, per.item) {
+                (None, None) => Err("neither `user` nor `item` is given"),
+                (Some(0), _) | (_, Some(0)) => Err("0 would remove nothing"),
+                _ => Ok(()),
+            },
+            Self::Rating(Relevance::Any) => Err("`any` would remove nothing"),
+            Self::Time(Period { from: None, before: None }) => {
+                Err("neither `from` nor `before` is given")
+            }
+            Self::Time(Period { from: Some(from), before: Some(before) })
+                if from.time >= before.time =>
+            {
+                Err("`from` is not before `before`: the period is empty")
+            }
+            Self::First(0) | Self::Last(0) => Err("0 would leave nothing"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it orders interactions in time.
+    fn needs_times(&self) -> bool {
+        matches!(self, Self::Time(_) | Self::First(_) | Self::Last(_))
+    }
+}
+
+/// As in an experiment file.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mapping = |pairs: [(&str, Option<String>); 2]| {
+            let given = pairs.into_iter().filter_map(|(key, of)| Some(format!("{key}: {}", of?)));
+            format!("{{{}}}", given.collect::<Vec<_>>().join(", "))
+        };
+        let per = |of: &PerSide| {
+            let text = |n: Option<u32>| n.map(|n| n.to_string());
+            mapping([("user", text(of.user)), ("item", text(of.item))])
+        };
+        match self {
+            Self::KCore(of) => write!(f, "k_core: {}", per(of)),
+            Self::MinInteractions(of) => write!(f, "min_interactions: {}", per(of)),
+            Self::Rating(rule) => write!(f, "rating: \"{rule}\""),
+            Self::Time(Period { from, before }) => {
+                let text = |of: &Option<Moment>| of.map(|of| of.to_string());
+                write!(f, "time: {}", mapping([("from", text(from)), ("before", text(before))]))
+            }
+            Self::First(n) => write!(f, "first: {n}"),
+            Self::Last(n) => write!(f, "last: {n}"),
+        }
+    }
+}
+
+impl fmt::Display for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join("; "))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.time.whole().filter(|_| self.is_date);
+        match date.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0)) {
+            Some(date) if date.time() == chrono::NaiveTime::MIN => {
+                write!(f, "{}", date.format("%Y-%m-%d"))
+            }
+            Some(date) => write!(f, "{}", date.format("%Y-%m-%dT%H:%M:%SZ")),
+            None => self.time.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // However it is written: one moment is one key.
+        self.time.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Cell;
+        impl de::Visitor<'_> for Cell {
+            type Value = Moment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", times::EXPECTED)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Moment, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Moment, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Moment, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Moment, E> {
+                let is_date = times::date(text.trim()).is_some();
+                match times::read(std::iter::once(Some(text))) {
+                    Ok(read) if !read.is_empty() => Ok(Moment { time: read[0], is_date }),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Cell)
+    }
+}
+
+impl JsonSchema for Filters {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Filters".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let filter = generator.subschema_for::<Filter>().to_value();
+        schemars::json_schema!({
+            "description": "Filters, applied in turn before the split.",
+            "anyOf": [filter, {"type": "array", "items": filter, "minItems": 1}],
+        })
+    }
+}
+
+impl JsonSchema for Moment {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": ["number", "string"],
+            "description": "A date (UTC without a zone), or a number on the scale of the data's times.",
+            "examples": ["1998-01-01", "1998-01-01T12:00:00Z", 883612800],
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for PerSide {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Keys {
+            user: Option<u32>,
+            item: Option<u32>,
+        }
+        struct Sides;
+        impl<'de> de::Visitor<'de> for Sides {
+            type Value = PerSide;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a number for users and items, or `{{user: 5, item: 10}}`")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PerSide, E> {
+                let number = u32::try_from(number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))?;
+                Ok(PerSide { user: Some(number), item: Some(number) })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<PerSide, A::Error> {
+                let Keys { user, item } =
+                    Keys::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(PerSide { user, item })
+            }
+        }
+        deserializer.deserialize_any(Sides)
+    }
+}
+
+impl Filters {
+    /// Reads `filter:`: a list, or one filter.
+    pub fn read(node: &Node) -> Result<Self, Diagnostic> {
+        let one = |node: &Node| -> Result<Filter, Diagnostic> {
+            let mapping = node.mapping("a filter")?;
+            if mapping.entries().len() != 1 {
+                let problem = match mapping.entries().len() {
+                    0 => "a filter without a name",
+                    _ => "several filters in one mapping, which has no order",
+                };
+                return Err(Diagnostic::at(&node.at, problem)
+                    .expected("a list of filters, which are applied in turn")
+                    .help("write `filter: [{rating: \">= 4\"}, {k_core: 5}]`"));
+            }
+            let filter: Filter = from_node(node)?;
+            let at = &mapping.entries()[0].value.at;
+            filter.validate().map_err(|problem| {
+                Diagnostic::at(at, format!("the filter `{filter}`: {problem}"))
+            })?;
+            Ok(filter)
+        };
+        match &node.value {
+            Value::Sequence(filters) if filters.is_empty() => {
+                Err(Diagnostic::at(&node.at, "`filter` is empty")
+                    .help("remove it, or name a filter: `filter: [{k_core: 5}]`"))
+            }
+            Value::Sequence(filters) => filters.iter().map(one).collect::<Result<_, _>>().map(Self),
+            _ => Ok(Self(vec![one(node)?])),
+        }
+    }
+
+    /// Whether there is no filter.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The data set of the interactions that remain. Users and items without any are no longer part of it.
+    ///
+    /// A publisher's fold is filtered as a whole, its parts together; each part keeps what remains of it.
+    pub(super) fn apply(&self, data: Dataset) -> Result<Dataset, DataError> {
+        if self.is_empty() {
+            return Ok(data);
+        }
+        self.check(&data)?;
+        let rows: Vec<Interaction> = data.interactions.iter().collect();
+        let (kept, filtered) = self.keep(&data, &rows, &data.file_rows, "")?;
+        let mut folds = Vec::with_capacity(data.folds.len());
+        for fold in &data.folds {
+            folds.push(self.of_fold(&data, fold)?);
+        }
+        let only = |rows: &[Interaction], kept: &[bool]| -> Vec<Interaction> {
+            rows.iter().zip(kept).filter(|(_, kept)| **kept).map(|(row, _)| *row).collect()
+        };
+        let file_rows = data.file_rows.iter().zip(&kept).filter(|(_, kept)| **kept);
+        let file_rows: Vec<u32> = file_rows.map(|(at, _)| *at).collect();
+        let rows = only(&rows, &kept);
+        let parts = folds.iter().flat_map(|fold| [&fold.train, &fold.validation, &fold.test]);
+        let all = || std::iter::once(&rows).chain(parts.clone()).flatten();
+        let users = Renumbered::new(&data.users, all().map(|row| row.user.0));
+        let items = Renumbered::new(&data.items, all().map(|row| row.item.0));
+        let renumber = |rows: &[Interaction]| -> Vec<Interaction> {
+            let row = |row: &Interaction| Interaction {
+                user: super::UserIx(users.new[row.user.at()]),
+                item: super::ItemIx(items.new[row.item.at()]),
+                ..*row
+            };
+            rows.iter().map(row).collect()
+        };
+        let folds = folds.iter().map(|fold| OfficialFold {
+            name: fold.name.clone(),
+            train: renumber(&fold.train),
+            validation: renumber(&fold.validation),
+            test: renumber(&fold.test),
+            filtered: fold.filtered.clone(),
+        });
+        let folds = folds.collect();
+        let column = |values: &[Option<String>]| items.of_column(values);
+        let catalogue = Catalogue {
+            titles: column(&data.catalogue.titles),
+            genres: column(&data.catalogue.genres),
+            overviews: column(&data.catalogue.overviews),
+        };
+        Ok(Dataset {
+            interactions: Interactions::new(users.ids.len(), items.ids.len(), &renumber(&rows)),
+            users: users.ids,
+            items: items.ids,
+            catalogue,
+            file_rows,
+            folds,
+            filtered,
+            ..data
+        })
+    }
+
+    /// Refuses filters by what the data do not have.
+    fn check(&self, data: &Dataset) -> Result<(), DataError> {
+        let lacks = |filter: &Filter, what: &str, help: &str| {
+            Err(DataError::Split(format!(
+                "the filter `{filter}` needs {what}, but the data set `{}` has none\n  = help: {help}",
+                data.name
+            )))
+        };
+        for filter in &self.0 {
+            if matches!(filter, Filter::Rating(_)) && !data.has_ratings {
+                return lacks(filter, "ratings", "map a `rating` column, or remove the filter");
+            }
+            if filter.needs_times() && !data.has_timestamps {
+                return lacks(filter, "times", "map a `timestamp` column, or remove the filter");
+            }
+            let Filter::Time(period) = filter else { continue };
+            let latest = data.interactions.iter().map(|row| row.timestamp).max();
+            let is_date = [period.from, period.before].into_iter().flatten().any(|of| of.is_date);
+            // Before 3 March 1973: a scale of the file's own, such as 0 to 1, and no seconds since 1970.
+            if let Some(latest) = latest.filter(|of| is_date && *of < Time::from(100_000_000)) {
+                return Err(DataError::Split(format!(
+                    "the filter `{filter}` names a date, but the times of the data set `{}` end at {latest}, \
+                     which are no seconds since 1970\n  = help: give numbers on the scale of the data's times",
+                    data.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn of_fold(&self, data: &Dataset, fold: &OfficialFold) -> Result<OfficialFold, DataError> {
+        let parts = [&fold.train, &fold.validation, &fold.test];
+        let rows: Vec<Interaction> = parts.into_iter().flatten().copied().collect();
+        // Of one moment the file decides; what is in the fold's files alone comes later, in their order.
+        let of_file = |row: &Interaction| {
+            let ends = &data.interactions.indptr()[row.user.at()..=row.user.at() + 1];
+            let items = data.interactions.items_of(row.user);
+            items.binary_search(&row.item.0).ok().map(|at| data.file_rows[ends[0] + at])
+        };
+        let order: Vec<u32> = rows
+            .iter()
+            .zip(data.interactions.len() as u32..)
+            .map(|(row, later)| of_file(row).unwrap_or(later))
+            .collect();
+        let (kept, filtered) =
+            self.keep(data, &rows, &order, &format!(" in the fold `{}`", fold.name))?;
+        let mut kept = kept.into_iter();
+        let mut part = |rows: &[Interaction]| -> Vec<Interaction> {
+            rows.iter().zip(&mut kept).filter(|(_, kept)| *kept).map(|(row, _)| *row).collect()
+        };
+        Ok(OfficialFold {
+            name: fold.name.clone(),
+            train: part(&fold.train),
+            validation: part(&fold.validation),
+            test: part(&fold.test),
+            filtered,
+        })
+    }
+
+    /// Which of `rows` remain, and what each filter did. `order` says which of one user's rows of one
+    /// moment is the earlier.
+    fn keep(
+        &self,
+        data: &Dataset,
+        rows: &[Interaction],
+        order: &[u32],
+        place: &str,
+    ) -> Result<(Vec<bool>, Vec<FilterEffect>), DataError> {
+        let mut kept = vec![true; rows.len()];
+        let sizes = |kept: &[bool]| {
+            let counts = Counts::new(data, rows, kept);
+            let with = |counts: &[u32]| counts.iter().filter(|count| **count > 0).count();
+            Sizes {
+                users: with(&counts.users),
+                items: with(&counts.items),
+                interactions: kept.iter().filter(|kept| **kept).count(),
+            }
+        };
+        let (mut before, mut effects) = (sizes(&kept), Vec::new());
+        for filter in &self.0 {
+            match filter {
+                Filter::KCore(least) => {
+                    while Counts::new(data, rows, &kept).remove_rare(rows, &mut kept, *least) {}
+                }
+                Filter::MinInteractions(least) => {
+                    Counts::new(data, rows, &kept).remove_rare(rows, &mut kept, *least);
+                }
+                Filter::Rating(rule) => only_if(rows, &mut kept, |row| rule.accepts(row.rating)),
+                Filter::Time(Period { from, before }) => only_if(rows, &mut kept, |row| {
+                    from.is_none_or(|from| row.timestamp >= from.time)
+                        && before.is_none_or(|before| row.timestamp < before.time)
+                }),
+                Filter::First(n) => of_each_user(data, rows, order, &mut kept, |rank, _| rank < *n),
+                Filter::Last(n) => {
+                    of_each_user(data, rows, order, &mut kept, |rank, of| rank + n >= of);
+                }
+            }
+            let after = sizes(&kept);
+            if after.interactions == 0 {
+                return Err(DataError::Split(format!(
+                    "the filter `{filter}` leaves no interaction of the data set `{}`{place}; before it there \
+                     were {} users, {} items and {} interactions\n  = help: make it less strict",
+                    data.name, before.users, before.items, before.interactions
+                )));
+            }
+            effects.push(FilterEffect { filter: filter.to_string(), before, after });
+            before = after;
+        }
+        Ok((kept, effects))
+    }
+}
+
+/// Interactions of each user and item.
+struct Counts {
+    users: Vec<u32>,
+    items: Vec<u32>,
+}
+
+impl Counts {
+    fn new(data: &Dataset, rows: &[Interaction], kept: &[bool]) -> Self {
+        let mut counts =
+            Self { users: vec![0; data.users.len()], items: vec![0; data.items.len()] };
+        for (row, _) in rows.iter().zip(kept).filter(|(_, kept)| **kept) {
+            counts.users[row.user.at()] += 1;
+            counts.items[row.item.at()] += 1;
+        }
+        counts
+    }
+
+    /// Removes the rows of users and items with too few; whether there were any.
+    fn remove_rare(&self, rows: &[Interaction], kept: &mut [bool], least: PerSide) -> bool {
+        let (user, item) = (least.user.unwrap_or(0), least.item.unwrap_or(0));
+        let mut removed = false;
+        for (row, kept) in rows.iter().zip(kept) {
+            let is_rare = self.users[row.user.at()] < user || self.items[row.item.at()] < item;
+            removed |= *kept && is_rare;
+            *kept &= !is_rare;
+        }
+        removed
+    }
+}
+
+fn only_if(rows: &[Interaction], kept: &mut [bool], is_kept: impl Fn(&Interaction) -> bool) {
+    rows.iter().zip(kept).for_each(|(row, kept)| *kept &= is_kept(row));
+}
+
+/// Keeps the rows that are accepted by their rank among their user's in time, and how many those are.
+fn of_each_user(
+    data: &Dataset,
+    rows: &[Interaction],
+    order: &[u32],
+    kept: &mut [bool],
+    is_kept: impl Fn(usize, usize) -> bool,
+) {
+    let mut of_users: Vec<Vec<usize>> = vec![Vec::new(); data.users.len()];
+    for (at, row) in rows.iter().enumerate().filter(|(at, _)| kept[*at]) {
+        of_users[row.user.at()].push(at);
+    }
+    for mut of_user in of_users {
+        of_user.sort_by_key(|at| (rows[*at].timestamp, order[*at]));
+        for (rank, at) in of_user.iter().enumerate() {
+            kept[*at] = is_kept(rank, of_user.len());
+        }
+    }
+}
+
+/// Identifiers of which some are gone.
+struct Renumbered {
+    ids: Ids,
+    /// By old index; of those that are gone it means nothing.
+    new: Vec<u32>,
+    left: Vec<bool>,
+}
+
+impl Renumbered {
+    fn new(ids: &Ids, used: impl Iterator<Item = u32>) -> Self {
+        let mut left = vec![false; ids.len()];
+        used.for_each(|at| left[at as usize] = true);
+        let mut next = 0;
+        let new = left.iter().map(|left| {
+            next += u32::from(*left);
+            next.saturating_sub(1)
+        });
+        let new = new.collect();
+        let names = ids.names().iter().zip(&left).filter(|(_, left)| **left);
+        let names = names.map(|(name, _)| name.clone());
+        Self { ids: Ids::new(names), new, left }
+    }
+
+    fn of_column(&self, values: &[Option<String>]) -> Vec<Option<String>> {
+        let values = values.iter().zip(&self.left).filter(|(_, left)| **left);
+        values.map(|(value, _)| value.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        base::yaml::diagnostic::{Position, SourceFile},
+        data::{ItemIx, UserIx},
+    };
+
+    /// `(user, item, rating, time)` in the order of the file.
+    fn data(rows: &[(u32, u32, f32, i64)]) -> Dataset {
+        let row = |&(user, item, rating, time): &(u32, u32, f32, i64)| Interaction {
+            user: UserIx(user),
+            item: ItemIx(item),
+            rating,
+            timestamp: time.into(),
+        };
+        let rows: Vec<Interaction> = rows.iter().map(row).collect();
+        let mut file_rows: Vec<u32> = (0..rows.len() as u32).collect();
+        file_rows.sort_by_key(|at| (rows[*at as usize].user, rows[*at as usize].item));
+        let ids = |n: u32| Ids::new((0..n).map(|id| id.to_string()));
+        let titles = (0..6).map(|item| Some(format!("title {item}"))).collect();
+        Dataset {
+            name: "made-up".into(),
+            users: ids(4),
+            items: ids(6),
+            interactions: Interactions::new(4, 6, &rows),
+            catalogue: Catalogue { titles, ..Catalogue::default() },
+            file_rows,
+            has_ratings: true,
+            has_timestamps: true,
+            folds: vec![],
+            filtered: vec![],
+            notes: vec![],
+        }
+    }
+
+    fn filters(yaml: &str) -> Filters {
+        let value: serde_yaml::Value = serde_yaml::from_str(yaml).unwrap();
+        let file = SourceFile { path: "e.yaml".into(), text: yaml.into() };
+        let at = Position { file: Arc::new(file), line: 1, column: 1, width: 1 };
+        Filters::read(&Node::of_yaml(&value, &at)).unwrap()
+    }
+
+    const ROWS: [(u32, u32, f32, i64); 9] = [
+        (0, 0, 5.0, 3),
+        (0, 1, 1.0, 1),
+        (0, 2, 4.0, 3),
+        (1, 0, 3.0, 9),
+        (1, 1, 4.0, 8),
+        (1, 2, 5.0, 7),
+        (2, 0, 2.0, 1),
+        (2, 3, 2.0, 2),
+        (3, 4, 5.0, 5),
+    ];
+
+    fn left(yaml: &str) -> (Dataset, Vec<(String, String)>) {
+        let data = filters(yaml).apply(data(&ROWS)).unwrap();
+        let name = |row: Interaction| {
+            (data.users.name(row.user.0).to_owned(), data.items.name(row.item.0).to_owned())
+        };
+        let pairs = data.interactions.iter().map(name).collect();
+        (data, pairs)
+    }
+
+    fn pairs(of: &[(u32, u32)]) -> Vec<(String, String)> {
+        of.iter().map(|(user, item)| (user.to_string(), item.to_string())).collect()
+    }
+
+    /// By hand: items 3 and 4 have one interaction; without them users 2 and 3 have one and none.
+    #[test]
+    fn a_core_is_cut_until_nothing_changes_and_a_minimum_once() {
+        let core = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)];
+        let (data, of_core) = left("[{k_core: 2}]");
+        assert_eq!(of_core, pairs(&core));
+        assert_eq!((data.users.len(), data.items.len()), (2, 3));
+        let titles: Vec<&str> =
+            data.catalogue.titles.iter().flatten().map(String::as_str).collect();
+        assert_eq!(titles, ["title 0", "title 1", "title 2"]);
+        let (_, once) = left("[{min_interactions: 2}]");
+        assert_eq!(once, pairs(&[&core[..], &[(2, 0)]].concat()));
+        let (_, of_items) = left("[{k_core: {item: 3}}]");
+        assert_eq!(of_items, pairs(&[(0, 0), (1, 0), (2, 0)]));
+        let (_, of_users) = left("[{k_core: {user: 2}}]");
+        assert_eq!(of_users, pairs(&[&core[..], &[(2, 0), (2, 3)]].concat()));
+    }
+
+    #[test]
+    fn filters_are_applied_in_turn_and_counted() {
+        let (data, first) = left("[{rating: \">= 4\"}, {k_core: {user: 2}}]");
+        assert_eq!(first, pairs(&[(0, 0), (0, 2), (1, 1), (1, 2)]));
+        let sizes = |users, items, interactions| Sizes { users, items, interactions };
+        let steps: Vec<(Sizes, Sizes)> =
+            data.filtered.iter().map(|of| (of.before, of.after)).collect();
+        let expected = [(sizes(4, 5, 9), sizes(3, 4, 5)), (sizes(3, 4, 5), sizes(2, 3, 4))];
+        assert_eq!(steps, expected);
+        assert_eq!(
+            data.filtered[1].to_string(),
+            "k_core: {user: 2}: users 3 → 2, items 4 → 3, interactions 5 → 4"
+        );
+        let (_, second) = left("[{k_core: {user: 2}}, {rating: \">= 4\"}]");
+        assert_eq!(second, first);
+        let (_, other) = left("[{k_core: {item: 2}}, {rating: \">= 5\"}]");
+        assert_ne!(other, left("[{rating: \">= 5\"}, {k_core: {user: 1}}]").1);
+    }
+
+    /// Of user 0's two at time 3, item 0 stands first in the file.
+    #[test]
+    fn first_and_last_are_in_time_and_then_in_the_file() {
+        assert_eq!(left("[{first: 1}]").1, pairs(&[(0, 1), (1, 2), (2, 0), (3, 4)]));
+        assert_eq!(left("[{last: 1}]").1, pairs(&[(0, 2), (1, 0), (2, 3), (3, 4)]));
+        assert_eq!(left("[{first: 2}]").1[..3], pairs(&[(0, 0), (0, 1), (1, 1)]));
+    }
+
+    #[test]
+    fn a_period_begins_with_its_start_and_ends_before_its_end() {
+        assert_eq!(
+            left("[{time: {from: 3, before: 8}}]").1,
+            pairs(&[(0, 0), (0, 2), (1, 2), (3, 4)])
+        );
+        assert_eq!(left("[{time: {from: 8}}]").1, pairs(&[(1, 0), (1, 1)]));
+        let moment = |yaml: &str| filters(&format!("[{{time: {{from: {yaml}}}}}]"));
+        assert_eq!(
+            serde_json::to_string(&moment("\"1998-01-01\"")).unwrap(),
+            r#"[{"time":{"from":883612800}}]"#
+        );
+        assert_eq!(moment("\"1998-01-01\"").to_string(), "time: {from: 1998-01-01}");
+        assert_eq!(moment("883612800").to_string(), "time: {from: 883612800}");
+        // These times are no seconds since 1970.
+        let error = moment("\"1998-01-01\"").apply(data(&ROWS)).unwrap_err().to_string();
+        assert!(error.contains("names a date"), "{error}");
+    }
+
+    /// In each fold all parts together: user 2 has one interaction in each part.
+    #[test]
+    fn publishers_folds_are_filtered_as_a_whole() {
+        let mut data = data(&ROWS);
+        let rows: Vec<Interaction> = data.interactions.iter().collect();
+        let (test, train): (Vec<Interaction>, Vec<Interaction>) =
+            rows.into_iter().partition(|row| row.item.0 == 0 || row.user.0 == 3);
+        data.folds = vec![OfficialFold {
+            name: "f".into(),
+            train,
+            validation: vec![],
+            test,
+            filtered: vec![],
+        }];
+        let data = filters("[{k_core: {user: 2}}, {last: 2}]").apply(data).unwrap();
+        let of = |rows: &[Interaction]| {
+            rows.iter().map(|row| (row.user.0, row.item.0)).collect::<Vec<_>>()
+        };
+        // Items 0, 1, 2 and 3 are left; user 3 is not.
+        assert_eq!(of(&data.folds[0].train), [(0, 2), (1, 1), (2, 3)]);
+        assert_eq!(of(&data.folds[0].test), [(0, 0), (1, 0), (2, 0)]);
+        assert_eq!(data.folds[0].filtered, data.filtered);
+    }
+
+    #[test]
+    fn a_filter_that_leaves_nothing_is_an_error() {
+        let error = filters("[{k_core: 7}]").apply(data(&ROWS)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("the filter `k_core: {user: 7, item: 7}` leaves no interaction"),
+            "{error}"
+        );
+        let without = Dataset { has_timestamps: false, ..data(&ROWS) };
+        let error = filters("[{first: 2}]").apply(without).unwrap_err().to_string();
+        assert!(error.contains("`first: 2` needs times"), "{error}");
+        let without = Dataset { has_ratings: false, ..data(&ROWS) };
+        let error = filters("[{rating: \"> 2\"}]").apply(without).unwrap_err().to_string();
+        assert!(error.contains("needs ratings"), "{error}");
+    }
+}
