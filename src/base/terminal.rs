@@ -68,7 +68,12 @@ pub fn on_one_line(text: &str) -> String {
 
 /// A foreign value as messages show it: on one line, and at most 80 characters of it.
 pub fn shown(text: &str) -> String {
-    match text.char_indices().nth(MOST_SHOWN) {
+    shown_up_to(text, MOST_SHOWN)
+}
+
+/// The same with a limit of one's own, for what is a message itself.
+pub fn shown_up_to(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         None => on_one_line(text),
         Some((end, _)) => {
             format!("{}… ({} characters)", on_one_line(&text[..end]), text.chars().count())

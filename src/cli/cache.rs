@@ -18,7 +18,7 @@ use crate::{
         journal,
         journal::{Found, Kind},
         key::{Key, from_hex, hex},
-        short,
+        reply, short,
     },
     tasks::top_n::steps::RESPONSES,
 };
@@ -381,10 +381,10 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
             message["content"].as_str().unwrap_or_default()
         ));
     }
-    let answer = &record.response["choices"][0]["message"]["content"];
+    let answer = reply::content(&reply::choice(&record.response)["message"]);
     text.push_str(&format!(
         "\n[response]\n{}\n",
-        answer.as_str().map_or_else(|| record.response.to_string(), str::to_owned)
+        answer.unwrap_or_else(|| record.response.to_string())
     ));
     // The most similar other request, to show why it is not the same.
     let mut request = record.request.clone();

@@ -16,7 +16,7 @@ use super::{
     journal,
     journal::{Done, Record, Writer},
     key::{Identity, Key, hex},
-    short,
+    reply, short,
 };
 use crate::base::files::{is_read_only, open_lock, open_own};
 
@@ -97,7 +97,8 @@ impl Answers {
         self.with_index(|index| index.counts)
     }
 
-    /// The answer to a request, if there is one. The request that was recorded must be the same.
+    /// The answer to a request, if there is one. The request that was recorded must be the same. A reply with which
+    /// the endpoint said that it failed is none, also where an earlier version kept it for one.
     pub fn find(&self, request: &Identity) -> Result<Option<Record>, LlmError> {
         let Some(record) = self.get(&request.key)? else {
             let (damaged, lost) = self.with_index(|index| (index.unacknowledged(), index.lost()));
@@ -126,7 +127,11 @@ impl Answers {
                 short(&record.key)
             )));
         }
-        Ok(Some(record))
+        let url = record.request["url"].as_str().unwrap_or_default();
+        let is_failure = record.kind.is_response()
+            && url.ends_with("/chat/completions")
+            && reply::failure(&record.response).is_some();
+        Ok(Some(record).filter(|_| !is_failure))
     }
 
     /// The answer of a key, if there is one.

@@ -18,10 +18,11 @@ use super::{
     journal::{Kind, Record, Usage},
     judge::{Failures, JudgeSpec, Mode},
     key::{Key, Request, hex},
-    structured,
+    reply, structured,
     structured::Schema,
     transport::Call,
 };
+use crate::base::terminal::shown;
 
 /// A chat to be answered.
 #[derive(Clone, Debug)]
@@ -49,33 +50,27 @@ pub struct Answer {
 
 impl Answer {
     pub(super) fn of(record: Record) -> Self {
-        let choice = &record.response["choices"][0];
-        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let choice = reply::choice(&record.response);
         Self {
-            content: text(&choice["message"]["content"]).unwrap_or_default(),
-            refusal: text(&choice["message"]["refusal"]).filter(|refusal| !refusal.is_empty()),
-            finish: text(&choice["finish_reason"]).unwrap_or_default(),
+            content: reply::content(&choice["message"]).unwrap_or_default(),
+            refusal: reply::refusal(&choice["message"]),
+            finish: choice["finish_reason"].as_str().unwrap_or_default().to_owned(),
             record,
         }
     }
 
-    /// Whether the endpoint took a text for thoughts: `reasoning` of vLLM and Ollama,
-    /// `reasoning_content` of llama.cpp.
+    /// Whether the endpoint took a text for thoughts.
     fn is_reasoned(&self) -> bool {
-        let message = &self.record.response["choices"][0]["message"];
-        let fields = ["reasoning", "reasoning_content"];
-        fields
-            .iter()
-            .any(|field| message[*field].as_str().is_some_and(|text| !text.trim().is_empty()))
+        reply::is_reasoned(&reply::choice(&self.record.response)["message"])
     }
 
     /// The text, or why it cannot be used as it is.
     pub fn text(&self) -> Result<&str, String> {
         if let Some(refusal) = &self.refusal {
-            return Err(format!("refused: {refusal}"));
+            return Err(format!("refused: {}", shown(refusal)));
         }
         match self.finish.as_str() {
-            "length" => Err("cut off at the limit of tokens".into()),
+            "length" | "max_tokens" => Err("cut off at the limit of tokens".into()),
             "content_filter" => Err("refused: stopped by a filter of contents".into()),
             _ if self.content.trim().is_empty() && self.is_reasoned() => Err(
                 "empty: the endpoint put all of it into its field for reasoning; turn its reasoning \

@@ -27,11 +27,12 @@ use super::{
     journal::{Kind, Record, Usage},
     key::{Identity, hex},
     spent::{cost, describe, expected_tokens},
-    transport::{Call, Endpoint, Reply, Transport, Verdict},
+    transport::{Call, Endpoint, MOST_OF_MESSAGE, Reply, Transport, Verdict},
 };
 use crate::base::{
     files::{read_own, write_json},
     hash::Digest,
+    terminal::{shown, shown_up_to},
 };
 
 /// A batch on its way.
@@ -201,7 +202,7 @@ impl Work<'_> {
                 "the batch of {} requests to the judge `{name}`: {}\n  = help: it is taken over by the next \
                  run, and not sent again",
                 note.keys.len(),
-                transport.endpoint.redact(&problem)
+                shown_up_to(&transport.endpoint.redact(&problem), MOST_OF_MESSAGE)
             ))
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -263,7 +264,10 @@ impl Work<'_> {
         .map_err(text)?;
         match batch["id"].as_str().filter(|id| !id.is_empty()) {
             Some(id) => Ok(id.to_owned()),
-            None => Err(format!("the endpoint made a batch without a name: {batch}")),
+            None => {
+                let shown = shown(&batch.to_string());
+                Err(format!("the endpoint made a batch without a name: {shown}"))
+            }
         }
     }
 

@@ -60,6 +60,7 @@ impl Llm {
                 interrupt: flag,
                 limits: Default::default(),
                 waiting: Default::default(),
+                hopeless: Default::default(),
                 renewed: Default::default(),
             };
             worker.run(receiver);

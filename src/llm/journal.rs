@@ -37,6 +37,13 @@ pub enum Kind {
     Abandoned,
 }
 
+impl Kind {
+    /// Whether it holds what an endpoint answered.
+    pub fn is_response(self) -> bool {
+        matches!(self, Self::Answer | Self::Renewed | Self::Unshared)
+    }
+}
+
 /// Tokens of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {

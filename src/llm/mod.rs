@@ -18,6 +18,7 @@ mod judge;
 pub mod key;
 mod keys;
 mod limits;
+pub mod reply;
 mod spent;
 pub mod structured;
 mod transport;

@@ -10,13 +10,15 @@ use std::{
 };
 
 use async_openai::{Client, config::Config, error::OpenAIError, middleware::HttpRequestFactory};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use chrono::{DateTime, FixedOffset};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::reply;
 use crate::base::{
     limits::{LINE_VARIABLE, most_of_line, too_long},
-    terminal::shown,
+    terminal::{shown, shown_up_to},
 };
 
 /// An endpoint with its key. Nothing is taken from the environment but what the judge names.
@@ -304,10 +306,11 @@ async fn whole(
     most: u64,
 ) -> Result<Reply, reqwest::Error> {
     let status = response.status().as_u16();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| {
-        let text = value.to_str().ok()?;
-        let seconds: f64 = text.trim().parse().ok()?;
-        (0.0..86_400.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let retry_after = header(RETRY_AFTER).and_then(|text| {
+        // A date is one of the server's clock.
+        let now = header(DATE).and_then(date).unwrap_or_else(|| chrono::Utc::now().into());
+        wait_of(text, now)
     });
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let location = location.filter(|_| (300..400).contains(&status)).map(|to| endpoint.redact(to));
@@ -321,6 +324,24 @@ async fn whole(
     }
     let body = endpoint.redact_body(body);
     Ok(Reply { status, retry_after, body, location, too_long: false })
+}
+
+/// The longest wait that an endpoint may ask for, in seconds.
+const LONGEST_WAIT: f64 = 86_400.0;
+
+/// What `Retry-After` asks for: seconds, or the wait until a date.
+fn wait_of(text: &str, now: DateTime<FixedOffset>) -> Option<Duration> {
+    let seconds = match text.trim().parse::<f64>() {
+        Ok(seconds) => seconds,
+        // A date that has passed asks for no wait.
+        Err(_) => ((date(text)? - now).num_milliseconds() as f64 / 1e3).max(0.0),
+    };
+    (0.0..LONGEST_WAIT).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+/// A date of HTTP: `Mon, 30 Nov 2026 13:17:34 GMT`.
+fn date(text: &str) -> Option<DateTime<FixedOffset>> {
+    DateTime::parse_from_rfc2822(text.trim()).ok()
 }
 
 fn in_words(error: &OpenAIError) -> String {
@@ -358,30 +379,30 @@ impl Reply {
                 self.status
             ));
         }
-        let text = String::from_utf8_lossy(&self.body);
-        let value: Option<Value> = serde_json::from_slice(&self.body).ok();
-        let told = value.as_ref().and_then(|value| {
-            let error = value.get("error").filter(|error| !error.is_null())?;
-            let message = error.get("message").and_then(Value::as_str).map(str::to_owned);
-            Some(
-                message
-                    .or_else(|| error.as_str().map(str::to_owned))
-                    .unwrap_or_else(|| error.to_string()),
-            )
-        });
-        let code = value.as_ref().and_then(|value| value["error"]["code"].as_str()).unwrap_or("");
-        let said = || {
-            let text = told.clone().unwrap_or_else(|| text.chars().take(200).collect());
-            format!("status {}: {}", self.status, text.trim())
+        // A byte order mark says nothing of what follows it.
+        let body = self.body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&self.body);
+        let text = String::from_utf8_lossy(body);
+        let value: Option<Value> = serde_json::from_slice(body).ok();
+        let told = value.as_ref().and_then(reply::error_of);
+        let codes: Vec<&str> = value
+            .iter()
+            .flat_map(|value| [&value["error"]["code"], &value["error"]["type"]])
+            .filter_map(Value::as_str)
+            .collect();
+        let is = |names: &[&str]| codes.iter().any(|code| names.contains(code));
+        // Of any length, and with whatever an endpoint likes to write to a terminal.
+        let in_message = |text: &str| {
+            format!("status {}: {}", self.status, shown_up_to(text.trim(), MOST_OF_MESSAGE))
         };
+        let said = || in_message(told.as_deref().unwrap_or(&text));
         match self.status {
             200..=299 => {}
-            429 if code == "insufficient_quota" => return Verdict::Hopeless(said()),
+            402 => return Verdict::Hopeless(said()),
+            429 if is(&NO_CREDIT) => return Verdict::Hopeless(said()),
             429 => return Verdict::Again { cause: said(), limited: true },
             401 | 403 => return Verdict::Hopeless(said()),
-            404 if chat => return Verdict::Hopeless(said()),
-            // A router of llama.cpp says so of a model it does not have.
-            400 if chat && told.as_deref().is_some_and(no_such_model) => {
+            404 | 405 | 410 if chat => return Verdict::Hopeless(said()),
+            400 | 422 if chat && (is(&NO_MODEL) || told.as_deref().is_some_and(no_such_model)) => {
                 return Verdict::Hopeless(said());
             }
             408 | 409 | 425 | 500..=599 => {
@@ -391,32 +412,45 @@ impl Reply {
         }
         let again = |cause: String| Verdict::Again { cause, limited: false };
         let Some(value) = value else {
-            let shown: String = text.chars().take(80).collect();
-            return again(format!("status 200 with something that is not JSON: `{shown}`"));
+            let text = shown(&text);
+            return again(format!("status 200 with something that is not JSON: `{text}`"));
         };
-        if told.is_some() {
-            return again(said());
-        }
         if !chat {
-            return Verdict::Response(value);
+            return match told {
+                Some(_) => again(said()),
+                None => Verdict::Response(value),
+            };
         }
-        let choice = &value["choices"][0];
-        let message = &choice["message"];
-        let some = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
-        // An empty answer that says why it ended is an answer: asking again for those alone would shift
-        // the distribution.
-        match some(&message["content"])
-            || some(&message["refusal"])
-            || some(&choice["finish_reason"])
-        {
-            true => Verdict::Response(value),
-            false => again("status 200 without content, refusal or reason to stop".into()),
+        if let Some(problem) = reply::failure(&value) {
+            return again(in_message(&problem));
+        }
+        match reply::is_empty(&value) {
+            true => again("status 200 without a text, and without a reason for that".into()),
+            false => Verdict::Response(value),
         }
     }
 }
 
+/// Most characters of an endpoint's message that are shown and recorded.
+pub(super) const MOST_OF_MESSAGE: usize = 300;
+/// Codes with which endpoints say that nothing more is paid for.
+const NO_CREDIT: [&str; 4] = [
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "insufficient_balance",
+    "insufficient_quota",
+];
+/// Codes with which endpoints say that they do not have the model.
+const NO_MODEL: [&str; 3] = ["invalid_model", "model_not_available", "model_not_found"];
+
+/// Whether a message says that there is no such model: the router of llama.cpp, Mistral and OpenRouter give no code.
 fn no_such_model(message: &str) -> bool {
-    message.starts_with("model ") && message.ends_with(" not found")
+    let message = message.to_lowercase();
+    let phrases =
+        ["does not exist", "invalid model", "not a valid model", "not found", "unknown model"];
+    message.len() < 200
+        && message.contains("model")
+        && phrases.iter().any(|phrase| message.contains(phrase))
 }
 
 #[cfg(test)]
@@ -434,7 +468,7 @@ mod tests {
         assert!(matches!(verdict(200, answer), Verdict::Response(_)));
         let refused = r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#;
         assert!(matches!(verdict(200, refused), Verdict::Response(_)));
-        for why in ["length", "stop", "content_filter"] {
+        for why in ["length", "content_filter"] {
             let empty = format!(
                 r#"{{"choices":[{{"message":{{"content":""}},"finish_reason":"{why}"}}]}}"#
             );
@@ -445,6 +479,10 @@ mod tests {
             (200, r#"{"error":{"message":"overloaded"}}"#),
             (200, r#"{"choices":[]}"#),
             (200, r#"{"choices":[{"message":{"content":""}}]}"#),
+            (200, r#"{"choices":[{"message":{"content":""},"finish_reason":"stop"}]}"#),
+            (200, r#"{"choices":[{"message":{"content":"ha"},"finish_reason":"abort"}]}"#),
+            (200, r#"{"choices":[{"message":{"content":"ha"},"error":{"message":"gone"}}]}"#),
+            (200, r#"{"message":"moved"}"#),
             (200, ""),
             (503, "busy"),
             (429, "{}"),
@@ -452,9 +490,62 @@ mod tests {
             assert!(matches!(verdict(status, body), Verdict::Again { .. }), "{status} {body}");
         }
         assert!(matches!(verdict(400, "{}"), Verdict::Failed(_)));
-        assert!(matches!(verdict(401, "{}"), Verdict::Hopeless(_)));
+        for status in [401, 402, 403, 404, 405] {
+            assert!(matches!(verdict(status, "{}"), Verdict::Hopeless(_)), "{status}");
+        }
+        for message in [
+            "model 'a' not found",
+            "Invalid model: a",
+            "a/b is not a valid model ID",
+            "The model `a` does not exist",
+        ] {
+            let body = serde_json::json!({"error": {"message": message}}).to_string();
+            assert!(matches!(verdict(400, &body), Verdict::Hopeless(_)), "{message}");
+        }
+        let too_long = r#"{"error":{"message":"the prompt is too long for the model"}}"#;
+        assert!(matches!(verdict(400, too_long), Verdict::Failed(_)));
+        let with_mark = format!("\u{feff}{answer}");
+        assert!(matches!(verdict(200, &with_mark), Verdict::Response(_)));
         let quota = r#"{"error":{"code":"insufficient_quota","message":"pay"}}"#;
         assert_eq!(verdict(429, quota), Verdict::Hopeless("status 429: pay".into()));
+    }
+
+    /// What an endpoint says is shown on one line, without control characters, and cut.
+    #[test]
+    fn messages_of_endpoints_are_escaped_and_cut() {
+        let hostile = format!("\u{1b}[2J\n{}", "x".repeat(100_000));
+        for body in [
+            serde_json::json!({"error": {"message": hostile}}).to_string(),
+            serde_json::json!({"choices": [{"error": {"message": hostile}}]}).to_string(),
+            hostile.clone(),
+        ] {
+            for status in [200, 400, 401, 402, 429, 500] {
+                let (Verdict::Again { cause, .. }
+                | Verdict::Failed(cause)
+                | Verdict::Hopeless(cause)) = verdict(status, &body)
+                else {
+                    panic!("{status} is a response");
+                };
+                assert!(
+                    cause.len() < 500 && !cause.contains(['\u{1b}', '\n']),
+                    "{status}: {cause}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn waits_are_seconds_or_dates() {
+        let now = date("Mon, 30 Nov 2026 13:17:34 GMT").unwrap();
+        let wait = |text: &str| wait_of(text, now).map(|wait| wait.as_secs_f64());
+        assert_eq!(wait("8"), Some(8.0));
+        assert_eq!(wait(" 0.5 "), Some(0.5));
+        assert_eq!(wait("Mon, 30 Nov 2026 13:17:42 GMT"), Some(8.0));
+        assert_eq!(wait("Mon, 30 Nov 2026 13:00:00 GMT"), Some(0.0));
+        assert_eq!(wait("Tue, 01 Dec 2026 00:00:00 +0100"), Some(34_946.0));
+        for wrong in ["", "soon", "-1", "inf", "Wed, 30 Dec 2026 13:17:34 GMT", "86400"] {
+            assert_eq!(wait(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub(super) struct Worker {
     pub limits: RefCell<HashMap<String, Rc<Limits>>>,
     /// Who else waits for a request that is on its way.
     pub waiting: RefCell<HashMap<Key, Vec<Reply>>>,
+    /// Endpoints to which no request will do, and why: what waits for its turn is not sent.
+    pub hopeless: RefCell<HashMap<String, String>>,
     /// What this run has asked anew already.
     pub renewed: RefCell<BTreeSet<Key>>,
 }
@@ -131,6 +133,7 @@ impl Worker {
     ) -> Result<Record, Refused> {
         let (name, spec) = judge;
         let limits = self.limits_of(spec, &transport.endpoint);
+        let id = format!("{} {:?} {}", spec.base_url, spec.key_env, spec.model);
         let chat = matches!(call, Call::Chat(_));
         let expected = expected_tokens(call, spec);
         let timeout = Duration::from_secs_f64(spec.timeout);
@@ -143,6 +146,9 @@ impl Worker {
             };
             if self.interrupt.is_raised() {
                 return Err(Refused::Interrupted);
+            }
+            if let Some(why) = self.hopeless.borrow().get(&id) {
+                return Err(Refused::Hopeless(why.clone()));
             }
             self.check_journal()?;
             self.reserve(expected, spec).await?;
@@ -180,6 +186,8 @@ impl Worker {
                     record.kind = match self.mode {
                         Mode::Refresh => Kind::Renewed,
                         Mode::Off => Kind::Unshared,
+                        // A failure that an earlier version kept for an answer.
+                        _ if self.is_kept(&request.key) => Kind::Renewed,
                         _ => Kind::Answer,
                     };
                     limits.settle(since, record.usage.input + record.usage.output);
@@ -201,11 +209,13 @@ impl Worker {
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
                     if limits.nobody_there(status != 0) {
-                        return Err(Refused::Hopeless(format!(
+                        let why = format!(
                             "the judge `{name}` cannot be reached: {cause}\n  = help: check its `base_url` \
                              ({}), and that the server runs",
                             spec.base_url
-                        )));
+                        );
+                        self.hopeless.borrow_mut().insert(id, why.clone());
+                        return Err(Refused::Hopeless(why));
                     }
                     if attempt > spec.retries {
                         return Err(Refused::Failed(format!("{cause} ({attempt} tries)")));
@@ -229,6 +239,7 @@ impl Worker {
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
                     let help = match status {
+                        402 => "the account has no credit left".into(),
                         401 | 403 => format!(
                             "check the key in {}",
                             spec.key_env.as_deref().unwrap_or("the environment (`key_env`)")
@@ -236,13 +247,20 @@ impl Worker {
                         429 => "the account has no credit left".into(),
                         _ => "check the judge's `base_url` and `model`".into(),
                     };
-                    return Err(Refused::Hopeless(format!(
+                    let why = format!(
                         "the judge `{name}` at {} answers {cause}\n  = help: {help}",
                         spec.base_url
-                    )));
+                    );
+                    self.hopeless.borrow_mut().insert(id, why.clone());
+                    return Err(Refused::Hopeless(why));
                 }
             }
         }
+    }
+
+    /// Whether the journal holds a reply to a request, usable or not.
+    fn is_kept(&self, key: &Key) -> bool {
+        matches!(self.answers.get(key), Ok(Some(record)) if record.kind.is_response())
     }
 
     /// Waits for Ctrl-C.

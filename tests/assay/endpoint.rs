@@ -38,6 +38,8 @@ pub enum Act {
     Length(String),
     /// A body of one's own.
     Raw(u16, String),
+    /// The same, with headers (`name: value\r\n`).
+    With(u16, String, String),
     /// Sends one away, to this address.
     Redirect(String),
     /// A body that never ends, until the connection is closed.
@@ -196,6 +198,7 @@ fn chat(out: &mut TcpStream, body: &[u8], behave: &Behave, seen: &Seen) -> bool 
         }
         Act::ErrorBody => send(out, 200, "", r#"{"error":{"message":"overloaded"}}"#),
         Act::Raw(status, body) => send(out, status, "", &body),
+        Act::With(status, headers, body) => send(out, status, &headers, &body),
         Act::Redirect(to) => send(out, 302, &format!("location: {to}\r\n"), ""),
         Act::Endless => {
             let _ = out.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n");

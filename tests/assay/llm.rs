@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Act, BATCH_LOOKS, Endpoint, question},
+    endpoint::{Act, BATCH_LOOKS, Endpoint, question, response},
     support::{Place, ended},
 };
 
@@ -475,12 +475,152 @@ fn a_model_or_credit_that_is_not_there_stops_at_once_and_says_what_to_do() {
             r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#,
             "the account has no credit left",
         ),
+        (402, r#"{"error":{"message":"Insufficient Balance"}}"#, "the account has no credit left"),
+        (403, r#"{"error":{"message":"not you"}}"#, "check the key"),
+        (
+            400,
+            r#"{"error":{"message":"x is not a valid model ID"}}"#,
+            "check the judge's `base_url` and `model`",
+        ),
     ] {
         let endpoint = Endpoint::start(move |_, _| Act::Raw(status, body.into()));
         let place = place(200, &endpoint.url(), ", concurrency: 4");
         let ended = place.assay(&RUN);
         assert!(ended.code == 4 && ended.err.contains(says), "{status}: {}", ended.err);
-        assert!(endpoint.seen.total() < 50, "{status}: {}", endpoint.seen.total());
+        // Those that were on their way when the first reply came, and no other.
+        assert!(endpoint.seen.total() <= 4, "{status}: {}", endpoint.seen.total());
+    }
+}
+
+/// Status 200 and nothing that a model said: each request fails once, in one of these ways.
+#[test]
+fn a_failure_with_status_200_is_requested_again_and_never_kept() {
+    let choice = |finish: &str, content: Value, more: Value| {
+        let mut choice = json!({"message": {"content": content}, "finish_reason": finish});
+        if let Some(more) = more.as_object() {
+            choice.as_object_mut().unwrap().extend(more.clone());
+        }
+        json!({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    };
+    let gone = json!({"error": {"code": 502, "message": "Upstream provider went away"}});
+    let failures = [
+        choice("error", json!(""), gone.clone()),
+        choice("error", json!("# Half a profile"), gone.clone()),
+        choice("stop", json!("# Half a profile"), gone),
+        choice("abort", json!("# Half a profile"), json!({})),
+        choice("stop", json!(""), json!({})),
+        choice("stop", json!([]), json!({})),
+        choice("stop", Value::Null, json!({})),
+        json!({"choices": []}),
+        json!({"object": "chat.completion"}),
+    ];
+    let n = failures.len();
+    let endpoint = Endpoint::start(move |request, before| {
+        let question = question(request);
+        let item = question.split_once("Title: The ").unwrap().1.split_once("th").unwrap().0;
+        let item: usize = item.parse().unwrap();
+        match before {
+            0 => Act::Raw(200, failures[item - 1].to_string()),
+            _ => Act::Answer(profile(request)),
+        }
+    });
+    let place = place(n, &endpoint.url(), ", concurrency: 2");
+    let run = || {
+        let output = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
+        let ended = ended(output, place.dir.path());
+        assert_eq!(ended.code, 0, "{}", ended.err);
+    };
+    run();
+    assert_eq!(endpoint.seen.total(), 2 * n);
+    let (answers, lines) = journal(&place, ".assay");
+    assert_eq!(answers.len(), n);
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "failure").count(), n);
+    let facts = step_facts(&place, ".assay");
+    assert_eq!((&facts["from"]["llm"], &facts["llm"]["bad"]), (&json!(n), &json!({})));
+    // What is recorded is found, and only that.
+    fs::remove_dir_all(place.path(".assay/steps")).unwrap();
+    run();
+    assert_eq!(endpoint.seen.total(), 2 * n);
+}
+
+/// The text of the parts is the response: the same steps as with one text.
+#[test]
+fn content_in_parts_is_joined() {
+    let of = |in_parts: bool| {
+        let endpoint = Endpoint::start(move |request, _| {
+            let text = profile(request);
+            if !in_parts {
+                return Act::Answer(text);
+            }
+            let mut response = response(request, &text, "stop");
+            let (first, second) = text.split_at(text.len() / 2);
+            let thoughts = json!([{"type": "text", "text": "hm, let me see"}]);
+            response["choices"][0]["message"]["content"] = json!([
+                {"type": "thinking", "thinking": thoughts},
+                {"type": "text", "text": first},
+                {"type": "text", "text": second},
+            ]);
+            Act::Raw(200, response.to_string())
+        });
+        let place = place(3, &endpoint.url(), "");
+        place.fine(&RUN);
+        let texts: Vec<Vec<u8>> = place
+            .artefacts(".assay")
+            .into_iter()
+            .filter(|(name, _)| name.ends_with("profiles.parquet"))
+            .map(|(_, bytes)| bytes)
+            .collect();
+        let (_, lines) = journal(&place, ".assay");
+        let key = lines[0]["key"].as_str().unwrap().to_owned();
+        let explained = place.fine(&["cache", "explain", &key[..12]]);
+        assert!(explained.contains("[response]\n# The "), "{explained}");
+        (
+            texts.len(),
+            texts.into_iter().collect::<HashSet<_>>(),
+            step_facts(&place, ".assay")["from"].clone(),
+        )
+    };
+    let (plain, parts) = (of(false), of(true));
+    assert_eq!(plain.0, parts.0);
+    assert_eq!((plain.2, plain.1), (parts.2, parts.1));
+}
+
+/// Two seconds from the endpoint's clock, which is an hour behind ours.
+#[test]
+fn a_date_in_retry_after_is_waited_for() {
+    let endpoint = Endpoint::start(|request, before| match before {
+        0 => Act::With(
+            429,
+            "date: Mon, 30 Nov 2020 13:17:34 GMT\r\nretry-after: Mon, 30 Nov 2020 13:17:36 GMT\r\n"
+                .into(),
+            r#"{"error":{"message":"slow down"}}"#.into(),
+        ),
+        _ => Act::Answer(profile(request)),
+    });
+    let place = place(3, &endpoint.url(), ", concurrency: 1");
+    let output = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
+    assert!(output.status.success());
+    let times = endpoint.seen.times.lock().unwrap().clone();
+    assert_eq!(times.len(), 6);
+    for pair in times.chunks(2) {
+        assert!(pair[1].duration_since(pair[0]).as_secs_f64() >= 1.9, "not waited for");
+    }
+}
+
+/// What an endpoint says reaches the terminal on one line, without escape sequences, and cut.
+#[test]
+fn messages_of_endpoints_are_shown_escaped_and_cut() {
+    let hostile = format!("\u{1b}]52;c;AAAA\u{7}\nsecond line {}", "x".repeat(50_000));
+    for status in [200, 400, 401] {
+        let body = json!({"error": {"message": hostile}}).to_string();
+        let endpoint = Endpoint::start(move |_, _| Act::Raw(status, body.clone()));
+        let place = place(3, &endpoint.url(), ", retries: 0");
+        let output = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
+        let ended = ended(output, place.dir.path());
+        assert_eq!(ended.code, 4, "{}", ended.err);
+        assert!(!ended.err.contains(['\u{1b}', '\u{7}']), "{}", ended.err);
+        assert!(ended.err.contains("\\u{1b}]52;c;AAAA\\u{7}\\nsecond line xxx"), "{}", ended.err);
+        assert!(ended.err.len() < 5000, "{} bytes", ended.err.len());
     }
 }
 
