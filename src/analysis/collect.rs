@@ -22,6 +22,8 @@ pub struct Collected {
     pub rows: Vec<ResultRow>,
     /// Trials without a result.
     pub missing: Vec<String>,
+    /// The same of controls that assay added: the results of the experiment are complete without them.
+    pub missing_controls: Vec<String>,
     /// Users by slice and fold.
     pub slices: Vec<SliceSize>,
     /// Warnings: the trial, and a sentence.
@@ -88,7 +90,7 @@ pub fn collect(
     request: &Request,
 ) -> Result<Collected, FileError> {
     let mut rows = Vec::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut missing_controls) = (Vec::new(), Vec::new());
     let mut done: Vec<&TrialRecord> = Vec::new();
     let currencies = Currencies::new(experiment, workspace);
     let ends: Vec<StepId> =
@@ -104,11 +106,15 @@ pub fn collect(
             Currency::Absent => Err(String::new()),
         };
         let basis = basis(experiment, workspace, trial);
+        let is_unanswered = experiment.is_unanswered(workspace, trial);
         let of_trial = summary.and_then(|means| {
             let basis = basis?;
             means
                 .iter()
-                .map(|mean| row(experiment, trial, &basis, mean))
+                .map(|mean| {
+                    let row = row(experiment, trial, &basis, mean)?;
+                    Ok(ResultRow { is_unanswered, ..row })
+                })
                 .collect::<Result<Vec<_>, _>>()
         });
         match of_trial {
@@ -116,7 +122,10 @@ pub fn collect(
                 done.push(trial);
                 rows.extend(of_trial);
             }
-            Err(why) => missing.push(format!("{}{why}", trial.label())),
+            Err(why) => {
+                let missing = if trial.is_added { &mut missing_controls } else { &mut missing };
+                missing.push(format!("{}{why}", trial.label()));
+            }
         }
     }
     let mut counts: Counts = HashMap::new();
@@ -167,7 +176,7 @@ pub fn collect(
     }
     let slices = slice_sizes(experiment, &rows);
     let warnings = warnings(experiment, workspace);
-    Ok(Collected { rows, missing, slices, warnings, draws })
+    Ok(Collected { rows, missing, missing_controls, slices, warnings, draws })
 }
 
 /// Users, and pairs of users and folds, by system, fold (or `mean`) and cell.

@@ -57,6 +57,10 @@ pub struct ResultRow {
     /// Whether the system is an oracle, which uses the test part and is excluded from comparisons.
     #[serde(skip)]
     pub knows_test: bool,
+    /// Whether no response of its language model could be used, so that its lists are its base's; excluded from
+    /// comparisons.
+    #[serde(skip)]
+    pub is_unanswered: bool,
     /// The slice of users with lists of the system itself, if not all users.
     #[serde(skip)]
     pub own_lists_of: Option<String>,
@@ -104,6 +108,7 @@ impl ResultRow {
             caveats: mean.caveats,
             basis: Arc::default(),
             knows_test: false,
+            is_unanswered: false,
             own_lists_of: None,
             learns_from: None,
             one_of_several: false,
@@ -136,6 +141,7 @@ impl ResultRow {
             caveats: Caveats::default(),
             basis: Arc::default(),
             knows_test: false,
+            is_unanswered: false,
             own_lists_of: None,
             learns_from: None,
             one_of_several: false,

@@ -15,6 +15,7 @@ mod hand_over;
 mod keys;
 mod ls;
 mod plan;
+mod preflight;
 mod progress;
 mod published;
 mod report;

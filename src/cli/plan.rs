@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{CliError, Planned, WorkspaceArg, keys::Keys, planned, print, print_json};
+use super::{
+    CliError, Planned, WorkspaceArg,
+    keys::Keys,
+    planned,
+    preflight::{Checked, MissingKeys},
+    print, print_json,
+};
 use crate::{
     base::{exit::Exit, files::read_json, terminal::tell},
     core::{
@@ -59,7 +65,11 @@ impl PlanArgs {
         currencies.look_at(&all);
         let to_run: Vec<StepId> =
             all.into_iter().filter(|id| currencies.of(*id) != Currency::Current).collect();
-        let found = preflight(&plan.graph, &to_run, &Shared::default())?;
+        let checked = preflight(&plan.graph, &to_run, &Shared::default());
+        let checked = Checked::new(&plan, checked)?;
+        checked.tell(&plan);
+        let mode = experiment.task.responses().mode;
+        MissingKeys::of(&experiment, &plan, &to_run, mode).tell();
         let nodes = plan.graph.nodes().iter();
         let verdicts: Vec<Verdict> =
             nodes.map(|node| verdict(&currencies, node, &before)).collect();
@@ -74,7 +84,7 @@ impl PlanArgs {
             print_json(&json!({"experiment": experiment.name, "steps": steps}))?;
         } else {
             print(&tree(&experiment, &plan, &verdicts))?;
-            print(&filters(&plan, &workspace, &found))?;
+            print(&filters(&plan, &workspace, &checked.found))?;
             print(&estimates(&experiment, &plan, &verdicts)?)?;
             print(&self.keys.of_plan(&experiment.task.keys())?)?;
         }

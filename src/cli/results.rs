@@ -93,6 +93,12 @@ pub fn results_of_record(
 
 /// Warns of trials without a result; the exit code reports them, too.
 pub fn warn_of_missing(collected: &Collected) -> Exit {
+    if !collected.missing_controls.is_empty() {
+        tell!(
+            "warning: controls that assay added have no result: {}",
+            collected.missing_controls.join(", ")
+        );
+    }
     if collected.missing.is_empty() {
         return Exit::Pass;
     }

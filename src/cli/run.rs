@@ -8,7 +8,9 @@ use super::{
     CliError, Planned, WorkspaceArg,
     hand_over::{hand_over, is_read_once},
     keys::Keys,
-    planned, print,
+    planned,
+    preflight::{Checked, MissingKeys},
+    print,
     progress::reporter,
     published::{Anyway, reproductions},
     results::warn_of_missing,
@@ -18,7 +20,7 @@ use crate::{
     analysis::{Reproduction, Request, collect},
     base::terminal::tell,
     base::{exit::Exit, interrupt::Interrupt, output::OutputDir},
-    core::{Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
+    core::{Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
     llm::{AnswersSpec, Mode},
     report::{INDEX, render},
     tasks::{Experiment, Plan, TASKS},
@@ -120,12 +122,24 @@ impl Run {
             },
         };
         let interrupt = Interrupt::default();
-        let to_do = ToDo::of(&plan.graph, &workspace, &options);
+        let fewer;
+        let mut to_do = ToDo::of(&plan.graph, &workspace, &options);
         if to_do.needs_tensors() {
             hand_over()?;
         }
-        // Data that cannot be used are an error before anything is written.
-        to_do.preflight()?;
+        // Data, prompts and keys that cannot be used are an error before anything is written.
+        let checked = Checked::new(&plan, to_do.preflight())?;
+        if !checked.skipped.is_empty() {
+            let mut left = options.clone();
+            let is_skipped = |end: &StepId| {
+                plan.graph[*end].trials.iter().all(|trial| checked.skipped.contains(trial))
+            };
+            left.ends.retain(|end| !is_skipped(end));
+            fewer = left;
+            to_do = to_do.with(&fewer);
+        }
+        let missing = MissingKeys::of(&experiment, &plan, &to_do.steps(), responses.mode);
+        missing.check(&workspace, responses.mode)?;
         Workspace::create(workspace.root())?;
         stop_on_ctrl_c(&interrupt);
         // Not before: the other program would warn again.
@@ -133,6 +147,7 @@ impl Run {
         if self.answers.is_some() {
             tell!("warning: the option --answers is deprecated; use --responses");
         }
+        checked.tell(&plan);
         Keys::tell(&keys);
         let reporter = reporter(self.json, self.quiet);
         record.write(&workspace)?;
@@ -154,7 +169,10 @@ impl Run {
         }
         let request = Request::of_report(&record);
         let collected = collect(&record, &workspace, &request)?;
-        let failures = &outcome.record.failures;
+        // A control that assay added is no reason for a run to fail.
+        let is_added = |name: &str| plan.trials.iter().any(|of| of.is_added && of.label() == name);
+        let (controls, failures): (Vec<&Failure>, Vec<&Failure>) =
+            outcome.record.failures.iter().partition(|failure| is_added(&failure.trial));
         if !collected.rows.is_empty() {
             let run = Some(&outcome.record);
             let rendered = render(&record, &workspace, &collected, run, out)?;
@@ -182,6 +200,13 @@ impl Run {
         {
             tell!("language models: {spent}");
         }
+        for failure in controls {
+            tell!(
+                "warning: {}, a control that assay added, failed: {}",
+                failure.trial,
+                failure.cause.replace('\n', "\n  ")
+            );
+        }
         if failures.is_empty() {
             // All steps succeeded, but a result may have been removed since.
             return Ok(match self.until {
@@ -191,7 +216,7 @@ impl Run {
         }
         tell!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
         let mut causes: Vec<&str> = Vec::new();
-        for failure in failures {
+        for failure in &failures {
             if !causes.contains(&failure.cause.as_str()) {
                 causes.push(&failure.cause);
             }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     analysis::{MEAN, Request, ResultRow},
     base::exit::Exit,
-    report::{Format, Selection, Spread, Table},
+    report::{Format, Selection, Spread, Table, reranked_slice},
 };
 
 /// Print a table of systems and metrics for the terminal, or as Markdown, LaTeX or CSV
@@ -33,7 +33,7 @@ pub struct TableArgs {
     /// Metric convention (default: the experiment's first)
     #[arg(long)]
     convention: Option<String>,
-    /// Slice of users (default: the experiment's first)
+    /// Slice of users (default: the users who were reranked, or the experiment's first)
     #[arg(long)]
     slice: Option<String>,
     /// Cutoff (default: 10 if computed, otherwise the largest)
@@ -121,14 +121,15 @@ impl TableArgs {
     }
 }
 
-/// The first protocol, convention and slice, at k = 10 where there is that cutoff.
+/// The first protocol, convention and slice, at k = 10 where there is that cutoff. The slice is that of the users who
+/// were reranked, where it is one: all other users have the lists of the base.
 fn main_selection(rows: &[ResultRow]) -> Option<Selection> {
     let first = rows.first()?;
     let ten = rows.iter().any(|row| row.k == 10);
     Some(Selection {
         protocol: first.protocol.clone(),
         convention: first.convention.clone(),
-        slice: first.slice.clone(),
+        slice: reranked_slice(rows).unwrap_or(&first.slice).to_owned(),
         k: if ten { 10 } else { rows.iter().map(|row| row.k).max()? },
         fold: MEAN.into(),
     })

@@ -13,20 +13,15 @@ pub struct Found {
     pub warnings: Vec<String>,
 }
 
-/// Lets the steps `of` a graph check what they can before they run. The error is that of the first step that cannot
-/// run. What is read stays in `shared`.
+/// Lets the steps `of` a graph check what they can before they run. What is read stays in `shared`.
 pub fn preflight(
     graph: &Graph,
     of: &[StepId],
     shared: &Shared,
-) -> Result<Vec<(StepId, Found)>, StepError> {
-    let check = |step: &StepId| {
-        let node = &graph[*step];
-        Ok((*step, node.any().preflight(shared)?))
-    };
+) -> Vec<(StepId, Result<Found, StepError>)> {
+    let check = |step: &StepId| (*step, graph[*step].any().preflight(shared));
     // Steps that share an input would read it twice if they began together.
-    let Some((first, rest)) = of.split_first() else { return Ok(Vec::new()) };
-    let first = check(first)?;
-    let rest: Vec<Result<(StepId, Found), StepError>> = rest.par_iter().map(check).collect();
-    std::iter::once(Ok(first)).chain(rest).collect()
+    let (first, rest) = of.split_at(of.len().min(1));
+    let first: Vec<(StepId, Result<Found, StepError>)> = first.iter().map(check).collect();
+    first.into_iter().chain(rest.par_iter().map(check).collect::<Vec<_>>()).collect()
 }

@@ -96,6 +96,11 @@ pub fn weights_digest(
     })
 }
 
+/// Whether the files of an encoder are there.
+pub fn find(spec: &EncoderSpec, dirs: &DataDirs) -> Result<(), crate::data::DataError> {
+    Manifests::read(dirs)?.get(&spec.model)?.locate(dirs).map(drop)
+}
+
 /// What encoding gives.
 pub struct Encoded {
     /// Length of a vector.

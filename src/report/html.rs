@@ -13,7 +13,7 @@ use super::{
     explanations::explain_rows,
     figures::{Series, curves, scatter},
     metric_against_k,
-    reranks::{RerankRow, rerank_rows},
+    reranks::{RerankRow, rerank_rows, reranked_slice},
     table::is_unranked,
     tidy,
 };
@@ -113,6 +113,10 @@ pub fn render(
     write("results.json", &tidy::json(rows)?)?;
     let mut sections = Vec::new();
     let pairs = distinct(rows.iter().map(|row| format!("{}\n{}", row.protocol, row.convention)));
+    let first_shown = reranked_slice(rows)
+        .or(rows.first().map(|row| row.slice.as_str()))
+        .unwrap_or_default()
+        .to_owned();
     for pair in &pairs {
         let (protocol, convention) = pair.split_once('\n').unwrap_or_default();
         let of_pair = || {
@@ -154,6 +158,7 @@ pub fn render(
                 "protocol": protocol,
                 "convention": convention,
                 "slice": slice,
+                "open": Some(pair) == pairs.first() && slice == first_shown,
                 "title": format!("{protocol} · {convention} · {slice}"),
                 "tables": tables,
                 "figures": figures,
@@ -212,7 +217,8 @@ pub fn render(
         })
     });
     context.insert("slices", &sizes.collect::<Vec<Value>>());
-    context.insert("missing", &collected.missing);
+    let missing = [&collected.missing[..], &collected.missing_controls].concat();
+    context.insert("missing", &missing);
     context.insert("settings", &variants_value(experiment, workspace));
     context.insert("run", &run);
     let steps = 0..experiment.steps.len();

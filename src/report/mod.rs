@@ -11,5 +11,6 @@ mod tidy;
 
 pub use figures::metric_against_k;
 pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
+pub use reranks::reranked_slice;
 pub use table::{Cell, Format, Selection, Spread, Table};
 pub use tidy::{csv, for_spreadsheets, json};

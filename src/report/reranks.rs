@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::recorded::recorded;
 use crate::{
+    analysis::ResultRow,
     core::Workspace,
     tasks::{ExperimentRecord, top_n::steps::RerankStats},
 };
@@ -65,6 +66,13 @@ struct Sums {
     asked: usize,
     unusable: usize,
     answers: usize,
+}
+
+/// The slice of the users who were reranked, if it is the same for all rerankers and was evaluated.
+pub fn reranked_slice(rows: &[ResultRow]) -> Option<&str> {
+    let mut slices = rows.iter().filter_map(|row| row.own_lists_of.as_deref());
+    let first = slices.next()?;
+    (slices.all(|of| of == first) && rows.iter().any(|row| row.slice == first)).then_some(first)
 }
 
 /// One row per reranker with finished steps, in the order of the experiment.

@@ -324,8 +324,11 @@ fn rows_of(
             system,
         })
         .collect();
-    let is_oracle = |system: &str| chosen.iter().any(|row| row.system == system && row.knows_test);
-    let compared: Vec<bool> = rows.iter().map(|row| !is_oracle(&row.system)).collect();
+    let is_excluded = |system: &str| {
+        let of_system = chosen.iter().filter(|row| row.system == system);
+        of_system.into_iter().any(|row| row.knows_test || row.is_unanswered)
+    };
+    let compared: Vec<bool> = rows.iter().map(|row| !is_excluded(&row.system)).collect();
     if compared.iter().filter(|compared| **compared).count() > 1 {
         for (at, metric) in metrics.iter().enumerate() {
             let of_compared = || rows.iter().zip(&compared).filter(|(_, compared)| **compared);

@@ -26,6 +26,8 @@ pub struct Trial {
     /// The step that explains its lists, if any.
     pub explain: Option<StepId>,
     pub evaluate: StepId,
+    /// Whether it is of a control that assay added: without it, a run goes on.
+    pub is_added: bool,
 }
 
 impl Trial {

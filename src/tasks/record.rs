@@ -127,6 +127,9 @@ pub struct TrialRecord {
     pub from_scores: Option<PredictSpec>,
     pub explain: Option<usize>,
     pub evaluate: usize,
+    /// Whether it is of a control that assay added.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_added: bool,
 }
 
 impl TrialRecord {
@@ -173,6 +176,7 @@ impl ExperimentRecord {
             from_scores: trial.from_scores,
             explain: trial.explain.map(StepId::at),
             evaluate: trial.evaluate.at(),
+            is_added: trial.is_added,
         });
         Ok(Self {
             version: VERSION,
@@ -257,6 +261,17 @@ impl ExperimentRecord {
     pub fn filters(&self, workspace: &Workspace, split: usize) -> Vec<FilterEffect> {
         let effects = self.record(workspace, split).ok().map(|mut of| of.stats["filters"].take());
         effects.and_then(|effects| serde_json::from_value(effects).ok()).unwrap_or_default()
+    }
+
+    /// Whether none of the responses behind a trial's lists could be used.
+    pub fn is_unanswered(&self, workspace: &Workspace, trial: &TrialRecord) -> bool {
+        if self.system(trial).reranks.is_none() {
+            return false;
+        }
+        let Ok(record) = self.record(workspace, trial.predictions) else { return false };
+        let judge = &record.stats["judge"];
+        let count = |field: &str| judge[field].as_u64().unwrap_or(0);
+        count("answers") > 0 && count("answers") == count("unusable_answers")
     }
 
     /// The record of a finished step.

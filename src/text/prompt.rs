@@ -130,6 +130,16 @@ impl Prompt {
         self.digest
     }
 
+    /// Whether it can be filled in with values of this form.
+    pub fn check(&self, values: &Value) -> Result<(), DataError> {
+        let checked = self.messages(values);
+        checked.map(drop).map_err(|problem| DataError::File {
+            path: self.name.clone().into(),
+            problem: format!("it cannot be filled in: {problem}"),
+            help: "the header of the prompt of the same kind in prompts/ lists the values".into(),
+        })
+    }
+
     /// The messages of a chat.
     pub fn messages(&self, values: &Value) -> Result<Value, String> {
         let failed = |problem: String| format!("the prompt {}: {problem}", self.name);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     ItemFacts, Profile, Profiles, Slip, Source, TextError, Writing, WritingStats,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::hash::Digest,
-    data::{DataDirs, DataError, Ids, TrainingData, UserIx},
+    data::{DataDirs, DataError, Ids, Scale, TrainingData, UserIx},
     llm::{Answer, Chat, Outcome, Tally},
 };
 
@@ -69,6 +69,54 @@ impl WriteItems {
     pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
         Ok(self.read_prompt(dirs)?.digest())
     }
+
+    /// Whether the prompt can be filled in, tried with an item.
+    pub fn check_prompt(&self, dirs: &DataDirs) -> Result<(), DataError> {
+        let fact = ItemFacts {
+            title: None,
+            genres: vec!["Drama".into()],
+            overview: Some("What it is about.".into()),
+        };
+        self.read_prompt(dirs)?.check(&item_values("A title", &fact))
+    }
+}
+
+/// The values of a prompt about an item.
+fn item_values(title: &str, fact: &ItemFacts) -> Value {
+    json!({
+        "title": title,
+        "genres": fact.genres,
+        "overview": fact.overview.as_deref().unwrap_or_default(),
+    })
+}
+
+/// The values of a prompt about a user, in one turn.
+fn user_values(
+    draft: &Draft,
+    (turn, turns): (usize, usize),
+    scale: Scale,
+    items: Vec<Value>,
+) -> Value {
+    json!({
+        "profile": draft.profile.as_ref().map(Profile::markdown).unwrap_or_default(),
+        "turn": turn,
+        "turns": turns,
+        "rated": scale.worst < scale.best,
+        "best": number(scale.best),
+        "worst": number(scale.worst),
+        "items": items,
+        "genres": draft.genres,
+        "tags": draft.tags,
+    })
+}
+
+/// One of its items.
+fn shown_item(title: Option<&str>, rating: f32, profile: Option<&str>) -> Value {
+    json!({
+        "title": title.unwrap_or("untitled"),
+        "rating": number(rating),
+        "profile": profile.unwrap_or_default(),
+    })
 }
 
 impl WriteUsers {
@@ -79,6 +127,15 @@ impl WriteUsers {
     /// The prompt's version.
     pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
         Ok(self.read_prompt(dirs)?.digest())
+    }
+
+    /// Whether the prompt can be filled in, tried with a user in the first turn.
+    pub fn check_prompt(&self, dirs: &DataDirs) -> Result<(), DataError> {
+        let draft =
+            Draft { profile: None, genres: vec!["Drama".into()], tags: vec!["Slow".into()] };
+        let scale = Scale { worst: 1.0, best: 5.0, timed: true };
+        let items = vec![shown_item(Some("A title"), 4.0, Some("A profile.")); self.batch];
+        self.read_prompt(dirs)?.check(&user_values(&draft, (1, 2), scale, items))
     }
 
     pub(super) fn validate(&self) -> Result<(), String> {
@@ -113,14 +170,9 @@ pub(super) fn items(
     let (mut asked, mut chats) = (Vec::new(), Vec::new());
     for (at, fact) in facts.iter().enumerate() {
         let Some(title) = &fact.title else { continue };
-        let values = json!({
-            "title": title,
-            "genres": fact.genres,
-            "overview": fact.overview.as_deref().unwrap_or_default(),
-        });
         asked.push(at);
         chats.push(Chat {
-            messages: prompt.messages(&values).map_err(TextError::Unsuitable)?,
+            messages: prompt.messages(&item_values(title, fact)).map_err(TextError::Unsuitable)?,
             schema: None,
             repeat: 0,
             about: format!("item {}", ids.name(at as u32)),
@@ -201,23 +253,10 @@ pub(super) fn users(
                     extend(&mut draft.genres, &facts[at].genres);
                 }
                 let rating = rated.iter().position(|of| of == item).map_or(0.0, |at| ratings[at]);
-                batch.push(json!({
-                    "title": facts[at].title.as_deref().unwrap_or("untitled"),
-                    "rating": number(rating),
-                    "profile": items.texts[at].as_deref().unwrap_or_default(),
-                }));
+                let (title, profile) = (facts[at].title.as_deref(), items.texts[at].as_deref());
+                batch.push(shown_item(title, rating, profile));
             }
-            let values = json!({
-                "profile": draft.profile.as_ref().map(Profile::markdown).unwrap_or_default(),
-                "turn": turn + 1,
-                "turns": turns[user],
-                "rated": scale.worst < scale.best,
-                "best": number(scale.best),
-                "worst": number(scale.worst),
-                "items": batch,
-                "genres": draft.genres,
-                "tags": draft.tags,
-            });
+            let values = user_values(draft, (turn + 1, turns[user]), scale, batch);
             asked.push(user);
             chats.push(Chat {
                 messages: prompt.messages(&values).map_err(TextError::Unsuitable)?,

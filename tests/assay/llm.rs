@@ -298,7 +298,7 @@ fn a_cassette_replays_a_study_without_key_or_network() {
         text.replace("users: {from: template}", "users: {from: llm, judge: writer, batch: 1}");
     place.write("e.yaml", text);
     let missing = place.assay(&RUN);
-    assert_eq!(missing.code, 4, "{}", missing.err);
+    assert_eq!(missing.code, 2, "{}", missing.err);
     assert!(missing.err.contains("TEST_KEY is not set"), "{}", missing.err);
     let first =
         place.command(&["run", "e.yaml", "--until", "profiles"]).env("TEST_KEY", secret).output();

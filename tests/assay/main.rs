@@ -14,6 +14,7 @@ mod hostile;
 mod keys;
 mod llm;
 mod networks;
+mod preflight;
 mod quickstart;
 mod real_data;
 mod records;

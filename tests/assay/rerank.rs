@@ -682,7 +682,43 @@ fn some_users_are_reranked_and_scored_by_themselves() {
     let note = format!(
         "Reranked only for users of the slice `sample=40`, otherwise lists of the base: {reranked}."
     );
-    assert!(!table.contains(&note) && place.fine(&["table", "e.yaml"]).contains(&note));
+    assert!(!table.contains(&note));
+    assert!(place.fine(&["table", "e.yaml", "--slice", "all"]).contains(&note));
+    // By itself the table is over the users who were reranked.
+    let usual = place.fine(&["table", "e.yaml"]);
+    assert!(usual.contains(&format!("n = {n} users")) && !usual.contains(&note), "{usual}");
+}
+
+/// The lists are the base's, to the last digit: it would share the base's mark.
+#[test]
+fn a_reranker_without_a_usable_response_is_warned_of_and_never_the_best() {
+    let endpoint = Endpoint::start(|_, _| Act::Answer("I like all of them.".into()));
+    let place = Place::new();
+    let text = experiment(&endpoint.url(), "[chat, shuffle]", "[prompt]");
+    place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=20\n"));
+    let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let system = "re[strategy=prompt,judge=chat]";
+    assert!(
+        ended.err.contains(&format!(
+            "warning: {system} f1: none of the 20 responses of `chat` could be used (not JSON: 20): the lists are \
+             the base's"
+        )),
+        "{}",
+        ended.err
+    );
+    for table in [ended.out, place.fine(&["table", "e.yaml", "--slice", "all"])] {
+        let line = |system: &str| {
+            let line = table.lines().find(|line| line.trim_start().starts_with(system));
+            line.unwrap_or_else(|| panic!("{system} is not in {table}")).to_owned()
+        };
+        assert!(!line(system).contains('*'), "{table}");
+        let values = |system: &str| line(system).replace(['*', ' '], "").replace(system, "");
+        assert_eq!(values(system), values("als"));
+        assert!(line("als").contains('*'), "{table}");
+        let flat = table.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(&format!("never marked best: {system}.")), "{table}");
+    }
 }
 
 #[test]

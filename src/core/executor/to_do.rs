@@ -126,10 +126,20 @@ impl<'a> ToDo<'a> {
     }
 
     /// Checks what can be checked before the first step starts.
-    pub fn preflight(&self) -> Result<Vec<(StepId, Found)>, StepError> {
+    pub fn preflight(&self) -> Vec<(StepId, Result<Found, StepError>)> {
+        preflight(self.graph, &self.steps(), &self.shared)
+    }
+
+    /// The steps that are to be done, in the order of the graph.
+    pub fn steps(&self) -> Vec<StepId> {
         let nodes = self.graph.nodes().iter().map(|node| node.id);
-        let of: Vec<StepId> = nodes.filter(|id| self.states[id.at()] == State::Waiting).collect();
-        preflight(self.graph, &of, &self.shared)
+        nodes.filter(|id| self.states[id.at()] == State::Waiting).collect()
+    }
+
+    /// What a run with other options has to do; what was read for this one stays.
+    pub fn with(self, options: &'a Options) -> Self {
+        let shared = self.shared;
+        Self { shared, ..Self::of(self.graph, self.workspace, options) }
     }
 
     fn visit(&mut self, step: StepId, currencies: &Currencies) {

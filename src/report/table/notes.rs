@@ -148,6 +148,14 @@ impl RestsOn<'_> {
             notes
                 .push(format!("Uses the test part, so never marked best: {}.", oracles.join(", ")));
         }
+        let unanswered = chosen.iter().filter(|row| row.is_unanswered);
+        let unanswered = distinct(unanswered.map(|row| row.system.as_str()));
+        if !unanswered.is_empty() {
+            notes.push(format!(
+                "No response could be used, so the lists are the base's, never marked best: {}.",
+                unanswered.join(", ")
+            ));
+        }
         notes.extend(of_unbounded(chosen));
         for from in distinct(chosen.iter().filter_map(|row| row.learns_from.as_deref())) {
             let rows = chosen.iter().filter(|row| row.learns_from.as_deref() == Some(&from[..]));

@@ -108,6 +108,9 @@ pub struct System {
     /// The part of the training data it is trained on.
     #[serde(skip_serializing_if = "TrainOn::is_default")]
     pub train_on: TrainOn,
+    /// Whether assay added it as a control.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_added: bool,
 }
 
 /// The keys of an experiment file. Only the schema is made from this type.
@@ -311,7 +314,7 @@ impl System {
             )
             .help("remove `train_share`, or use a model without texts"));
         }
-        Ok(Self { name, describe, model, train_on })
+        Ok(Self { name, describe, model, train_on, is_added: false })
     }
 }
 

@@ -171,6 +171,7 @@ impl<'a> Planner<'a> {
                         from_scores,
                         explain: explain.map(Handle::id),
                         evaluate: evaluate.id(),
+                        is_added: system.is_added,
                     });
                 }
             }

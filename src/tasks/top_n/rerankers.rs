@@ -118,6 +118,7 @@ pub(crate) fn add_controls(systems: &mut Vec<System>) {
                 name,
                 describe: "Control added by assay.".into(),
                 train_on: Default::default(),
+                is_added: true,
                 model: SystemSpec::Rerank(Box::new(RerankParams {
                     judge,
                     strategy: if as_code { chat.strategy } else { Strategy::Prompt },

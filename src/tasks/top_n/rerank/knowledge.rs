@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     base::random::mix,
-    data::{Ids, Scale, TrainingData, UserIx},
-    text::{ItemFacts, Profiles, number},
+    data::{Ids, Interaction, Interactions, ItemIx, Relevance, Scale, TrainingData, UserIx},
+    text::{ItemFacts, Profiles, Source, number},
 };
 
 /// Latest ratings that a prompt shows.
@@ -72,6 +72,20 @@ impl<'a> Knowledge<'a> {
             .collect()
     }
 
+    /// The values of a prompt that explains the first `n` of these candidates.
+    pub(super) fn values_of_explained(
+        &self,
+        user: UserIx,
+        items: &[u32],
+        ids: &[String],
+        n: usize,
+    ) -> Value {
+        let mut values = self.values(user, items, ids);
+        values["recommended"] =
+            values["candidates"].as_array().map_or(&[][..], |all| &all[..n.min(all.len())]).into();
+        values
+    }
+
     /// The values of a prompt about these candidates, under these ids.
     pub(super) fn values(&self, user: UserIx, items: &[u32], ids: &[String]) -> Value {
         let recent: Vec<Value> = self
@@ -104,6 +118,50 @@ impl<'a> Knowledge<'a> {
             "n": candidates.len(),
             "candidates": candidates,
         })
+    }
+}
+
+/// Values of the form of those of a prompt about `n` candidates, of which the first are `recommended` where it is one
+/// that explains: to try a prompt before anything is asked.
+pub fn sample_values(n: usize, recommended: Option<usize>) -> Value {
+    let count = n.max(RECENT) as u32;
+    let items = Ids::new((0..count).map(|id| id.to_string()));
+    let users = Ids::new(["0".to_owned()]);
+    let fact = ItemFacts {
+        title: Some("A title".into()),
+        genres: vec!["Drama".into()],
+        overview: Some("What it is about.".into()),
+    };
+    let text = |n: usize| Profiles::all_from(Source::Template, vec![Some("A profile.".into()); n]);
+    let rated = (0..RECENT as u32).map(|item| Interaction {
+        user: UserIx(0),
+        item: ItemIx(item),
+        rating: 1.0 + (item % 5) as f32,
+        timestamp: i64::from(item).into(),
+    });
+    let ratings = Interactions::new(1, items.len(), &rated.collect::<Vec<_>>());
+    let data = TrainingData {
+        positives: ratings.clone(),
+        disliked: None,
+        validation: Interactions::new(1, items.len(), &[]),
+        relevant: Relevance::Any,
+        ratings,
+    };
+    let knowledge = Knowledge {
+        users: &users,
+        items: &items,
+        user_profiles: &text(1),
+        item_profiles: &text(items.len()),
+        facts: &vec![fact; items.len()],
+        scale: data.scale(),
+        data: &data,
+        seed: 0,
+    };
+    let candidates: Vec<u32> = (0..n as u32).collect();
+    let ids = knowledge.ids(UserIx(0), &candidates);
+    match recommended {
+        Some(top) => knowledge.values_of_explained(UserIx(0), &candidates, &ids, top),
+        None => knowledge.values(UserIx(0), &candidates, &ids),
     }
 }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use chat::{ChatJudge, JudgeStats};
 pub use explain::ExplainSpec;
 pub use judge::{Judge, Scored};
-pub use knowledge::Knowledge;
+pub use knowledge::{Knowledge, sample_values};
 pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy, Variant};
 
 use crate::{

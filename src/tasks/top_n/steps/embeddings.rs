@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::output::{Profiles as ProfilesDir, Vectors};
 use crate::{
     base::arrays,
-    core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
+    core::{
+        Found, Handle, KeyBuilder, Known, Resources, RunContext, Shared, Step, StepError, StepStats,
+    },
     data::DataDirs,
     nn::{
         EncoderSpec, NnError,
-        encoder::{ENCODE, Encoded},
+        encoder::{self, ENCODE, Encoded},
     },
     text::{Embeddings, Profiles, TextError},
 };
@@ -57,6 +59,11 @@ impl Step for EmbeddingsStep {
 
     fn files(&self) -> Vec<&'static str> {
         vec![arrays::FILE]
+    }
+
+    fn preflight(&self, _: &Shared) -> Result<Found, StepError> {
+        encoder::find(&self.encoder, &self.dirs)?;
+        Ok(Found::default())
     }
 
     fn resources(&self, _: &dyn Known) -> Resources {

@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     base::files::{FileError, write_json},
-    core::{Handle, KeyBuilder, Requests, RunContext, Step, StepError, StepStats},
+    core::{Found, Handle, KeyBuilder, Requests, RunContext, Shared, Step, StepError, StepStats},
     data::{DataDirs, Relevance, TrainingPart, UserIx},
     ranking::{Predictions, Rankings},
     tasks::top_n::rerank::{
         ChatJudge, ExplainSpec, JudgeName, JudgeStats, RerankParams,
         explain::{self, ExplainChecks},
+        sample_values,
     },
 };
 
@@ -76,6 +77,14 @@ impl Step for ExplainStep {
 
     fn files(&self) -> Vec<&'static str> {
         vec![explain::FILE]
+    }
+
+    fn preflight(&self, _: &Shared) -> Result<Found, StepError> {
+        if self.asked.is_some() {
+            let prompt = self.explain.read_prompt(&self.dirs)?;
+            prompt.check(&sample_values(self.params.pool, Some(self.explain.top)))?;
+        }
+        Ok(Found::default())
     }
 
     fn requests(&self, users: u64, _: u64) -> Option<Requests> {

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     base::files::{read_json, write_json},
-    core::{Handle, KeyBuilder, Pinned, Requests, RunContext, Step, StepError, StepStats},
+    core::{
+        Found, Handle, KeyBuilder, Pinned, Requests, RunContext, Shared, Step, StepError, StepStats,
+    },
     data::{DataDirs, DataSource, Relevance, TrainingPart},
     llm::{JudgeSpec, Llm, LlmError},
     text::{
@@ -132,6 +134,13 @@ impl Step for ItemProfilesStep {
         vec![PROFILES]
     }
 
+    fn preflight(&self, _: &Shared) -> Result<Found, StepError> {
+        if let ItemProfiles::Llm(write) = &self.items {
+            write.check_prompt(&self.dirs)?;
+        }
+        Ok(Found::default())
+    }
+
     fn requests(&self, _: u64, items: u64) -> Option<Requests> {
         let ItemProfiles::Llm(write) = &self.items else { return None };
         Some(Requests {
@@ -176,6 +185,13 @@ impl Step for UserProfilesStep {
 
     fn files(&self) -> Vec<&'static str> {
         vec![PROFILES]
+    }
+
+    fn preflight(&self, _: &Shared) -> Result<Found, StepError> {
+        if let UserProfiles::Llm(write) = &self.users {
+            write.check_prompt(&self.dirs)?;
+        }
+        Ok(Found::default())
     }
 
     fn requests(&self, users: u64, _: u64) -> Option<Requests> {

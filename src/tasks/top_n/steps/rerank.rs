@@ -13,7 +13,8 @@ use super::{
 use crate::{
     base::{files::write_json, hash::Digest, interrupt::Interrupt, random::mix},
     core::{
-        Handle, KeyBuilder, Known, Requests, Resources, RunContext, Step, StepError, StepStats,
+        Found, Handle, KeyBuilder, Known, Requests, Resources, RunContext, Shared, Step, StepError,
+        StepStats,
     },
     data::{TrainingData, TrainingPart, UserIx},
     ranking::{
@@ -24,7 +25,7 @@ use crate::{
         SystemSpec,
         rerank::{
             ChatJudge, Fuse, FuseBy, Judge, JudgeName, JudgeStats, Knowledge, RerankCounts,
-            RerankParams, Scored, rerank,
+            RerankParams, Scored, rerank, sample_values,
         },
     },
 };
@@ -128,6 +129,14 @@ impl Step for RerankStep {
         Resources { memory: memory_of(known, of.split.id(), guess) }
     }
 
+    fn preflight(&self, _: &Shared) -> Result<Found, StepError> {
+        if let JudgeName::Chat(_) = &self.params.judge {
+            let prompt = self.params.read_prompt(&self.base.learning.dirs)?;
+            prompt.check(&sample_values(self.params.items_a_question(), None))?;
+        }
+        Ok(Found::default())
+    }
+
     fn requests(&self, users: u64, _: u64) -> Option<Requests> {
         let JudgeName::Chat(endpoint) = &self.params.judge else { return None };
         let calls = self.params.questions(most(self.params.users, users));
@@ -219,6 +228,9 @@ impl Step for RerankStep {
                 params.pool,
                 self.ties.rule()
             ));
+        }
+        if let (Some(stats), JudgeName::Chat(endpoint)) = (&judge_stats, &params.judge) {
+            warnings.extend(stats.warning(endpoint));
         }
         warnings.extend(self.warnings.iter().cloned());
         warnings.dedup();

@@ -23,6 +23,7 @@ use crate::{
         Answer, Asker, Chat, LlmError, LlmStats, Outcome,
         structured::{Schema, values},
     },
+    ranking::TELLING_SHARE,
     text::Prompt,
 };
 
@@ -70,6 +71,27 @@ pub struct JudgeStats {
     pub missing_ids: usize,
     pub omission_rate: Option<f64>,
     pub scores_out_of_range: usize,
+}
+
+impl JudgeStats {
+    /// What readers of its results must know, if many responses could not be used.
+    pub fn warning(&self, endpoint: &str) -> Option<String> {
+        let (unusable, answers) = (self.unusable_answers, self.answers);
+        let causes: Vec<String> =
+            self.llm.bad.iter().map(|(cause, count)| format!("{cause}: {count}")).collect();
+        let causes = match causes.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", causes.join(", ")),
+        };
+        if answers > 0 && unusable == answers {
+            return Some(format!(
+                "none of the {answers} responses of `{endpoint}` could be used{causes}: the lists are the base's"
+            ));
+        }
+        (unusable as f64 > TELLING_SHARE * answers as f64).then(|| {
+            format!("{unusable} of {answers} responses of `{endpoint}` could not be used{causes}")
+        })
+    }
 }
 
 /// What an answer is about: the first `among` of `ids`, of which it should name `n`. The others may be
@@ -138,9 +160,7 @@ impl<'a> ChatJudge<'a> {
         if n == 0 {
             return Ok(Vec::new());
         }
-        let mut values = self.knows.values(user, items, &ids);
-        values["recommended"] =
-            values["candidates"].as_array().map_or(&[][..], |all| &all[..n]).into();
+        let values = self.knows.values_of_explained(user, items, &ids, n);
         let of = json!({"explanations": {"type": "array", "items": {
             "type": "object",
             "properties": {"id": {"type": "string"}, "text": {"type": "string"}},
