@@ -9,6 +9,7 @@ mod kendall;
 mod orders;
 pub mod published;
 pub mod row;
+mod searches;
 mod significance;
 mod units;
 
@@ -21,5 +22,6 @@ pub use kendall::tau_b;
 pub use orders::Orders;
 pub use published::{Reproduction, difference, differences};
 pub use row::{Basis, ResultRow};
+pub use searches::{SearchRow, Searches, searches};
 pub use significance::{Estimate, OverFolds, benjamini_hochberg, holm, least_sign_flip_p};
 pub use units::{CellKey, Interval, MEAN, PairedDraws, Units, few_users, few_users_of};

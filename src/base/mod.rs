@@ -7,6 +7,7 @@ pub mod files;
 pub mod hash;
 pub mod interrupt;
 pub mod limits;
+pub mod lists;
 pub mod names;
 pub mod output;
 pub mod panics;

@@ -48,3 +48,8 @@ pub fn distinct(values: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
     }
     seen
 }
+
+/// `1 trial`, `2 trials`, `1,000 trials`
+pub fn counted(n: usize, one: &str) -> String {
+    format!("{} {one}{}", grouped(n), if n == 1 { "" } else { "s" })
+}

@@ -1,9 +1,9 @@
 //! `assay agreement`
 
-use std::path::PathBuf;
-
 use super::{
-    CliError, WorkspaceArg, print, print_json, recorded,
+    CliError, ExperimentArg, WorkspaceArg,
+    metrics::spelled,
+    print, print_json,
     results::{results_of_record, warn_of_missing},
 };
 use crate::{
@@ -24,8 +24,8 @@ use crate::{
   assay agreement experiments/ml-100k-baselines.yaml --metric map --slice 'cold<20' --fold u1
   assay agreement experiments/ml-100k-baselines.yaml --json | jq '.[].swaps'")]
 pub struct Agreement {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Metric (default: ndcg if computed, otherwise the first)
@@ -50,11 +50,13 @@ pub struct Agreement {
 
 impl Agreement {
     pub fn run(self) -> Result<Exit, CliError> {
-        let experiment = recorded(&self.file, &self.workspace.open())?;
+        let given: Vec<String> = self.metric.iter().cloned().collect();
+        let (given, k) = spelled(&given, self.k)?;
+        let experiment = self.experiment.recorded(&self.workspace.open())?;
         let variants = || experiment.variants.iter();
         let metrics = distinct(variants().flat_map(|of| &of.metrics).map(String::as_str));
         let usual = metrics.iter().find(|name| *name == "ndcg").or(metrics.first());
-        let metrics: Vec<String> = match (&self.metric, self.all) {
+        let metrics: Vec<String> = match (given.first(), self.all) {
             (Some(metric), _) => vec![metric.clone()],
             (None, true) => metrics.clone(),
             (None, false) => usual.into_iter().cloned().collect(),
@@ -62,7 +64,7 @@ impl Agreement {
         let first = variants().flat_map(|of| &of.slices).next();
         let slice = self.slice.clone().or(first.map(ToString::to_string));
         let slice = slice.unwrap_or_else(|| Slice::All.to_string());
-        let k = self.k.unwrap_or_else(|| main_cutoff(&experiment));
+        let k = k.unwrap_or_else(|| main_cutoff(&experiment));
         let differences = Differences {
             fold: self.fold.clone(),
             k,
@@ -70,7 +72,8 @@ impl Agreement {
             slice: Some(slice.clone()),
         };
         let request = Request { intervals: Vec::new(), differences: Some(differences) };
-        let collected = results_of_record(&self.file, &experiment, &self.workspace, &request)?;
+        let collected =
+            results_of_record(&self.experiment, &experiment, &self.workspace, &request)?;
         let orders: Vec<Orders> = metrics
             .iter()
             .filter_map(|metric| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{CliError, WorkspaceArg, print, recorded};
+use super::{CliError, ExperimentArg, WorkspaceArg, print};
 use crate::{
     analysis::{Baseline, Request, collect},
     base::{exit::Exit, files::write_whole, text::grouped},
@@ -27,8 +27,8 @@ enum Verb {
   assay baseline record experiments/quickstart.yaml --out baselines/recorded/quickstart.json
   assay check experiments/quickstart.yaml --against baselines/recorded/quickstart.json")]
     Record {
-        /// The experiment file
-        file: PathBuf,
+        #[command(flatten)]
+        experiment: ExperimentArg,
         #[command(flatten)]
         workspace: WorkspaceArg,
         /// Where to write it
@@ -42,7 +42,7 @@ enum Verb {
 
 impl BaselineArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let Verb::Record { file, workspace, out, overwrite } = self.verb;
+        let Verb::Record { experiment: of, workspace, out, overwrite } = self.verb;
         if out.exists() && !overwrite {
             return Err(CliError::Usage(format!(
                 "{} already exists\n  = help: replace it with `--overwrite`",
@@ -50,14 +50,14 @@ impl BaselineArgs {
             )));
         }
         let workspace = workspace.open();
-        let experiment = recorded(&file, &workspace)?;
+        let experiment = of.recorded(&workspace)?;
         let collected = collect(&experiment, &workspace, &Request::default())?;
         if let Some(missing) = collected.missing.first() {
             return Err(CliError::NoResults(format!(
                 "{} of {} trials have no result, {missing} for one\n  = help: run `assay run {}` first",
                 collected.missing.len(),
                 experiment.trials.len(),
-                file.display()
+                of
             )));
         }
         let baseline = Baseline::record(&experiment, &workspace)?;

@@ -8,7 +8,7 @@ use std::{
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CliError, WorkspaceArg, print, print_json, recorded};
+use super::{CliError, ExperimentArg, WorkspaceArg, print, print_json};
 use crate::{
     base::{exit::Exit, files::read_json, output::check_file, terminal::tell},
     core::Workspace,
@@ -138,7 +138,7 @@ impl Cache {
 
 /// Keys of the responses that the finished steps of an experiment used.
 fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key>, CliError> {
-    let experiment = recorded(file, workspace)?;
+    let experiment = ExperimentArg::of_file(file.to_owned()).recorded(workspace)?;
     let mut keys = BTreeSet::new();
     let mut open = Vec::new();
     for (at, step) in experiment.steps.iter().enumerate() {

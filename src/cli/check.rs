@@ -9,7 +9,7 @@ use std::{
 use comfy_table::CellAlignment;
 use serde_json::json;
 
-use super::{CliError, WorkspaceArg, print, print_json, recorded};
+use super::{CliError, ExperimentArg, WorkspaceArg, metrics::spelled, print, print_json};
 use crate::{
     analysis::{Baseline, Collected, Gate, Gates, LEVEL, Margin, Request, Verdict, collect},
     base::{
@@ -36,8 +36,8 @@ use crate::{
 Exit codes: 0 all gates are unchanged or better; 1 a gate is worse or missing; 3 a gate is inconclusive or not
 comparable")]
 pub struct Check {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// What `assay baseline record` wrote
@@ -70,10 +70,10 @@ impl Check {
     pub fn run(self) -> Result<Exit, CliError> {
         let baseline = Baseline::read(&self.against)?;
         let workspace = self.workspace.open();
-        let experiment = recorded(&self.file, &workspace)?;
+        let experiment = self.experiment.recorded(&workspace)?;
         let collected = collect(&experiment, &workspace, &Request::default())?;
-        let gates =
-            Gates { metrics: &self.metrics, k: self.k, slices: &self.slices, margin: self.margin };
+        let (metrics, k) = spelled(&self.metrics, self.k)?;
+        let gates = Gates { metrics: &metrics, k, slices: &self.slices, margin: self.margin };
         let gates = gates.check(&baseline, &experiment, &collected, &workspace)?;
         let gates = gates
             .map_err(|problem| CliError::Usage(format!("{}: {problem}", self.against.display())))?;
@@ -85,7 +85,7 @@ impl Check {
             false => print(&self.text(&baseline, &gates, &collected))?,
         }
         if self.github {
-            print(&annotations(&gates, &self.file))?;
+            print(&annotations(&gates, &self.experiment.file))?;
             if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") {
                 summary(&PathBuf::from(path), &experiment.name, &gates)?;
             }
@@ -131,7 +131,7 @@ impl Check {
             .filter(|name| !baseline.systems.iter().any(|system| system.name == *name))
             .collect();
         if !unknown.is_empty() {
-            let _ = writeln!(text, "not recorded, so not checked: {}", unknown.join(", "));
+            let _ = writeln!(text, "not so not checked: {}", unknown.join(", "));
         }
         let _ = writeln!(text, "{}", tally(gates));
         text
@@ -227,7 +227,7 @@ fn detail(gate: &Gate) -> String {
         Some(of) => {
             let (low, high) = of.interval.unwrap_or((f64::NAN, f64::NAN));
             format!(
-                "{}: {:.4} recorded, {:.4} now, difference {:+.4} [{low:+.4}, {high:+.4}], margin {:.4}, {} users",
+                "{}: {:.4} {:.4} now, difference {:+.4} [{low:+.4}, {high:+.4}], margin {:.4}, {} users",
                 gate.verdict.name(),
                 of.first,
                 of.second,

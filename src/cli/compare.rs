@@ -8,7 +8,10 @@ use std::{
 use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 
-use super::{CliError, WorkspaceArg, print, print_json, recorded, results::warn_of_missing};
+use super::{
+    CliError, ExperimentArg, WorkspaceArg, metrics::spelled, print, print_json,
+    results::warn_of_missing,
+};
 use crate::{
     analysis::{
         Bootstrap, Collected, LEVEL, MEAN, Paired, Request, Test, Units, collect, compare,
@@ -39,6 +42,7 @@ const FEW_TO_TEST: usize = 100;
   assay compare experiments/ml-100k-baselines.yaml
   assay compare experiments/ml-100k-baselines.yaml --reference als --system ease --system lightgcn --all
   assay compare before.yaml after.yaml --metric ndcg -k 10 --json
+  assay compare mine.yaml mine.yaml --other-set systems.als.factors=128
   assay compare mine.yaml --reference als --margin 0.005      are they equal within ±0.005?
 
 Exit codes: 0 the comparison was made; 2 no such system, metric or slice; 3 results are missing, or the two
@@ -49,6 +53,13 @@ pub struct Compare {
     files: Vec<PathBuf>,
     #[command(flatten)]
     workspace: WorkspaceArg,
+    /// Replace a value of the experiment file, e.g. systems.als.factors=128 (can be repeated). Of two files, of the
+    /// first
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Replace a value of the second experiment file (can be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    other_set: Vec<String>,
     /// Workspace of the second experiment (default: the same)
     #[arg(long, value_name = "DIR")]
     other_workspace: Option<PathBuf>,
@@ -129,7 +140,7 @@ impl Correction {
 
 /// An experiment with its results.
 struct Side {
-    file: PathBuf,
+    of: ExperimentArg,
     record: ExperimentRecord,
     workspace: Workspace,
     collected: Collected,
@@ -150,10 +161,18 @@ impl Compare {
             )));
         }
         let workspace = self.workspace.open();
-        let mut sides = vec![Side::read(&self.files[0], workspace.clone())?];
+        let of = |file: &Path, set: &[String]| ExperimentArg {
+            file: file.to_owned(),
+            set: set.to_vec(),
+        };
+        let mut sides = vec![Side::read(of(&self.files[0], &self.set), workspace.clone())?];
         if let Some(file) = self.files.get(1) {
             let other = self.other_workspace.as_deref().map(Workspace::at);
-            sides.push(Side::read(file, other.unwrap_or(workspace))?);
+            sides.push(Side::read(of(file, &self.other_set), other.unwrap_or(workspace))?);
+        } else if !self.other_set.is_empty() {
+            return Err(CliError::Usage(
+                "--other-set needs two experiment files; the second may be the same file".into(),
+            ));
         }
         let first = &sides[0];
         let asked = self.asked(&first.record)?;
@@ -230,8 +249,9 @@ impl Compare {
         let variants = || record.variants.iter();
         let known = distinct(variants().flat_map(|of| &of.metrics).map(String::as_str));
         let usual = known.iter().find(|name| *name == "ndcg").or(known.first());
-        let metrics = match (self.metrics.is_empty(), self.all) {
-            (false, _) => self.metrics.clone(),
+        let (given, k) = spelled(&self.metrics, self.k)?;
+        let metrics = match (given.is_empty(), self.all) {
+            (false, _) => given,
             (true, true) => known.clone(),
             (true, false) => usual.into_iter().cloned().collect(),
         };
@@ -247,7 +267,7 @@ impl Compare {
         let one = |given: &Option<String>, all: &[String]| {
             given.clone().or_else(|| all.first().cloned()).unwrap_or_default()
         };
-        let k = self.k.unwrap_or_else(|| main_cutoff(record));
+        let k = k.unwrap_or_else(|| main_cutoff(record));
         let asked_slices = match self.slices.is_empty() {
             true => slices.iter().take(1).cloned().collect(),
             false => self.slices.clone(),
@@ -333,7 +353,7 @@ impl Compare {
     ) -> Result<(), CliError> {
         let mut text = String::new();
         if let [first, second] = sides {
-            text += &format!("{} → {}\n", first.file.display(), second.file.display());
+            text += &format!("{} → {}\n", first.of, second.of);
             match inputs.is_empty() {
                 true => text += "The inputs are the same.\n",
                 false => inputs.iter().for_each(|line| text += &format!("  {line}\n")),
@@ -548,17 +568,16 @@ struct Asked {
 }
 
 impl Side {
-    fn read(file: &Path, workspace: Workspace) -> Result<Self, CliError> {
-        let record = recorded(file, &workspace)?;
+    fn read(of: ExperimentArg, workspace: Workspace) -> Result<Self, CliError> {
+        let record = of.recorded(&workspace)?;
         let collected = collect(&record, &workspace, &Request::default())?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "no result of {} is in the workspace\n  = help: run `assay run {}` first",
-                file.display(),
-                file.display()
+                of, of
             )));
         }
-        Ok(Self { file: file.to_owned(), record, workspace, collected })
+        Ok(Self { of, record, workspace, collected })
     }
 
     /// The fingerprints of what a system was measured by, in the order of the columns.

@@ -1,10 +1,8 @@
 //! `assay explanations`
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
-use super::{CliError, WorkspaceArg, print, print_json, recorded};
+use super::{CliError, ExperimentArg, WorkspaceArg, print, print_json};
 use crate::{
     base::terminal::tell,
     base::{exit::Exit, yaml::nearest},
@@ -23,8 +21,8 @@ use crate::{
   assay explanations experiments/ebrat2025-rerank.yaml --ungrounded --limit 0
   assay explanations experiments/ebrat2025-rerank.yaml --json > explanations.json")]
 pub struct Explanations {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Only explanations of this system (its name in the tables)
@@ -50,13 +48,13 @@ pub struct Explanations {
 impl Explanations {
     pub fn run(self) -> Result<Exit, CliError> {
         let workspace = self.workspace.open();
-        let experiment = recorded(&self.file, &workspace)?;
+        let experiment = self.experiment.recorded(&workspace)?;
         let currencies = Currencies::new(&experiment, &workspace);
         let explained = || experiment.trials.iter().filter(|trial| trial.explain.is_some());
         if explained().next().is_none() {
             return Err(CliError::Usage(format!(
                 "no system of {} has explanations\n  = help: give a reranker `explain: {{top: 5}}`",
-                self.file.display()
+                self.experiment
             )));
         }
         if let Some(system) = &self.system
@@ -137,7 +135,7 @@ impl Explanations {
         if missing > 0 {
             tell!(
                 "warning: trials without explanations: {missing}; run `assay run {}`",
-                self.file.display()
+                self.experiment
             );
             return Ok(Exit::Inconclusive);
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::json;
 
-use super::{CliError, WorkspaceArg, print, recorded};
+use super::{CliError, ExperimentArg, WorkspaceArg, print};
 use crate::{
     base::terminal::tell,
     base::{
@@ -34,8 +34,8 @@ const LIST: &str = "export.json";
   ir_measures runs/f1.qrels runs/als--f1--seed1.run 'nDCG@10 AP@10'
   assay export experiments/ml-100k-baselines.yaml --format recbole --fold u1 --system als --out rb")]
 pub struct Export {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Format of the files
@@ -58,7 +58,7 @@ pub struct Export {
 impl Export {
     pub fn run(self) -> Result<Exit, CliError> {
         let workspace = self.workspace.open();
-        let experiment = recorded(&self.file, &workspace)?;
+        let experiment = self.experiment.recorded(&workspace)?;
         let currencies = Currencies::new(&experiment, &workspace);
         let wanted = |list: &[String], name: &String| list.is_empty() || list.contains(name);
         let trials: Vec<_> = experiment
@@ -109,7 +109,7 @@ impl Export {
                 return Err(CliError::NoResults(format!(
                     "the fold {} is damaged: {problem}\n  = help: run `assay run {}` after removing {}",
                     trial.fold,
-                    self.file.display(),
+                    self.experiment,
                     experiment.dir(&workspace, trial.split).display()
                 )));
             }
@@ -176,7 +176,7 @@ impl Export {
         if files.is_empty() {
             return Err(CliError::NoResults(format!(
                 "the workspace has none of these rankings\n  = help: run `assay run {}` first",
-                self.file.display()
+                self.experiment
             )));
         }
         let n_files = files.len();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{CliError, WorkspaceArg, print, print_json, recorded};
+use super::{CliError, ExperimentArg, WorkspaceArg, print, print_json};
 use crate::{
     base::{exit::Exit, files::read_json},
     core::{Kept, RunRecord},
@@ -11,7 +11,7 @@ use crate::{
 /// List what the given experiments do not need in a workspace, and remove it with --yes
 ///
 /// Keeps the steps and the last run of the given experiments, according to their current files. Removes steps of
-/// other experiments, old runs, locks, checkpoints and unfinished steps. Never removes responses of language models.
+/// other experiments (those of `--set` are others: name them as `assay ls` does), old runs, locks, checkpoints and unfinished steps. Never removes responses of language models.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay gc experiments/quickstart.yaml             list what would be removed, with sizes
@@ -36,7 +36,7 @@ impl Gc {
         let workspace = self.workspace.open();
         let mut kept = Kept::default();
         for experiment in &self.experiments {
-            let record = recorded(experiment, &workspace)?;
+            let record = ExperimentArg::of_file(experiment.clone()).recorded(&workspace)?;
             kept.steps.extend(record.steps.iter().map(|step| step.key));
             let last = workspace.path(&["experiments", &record.name, "run.json"]);
             kept.runs.extend(read_json::<RunRecord>(&last).ok().map(|run| run.run));

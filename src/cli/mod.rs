@@ -8,12 +8,14 @@ mod compare;
 mod completions;
 mod data;
 mod error;
+mod experiment;
 mod explanations;
 mod export;
 mod gc;
 mod hand_over;
 mod keys;
 mod ls;
+mod metrics;
 mod plan;
 mod preflight;
 mod progress;
@@ -28,12 +30,13 @@ mod table;
 
 use std::{
     io::{IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
+use experiment::ExperimentArg;
 
 use crate::{
     base::{
@@ -42,9 +45,7 @@ use crate::{
         terminal::{escaped, escaped_json, tell},
     },
     core::Workspace,
-    data::DataDirs,
     report::for_spreadsheets,
-    tasks::{Experiment, ExperimentRecord, Plan},
 };
 
 /// Run and check recommender-system experiments.
@@ -174,60 +175,6 @@ fn run(verb: Verb) -> Exit {
             error.exit()
         }
     }
-}
-
-/// An experiment with its plan, and the record from which its results are read.
-struct Planned {
-    experiment: Experiment,
-    plan: Plan,
-    record: ExperimentRecord,
-}
-
-/// Reads and plans an experiment.
-fn planned(file: &Path) -> Result<Planned, CliError> {
-    let dirs = DataDirs::from_env();
-    let experiment = Experiment::read(file, &dirs)?;
-    let plan = Plan::new(&experiment, &dirs)?;
-    let record = ExperimentRecord::new(&experiment, &plan, &dirs)?;
-    Ok(Planned { experiment, plan, record })
-}
-
-/// The record from which the results of an experiment are read. If its data is available, the experiment is planned,
-/// so that results of other settings, data or prompts are not shown as its own. Otherwise this is the record of the
-/// last run, provided that the experiment file has not changed.
-fn recorded(file: &Path, workspace: &Workspace) -> Result<ExperimentRecord, CliError> {
-    let by_name = file.to_str().filter(|_| !file.exists());
-    if let Some(record) = by_name.and_then(|name| ExperimentRecord::read(workspace, name).ok()) {
-        tell!("note: these are the results of the last run; data and prompts were not checked");
-        return Ok(record);
-    }
-    let dirs = DataDirs::from_env();
-    let experiment = Experiment::read(file, &dirs)?;
-    experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
-    let error = match Plan::new(&experiment, &dirs) {
-        Ok(plan) => return Ok(ExperimentRecord::new(&experiment, &plan, &dirs)?),
-        Err(error) => error,
-    };
-    let record = match ExperimentRecord::read(workspace, &experiment.name) {
-        Ok(record) if error.is_missing() => record,
-        _ => return Err(error.into()),
-    };
-    let texts = |sources: &[(String, String)]| -> Vec<String> {
-        sources.iter().map(|(_, text)| text.clone()).collect()
-    };
-    if texts(&record.sources) != texts(&experiment.source_texts()) {
-        return Err(CliError::Usage(format!(
-            "{error}\n  = note: the workspace has results of this experiment, but the experiment file has \
-             changed since; `{} {}` shows the recorded results",
-            "assay results", experiment.name
-        )));
-    }
-    let why = error.to_string();
-    tell!(
-        "note: these are the results of the last run, because the experiment cannot be planned: {}",
-        why.lines().next().unwrap_or_default()
-    );
-    Ok(record)
 }
 
 /// Prints text to standard output, with terminal control characters escaped. A closed pipe ends the command

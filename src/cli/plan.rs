@@ -1,25 +1,25 @@
 //! `assay plan`
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Planned, WorkspaceArg,
+    CliError, ExperimentArg, WorkspaceArg,
+    experiment::{Part, Planned},
     keys::Keys,
-    planned,
     preflight::{Checked, MissingKeys},
     print, print_json,
 };
 use crate::{
-    base::{exit::Exit, files::read_json, terminal::tell},
+    base::{exit::Exit, files::read_json, terminal::tell, text::counted},
     core::{
         Currencies, Currency, Found, Node, OTHER_INPUT, Shared, StepId, Workspace, preflight,
         why_stale,
     },
     data::DataDirs,
     tasks::{
-        Experiment, Plan,
+        Experiment, Plan, Trial,
         top_n::steps::{SplitStats, filter_notes},
     },
 };
@@ -33,15 +33,39 @@ use crate::{
   assay plan experiments/quickstart.yaml --json"
 )]
 pub struct PlanArgs {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
+    #[command(flatten)]
+    part: Part,
     #[command(flatten)]
     keys: Keys,
     /// Print the steps as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What the plan shows: some of the trials, and the steps that they need.
+struct Shown {
+    trials: Vec<bool>,
+    steps: Vec<bool>,
+}
+
+impl Shown {
+    fn of(plan: &Plan, trials: Vec<bool>) -> Self {
+        let is_needed = |node: &Node| node.trials.iter().any(|trial| trials[*trial]);
+        let steps = plan.graph.nodes().iter().map(is_needed).collect();
+        Self { trials, steps }
+    }
+
+    fn has(&self, step: StepId) -> bool {
+        self.steps[step.at()]
+    }
+
+    fn trials<'a>(&self, plan: &'a Plan) -> impl Iterator<Item = &'a Trial> {
+        plan.trials.iter().zip(&self.trials).filter(|(_, is_in)| **is_in).map(|(trial, _)| trial)
+    }
 }
 
 /// The state of a step.
@@ -54,8 +78,10 @@ enum Verdict {
 
 impl PlanArgs {
     pub fn run(self) -> Result<Exit, CliError> {
-        let Planned { experiment, plan, .. } = planned(&self.file)?;
+        let Planned { experiment, plan, record } = self.experiment.planned()?;
         experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
+        let selected = self.part.select(&record)?;
+        let shown = Shown::of(&plan, selected);
         let workspace = self.workspace.open();
         let before: BTreeMap<String, Value> =
             read_json(&workspace.path(&["experiments", &experiment.name, "plan.json"]))
@@ -63,8 +89,8 @@ impl PlanArgs {
         let currencies = Currencies::new(&plan.graph, &workspace);
         let all: Vec<StepId> = plan.graph.nodes().iter().map(|node| node.id).collect();
         currencies.look_at(&all);
-        let to_run: Vec<StepId> =
-            all.into_iter().filter(|id| currencies.of(*id) != Currency::Current).collect();
+        let would_run = |id: &StepId| shown.has(*id) && currencies.of(*id) != Currency::Current;
+        let to_run: Vec<StepId> = all.into_iter().filter(would_run).collect();
         let checked = preflight(&plan.graph, &to_run, &Shared::default());
         let checked = Checked::new(&plan, checked)?;
         checked.tell(&plan);
@@ -79,13 +105,14 @@ impl PlanArgs {
                 .nodes()
                 .iter()
                 .zip(&verdicts)
+                .filter(|(node, _)| shown.has(node.id))
                 .map(|(node, verdict)| step_json(node, verdict))
                 .collect();
             print_json(&json!({"experiment": experiment.name, "steps": steps}))?;
         } else {
-            print(&tree(&experiment, &plan, &verdicts))?;
+            print(&tree(&experiment, &plan, &verdicts, &shown))?;
             print(&filters(&plan, &workspace, &checked.found))?;
-            print(&estimates(&experiment, &plan, &verdicts)?)?;
+            print(&estimates(&experiment, &plan, &verdicts, &shown)?)?;
             print(&self.keys.of_plan(&experiment.task.keys())?)?;
         }
         Ok(Exit::Pass)
@@ -139,12 +166,14 @@ fn estimates(
     experiment: &Experiment,
     plan: &Plan,
     verdicts: &[Verdict],
+    shown: &Shown,
 ) -> Result<String, CliError> {
     let mut text = String::new();
     let mut total = (0u64, 0u64, 0u64, Some(0.0));
     let mut sizes: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     for (node, verdict) in plan.graph.nodes().iter().zip(verdicts) {
-        if matches!(verdict, Verdict::Done) || node.requests(0, 0).is_none() {
+        if matches!(verdict, Verdict::Done) || !shown.has(node.id) || node.requests(0, 0).is_none()
+        {
             continue;
         }
         let at = plan.variant_of(node.id);
@@ -241,17 +270,23 @@ fn step_json(node: &Node, verdict: &Verdict) -> Value {
 }
 
 /// Folds, below them systems, below them steps.
-fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
-    let to_run = verdicts.iter().filter(|verdict| !matches!(verdict, Verdict::Done)).count();
+fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict], shown: &Shown) -> String {
+    let steps = plan.graph.nodes().iter().filter(|node| shown.has(node.id));
+    let steps: Vec<&Verdict> = steps.map(|node| &verdicts[node.id.at()]).collect();
+    let to_run = steps.iter().filter(|verdict| !matches!(verdict, Verdict::Done)).count();
+    let all_trials: Vec<&Trial> = shown.trials(plan).collect();
     let mut text = format!(
-        "{}: {} trials in {} steps, {} done, {} to run\n",
+        "{}: {} in {}, {} done, {} to run\n",
         experiment.name,
-        plan.trials.len(),
-        plan.graph.len(),
-        plan.graph.len() - to_run,
+        counted(all_trials.len(), "trial"),
+        counted(steps.len(), "step"),
+        steps.len() - to_run,
         to_run
     );
-    let mut splits: Vec<StepId> = plan.trials.iter().map(|trial| trial.split).collect();
+    for set in &experiment.overrides {
+        text.push_str(&format!("with {set}\n"));
+    }
+    let mut splits: Vec<StepId> = all_trials.iter().map(|trial| trial.split).collect();
     splits.sort_unstable();
     splits.dedup();
     for (at, split) in splits.iter().enumerate() {
@@ -263,7 +298,7 @@ fn tree(experiment: &Experiment, plan: &Plan, verdicts: &[Verdict]) -> String {
             in_words(&verdicts[split.at()])
         ));
         let indent = if last { "   " } else { "│  " };
-        let trials: Vec<_> = plan.trials.iter().filter(|trial| trial.split == *split).collect();
+        let trials: Vec<_> = all_trials.iter().filter(|trial| trial.split == *split).collect();
         for (at, trial) in trials.iter().enumerate() {
             let branch = if at + 1 == trials.len() { "└─" } else { "├─" };
             let of_trial =

@@ -10,7 +10,10 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
-    base::terminal::{escaped_json, on_one_line, tell},
+    base::{
+        terminal::{escaped_json, on_one_line, tell},
+        text::counted,
+    },
     core::{Event, Reporter},
 };
 
@@ -82,7 +85,8 @@ impl Reporter for Lines {
 fn line(event: &Event) -> Option<(bool, String)> {
     Some(match event {
         Event::RunStarted { experiment, steps, to_do, trials, .. } => {
-            (false, format!("{experiment}: {trials} trials, {to_do} of {steps} steps to run"))
+            let (trials, steps) = (counted(*trials, "trial"), counted(*steps, "step"));
+            (false, format!("{experiment}: {trials}, {to_do} of {steps} to run"))
         }
         Event::StepDamaged { kind, step, problem, .. } => {
             (true, format!("warning: {kind} {step} is damaged and is rebuilt: {problem}"))

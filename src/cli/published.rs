@@ -1,8 +1,6 @@
 //! `assay published`
 
-use std::path::PathBuf;
-
-use super::{CliError, WorkspaceArg, print, print_json, recorded, results::warn_of_missing};
+use super::{CliError, ExperimentArg, WorkspaceArg, print, print_json, results::warn_of_missing};
 use crate::{
     analysis::{Collected, MEAN, Reproduction, Request, collect, differences},
     base::exit::Exit,
@@ -21,8 +19,8 @@ use crate::{
 Exit codes: 0 every checkable cell is reproduced; 1 some are not; 3 results are missing or the table is
 not comparable.")]
 pub struct Published {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     #[command(flatten)]
@@ -70,11 +68,11 @@ impl Anyway {
 impl Published {
     pub fn run(self) -> Result<Exit, CliError> {
         let workspace = self.workspace.open();
-        let mut experiment = recorded(&self.file, &workspace)?;
+        let mut experiment = self.experiment.recorded(&workspace)?;
         if experiment.published.is_empty() {
             return Err(CliError::Usage(format!(
                 "{} has no published table\n  = help: add `published: {{use: baselines/published/…}}`",
-                self.file.display()
+                self.experiment
             )));
         }
         self.anyway.check_all(&mut experiment)?;
@@ -86,7 +84,7 @@ impl Published {
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "the workspace has no result of this experiment\n  = help: run `assay run {}` first",
-                self.file.display()
+                self.experiment
             )));
         }
         let reproductions = reproductions(&experiment, &collected);

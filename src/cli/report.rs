@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{CliError, WorkspaceArg, print, published::Anyway, recorded, results::warn_of_missing};
+use super::{
+    CliError, ExperimentArg, WorkspaceArg, print, published::Anyway, results::warn_of_missing,
+};
 use crate::{
     analysis::{Request, collect},
     base::{exit::Exit, files::read_json, output::OutputDir},
@@ -18,8 +20,8 @@ use crate::{
   assay report experiments/quickstart.yaml --out site"
 )]
 pub struct ReportArgs {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Directory of the report (default: reports/<experiment>)
@@ -35,14 +37,14 @@ pub struct ReportArgs {
 impl ReportArgs {
     pub fn run(self) -> Result<Exit, CliError> {
         let workspace = self.workspace.open();
-        let mut experiment = recorded(&self.file, &workspace)?;
+        let mut experiment = self.experiment.recorded(&workspace)?;
         self.anyway.check_all(&mut experiment)?;
         let request = Request::of_report(&experiment);
         let collected = collect(&experiment, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "the workspace has no result of this experiment\n  = help: run `assay run {}` first",
-                self.file.display()
+                self.experiment
             )));
         }
         let last: Option<RunRecord> =

@@ -1,13 +1,11 @@
 //! `assay results`
 
-use std::path::PathBuf;
-
-use super::{CliError, WorkspaceArg, print_csv, print_json_text, recorded};
+use super::{CliError, ExperimentArg, WorkspaceArg, print_csv, print_json_text};
 use crate::{
-    analysis::{Collected, MEAN, Request, collect, few_users_of},
+    analysis::{Collected, MEAN, Request, collect, few_users_of, searches},
     base::exit::Exit,
     base::terminal::tell,
-    report::{csv, json},
+    report::{csv, json, trials_csv},
     tasks::ExperimentRecord,
 };
 
@@ -19,10 +17,11 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay results experiments/quickstart.yaml --csv > results.csv
-  assay results experiments/quickstart.yaml --json | jq '.[] | select(.fold == \"mean\")'")]
+  assay results experiments/quickstart.yaml --json | jq '.[] | select(.fold == \"mean\")'
+  assay results experiments/ml-100k-search.yaml --trials > trials.csv")]
 pub struct Results {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Print CSV (the default)
@@ -34,6 +33,9 @@ pub struct Results {
     /// Print a JSON array
     #[arg(long)]
     json: bool,
+    /// Print the trials of searches instead: settings, their metric on the search's validation part, the chosen ones
+    #[arg(long, conflicts_with = "intervals")]
+    trials: bool,
     /// Fill the columns `low` and `high` of `mean` rows with 95 % bootstrap intervals over users
     #[arg(long)]
     intervals: bool,
@@ -41,8 +43,11 @@ pub struct Results {
 
 impl Results {
     pub fn run(self) -> Result<Exit, CliError> {
+        if self.trials {
+            return self.trials();
+        }
         let request = Request::intervals_of(self.intervals.then_some(MEAN));
-        let collected = results_of(&self.file, &self.workspace, &request)?;
+        let collected = results_of(&self.experiment, &self.workspace, &request)?;
         if let Some(text) = few_users_of(&collected.rows) {
             tell!("warning: {text}");
         }
@@ -54,18 +59,55 @@ impl Results {
     }
 }
 
+impl Results {
+    fn trials(&self) -> Result<Exit, CliError> {
+        let workspace = self.workspace.open();
+        let record = self.experiment.recorded(&workspace)?;
+        let found = searches(&record, &workspace);
+        if !found.any {
+            return Err(CliError::Usage(format!(
+                "no system of {} has a search\n  = help: give one `search: {{over: {{factors: [32, 64]}}}}`",
+                self.experiment
+            )));
+        }
+        if found.rows.is_empty() {
+            return Err(CliError::NoResults(format!(
+                "the workspace {} has no trial of this experiment\n  = help: run `assay run {}` first; `--until search` \
+                 fits nothing else",
+                self.workspace.workspace.display(),
+                self.experiment
+            )));
+        }
+        match self.json {
+            true => print_json_text(&json(&found.rows)?)?,
+            false => print_csv(trials_csv(&found.rows), self.spreadsheet)?,
+        }
+        match &found.missing[..] {
+            [] => Ok(Exit::Pass),
+            [one] => {
+                tell!("warning: 1 search has no result: {one}");
+                Ok(Exit::Inconclusive)
+            }
+            several => {
+                tell!("warning: {} searches have no result: {}", several.len(), several.join(", "));
+                Ok(Exit::Inconclusive)
+            }
+        }
+    }
+}
+
 /// The results of an experiment; an error if there are none.
 pub fn results_of(
-    file: &std::path::Path,
+    of: &ExperimentArg,
     workspace: &WorkspaceArg,
     request: &Request,
 ) -> Result<Collected, CliError> {
-    results_of_record(file, &recorded(file, &workspace.open())?, workspace, request)
+    results_of_record(of, &of.recorded(&workspace.open())?, workspace, request)
 }
 
 /// The results of an experiment that is already read.
 pub fn results_of_record(
-    file: &std::path::Path,
+    of: &ExperimentArg,
     experiment: &ExperimentRecord,
     workspace: &WorkspaceArg,
     request: &Request,
@@ -78,14 +120,14 @@ pub fn results_of_record(
             damaged.len(),
             workspace.workspace.display(),
             damaged.join(", "),
-            file.display()
+            of
         )));
     }
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
             "the workspace {} has no result of this experiment\n  = help: run `assay run {}` first",
             workspace.workspace.display(),
-            file.display()
+            of
         )));
     }
     Ok(collected)

@@ -5,10 +5,10 @@ use std::{collections::HashSet, path::PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{
-    CliError, Planned, WorkspaceArg,
+    CliError, ExperimentArg, WorkspaceArg,
+    experiment::{Part, Planned},
     hand_over::{hand_over, is_read_once},
     keys::Keys,
-    planned,
     preflight::{Checked, MissingKeys},
     print,
     progress::reporter,
@@ -23,7 +23,7 @@ use crate::{
     core::{Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
     llm::{AnswersSpec, Mode},
     report::{INDEX, render},
-    tasks::{Experiment, Plan, TASKS},
+    tasks::{Experiment, ExperimentRecord, Plan, TASKS},
 };
 
 /// Run an experiment, print a table and write a report
@@ -36,12 +36,16 @@ use crate::{
   ASSAY_DATA=~/data assay run experiments/ml-100k-baselines.yaml --threads 8
   assay run experiment.yaml --until profiles --budget-money 5
   assay run experiment.yaml --responses replay
+  assay run experiment.yaml --set systems.als.factors=128 --set seeds=[1,2]
+  assay run experiment.yaml --only als --folds u1,u2
   assay run experiment.yaml --json | jq 'select(.event == \"step-finished\")'")]
 pub struct Run {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
+    #[command(flatten)]
+    part: Part,
     /// Number of threads (default: one per core)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -87,11 +91,12 @@ pub struct Run {
 
 impl Run {
     pub fn run(self) -> Result<Exit, CliError> {
-        if is_read_once(&self.file) {
+        if is_read_once(&self.experiment.file) {
             hand_over()?;
         }
-        let Planned { experiment, plan, mut record } = planned(&self.file)?;
+        let Planned { experiment, plan, mut record } = self.experiment.planned()?;
         self.anyway.check_all(&mut record)?;
+        let selected = self.part.select(&record)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let responses = self.responses(&experiment)?;
         // Replaying sends no requests.
@@ -108,7 +113,7 @@ impl Run {
         let workspace = self.workspace.open();
         let options = Options {
             responses,
-            ends: self.ends(&plan)?,
+            ends: self.ends(&plan, &selected)?,
             forced: self.forced(&plan, responses.mode)?,
             threads: self.threads.map_or(cores, usize::from),
             memory_bytes: match self.memory {
@@ -153,6 +158,7 @@ impl Run {
         record.write(&workspace)?;
         let header = RunHeader {
             experiment: experiment.name.clone(),
+            overrides: experiment.overrides.clone(),
             sources: experiment.source_texts(),
             resolved: serde_json::to_value(&experiment.resolved)?,
             data: plan.data.iter().map(ToString::to_string).collect(),
@@ -168,7 +174,7 @@ impl Run {
             return Ok(Exit::Interrupted);
         }
         let request = Request::of_report(&record);
-        let collected = collect(&record, &workspace, &request)?;
+        let mut collected = collect(&record, &workspace, &request)?;
         // A control that assay added is no reason for a run to fail.
         let is_added = |name: &str| plan.trials.iter().any(|of| of.is_added && of.label() == name);
         let (controls, failures): (Vec<&Failure>, Vec<&Failure>) =
@@ -207,6 +213,11 @@ impl Run {
                 failure.cause.replace('\n', "\n  ")
             );
         }
+        let rest = outside(&record, &selected, &mut collected.missing);
+        if rest > 0 {
+            let (trials, have) = if rest == 1 { ("trial", "has") } else { ("trials", "have") };
+            tell!("note: {rest} {trials} outside this part of the experiment {have} no result");
+        }
         if failures.is_empty() {
             // All steps succeeded, but a result may have been removed since.
             return Ok(match self.until {
@@ -214,7 +225,11 @@ impl Run {
                 Some(_) => Exit::Pass,
             });
         }
-        tell!("\n{} of {} trials failed:", failures.len(), plan.trials.len());
+        tell!(
+            "\n{} of {} trials failed:",
+            failures.len(),
+            selected.iter().filter(|of| **of).count()
+        );
         let mut causes: Vec<&str> = Vec::new();
         for failure in &failures {
             if !causes.contains(&failure.cause.as_str()) {
@@ -243,6 +258,20 @@ impl Run {
     }
 }
 
+/// Takes the trials that are not selected from those without a result, and counts them.
+fn outside(record: &ExperimentRecord, selected: &[bool], missing: &mut Vec<String>) -> usize {
+    let before = missing.len();
+    let trials = record.trials.iter().zip(selected).filter(|(_, is_in)| **is_in);
+    let labels: Vec<String> = trials.map(|(trial, _)| trial.label()).collect();
+    missing.retain(|of| {
+        labels.iter().any(|label| {
+            of.strip_prefix(label.as_str())
+                .is_some_and(|why| why.is_empty() || why.starts_with(" ("))
+        })
+    });
+    before - missing.len()
+}
+
 /// A closed pipe does not change the exit code of the run.
 fn told(printed: Result<(), CliError>) -> Result<(), CliError> {
     match printed {
@@ -269,13 +298,13 @@ fn kind_parser() -> impl clap::builder::TypedValueParser<Value = String> {
 
 impl Run {
     /// The steps that the run has to finish.
-    fn ends(&self, plan: &Plan) -> Result<Vec<StepId>, CliError> {
-        let Some(until) = &self.until else { return Ok(plan.ends()) };
-        if until == "evaluate" {
-            return Ok(plan.ends());
-        }
+    fn ends(&self, plan: &Plan, selected: &[bool]) -> Result<Vec<StepId>, CliError> {
+        let Some(until) = self.until.as_ref().filter(|until| *until != "evaluate") else {
+            return Ok(Part::ends(selected, plan));
+        };
         let of_kind = plan.graph.nodes().iter().filter(|node| node.kind == until);
-        let ends: Vec<StepId> = of_kind.map(|node| node.id).collect();
+        let is_in = |node: &&Node| node.trials.iter().any(|trial| selected[*trial]);
+        let ends: Vec<StepId> = of_kind.filter(is_in).map(|node| node.id).collect();
         match ends.is_empty() {
             true => Err(CliError::Usage(format!(
                 "--until {until}: the experiment has no step of this kind\n  = help: its kinds are {}",

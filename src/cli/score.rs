@@ -25,7 +25,7 @@ use crate::{
         fold_names, split_fold,
     },
     ranking::{
-        Convention, Metric, OpenFold, Protocol, ScoreSpec, Slice, Ties,
+        Convention, OpenFold, Protocol, ScoreSpec, Slice, Spelling, Ties,
         files::{
             Columns, InputFormat, JudgementFiles, Order, ReadOptions, Seen, TextOptions, Use, open,
         },
@@ -106,13 +106,7 @@ pub struct Score {
     )]
     slice: Vec<Slice>,
     /// Cutoffs
-    #[arg(
-        short,
-        value_name = "K,…",
-        value_delimiter = ',',
-        default_value = "10",
-        help_heading = "Scoring"
-    )]
+    #[arg(short, value_name = "K,…", value_delimiter = ',', help_heading = "Scoring")]
     k: Vec<usize>,
     /// Order of items with equal scores: lower-id, random, or random@SEED
     #[arg(long, value_name = "RULE", default_value = "lower-id", help_heading = "Scoring")]
@@ -125,7 +119,7 @@ pub struct Score {
         help_heading = "Scoring",
         default_value = "precision,recall,ndcg,map,mrr,hit-rate"
     )]
-    metric: Vec<Metric>,
+    metric: Vec<Spelling>,
 
     /// Columns by name or position: user=uid,item=movie,rank=3,score=pred
     #[arg(long, value_name = "ROLE=COLUMN,…", help_heading = "Reading")]
@@ -342,12 +336,19 @@ impl Score {
                 name => conventions.push(name.parse().map_err(usage)?),
             }
         }
+        let mut cutoffs = Spelling::cutoffs(&self.metric, &self.k).map_err(usage)?;
+        if cutoffs.is_empty() {
+            cutoffs = vec![10];
+        }
+        for note in self.metric.iter().filter_map(|of| of.note.as_ref()) {
+            tell!("note: {note}");
+        }
         let mut spec = ScoreSpec {
             protocols,
             conventions,
-            k: self.k.clone(),
+            k: cutoffs,
             slices: self.slice.clone(),
-            metrics: self.metric.clone(),
+            metrics: self.metric.iter().map(|of| of.metric).collect(),
             ties: self.ties,
             depth: 0,
             ..ScoreSpec::default()

@@ -72,8 +72,9 @@ fn run_text(run: &RunRecord) -> String {
         (Some(revision), _) => revision.clone(),
         (None, _) => "not in a repository".into(),
     };
+    let set: String = run.overrides.iter().map(|set| format!("with        {set}\n")).collect();
     let mut text = format!(
-        "experiment  {}\nrun         {}\nrevision    {revision}\nprogram     assay {} ({})\n\
+        "experiment  {}\n{set}run         {}\nrevision    {revision}\nprogram     assay {} ({})\n\
          libraries   {}\nmachine     {}, {} cores, {}, {}\nthreads     {}\n\
          time        {:.1} s wall, {:.1} s processor\npeak memory {:.0} MiB\n\
          steps       {} run, {} reused\ndata        {}\n",

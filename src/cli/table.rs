@@ -1,9 +1,7 @@
 //! `assay table`
 
-use std::path::PathBuf;
-
 use super::{
-    CliError, WorkspaceArg, print, print_csv,
+    CliError, ExperimentArg, WorkspaceArg, print, print_csv,
     results::{results_of, warn_of_missing},
 };
 use crate::{
@@ -23,8 +21,8 @@ use crate::{
   assay table experiments/ml-100k-baselines.yaml --format latex > table1.tex"
 )]
 pub struct TableArgs {
-    /// The experiment file
-    file: PathBuf,
+    #[command(flatten)]
+    experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Candidate protocol (default: the experiment's first)
@@ -62,7 +60,7 @@ pub struct TableArgs {
 impl TableArgs {
     pub fn run(self) -> Result<Exit, CliError> {
         let request = Request::intervals_of(self.intervals.then_some(self.fold.as_str()));
-        let collected = results_of(&self.file, &self.workspace, &request)?;
+        let collected = results_of(&self.experiment, &self.workspace, &request)?;
         let rows = &collected.rows;
         let Some(usual) = main_selection(rows) else { return Ok(Exit::Inconclusive) };
         if self.joint {

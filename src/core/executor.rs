@@ -74,6 +74,7 @@ pub fn run(
     let mut record = RunRecord {
         run: id.clone(),
         experiment: header.experiment,
+        overrides: header.overrides,
         sources: header.sources,
         resolved: header.resolved,
         data: header.data,
@@ -84,7 +85,7 @@ pub fn run(
         cpu_seconds: 0.0,
         peak_memory_bytes: 0,
         steps_done: 0,
-        steps_reused: graph.len() - to_do.count,
+        steps_reused: to_do.steps() - to_do.count,
         failures: Vec::new(),
         spent: None,
         finished: false,
@@ -95,9 +96,9 @@ pub fn run(
     reporter.report(&Event::RunStarted {
         experiment: name.clone(),
         run: id.clone(),
-        steps: graph.len(),
+        steps: to_do.steps(),
         to_do: to_do.count,
-        trials: trials.len(),
+        trials: to_do.trials(),
     });
     fs::create_dir_all(&logs).map_err(|source| FileError::Io { path: logs.clone(), source })?;
     let mut coordinator = Coordinator::new(to_do, &state, trials, reporter, &machine, logs);
@@ -115,7 +116,7 @@ pub fn run(
     record.cpu_seconds = cpu;
     record.peak_memory_bytes = peak;
     record.steps_done = finished;
-    record.steps_reused = graph.len().saturating_sub(coordinator.to_do.count);
+    record.steps_reused = coordinator.to_do.steps().saturating_sub(coordinator.to_do.count);
     record.finished = !interrupted;
     record.failures = failures;
     write_json(&run_file, &record)?;

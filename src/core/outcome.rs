@@ -36,6 +36,9 @@ pub struct Outcome {
 pub struct RunRecord {
     pub run: String,
     pub experiment: String,
+    /// What replaced values of the experiment file, `path=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
     /// The files of the experiment as they were, path and text.
     pub sources: Vec<(String, String)>,
     /// The experiment with all included files merged.
@@ -62,6 +65,8 @@ pub struct RunRecord {
 #[derive(Clone, Debug)]
 pub struct RunHeader {
     pub experiment: String,
+    /// What replaces values of the experiment file, `path=value`.
+    pub overrides: Vec<String>,
     /// The files of the experiment as they are, path and text.
     pub sources: Vec<(String, String)>,
     /// The experiment with all included files merged.

@@ -10,7 +10,10 @@ use super::{
     cut::cut_rows, fold::Parts,
 };
 
-use crate::base::limits;
+use crate::base::{
+    limits,
+    lists::{OneOrMore, some_or_more},
+};
 
 /// How data is split; every fold is (train, validation, test) by construction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +22,7 @@ pub struct SplitSpec {
     pub scheme: Scheme,
     /// `kfold`: how many folds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2))]
     pub folds: Option<usize>,
     /// `kfold`, `holdout`, `leave-one-out` with `ties: random`: the seed (default 42).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,6 +32,7 @@ pub struct SplitSpec {
     pub by: Option<By>,
     /// `holdout`, `temporal`: the share of ratings in the test part.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub test: Option<f64>,
     /// `temporal`: ratings at or after this time are tested (seconds since 1970), instead of a share.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +45,8 @@ pub struct SplitSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
     /// Runs only the folds named here.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "some_or_more")]
+    #[schemars(with = "Option<OneOrMore<String>>")]
     pub only: Option<Vec<String>>,
 }
 
@@ -99,6 +105,7 @@ pub enum By {
 pub struct Validation {
     /// Share of the training ratings, over 0 and under 1; with `leave-one-out` of each user's, at least
     /// one.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub fraction: f64,
     /// `random`: seed of the shuffle (default 42).
     #[serde(default, skip_serializing_if = "Option::is_none")]

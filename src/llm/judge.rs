@@ -14,10 +14,13 @@ pub struct JudgeSpec {
     pub model: String,
     /// The environment variable that holds the key; none where the endpoint wants no key.
     pub key_env: Option<String>,
+    #[schemars(range(min = 0, max = 2))]
     pub temperature: Option<f64>,
+    #[schemars(range(min = 0, max = 1))]
     pub top_p: Option<f64>,
     pub seed: Option<u64>,
     /// Most tokens of an answer.
+    #[schemars(range(min = 1, max = 10000000))]
     pub max_tokens: u64,
     /// A reasoning model: no temperature, `max_completion_tokens` in place of `max_tokens`.
     pub reasoning: bool,
@@ -30,15 +33,21 @@ pub struct JudgeSpec {
     /// Of local models: a hash of the weights, so that another file under the same name is another model.
     pub weights: Option<String>,
     /// Most requests at a time. It shrinks where the endpoint answers 429, and grows back.
+    #[schemars(range(min = 1, max = 1000))]
     pub concurrency: usize,
+    #[schemars(range(min = 1))]
     pub requests_per_minute: Option<u32>,
+    #[schemars(range(min = 1))]
     pub tokens_per_minute: Option<u64>,
     /// Seconds until a request counts as lost.
+    #[schemars(range(min = 0.05, max = 86400))]
     pub timeout: f64,
     /// Tries after the first, where the endpoint fails (not where the answer is bad).
+    #[schemars(range(max = 100))]
     pub retries: u32,
     /// Times that a bad answer is sent back with what is wrong with it. It changes the distribution of
     /// answers, so it is counted and off by default.
+    #[schemars(range(max = 10))]
     pub repairs: u32,
     /// What becomes of a step whose requests failed for good.
     pub failures: Failures,
@@ -76,10 +85,13 @@ pub enum Failures {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
+    #[schemars(range(min = 0))]
     pub input: f64,
+    #[schemars(range(min = 0))]
     pub output: f64,
     /// Of input that the endpoint had in its cache; by default as other input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub cached: Option<f64>,
 }
 
@@ -256,6 +268,7 @@ pub enum Mode {
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
     /// In the currency of the judges' prices.
+    #[schemars(range(min = 0))]
     pub money: Option<f64>,
     pub tokens: Option<u64>,
 }

@@ -36,8 +36,10 @@ pub struct EncoderSpec {
     pub layer_norm: bool,
     /// Rounds the numbers of a vector, after its length is set to 1, to so many decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9))]
     pub decimals: Option<u32>,
     /// Longer texts are cut off, `[CLS]` and `[SEP]` counted.
+    #[schemars(range(min = 3, max = 512))]
     pub max_tokens: usize,
     /// auto, cpu, cuda or cuda:N.
     pub device: String,

@@ -40,6 +40,121 @@ crate::base::names::named!(Metric, "metric", {
     Gini => "gini",
 });
 
+/// A metric as papers and other tools write it: `nDCG@10`, `HR@10`, `P@5`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spelling {
+    pub metric: Metric,
+    /// The number behind `@`.
+    pub k: Option<usize>,
+    /// What was taken, where the spelling means more than one thing.
+    pub note: Option<String>,
+}
+
+/// Spellings in lower case, with `-` between words, beside the names themselves.
+const SPELLINGS: [(&str, Metric); 20] = [
+    ("p", Metric::Precision),
+    ("prec", Metric::Precision),
+    ("r", Metric::Recall),
+    ("rec", Metric::Recall),
+    ("normalized-dcg", Metric::Ndcg),
+    ("ap", Metric::Map),
+    ("average-precision", Metric::Map),
+    ("mean-average-precision", Metric::Map),
+    ("rr", Metric::Mrr),
+    ("reciprocal-rank", Metric::Mrr),
+    ("mean-reciprocal-rank", Metric::Mrr),
+    ("hr", Metric::HitRate),
+    ("hit", Metric::HitRate),
+    ("hitrate", Metric::HitRate),
+    ("hit-ratio", Metric::HitRate),
+    ("hitratio", Metric::HitRate),
+    ("success", Metric::HitRate),
+    ("itemcoverage", Metric::ItemCoverage),
+    ("gini-index", Metric::Gini),
+    ("giniindex", Metric::Gini),
+];
+
+impl std::str::FromStr for Spelling {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, k) = match text.trim().split_once('@') {
+            None => (text.trim(), None),
+            Some((name, k)) => match k.trim().parse() {
+                Ok(k) if k > 0 => (name.trim(), Some(k)),
+                _ => return Err(format!("`{text}`: expected a cutoff of 1 or more behind `@`")),
+            },
+        };
+        let plain = name.to_lowercase().replace(['_', ' '], "-");
+        let known = SPELLINGS.iter().find(|(spelling, _)| *spelling == plain);
+        let metric = match (known, plain.as_str()) {
+            (Some((_, metric)), _) => *metric,
+            (None, "coverage") => {
+                return Err(format!(
+                    "`{text}` may mean the share of items that are recommended or the share of users with \
+                     recommendations; known is the first, `item-coverage`"
+                ));
+            }
+            (None, _) => plain.parse().map_err(|error| match name == plain {
+                true => error,
+                false => format!("unknown metric `{name}`; known are {}", Metric::names()),
+            })?,
+        };
+        // The convention decides what other metrics mean, too, but this one has two names here.
+        let note = (metric == Metric::Map && name != metric.name()).then(|| {
+            format!(
+                "`{text}` is read as `map`: what the average precision is divided by depends on the convention \
+                 (standard: min(k, relevant items)); `map-rel` always divides by the relevant items"
+            )
+        });
+        Ok(Self { metric, k, note })
+    }
+}
+
+impl schemars::JsonSchema for Spelling {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Metric".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        // Patterns of JSON Schema cannot ignore the case.
+        let letter = |c: char| match c {
+            '-' => "[-_ ]".to_owned(),
+            c => format!("[{}{c}]", c.to_uppercase()),
+        };
+        let spelled = names.iter().copied().chain(SPELLINGS.iter().map(|(spelling, _)| *spelling));
+        let spelled: Vec<String> = spelled.map(|of| of.chars().map(letter).collect()).collect();
+        let pattern = format!("^({})(@[1-9][0-9]*)?$", spelled.join("|"));
+        schemars::json_schema!({
+            "anyOf": [{"type": "string", "enum": names}, {"type": "string", "pattern": pattern}],
+        })
+    }
+}
+
+impl Spelling {
+    /// The cutoffs of several metrics: those of `k`, which must have each that stands behind `@`; without `k`, these.
+    pub fn cutoffs<'a>(
+        spelled: impl IntoIterator<Item = &'a Self>,
+        k: &[usize],
+    ) -> Result<Vec<usize>, String> {
+        let mut cutoffs = k.to_vec();
+        for of in spelled {
+            let Some(cutoff) = of.k.filter(|of| !cutoffs.contains(of)) else { continue };
+            if !k.is_empty() {
+                let given: Vec<String> = k.iter().map(ToString::to_string).collect();
+                return Err(format!(
+                    "`{}@{cutoff}` has the cutoff {cutoff}, but k is {}",
+                    of.metric,
+                    given.join(", ")
+                ));
+            }
+            cutoffs.push(cutoff);
+        }
+        Ok(cutoffs)
+    }
+}
+
 /// What there is to know of each, in the order of [`Metric::ALL`].
 pub const METRICS: [MetricInfo; 10] = [
     MetricInfo::mean("precision", "Precision"),
@@ -55,6 +170,11 @@ pub const METRICS: [MetricInfo; 10] = [
 ];
 
 impl Metric {
+    /// The names of all, for messages.
+    pub fn names() -> String {
+        Self::ALL.iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", ")
+    }
+
     /// What there is to know of it.
     pub fn info(self) -> &'static MetricInfo {
         &METRICS[self as usize]
@@ -169,6 +289,57 @@ mod tests {
     fn every_metric_has_its_line() {
         let names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names, Metric::ALL.iter().map(|metric| metric.name()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn spellings_of_papers_and_tools_are_read() {
+        for (text, metric, k) in [
+            ("nDCG@10", Metric::Ndcg, Some(10)),
+            ("NDCG", Metric::Ndcg, None),
+            ("Recall@20", Metric::Recall, Some(20)),
+            ("HR@10", Metric::HitRate, Some(10)),
+            ("hit_rate", Metric::HitRate, None),
+            ("Hit Rate", Metric::HitRate, None),
+            ("MRR", Metric::Mrr, None),
+            ("P@5", Metric::Precision, Some(5)),
+            ("Precision", Metric::Precision, None),
+            ("map_rel@10", Metric::MapRel, Some(10)),
+            ("item_coverage", Metric::ItemCoverage, None),
+            ("map", Metric::Map, None),
+        ] {
+            assert_eq!(text.parse(), Ok(Spelling { metric, k, note: None }), "{text}");
+        }
+        for text in ["MAP@10", "AP", "Map"] {
+            let read: Spelling = text.parse().unwrap();
+            assert!(read.metric == Metric::Map && read.note.unwrap().contains("`map-rel`"));
+        }
+        for metric in Metric::ALL {
+            let read: Spelling = metric.name().parse().unwrap();
+            assert_eq!((read.metric, read.note), (*metric, None));
+        }
+        for (text, says) in [
+            ("coverage", "item-coverage"),
+            ("F1", "unknown metric `F1`"),
+            ("ndgc", "did you mean `ndcg`?"),
+            ("ndcg@", "behind `@`"),
+            ("ndcg@0", "behind `@`"),
+            ("", "unknown metric"),
+        ] {
+            let error = text.parse::<Spelling>().unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn cutoffs_of_metrics_are_those_of_k_or_make_it() {
+        let read = |texts: &[&str]| -> Vec<Spelling> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let of = |texts: &[&str], k: &[usize]| Spelling::cutoffs(&read(texts), k);
+        assert_eq!(of(&["nDCG@10", "Recall@20", "P@10", "mrr"], &[]), Ok(vec![10, 20]));
+        assert_eq!(of(&["nDCG@10"], &[5, 10]), Ok(vec![5, 10]));
+        assert_eq!(of(&["ndcg"], &[]), Ok(vec![]));
+        assert!(of(&["nDCG@10"], &[5, 20]).unwrap_err().contains("k is 5, 20"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub mod topk;
 
 pub use convention::Convention;
 pub use fingerprint::Fingerprint;
-pub use metric::{METRICS, Metric};
+pub use metric::{METRICS, Metric, Spelling};
 pub use open::{
     OpenFold, Opening, OracleJudgement, evaluate_fold, open_for_candidates, open_for_oracle,
     score_fold,

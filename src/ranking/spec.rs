@@ -4,19 +4,32 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Convention, Metric, Protocol, Slice, Ties};
+use crate::base::lists::{OneOrMore, one_or_more};
 
 /// How rankings are scored. Every pair of a protocol and a convention that applies to it is computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScoreSpec {
     /// What is ranked.
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore<Protocol>")]
     pub protocols: Vec<Protocol>,
     /// How metrics are computed and averaged.
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore<Convention>")]
     pub conventions: Vec<Convention>,
-    /// Cutoffs.
+    /// Cutoffs: every metric is computed at each.
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore<Cutoff>")]
     pub k: Vec<usize>,
     /// Groups of users.
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore<Slice>")]
     pub slices: Vec<Slice>,
+    /// Metrics, also as papers write them (`nDCG@10`, `HR@10`). A cutoff behind `@` is one of `k`; without `k`, those
+    /// cutoffs are `k`.
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore<super::Spelling>")]
     pub metrics: Vec<Metric>,
     /// Settings of the protocol `sampled`.
     pub sampled: Sampled,
@@ -34,6 +47,7 @@ pub struct ScoreSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct Sampled {
     /// Unseen items drawn for each user.
+    #[schemars(range(min = 1))]
     pub negatives: usize,
     pub seed: u64,
 }
@@ -84,6 +98,23 @@ crate::base::names::named!(Fallback, "fallback", {
     Popularity => "popularity",
     None => "none",
 });
+
+/// The schema of a cutoff.
+struct Cutoff;
+
+impl JsonSchema for Cutoff {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Cutoff".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "integer", "minimum": 1, "maximum": LAST_CUTOFF})
+    }
+}
 
 /// The largest cutoff: no catalogue is longer, and sums are held for every rank up to it.
 pub const LAST_CUTOFF: usize = 1_000_000;

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     analysis::{
         Collected, Differences, MEAN, Orders, Reproduction, Request, ResultRow, published::Verdict,
+        searches,
     },
     base::{
         files::{FileError, write_whole},
@@ -111,6 +112,10 @@ pub fn render(
     };
     write("results.csv", &tidy::csv(rows))?;
     write("results.json", &tidy::json(rows)?)?;
+    let trials = searches(experiment, workspace);
+    if !trials.rows.is_empty() {
+        write("trials.csv", &tidy::trials_csv(&trials.rows))?;
+    }
     let mut sections = Vec::new();
     let pairs = distinct(rows.iter().map(|row| format!("{}\n{}", row.protocol, row.convention)));
     let first_shown = reranked_slice(rows)
@@ -206,6 +211,7 @@ pub fn render(
     context.insert("warnings", &collected.warnings);
     context.insert("experiment", &experiment.name);
     context.insert("describe", &experiment.describe);
+    context.insert("overrides", &experiment.overrides);
     context.insert("file", &experiment.path);
     context.insert("main_k", &k.to_string());
     context.insert("sections", &sections);

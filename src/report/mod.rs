@@ -13,4 +13,4 @@ pub use figures::metric_against_k;
 pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
 pub use reranks::reranked_slice;
 pub use table::{Cell, Format, Selection, Spread, Table};
-pub use tidy::{csv, for_spreadsheets, json};
+pub use tidy::{csv, for_spreadsheets, json, trials_csv};

@@ -1,6 +1,6 @@
 //! The tidy table: one row per value.
 
-use crate::analysis::ResultRow;
+use crate::analysis::{ResultRow, SearchRow};
 
 /// CSV with a header; numbers in full precision, empty without a value.
 pub fn csv(rows: &[ResultRow]) -> String {
@@ -38,8 +38,33 @@ pub fn csv(rows: &[ResultRow]) -> String {
     text
 }
 
+/// Trials of searches as CSV with a header.
+pub fn trials_csv(rows: &[SearchRow]) -> String {
+    let mut text = String::from(
+        "experiment,system,fold,trial,settings,metric,k,validation,epochs,chosen,failed\n",
+    );
+    for row in rows {
+        let fields = [
+            quoted(&row.experiment),
+            quoted(&row.system),
+            quoted(&row.fold),
+            row.trial.to_string(),
+            quoted(&row.settings_text()),
+            row.metric.clone(),
+            row.k.to_string(),
+            row.validation.map(|value| value.to_string()).unwrap_or_default(),
+            row.epochs.map(|epochs| epochs.to_string()).unwrap_or_default(),
+            row.chosen.to_string(),
+            quoted(row.failed.as_deref().unwrap_or_default()),
+        ];
+        text.push_str(&fields.join(","));
+        text.push('\n');
+    }
+    text
+}
+
 /// A JSON array with one object per line.
-pub fn json(rows: &[ResultRow]) -> serde_json::Result<String> {
+pub fn json(rows: &[impl serde::Serialize]) -> serde_json::Result<String> {
     let lines: Vec<String> = rows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     Ok(format!("[\n{}\n]\n", lines.join(",\n")))
 }

@@ -7,11 +7,15 @@ use std::{
 
 use super::{TASKS, Task, TaskDef, published::PublishedTable};
 use crate::{
-    base::yaml::{
-        diagnostic::{Diagnostic, SourceFile},
-        include::{self, Read, Renamed},
-        node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
-        sweep,
+    base::{
+        hash::Digest,
+        yaml::{
+            Override,
+            diagnostic::{Diagnostic, SourceFile},
+            include::{self, Read, Renamed},
+            node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
+            overrides, sweep,
+        },
     },
     data::DataDirs,
 };
@@ -19,7 +23,10 @@ use crate::{
 /// A parsed and validated experiment file.
 #[derive(Clone, Debug)]
 pub struct Experiment {
+    /// The name of its results; with the digest of its overrides, where it has any.
     pub name: String,
+    /// What replaces values of the file, `path=value` with the value as JSON.
+    pub overrides: Vec<String>,
     pub describe: String,
     /// The file it was read from.
     pub path: PathBuf,
@@ -43,14 +50,27 @@ impl Experiment {
     ///
     /// `dirs` are the directories with manifests: a data set may define which of its ratings are relevant.
     pub fn read(path: &Path, dirs: &DataDirs) -> Result<Self, Diagnostic> {
+        Self::read_with(path, &[], dirs)
+    }
+
+    /// The same with some values replaced, `path=value` each. This is another experiment with a name of its own: its
+    /// results are not those of the file.
+    pub fn read_with(path: &Path, set: &[String], dirs: &DataDirs) -> Result<Self, Diagnostic> {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let parse = |text: &String| Override::parse(text, directory);
+        let set = set.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         // Keys of all tasks: the file has to be read before its task is known.
         let renamed: Vec<Renamed> = TASKS.iter().flat_map(|task| task.renamed).copied().collect();
-        let Read { root, files: sources, warnings } = include::read(path, &renamed)?;
+        let named: Vec<&str> = TASKS.iter().flat_map(|task| task.named).copied().collect();
+        let Read { mut root, files: sources, mut warnings } = include::read(path, &renamed)?;
+        let (overrides, more) = overrides::apply(&mut root, &set, &named, &renamed)?;
+        warnings.extend(more);
         let mapping = root.mapping("an experiment file")?;
         let task = task_of(mapping)?;
         refuse_unknown_keys(mapping, &[&KEYS[..], task.keys].concat(), "the experiment")?;
         let name = required(mapping, "experiment", &root)?.value.text("experiment")?.to_owned();
         check_name(&name, mapping)?;
+        let name = name_with(&name, &overrides);
         let describe = match mapping.get("describe") {
             Some(entry) => entry.value.text("describe")?.trim().to_owned(),
             None => String::new(),
@@ -69,12 +89,18 @@ impl Experiment {
             .map(|(levels, node)| (levels.label(), node))
             .collect();
         let task = (task.read)(&root, variants, dirs)?;
+        for text in task.warnings() {
+            if !warnings.contains(&text) {
+                warnings.push(text);
+            }
+        }
         let published = match mapping.get("published") {
             Some(entry) => published(&entry.value)?,
             None => Vec::new(),
         };
         Ok(Self {
             name,
+            overrides,
             describe,
             path: path.to_owned(),
             task,
@@ -124,6 +150,15 @@ pub(super) fn required<'a>(
     })
 }
 
+/// The name of the results of an experiment whose values were replaced: `quickstart@1a2b3c`. No file can have a name
+/// with `@`.
+pub fn name_with(name: &str, overrides: &[String]) -> String {
+    match overrides {
+        [] => name.to_owned(),
+        _ => format!("{name}@{}", &Digest::of_json(&overrides).to_string()[..6]),
+    }
+}
+
 /// The name of an experiment is also the name of directories.
 fn check_name(name: &str, mapping: &Mapping) -> Result<(), Diagnostic> {
     let fine = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
@@ -137,17 +172,4 @@ fn check_name(name: &str, mapping: &Mapping) -> Result<(), Diagnostic> {
         Some(at) => error.or_at(&at),
         None => error,
     })
-}
-
-/// The JSON Schema of an experiment file. Any value may also be `{sweep: …}`; a description says so, because a schema
-/// would have to repeat it at every value.
-pub fn schema() -> serde_json::Value {
-    let names: Vec<&str> = TASKS.iter().map(|task| task.name).collect();
-    let mut root = (TASKS[0].schema)();
-    root["properties"]["task"] = serde_json::json!({
-        "description": "The kind of prediction.",
-        "enum": names,
-        "default": TASKS[0].name,
-    });
-    root
 }

@@ -4,13 +4,15 @@ mod experiment;
 mod plan;
 pub mod published;
 mod record;
+mod schema;
 mod task;
 pub mod top_n;
 
-pub use experiment::{Experiment, schema};
+pub use experiment::Experiment;
 pub use plan::{Plan, Trial};
 pub use published::{PublishedRow, PublishedTable};
 pub use record::{
     Evaluation, ExperimentRecord, Rules, StepRecord, SystemRecord, TrialRecord, VariantRecord,
 };
+pub use schema::{bare_schema, schema};
 pub use task::{TASKS, Task, TaskDef, metric};

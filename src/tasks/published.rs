@@ -10,7 +10,7 @@ use crate::{
         include,
         node::{Entry, Node, Value},
     },
-    ranking::{Convention, Metric, Protocol, Slice},
+    ranking::{Convention, Metric, Protocol, Slice, Spelling},
 };
 
 /// A published table: its numbers, and how they were computed according to the paper (or our findings).
@@ -42,6 +42,7 @@ pub struct About {
     pub slice: Slice,
     pub k: usize,
     /// Number of published decimals.
+    #[schemars(range(max = 15))]
     pub digits: u32,
 }
 
@@ -93,7 +94,8 @@ impl PublishedTable {
             return Err(Diagnostic::at(&node.at, format!("`digits` is {}", about.digits))
                 .expected(format!("the number of published decimals, at most {MOST_DIGITS}")));
         }
-        let rows = rows.value.mapping("rows")?.entries().iter().map(PublishedRow::read);
+        let rows = rows.value.mapping("rows")?.entries().iter();
+        let rows = rows.map(|row| PublishedRow::read(row, about.k));
         let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
         if let Some(systems) = systems {
             for entry in systems.value.mapping("systems")?.entries() {
@@ -114,7 +116,7 @@ impl PublishedTable {
 }
 
 impl PublishedRow {
-    fn read(entry: &Entry) -> Result<Self, Diagnostic> {
+    fn read(entry: &Entry, k: usize) -> Result<Self, Diagnostic> {
         let mut row = Self {
             name: entry.key.clone(),
             system: entry.key.clone(),
@@ -126,11 +128,15 @@ impl PublishedRow {
                 row.not_checkable = Some(cell.value.text(NOT_CHECKABLE)?.to_owned());
                 continue;
             }
-            let metric = cell.key.parse().map_err(|message: String| {
+            let wrong = |message: String| {
                 Diagnostic::at(&cell.key_at, message)
                     .help("beside metrics, a row may say `not_checkable: WHY`")
-            })?;
-            row.values.push((metric, from_node(&cell.value)?));
+            };
+            let read: Spelling = cell.key.parse().map_err(wrong)?;
+            if read.k.is_some_and(|cutoff| cutoff != k) {
+                return Err(wrong(format!("`{}` is in a table with `k: {k}`", cell.key)));
+            }
+            row.values.push((read.metric, from_node(&cell.value)?));
         }
         Ok(row)
     }

@@ -25,6 +25,9 @@ pub struct ExperimentRecord {
     pub version: u32,
     pub name: String,
     pub task: String,
+    /// What replaced values of the file, `path=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
     pub describe: String,
     /// The experiment file.
     pub path: String,
@@ -182,6 +185,7 @@ impl ExperimentRecord {
             version: VERSION,
             name: experiment.name.clone(),
             task: experiment.task.def().name.to_owned(),
+            overrides: experiment.overrides.clone(),
             describe: experiment.describe.clone(),
             path: experiment.path.display().to_string(),
             sources: experiment.source_texts(),

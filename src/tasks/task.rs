@@ -25,6 +25,8 @@ pub struct TaskDef {
     pub keys: &'static [&'static str],
     /// Keys that have a new name.
     pub renamed: &'static [Renamed],
+    /// Those of its keys whose mappings have names as keys: what has a name can be changed from the command line.
+    pub named: &'static [&'static str],
     /// Those of its keys whose sweeps it expands itself: each level is a system of one experiment.
     pub swept_by_system: &'static [&'static str],
     /// Those of its keys that apply to a whole run and cannot be swept.
@@ -74,6 +76,9 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// Number of users and items of a variant's data.
     fn sizes(&self, variant: usize, dirs: &DataDirs) -> Result<(u64, u64), DataError>;
+
+    /// What its experiment file leaves open and how it is read, a sentence each.
+    fn warnings(&self) -> Vec<String>;
 
     /// Notes on the plan, a sentence each.
     fn notes(&self) -> Vec<String>;

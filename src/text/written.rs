@@ -49,6 +49,7 @@ pub struct WriteUsers {
     pub disliked: usize,
     /// Items of one turn.
     #[serde(default = "five")]
+    #[schemars(range(min = 1))]
     pub batch: usize,
 }
 

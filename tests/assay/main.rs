@@ -14,6 +14,7 @@ mod hostile;
 mod keys;
 mod llm;
 mod networks;
+mod overrides;
 mod preflight;
 mod quickstart;
 mod real_data;
@@ -21,8 +22,10 @@ mod records;
 mod rerank;
 mod resume;
 mod rules;
+mod schema;
 mod score;
 // Where assay is linked without libtorch: see build.rs.
+mod spellings;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod start;
 mod support;

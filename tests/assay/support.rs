@@ -167,6 +167,7 @@ impl Here {
         };
         let header = RunHeader {
             experiment: self.record.name.clone(),
+            overrides: Vec::new(),
             sources: self.record.sources.clone(),
             resolved: serde_json::Value::Null,
             data: Vec::new(),

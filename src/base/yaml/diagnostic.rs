@@ -1,6 +1,11 @@
 //! Errors with a position in a file: file, line and column, what was found, what was expected, how to fix it.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::base::terminal::shown;
 
@@ -9,6 +14,24 @@ use crate::base::terminal::shown;
 pub struct SourceFile {
     pub path: PathBuf,
     pub text: String,
+}
+
+/// The name of the source that is the command line's.
+pub const COMMAND_LINE: &str = "--set";
+
+impl SourceFile {
+    /// A text of the command line, whose relative paths are those of files in `directory`.
+    pub fn of_command_line(directory: &Path, text: &str) -> Self {
+        Self { path: directory.join(COMMAND_LINE), text: text.to_owned() }
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self.path.file_name().is_some_and(|name| name == COMMAND_LINE) {
+            true => COMMAND_LINE.into(),
+            false => self.path.to_string_lossy(),
+        }
+    }
 }
 
 /// A place in a source file; lines and columns start at 1, `width` is in characters.
@@ -121,14 +144,7 @@ impl fmt::Display for Diagnostic {
             let line = place.file.text.lines().nth(place.line - 1).unwrap_or_default();
             let (line, indent) = window(line, place.column - 1);
             let width = place.width.clamp(1, line.chars().count().saturating_sub(indent).max(1));
-            write!(
-                f,
-                "\n{:margin$}--> {}:{}:{}",
-                "",
-                place.file.path.display(),
-                place.line,
-                place.column
-            )?;
+            write!(f, "\n{:margin$}--> {}:{}:{}", "", place.file.name(), place.line, place.column)?;
             write!(f, "\n{:margin$} |\n{} | {line}", "", place.line)?;
             write!(f, "\n{:margin$} | {:indent$}{}", "", "", "^".repeat(width),)?;
         }

@@ -1,7 +1,8 @@
 //! `include:` at the top of an experiment file and `use:` in any mapping.
 //!
 //! Both insert a mapping from another file. Keys beside them override the inserted ones, and nested mappings are
-//! merged key by key.
+//! merged key by key. Keys with a new name get it in each file before files are merged: one file may use the old name
+//! and another the new one.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,11 +19,113 @@ const MAX_DEPTH: usize = 16;
 /// How often files may be brought in, all in all: files that bring in others twice multiply.
 const MOST_FILES: usize = 1000;
 
-/// A key of the top level that has a new name. The old name still works, with a warning.
+/// A key that has a new name. The old name still works, with a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renamed {
+    /// The mapping that has the key: keys separated by dots, `*` for any. Empty: the top level.
+    pub within: &'static str,
     pub old: &'static str,
-    pub new: &'static str,
+    /// Several keys: the value moves into nested mappings.
+    pub new: &'static [&'static str],
+}
+
+impl Renamed {
+    /// A key of the top level.
+    pub const fn top(old: &'static str, new: &'static [&'static str]) -> Self {
+        Self { within: "", old, new }
+    }
+
+    fn is_within(&self, path: &[String]) -> bool {
+        let within: Vec<&str> = self.within.split('.').filter(|key| !key.is_empty()).collect();
+        // The levels of a sweep are in place of it.
+        let mut keys: Vec<&str> = Vec::new();
+        let mut all = path.iter().map(String::as_str);
+        while let Some(key) = all.next() {
+            match key {
+                SWEEP => _ = all.next(),
+                key => keys.push(key),
+            }
+        }
+        within.len() == keys.len()
+            && within.iter().zip(keys).all(|(known, key)| *known == "*" || *known == key)
+    }
+}
+
+const SWEEP: &str = "sweep";
+/// What stands for an item of a list in a path.
+const ITEM: &str = "[]";
+
+/// Gives keys their new names, with a warning for each.
+pub struct Renames<'a> {
+    renamed: &'a [Renamed],
+    pub warnings: Vec<String>,
+}
+
+impl<'a> Renames<'a> {
+    pub fn new(renamed: &'a [Renamed]) -> Self {
+        Self { renamed, warnings: Vec::new() }
+    }
+
+    /// Renames keys of `node`, which stands at `path`, and below it.
+    pub fn rename(&mut self, node: &mut Node, path: &[String]) -> Result<(), Diagnostic> {
+        self.below(node, &mut path.to_vec())
+    }
+
+    fn below(&mut self, node: &mut Node, path: &mut Vec<String>) -> Result<(), Diagnostic> {
+        match &mut node.value {
+            Value::Sequence(items) => {
+                path.push(ITEM.into());
+                items.iter_mut().try_for_each(|item| self.below(item, path))?;
+                path.pop();
+            }
+            Value::Mapping(_) => {
+                let renamed = self.renamed.iter().filter(|of| of.is_within(path));
+                renamed.copied().try_for_each(|of| self.one(node, of))?;
+                let Value::Mapping(mapping) = &mut node.value else { return Ok(()) };
+                for (key, value) in mapping.values_mut() {
+                    path.push(key.to_owned());
+                    self.below(value, path)?;
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn one(
+        &mut self,
+        node: &mut Node,
+        Renamed { old, new, .. }: Renamed,
+    ) -> Result<(), Diagnostic> {
+        let Value::Mapping(mapping) = &mut node.value else { return Ok(()) };
+        let Some(entry) = mapping.get(old) else { return Ok(()) };
+        let at = entry.key_at.clone();
+        let name = new.join(".");
+        let mut known = Some(&*mapping);
+        for (depth, key) in new.iter().enumerate() {
+            let entry = known.and_then(|of| of.get(key));
+            if entry.is_some() && depth + 1 == new.len() {
+                return Err(Diagnostic::at(&at, format!("both `{old}` and `{name}` are given"))
+                    .help(format!("`{old}` is the old name of `{name}`; keep `{name}`")));
+            }
+            known = match entry.map(|entry| &entry.value.value) {
+                Some(Value::Mapping(of)) => Some(of),
+                _ => None,
+            };
+        }
+        let warning =
+            format!("{}:{}: the key `{old}` is deprecated; use `{name}`", at.file.name(), at.line);
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+        if let [new] = new {
+            mapping.rename(old, new);
+        } else if let Some(entry) = mapping.take(old) {
+            node.put(new, entry.value, &at)?;
+        }
+        Ok(())
+    }
 }
 
 /// A file with everything it includes and uses.
@@ -35,74 +138,58 @@ pub struct Read {
     pub warnings: Vec<String>,
 }
 
-/// Reads `path` with everything it includes and uses. Keys in `renamed` get their new names in `path` and in the
-/// files it includes, before the files are merged: one file may use the old name and another the new one.
+/// Reads `path` with everything it includes and uses.
 pub fn read(path: &Path, renamed: &[Renamed]) -> Result<Read, Diagnostic> {
-    let mut reader =
-        Reader { files: Vec::new(), warnings: Vec::new(), open: Vec::new(), brought: 0, renamed };
-    let root = reader.file(path, true)?;
-    Ok(Read { root, files: reader.files, warnings: reader.warnings })
+    let renames = Renames::new(renamed);
+    let mut reader = Reader { files: Vec::new(), renames, open: Vec::new(), brought: 0 };
+    let root = reader.file(path, &mut Vec::new())?;
+    Ok(Read { root, files: reader.files, warnings: reader.renames.warnings })
 }
 
 struct Reader<'a> {
     files: Vec<Arc<SourceFile>>,
-    warnings: Vec<String>,
-    renamed: &'a [Renamed],
+    renames: Renames<'a>,
     /// The files being read, outermost first.
     open: Vec<PathBuf>,
     brought: usize,
 }
 
 impl Reader<'_> {
-    /// Reads a file. `is_part`: it is the first file or one that is included, not one that `use:` names.
-    fn file(&mut self, path: &Path, is_part: bool) -> Result<Node, Diagnostic> {
+    /// Reads a file whose keys go into the mapping at `place`.
+    fn file(&mut self, path: &Path, place: &mut Vec<String>) -> Result<Node, Diagnostic> {
         let (mut node, file) = Node::read(path)?;
         if !self.files.iter().any(|known| known.path == file.path) {
             self.files.push(file);
         }
-        if let (true, Value::Mapping(mapping)) = (is_part, &mut node.value) {
-            self.rename(mapping)?;
-        }
+        self.renames.rename(&mut node, place)?;
         self.open.push(path.to_owned());
-        let node = self.expand(node, true, is_part);
+        let node = self.expand(node, true, place);
         self.open.pop();
         node
     }
 
-    fn rename(&mut self, mapping: &mut Mapping) -> Result<(), Diagnostic> {
-        for Renamed { old, new } in self.renamed {
-            let Some(entry) = mapping.get(old) else { continue };
-            let at = entry.key_at.clone();
-            if mapping.get(new).is_some() {
-                return Err(Diagnostic::at(&at, format!("both `{old}` and `{new}` are given"))
-                    .help(format!("`{old}` is the old name of `{new}`; keep `{new}`")));
-            }
-            let warning = format!(
-                "{}:{}: the key `{old}` is deprecated; use `{new}`",
-                at.file.path.display(),
-                at.line
-            );
-            if !self.warnings.contains(&warning) {
-                self.warnings.push(warning);
-            }
-            mapping.rename(old, new);
-        }
-        Ok(())
-    }
-
-    fn expand(&mut self, mut node: Node, top: bool, is_part: bool) -> Result<Node, Diagnostic> {
+    fn expand(
+        &mut self,
+        mut node: Node,
+        top: bool,
+        place: &mut Vec<String>,
+    ) -> Result<Node, Diagnostic> {
         match &mut node.value {
             Value::Sequence(items) => {
                 for item in items {
-                    *item = self.expand(item.clone(), false, false)?;
+                    place.push(ITEM.into());
+                    *item = self.expand(item.clone(), false, place)?;
+                    place.pop();
                 }
             }
             Value::Mapping(mapping) => {
-                for (_, value) in mapping.values_mut() {
-                    *value = self.expand(value.clone(), false, false)?;
+                for (key, value) in mapping.values_mut() {
+                    place.push(key.to_owned());
+                    *value = self.expand(value.clone(), false, place)?;
+                    place.pop();
                 }
                 let brought = match mapping.take(if top { "include" } else { "use" }) {
-                    Some(entry) => self.bring(&entry, is_part)?,
+                    Some(entry) => self.bring(&entry, place)?,
                     None => return Ok(node),
                 };
                 let mut merged = Mapping::default();
@@ -118,7 +205,11 @@ impl Reader<'_> {
     }
 
     /// The mappings named by an `include:` or `use:` entry: one path or a list of paths.
-    fn bring(&mut self, entry: &Entry, is_part: bool) -> Result<Vec<Mapping>, Diagnostic> {
+    fn bring(
+        &mut self,
+        entry: &Entry,
+        place: &mut Vec<String>,
+    ) -> Result<Vec<Mapping>, Diagnostic> {
         let names = match &entry.value.value {
             Value::Sequence(names) => names.iter().collect(),
             _ => vec![&entry.value],
@@ -139,7 +230,7 @@ impl Reader<'_> {
                     format!("files are included more than {MOST_FILES} times, which is the limit"),
                 ));
             }
-            let node = self.file(&path, is_part && entry.key == "include")?;
+            let node = self.file(&path, place)?;
             match node.value {
                 Value::Mapping(mapping) => brought.push(mapping),
                 _ => {
@@ -230,7 +321,31 @@ mod tests {
         assert!(error.message.contains("includes itself"), "{error}");
     }
 
-    const RENAMED: [Renamed; 1] = [Renamed { old: "old", new: "new" }];
+    const RENAMED: [Renamed; 2] = [
+        Renamed::top("old", &["new"]),
+        Renamed { within: "systems.*", old: "dim", new: &["deep", "factors"] },
+    ];
+
+    #[test]
+    fn names_of_deeper_keys_are_known_in_files_that_are_used_and_in_sweeps() {
+        let dir = files(&[
+            (
+                "main.yaml",
+                "dim: 1\nsystems:\n  a: {use: base.yaml, deep: {factors: 2}}\n  b: {sweep: {x: {dim: 3}, y: {use: base.yaml}}}\n  c: {x: {dim: 4}}\n",
+            ),
+            ("base.yaml", "dim: 64\ndeep: {other: 1}\n"),
+        ]);
+        let read = read(&dir.path().join("main.yaml"), &RENAMED).unwrap();
+        assert_eq!(
+            serde_json::to_string(&read.root.to_yaml()).unwrap(),
+            r#"{"dim":1,"systems":{"a":{"deep":{"other":1,"factors":2}},"b":{"sweep":{"x":{"deep":{"factors":3}},"y":{"deep":{"other":1,"factors":64}}}},"c":{"x":{"dim":4}}}}"#
+        );
+        assert_eq!(read.warnings.len(), 2, "{:?}", read.warnings);
+        assert!(
+            read.warnings[0]
+                .ends_with("main.yaml:4: the key `dim` is deprecated; use `deep.factors`")
+        );
+    }
 
     #[test]
     fn a_renamed_key_is_merged_under_its_new_name_with_one_warning_for_each_file() {

@@ -71,6 +71,16 @@ impl Mapping {
         }
     }
 
+    /// The mapping at a path of keys.
+    pub fn get_mut(&mut self, path: &[&str]) -> Option<&mut Self> {
+        let Some((first, rest)) = path.split_first() else { return Some(self) };
+        let entry = self.0.iter_mut().find(|entry| entry.key == *first)?;
+        match &mut entry.value.value {
+            Value::Mapping(below) => below.get_mut(rest),
+            _ => None,
+        }
+    }
+
     /// Gives the entry of `old` the key `new`.
     pub fn rename(&mut self, old: &str, new: &str) {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.key == old) {
@@ -83,7 +93,7 @@ impl Mapping {
         self.0.iter_mut().map(|entry| (entry.key.as_str(), &mut entry.value))
     }
 
-    fn keys(&self) -> impl Iterator<Item = &str> {
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|entry| entry.key.as_str())
     }
 }
@@ -132,7 +142,10 @@ impl Node {
             None => Self { at: at.clone(), value: Value::Mapping(Mapping::default()) },
         };
         below.put(rest, value, at)?;
-        mapping.set(Entry { key: (*first).to_owned(), key_at: at.clone(), value: below });
+        // A key that is only passed through stays where it was given.
+        let passed = mapping.get(first).filter(|_| !rest.is_empty());
+        let key_at = passed.map_or(at, |entry| &entry.key_at).clone();
+        mapping.set(Entry { key: (*first).to_owned(), key_at, value: below });
         Ok(())
     }
 
@@ -161,12 +174,13 @@ impl Node {
 
     /// Parses one YAML document.
     pub fn parse(file: &Arc<SourceFile>) -> Result<Self, Diagnostic> {
-        let mut builder = Builder {
-            file,
-            parser: Parser::new_from_str(&file.text),
-            anchors: Vec::new(),
-            values: 0,
-        };
+        Self::parse_part(file, &file.text)
+    }
+
+    /// Parses a text that has the characters of `file` at the same places.
+    pub fn parse_part(file: &Arc<SourceFile>, text: &str) -> Result<Self, Diagnostic> {
+        let mut builder =
+            Builder { file, parser: Parser::new_from_str(text), anchors: Vec::new(), values: 0 };
         loop {
             let (event, span) = builder.next()?;
             match event {

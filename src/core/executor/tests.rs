@@ -150,6 +150,7 @@ impl Case {
     ) -> Outcome {
         let header = RunHeader {
             experiment: "small".into(),
+            overrides: Vec::new(),
             sources: Vec::new(),
             resolved: serde_json::Value::Null,
             data: Vec::new(),

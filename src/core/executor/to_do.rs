@@ -110,6 +110,17 @@ impl<'a> ToDo<'a> {
         to_do
     }
 
+    /// Number of steps that its ends need, done or not.
+    pub fn steps(&self) -> usize {
+        self.needed.iter().filter(|needed| **needed).count()
+    }
+
+    /// Number of trials that its ends belong to.
+    pub fn trials(&self) -> usize {
+        let of = |end: &StepId| self.graph[*end].trials.iter().copied();
+        self.options.ends.iter().flat_map(of).collect::<BTreeSet<usize>>().len()
+    }
+
     /// Whether a step that is to be done, or that reads one and may have to be done again, computes with
     /// tensors.
     pub fn needs_tensors(&self) -> bool {

@@ -62,8 +62,10 @@ pub enum Schedule {
     Constant,
     /// Times `factor` after more than `patience` measurements without an improvement, down to `lowest`.
     Plateau {
+        #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
         factor: f64,
         patience: usize,
+        #[schemars(range(min = 0))]
         lowest: f64,
         /// What has to improve. By default the validation metric where it is measured, else the
         /// training loss.
@@ -71,6 +73,7 @@ pub enum Schedule {
         on: Option<Watch>,
         /// By which share of the best so far it has to improve. PyTorch's `ReduceLROnPlateau` has 1e-4.
         #[serde(default, skip_serializing_if = "is_zero")]
+        #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
         threshold: f64,
     },
     /// Along half a cosine from the learning rate to `lowest` over all epochs.
@@ -87,6 +90,7 @@ fn is_zero(value: &f64) -> bool {
 pub struct Stop {
     pub on: Watch,
     /// Measurements (of the training loss: epochs) without an improvement.
+    #[schemars(range(min = 1))]
     pub patience: usize,
 }
 

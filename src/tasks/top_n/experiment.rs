@@ -1,17 +1,10 @@
 //! Experiment files of this task: data, split, systems, evaluation.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{
-    SearchSpec, SystemSpec, TrainOn, TrainShare, rerank::JudgeName, rerankers, texts::Texts,
-};
+use super::{SystemSpec, TrainOn, metrics, rerank::JudgeName, rerankers, texts::Texts};
 use crate::{
     base::yaml::{
         de::{NodeDeserializer, from_node},
@@ -23,7 +16,7 @@ use crate::{
     data::{DataDirs, DataError, DataSource, Relevance, RelevanceFrom, SplitSpec},
     llm::{AnswersSpec, JudgeSpec},
     ranking::{Protocol, ScoreSpec},
-    tasks::{Task, experiment::required, published::About},
+    tasks::{Task, experiment::required},
     text::{MetadataSpec, ProfilesSpec},
 };
 
@@ -41,8 +34,18 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 /// Keys with a new name.
-pub(super) const RENAMED: &[Renamed] =
-    &[Renamed { old: "judges", new: "endpoints" }, Renamed { old: "answers", new: "responses" }];
+pub(super) const RENAMED: &[Renamed] = &[
+    Renamed::top("judges", &["endpoints"]),
+    Renamed::top("answers", &["responses"]),
+    // One name for one setting in all models.
+    Renamed { within: "systems.*", old: "dim", new: &["factors"] },
+    Renamed { within: "systems.*", old: "iterations", new: &["training", "epochs"] },
+    Renamed { within: "systems.*.search.over", old: "dim", new: &["factors"] },
+    Renamed { within: "systems.*.search.over", old: "iterations", new: &["training.epochs"] },
+];
+
+/// Keys whose mappings have names as keys.
+pub(super) const NAMED: &[&str] = &["systems", "endpoints", "profiles"];
 
 /// An experiment of the task `top-n`.
 #[derive(Debug)]
@@ -86,6 +89,8 @@ pub struct Variant {
     pub endpoints: Vec<(String, JudgeSpec)>,
     /// Where responses come from, and what they may cost.
     pub responses: AnswersSpec,
+    /// How the file is read where it leaves something open.
+    pub warnings: Vec<String>,
 }
 
 /// Which data, and which of its ratings count as liked.
@@ -113,44 +118,14 @@ pub struct System {
     pub is_added: bool,
 }
 
-/// The keys of an experiment file. Only the schema is made from this type.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    /// The name of the experiment and its results.
-    experiment: String,
-    /// What the experiment shows, in a sentence or two, for reports.
-    #[serde(default)]
-    describe: String,
-    /// Files whose keys are inserted; keys given here override them.
-    #[serde(default)]
-    include: Vec<PathBuf>,
-    data: serde_json::Value,
-    split: SplitSpec,
-    #[serde(default)]
-    seeds: Vec<u64>,
-    systems: serde_json::Value,
-    #[serde(default)]
-    evaluate: ScoreSpec,
-    #[serde(default)]
-    profiles: serde_json::Value,
-    #[serde(default)]
-    metadata: MetadataSpec,
-    #[serde(default)]
-    endpoints: BTreeMap<String, JudgeSpec>,
-    #[serde(default)]
-    responses: AnswersSpec,
-    #[serde(default)]
-    published: serde_json::Value,
-}
-
 impl Variant {
     fn read(label: String, root: &Node, dirs: &DataDirs) -> Result<Self, Diagnostic> {
         let mapping = root.mapping("an experiment file")?;
         let split_entry = required(mapping, "split", root)?;
         let split: SplitSpec = from_node(&split_entry.value)?;
         split.validate().map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
-        let mut systems = systems(required(mapping, "systems", root)?)?;
+        let mut warnings = Vec::new();
+        let mut systems = systems(required(mapping, "systems", root)?, &mut warnings)?;
         for system in &mut systems {
             if let SystemSpec::Search(search) = &mut system.model {
                 search.spec.cut = split.cut(search.spec.by);
@@ -158,7 +133,9 @@ impl Variant {
         }
         let mut evaluate = match mapping.get("evaluate") {
             Some(entry) => {
-                let spec: ScoreSpec = from_node(&entry.value)?;
+                let mut node = entry.value.clone();
+                warnings.extend(metrics::spell_out(&mut node)?);
+                let spec: ScoreSpec = from_node(&node)?;
                 spec.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
                 let list = systems.iter().find(|system| system.model.gives_lists());
                 if let Some(list) = list.filter(|_| spec.protocols.contains(&Protocol::Sampled)) {
@@ -194,6 +171,7 @@ impl Variant {
             seeds: seeds(mapping)?,
             systems,
             evaluate,
+            warnings,
         })
     }
 }
@@ -265,7 +243,7 @@ fn unreadable(entry: &Entry, error: &DataError) -> Diagnostic {
     if help.is_empty() { diagnostic } else { diagnostic.help(help) }
 }
 
-fn systems(entry: &Entry) -> Result<Vec<System>, Diagnostic> {
+fn systems(entry: &Entry, warnings: &mut Vec<String>) -> Result<Vec<System>, Diagnostic> {
     let mapping = entry.value.mapping("systems")?;
     if mapping.entries().is_empty() {
         return Err(Diagnostic::at(&entry.value.at, "`systems` is empty")
@@ -274,20 +252,27 @@ fn systems(entry: &Entry) -> Result<Vec<System>, Diagnostic> {
     let mut systems: Vec<System> = Vec::new();
     for entry in mapping.entries() {
         for (levels, node) in sweep::expand(&entry.value, &[])? {
-            systems.push(System::read(format!("{}{}", entry.key, levels.label()), &node)?);
+            let name = format!("{}{}", entry.key, levels.label());
+            systems.push(System::read(name, &node, warnings)?);
         }
     }
     Ok(systems)
 }
 
 impl System {
-    fn read(name: String, node: &Node) -> Result<Self, Diagnostic> {
+    fn read(name: String, node: &Node, warnings: &mut Vec<String>) -> Result<Self, Diagnostic> {
         let mut rest = node.mapping(&format!("the system `{name}`"))?.clone();
         let describe = match rest.take("describe") {
             Some(entry) => entry.value.text("describe")?.trim().to_owned(),
             None => String::new(),
         };
-        let search = rest.take("search");
+        let mut search = rest.take("search");
+        if let Some(Value::Mapping(search)) = search.as_mut().map(|entry| &mut entry.value.value) {
+            warnings.extend(metrics::spell_out_one(search)?);
+        }
+        if let Some(validate) = rest.get_mut(&["training", "validate"]) {
+            warnings.extend(metrics::spell_out_one(validate)?);
+        }
         let train_on = TrainOn::read(&mut rest, search.as_ref())?;
         let Some(model) = rest.take("model") else {
             let names: Vec<&str> = SystemSpec::names().collect();
@@ -297,6 +282,9 @@ impl System {
         };
         let parameters = Node { at: node.at.clone(), value: Value::Mapping(rest) };
         let model = SystemSpec::read(&model.value, &parameters, search.as_ref())?;
+        if let SystemSpec::Search(search) = &model {
+            warnings.extend(search.note.clone());
+        }
         if !model.learns() && !train_on.is_default() {
             return Err(Diagnostic::at(
                 &node.at,
@@ -344,6 +332,19 @@ impl TrainOn {
 
 fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {
     let Some(entry) = mapping.get("seeds") else { return Ok(vec![1]) };
+    if let Value::Integer(seed) = entry.value.value {
+        // One seed to some, a number of seeds to others: either gives numbers.
+        let several: Vec<String> = (1..=seed.clamp(2, 4)).map(|seed| seed.to_string()).collect();
+        let more = if seed > 4 { ", …" } else { "" };
+        return Err(Diagnostic::at(
+            &entry.value.at,
+            format!("`seeds: {seed}` may be the seed {seed} or a number of seeds"),
+        )
+        .help(format!(
+            "write `seeds: [{seed}]` for one seed, or list them: `seeds: [{}{more}]`",
+            several.join(", ")
+        )));
+    }
     let seeds: Vec<u64> = from_node(&entry.value)?;
     if seeds.is_empty() {
         return Err(Diagnostic::at(&entry.value.at, "`seeds` is empty")
@@ -392,74 +393,4 @@ pub(super) fn place_of<'a>(name: &str, systems: &'a Entry) -> Result<&'a Positio
     let entries = systems.value.mapping("systems")?.entries();
     let found = entries.iter().filter(|of| name.starts_with(&of.key)).max_by_key(|of| of.key.len());
     Ok(found.map_or(&systems.value.at, |of| &of.value.at))
-}
-
-/// The JSON Schema of an experiment file of this task.
-pub(super) fn schema() -> serde_json::Value {
-    let mut generator = schemars::SchemaGenerator::default();
-    let mut data = generator.subschema_for::<DataSource>();
-    data.ensure_object();
-    let relevance = generator.subschema_for::<Relevance>();
-    let model = generator.subschema_for::<SystemSpec>();
-    let search = generator.subschema_for::<SearchSpec>();
-    let train_share = generator.subschema_for::<TrainShare>();
-    let about = generator.subschema_for::<About>();
-    let mut root = generator.into_root_schema_for::<Keys>().to_value();
-    // Keys of a system in addition to its model's settings.
-    let of_system = serde_json::json!({
-        "describe": {"description": "A description for reports.", "type": "string"},
-        "search": search.to_value(),
-        "positives": relevance.clone().to_value(),
-        "train_share": train_share.to_value(),
-    });
-    if let (Some(models), Some(of_system)) =
-        (root["$defs"]["SystemSpec"]["oneOf"].as_array_mut(), of_system.as_object())
-    {
-        for properties in models.iter_mut().filter_map(|model| model["properties"].as_object_mut())
-        {
-            properties.extend(of_system.clone());
-        }
-    }
-    root["title"] = "An assay experiment file".into();
-    root["description"] = "Any value may be `{sweep: [a, b]}`: one variant is run for each level. \
-        `use: FILE` in a mapping inserts the keys of FILE."
-        .into();
-    root["properties"]["data"] = serde_json::json!({
-        "description": "The data set, and which of its ratings count as liked and disliked.",
-        "allOf": [data.to_value()],
-        "properties": {"relevant": relevance.clone().to_value(), "disliked": relevance.to_value()},
-    });
-    root["properties"]["systems"] = serde_json::json!({
-        "description": "The systems to compare, one row of the tables each.",
-        "type": "object",
-        "minProperties": 1,
-        "additionalProperties": {
-            "anyOf": [model.to_value(), {"type": "object", "required": ["use"]}],
-        },
-    });
-    let table = serde_json::json!({
-        "allOf": [about.to_value()],
-        "properties": {
-            "rows": {
-                "description": "The published rows: `ALS: {ndcg: 0.197}`; `not_checkable: WHY` marks \
-                                a row that cannot be checked.",
-                "type": "object",
-            },
-            "systems": {
-                "description": "The system of each published row; by default the one with the same name.",
-                "type": "object",
-                "additionalProperties": {"type": "string"},
-            },
-        },
-    });
-    let tables = serde_json::json!({"type": "object", "required": ["use"]});
-    root["properties"]["published"] = serde_json::json!({
-        "description": "Published tables of papers that the results are compared with, cell by cell.",
-        "anyOf": [table, tables, {"type": "array", "items": {"anyOf": [table, tables]}}],
-    });
-    root["properties"]["include"] = serde_json::json!({
-        "description": "Files whose keys are inserted; keys given here override them.",
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-    });
-    root
 }

@@ -3,12 +3,14 @@
 mod experiment;
 pub mod external;
 mod fallback;
+mod metrics;
 pub mod models;
 pub mod networks;
 mod plan;
 mod record;
 pub mod rerank;
 pub(crate) mod rerankers;
+mod schema;
 pub mod search;
 pub mod steps;
 mod system;
@@ -39,10 +41,11 @@ pub const TASK: TaskDef = TaskDef {
     name: "top-n",
     keys: experiment::KEYS,
     renamed: experiment::RENAMED,
+    named: experiment::NAMED,
     swept_by_system: &["systems"],
     not_swept: &["responses"],
     read: TopN::read,
-    schema: experiment::schema,
+    schema: schema::schema,
     kinds: &steps::KINDS,
     metrics: &METRICS,
     check: record::check,
@@ -91,6 +94,10 @@ impl Task for TopN {
 
     fn notes(&self) -> Vec<String> {
         self.variants.iter().flat_map(Variant::notes).collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.variants.iter().flat_map(|variant| variant.warnings.iter().cloned()).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Search of settings on a validation part taken from the training part, without access to the test part.
 
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -19,11 +19,12 @@ use crate::{
         yaml::{
             Diagnostic,
             de::from_node,
+            diagnostic::Position,
             node::{Entry, Node},
         },
     },
     data::{Cut, CutBy, Interaction, Interactions, TrainingData, UserIx, cut::cut_rows},
-    ranking::{LAST_CUTOFF, Metric, Scorer},
+    ranking::{LAST_CUTOFF, Metric, Scorer, Spelling},
 };
 
 /// How settings are searched: the `search:` of a system.
@@ -32,18 +33,25 @@ use crate::{
 pub struct SearchSpec {
     /// Number of random settings to try; without it, all combinations of the lists in `over` (a grid).
     #[serde(default)]
+    #[schemars(range(min = 1, max = 10000))]
     pub trials: Option<usize>,
     /// Seed of the random settings, the validation part, and the models.
     #[serde(default = "one")]
     pub seed: u64,
     /// The fields to tune (`layers`, `training.learning_rate`) with their values.
+    #[schemars(extend("minProperties" = 1))]
     pub over: std::collections::BTreeMap<String, Over>,
+    /// What is measured on the validation part.
     #[serde(default = "ndcg")]
+    #[schemars(with = "Spelling")]
     pub metric: Metric,
+    /// Its cutoff.
     #[serde(default = "ten")]
+    #[schemars(range(min = 1, max = 1000000))]
     pub k: usize,
     /// Share of the training ratings in the validation part.
     #[serde(default = "tenth")]
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub validation: f64,
     /// Selection of these ratings: `time`, the latest (the default with `temporal` and `leave-one-out`), or `random` (the
     /// default with other splits).
@@ -152,37 +160,54 @@ impl SearchSpec {
         Ok(())
     }
 
-    /// The settings of all trials.
-    pub fn levels(&self) -> Vec<Levels> {
-        let Some(trials) = self.trials else {
-            let mut grid: Vec<Levels> = vec![Vec::new()];
-            for (field, over) in &self.over {
-                let Over::Choice(values) = over else { continue };
-                grid = grid
-                    .iter()
-                    .flat_map(|levels| {
-                        values.iter().map(|value| {
-                            let mut levels = levels.clone();
-                            levels.push((field.clone(), value.clone()));
-                            levels
-                        })
+    /// All combinations of the lists.
+    fn grid(&self) -> Vec<Levels> {
+        let mut grid: Vec<Levels> = vec![Vec::new()];
+        for (field, over) in &self.over {
+            let Over::Choice(values) = over else { continue };
+            grid = grid
+                .iter()
+                .flat_map(|levels| {
+                    values.iter().map(|value| {
+                        let mut levels = levels.clone();
+                        levels.push((field.clone(), value.clone()));
+                        levels
                     })
-                    .collect();
-            }
-            return grid;
+                })
+                .collect();
+        }
+        grid
+    }
+
+    /// The number of different settings, where it is finite.
+    fn n_settings(&self) -> usize {
+        let of = |over: &Over| match over {
+            Over::Choice(values) => values.len(),
+            Over::Range(_) => usize::MAX,
         };
+        self.over.values().map(of).fold(1, usize::saturating_mul)
+    }
+
+    /// Random settings, one after the other.
+    fn draws(&self) -> impl Iterator<Item = Levels> + '_ {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut draw = |over: &Over| match over {
+        let mut draw = move |over: &Over| match over {
             Over::Choice(values) => values[random.random_range(0..values.len())].clone(),
             Over::Range(Range::Uniform([low, high])) => short(random.random_range(*low..*high)),
             Over::Range(Range::Log([low, high])) => {
                 short(random.random_range(low.ln()..high.ln()).exp())
             }
         };
-        (0..trials)
-            .map(|_| self.over.iter().map(|(field, over)| (field.clone(), draw(over))).collect())
-            .collect()
+        std::iter::repeat_with(move || {
+            self.over.iter().map(|(field, over)| (field.clone(), draw(over))).collect()
+        })
     }
+}
+
+/// How many draws a search of so many trials takes before it ends with fewer: settings that differ as they are written
+/// may be the same to the model.
+fn most_draws(trials: usize) -> usize {
+    1000 + 20 * trials
 }
 
 /// Three digits are as good as sixteen, and can be read.
@@ -193,11 +218,18 @@ fn short(value: f64) -> serde_yaml::Value {
 /// A search with the model of every trial.
 #[derive(Clone, Debug, Serialize)]
 pub struct Search {
+    /// With the names that settings have in keys of steps.
     pub spec: SearchSpec,
-    /// What was asked for in each trial, as text.
+    /// What was asked for in each trial, as text, with the same names.
     pub labels: Vec<String>,
     /// All are the same model, with the same texts; there is at least one.
     pub candidates: Vec<ModelSpec>,
+    /// The labels with the names of files.
+    #[serde(skip)]
+    pub shown: Vec<String>,
+    /// What has to be said of the trials.
+    #[serde(skip)]
+    pub note: Option<String>,
 }
 
 /// The result of a trial.
@@ -263,24 +295,69 @@ impl Search {
         search: &Entry,
     ) -> Result<Self, Diagnostic> {
         let at = &search.value.at;
-        let spec: SearchSpec = from_node(&search.value)?;
+        let mut spec: SearchSpec = from_node(&search.value)?;
         spec.validate().map_err(|message| Diagnostic::at(at, message))?;
-        let (mut labels, mut candidates) = (Vec::new(), Vec::new());
-        for levels in spec.levels() {
-            let mut node = parameters.clone();
-            let mut label = Vec::new();
-            for (field, value) in levels {
-                let text = serde_yaml::to_string(&value).unwrap_or_default();
-                label.push(format!("{field}={}", text.trim()));
-                let path: Vec<&str> = field.split('.').collect();
-                node.put(&path, Node::of_yaml(&value, at), at)?;
+        // In keys, and so that the same settings are drawn under either name.
+        let over = std::mem::take(&mut spec.over).into_iter();
+        spec.over = over.map(|(field, of)| (model.stored_name(&field).to_owned(), of)).collect();
+        let mut of = Self {
+            labels: Vec::new(),
+            candidates: Vec::new(),
+            shown: Vec::new(),
+            note: None,
+            spec,
+        };
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        let mut take = |of: &mut Self, levels: Levels| -> Result<Option<usize>, Diagnostic> {
+            let (label, shown, candidate) = of.read_trial(model, parameters, levels, at)?;
+            let json = serde_json::to_string(&candidate).unwrap_or_default();
+            if let Some(known) = taken.get(&json) {
+                return Ok(Some(*known));
             }
-            let candidate = model.read(&node).map_err(|error| {
-                error.or_at(at).help(format!("in the trial {}", label.join(", ")))
-            })?;
-            labels.push(label.join(", "));
-            candidates.push(candidate);
+            taken.insert(json, of.labels.len());
+            of.labels.push(label);
+            of.shown.push(shown);
+            of.candidates.push(candidate);
+            Ok(None)
+        };
+        match of.spec.trials {
+            None => {
+                for levels in of.spec.grid() {
+                    let text = of.shown_levels(model, &levels);
+                    if let Some(known) = take(&mut of, levels)? {
+                        return Err(Diagnostic::at(
+                            at,
+                            format!(
+                                "two trials of the search are the same setting: {} and {text}",
+                                of.shown[known]
+                            ),
+                        )
+                        .expected("each value of a field once"));
+                    }
+                }
+            }
+            Some(trials) => {
+                let wanted = trials.min(of.spec.n_settings());
+                let spec = of.spec.clone();
+                for levels in spec.draws().take(most_draws(trials)) {
+                    if of.labels.len() == wanted {
+                        break;
+                    }
+                    take(&mut of, levels)?;
+                }
+                let found = of.labels.len();
+                of.note = (found < trials).then(|| {
+                    let different = if found == 1 { "is 1 setting" } else { "are only" };
+                    let many = if found == 1 { String::new() } else { format!(" {found} settings") };
+                    format!(
+                        "{}:{}: the search has {trials} trials, but there {different}{many} to try: each is tried once",
+                        at.file.name(),
+                        at.line
+                    )
+                });
+            }
         }
+        let candidates = &of.candidates;
         // Whether texts are trained makes no other texts.
         let texts = |model: &ModelSpec| {
             model.text().map(|text| (text.profiles.clone(), text.encoder.clone()))
@@ -289,7 +366,37 @@ impl Search {
             return Err(Diagnostic::at(at, "a search cannot try several texts")
                 .help("make them separate systems: `text: {profiles: {sweep: [a, b]}}`"));
         }
-        Ok(Self { spec, labels, candidates })
+        Ok(of)
+    }
+
+    /// Label (with the names of keys and of files) and model of a trial.
+    fn read_trial(
+        &self,
+        model: &'static ModelDef,
+        parameters: &Node,
+        levels: Levels,
+        at: &Position,
+    ) -> Result<(String, String, ModelSpec), Diagnostic> {
+        let mut node = parameters.clone();
+        let mut label = Vec::new();
+        let shown = self.shown_levels(model, &levels);
+        for (field, value) in levels {
+            label.push(format!("{field}={}", text_of_value(&value)));
+            let path: Vec<&str> = model.file_name(&field).split('.').collect();
+            node.put(&path, Node::of_yaml(&value, at), at)?;
+        }
+        let candidate = model
+            .read(&node)
+            .map_err(|error| error.or_at(at).help(format!("in the trial {shown}")))?;
+        Ok((label.join(", "), shown, candidate))
+    }
+
+    /// `factors=64, training.learning_rate=0.01`
+    fn shown_levels(&self, model: &ModelDef, levels: &Levels) -> String {
+        let shown = levels.iter().map(|(field, value)| {
+            format!("{}={}", model.file_name(field), text_of_value(value).replace('\n', " "))
+        });
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     /// Any of the models, for properties that all share.
@@ -433,8 +540,8 @@ impl Search {
         let Some(content) = read_memory(path)? else { return Ok(Vec::new()) };
         let trials: Vec<SearchTrial> =
             serde_json::from_slice(&content).map_err(|error| error.to_string())?;
-        let fits = trials.len() <= self.labels.len()
-            && trials.iter().zip(&self.labels).all(|(trial, label)| trial.settings == *label);
+        let fits = trials.len() <= self.shown.len()
+            && trials.iter().zip(&self.shown).all(|(trial, label)| trial.settings == *label);
         match fits {
             true => Ok(trials),
             false => Err("it is of another search".into()),
@@ -457,7 +564,7 @@ impl Search {
             ..*context
         };
         let mut trial = SearchTrial {
-            settings: self.labels[at].clone(),
+            settings: self.shown[at].clone(),
             value: None,
             failed: None,
             epochs: None,
@@ -492,6 +599,11 @@ impl Search {
     pub fn history(&self, dir: &Path) -> Result<History, ModelError> {
         Ok(self.candidates[chosen_of(&read_trials(dir)?)?].history())
     }
+}
+
+/// A value as it is written in a label.
+fn text_of_value(value: &serde_yaml::Value) -> String {
+    serde_yaml::to_string(value).unwrap_or_default().trim().to_owned()
 }
 
 /// The trial that was chosen.
@@ -549,7 +661,10 @@ impl Recommender for Searched {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::base::yaml::diagnostic::SourceFile;
 
     fn spec(yaml: &str) -> SearchSpec {
         serde_yaml::from_str(yaml).unwrap()
@@ -557,17 +672,58 @@ mod tests {
 
     #[test]
     fn a_grid_is_every_combination_and_random_settings_are_reproducible() {
-        let grid = spec("over: {layers: [1, 2], dim: [16, 32, 64]}");
+        let grid = spec("over: {layers: [1, 2], factors: [16, 32, 64]}");
         assert!(grid.validate().is_ok());
-        assert_eq!(grid.levels().len(), 6);
+        assert_eq!((grid.grid().len(), grid.n_settings()), (6, 6));
         let random = spec("{trials: 20, over: {rate: {log: [0.001, 0.1]}, layers: [1, 2, 3]}}");
         assert!(random.validate().is_ok());
-        let levels = random.levels();
-        assert_eq!(levels, random.levels());
+        let draws = || -> Vec<Levels> { random.draws().take(20).collect() };
+        let levels = draws();
+        assert_eq!(levels, draws());
         let rates: Vec<f64> = levels.iter().map(|levels| levels[1].1.as_f64().unwrap()).collect();
         assert!(rates.iter().all(|rate| (0.001..0.1).contains(rate)), "{rates:?}");
         assert!(rates.iter().any(|rate| *rate < 0.01) && rates.iter().any(|rate| *rate > 0.01));
         assert!(spec("over: {rate: {log: [0.001, 0.1]}}").validate().is_err());
         assert!(spec("{trials: 3, over: {rate: {log: [0.1, 0.001]}}}").validate().is_err());
+    }
+
+    fn read(parameters: &str, search: &str) -> Result<Search, Diagnostic> {
+        let text = format!("parameters: {parameters}\nsearch: {search}\n");
+        let file = SourceFile { path: "e.yaml".into(), text };
+        let root = Node::parse(&Arc::new(file))?;
+        let of = |key: &str| root.mapping("it").unwrap().get(key).unwrap().clone();
+        let model = ModelDef::find("als").unwrap();
+        Search::read(model, &of("parameters").value, &of("search"))
+    }
+
+    #[test]
+    fn the_same_setting_is_tried_once() {
+        let nine = read("{}", "{trials: 9, over: {alpha: [1, 2]}}").unwrap();
+        let note = "e.yaml:2: the search has 9 trials, but there are only 2 settings to try: each is tried once";
+        assert_eq!((nine.shown.len(), nine.note.as_deref()), (2, Some(note)));
+        let all = read("{}", "{trials: 6, over: {alpha: [1, 2, 3], cg_steps: [1, 2]}}").unwrap();
+        assert_eq!((all.candidates.len(), all.note), (6, None));
+        // The same numbers in other words.
+        let same = read("{}", "{trials: 4, over: {alpha: [1, 1.0, 2]}}").unwrap();
+        assert_eq!(same.candidates.len(), 2);
+        for search in ["{over: {alpha: [1, 2, 1]}}", "{over: {alpha: [1, 1.0]}}"] {
+            let error = read("{}", search).unwrap_err();
+            assert!(error.message.contains("the same setting: alpha=1"), "{error}");
+        }
+        // A range that rounds to one number ends, too.
+        let one = read("{}", "{trials: 3, over: {alpha: {uniform: [1.0001, 1.0002]}}}").unwrap();
+        assert!(
+            one.candidates.len() == 1 && one.note.unwrap().contains("there is 1 setting to try")
+        );
+    }
+
+    #[test]
+    fn keys_have_the_old_names_of_settings_and_messages_the_new_ones() {
+        let search = read("{}", "{over: {training.epochs: [3], factors: [8]}}").unwrap();
+        assert_eq!(search.labels, ["factors=8, iterations=3"]);
+        assert_eq!(search.shown, ["factors=8, training.epochs=3"]);
+        let json = serde_json::to_value(&search).unwrap();
+        assert_eq!(json["spec"]["over"]["iterations"], serde_json::json!([3]));
+        assert_eq!(json["candidates"][0]["iterations"], 3);
     }
 }

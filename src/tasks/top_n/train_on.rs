@@ -22,6 +22,7 @@ pub struct TrainOn {
 #[serde(deny_unknown_fields)]
 pub struct TrainShare {
     /// Greater than 0 and at most 1.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub share: f64,
     /// Which ratings these are.
     #[serde(default)]

@@ -22,11 +22,15 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BprMfParams {
-    /// Length of the vectors.
+    /// Length of the vectors, a multiple of 16.
+    #[serde(rename(serialize = "dim", deserialize = "factors"))]
+    #[schemars(range(min = 16, max = 1024), extend("multipleOf" = 16))]
     pub dim: usize,
     /// Standard deviation of the vectors at the start.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub init: f64,
     /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's vectors.
+    #[schemars(range(min = 0))]
     pub regularization: f64,
     pub training: Training,
 }
@@ -50,7 +54,7 @@ impl NetworkModel for BprMfParams {
 
 impl Model for BprMfParams {
     fn validate(&self) -> Result<(), Wrong> {
-        width("dim", self.dim)?;
+        width("factors", self.dim)?;
         positive("init", self.init)?;
         not_negative("regularization", self.regularization)?;
         self.training.validate()

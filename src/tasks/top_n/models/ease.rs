@@ -25,6 +25,7 @@ const MAX_ITEMS: usize = 20_000;
 #[serde(deny_unknown_fields, default)]
 pub struct EaseParams {
     /// λ, over 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub regularization: f64,
 }
 

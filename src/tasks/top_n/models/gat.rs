@@ -51,24 +51,32 @@ const DEFAULT_FEATURES: usize = 64;
 pub struct GatParams {
     /// Length of the nodes' own trainable vectors: 64 by default, 0 where `text` gives features.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1024), extend("multipleOf" = 16))]
     pub features: Option<usize>,
     /// Texts whose vectors are features of the nodes, beside their own vectors: as they are, or with
     /// `train: true` as the values that these features have before training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextSpec>,
     /// Standard deviation of the nodes' own vectors at the start.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub init: f64,
     /// Channels of each head.
+    #[schemars(extend("enum" = [16, 32, 64, 128]))]
     pub hidden: usize,
     /// Heads of each layer.
+    #[schemars(length(min = 1), inner(range(min = 1, max = 64)))]
     pub heads: Vec<usize>,
     pub edges: Edges,
     /// Share of units switched off in each layer's input.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
     /// Weights of the loss: BPR, and 1 − mean cosine of positive pairs.
+    #[schemars(range(min = 0))]
     pub bpr: f64,
+    #[schemars(range(min = 0))]
     pub cosine: f64,
     /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's own vectors.
+    #[schemars(range(min = 0))]
     pub regularization: f64,
     pub training: Training,
 }

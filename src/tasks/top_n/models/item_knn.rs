@@ -21,6 +21,7 @@ pub struct ItemKnnParams {
     /// How many neighbours of each item count: a number, or `all`.
     pub neighbours: Neighbours,
     /// Added to the denominator: makes similarities that rest on few users smaller.
+    #[schemars(range(min = 0))]
     pub shrinkage: f32,
 }
 

@@ -25,17 +25,23 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LightGcnParams {
-    /// Length of the vectors.
+    /// Length of the vectors, a multiple of 16.
+    #[serde(rename(serialize = "dim", deserialize = "factors"))]
+    #[schemars(range(min = 16, max = 1024), extend("multipleOf" = 16))]
     pub dim: usize,
     /// Propagations; the embedding is the mean over 0 to so many.
+    #[schemars(range(max = 32))]
     pub layers: usize,
     /// Standard deviation of the vectors at the start.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub init: f64,
     /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's vectors before propagation.
+    #[schemars(range(min = 0))]
     pub regularization: f64,
     /// Share of edges switched off in each step, either direction by itself, as in LibRecommender; the paper
     /// has none.
     #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
     pub training: Training,
 }
@@ -71,7 +77,7 @@ impl NetworkModel for LightGcnParams {
 
 impl Model for LightGcnParams {
     fn validate(&self) -> Result<(), Wrong> {
-        width("dim", self.dim)?;
+        width("factors", self.dim)?;
         layers(self.layers)?;
         positive("init", self.init)?;
         not_negative("regularization", self.regularization)?;

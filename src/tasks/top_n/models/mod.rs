@@ -44,6 +44,9 @@ pub use model::{Model, ModelDef, ModelSpec, Settings, Size, Wrong};
 pub(super) use model::{out_of_range, tagged};
 pub use ngcf::{Loss, NgcfParams};
 
+/// The length of the vectors has one name in files. In keys of steps it has the one it had.
+const FACTORS: &[(&str, &str)] = &[("factors", "dim")];
+
 /// All models: what `model:` may name beside `rerank` and `external`. The names in messages and the
 /// schema come from here.
 pub const MODELS: &[ModelDef] = &[
@@ -64,14 +67,18 @@ pub const MODELS: &[ModelDef] = &[
     ModelDef::of::<AlsParams>(
         "als",
         "Matrix factorisation of implicit feedback by alternating least squares.",
-    ),
+    )
+    .stored(&[("training.epochs", "iterations")]),
     ModelDef::of::<ContentParams>("content", "Items whose texts are similar to the user's."),
-    ModelDef::of::<BprMfParams>("bprmf", "Matrix factorisation by pairwise ranking."),
+    ModelDef::of::<BprMfParams>("bprmf", "Matrix factorisation by pairwise ranking.")
+        .stored(FACTORS),
     ModelDef::of::<LightGcnParams>(
         "lightgcn",
         "Linear propagation of embeddings on the user-item graph.",
-    ),
-    ModelDef::of::<NgcfParams>("ngcf", "Propagation with transformations and activations."),
+    )
+    .stored(FACTORS),
+    ModelDef::of::<NgcfParams>("ngcf", "Propagation with transformations and activations.")
+        .stored(FACTORS),
     ModelDef::of::<GatParams>("gat", "Attention on the user-item graph, ratings as edge features."),
 ];
 
@@ -274,6 +281,7 @@ mod tests {
     fn settings(model: &ModelDef) -> Node {
         let schema = model.schema(&mut schemars::SchemaGenerator::default()).to_value();
         let text = match (schema["properties"]["training"].is_object(), model.name) {
+            (true, "als") => "training: {epochs: 1}",
             (true, _) => "training: {epochs: 1, device: cpu}",
             (_, "content") => "text: {profiles: a}",
             _ => "{}",

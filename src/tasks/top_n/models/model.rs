@@ -140,6 +140,8 @@ pub struct ModelDef {
     /// What `model:` calls it.
     pub name: &'static str,
     about: &'static str,
+    /// Settings that have another name in keys of steps: the name in files, and that one. Their old names.
+    stored: &'static [(&'static str, &'static str)],
     read: fn(&Node) -> Result<Arc<dyn Model>, Diagnostic>,
     schema: fn(&mut SchemaGenerator) -> Schema,
 }
@@ -153,9 +155,30 @@ impl ModelDef {
         Self {
             name,
             about,
+            stored: &[],
             read: |node| Ok(Arc::new(from_node::<M>(node)?)),
             schema: M::json_schema,
         }
+    }
+
+    /// The same with settings that have another name in keys of steps.
+    pub(super) const fn stored(self, stored: &'static [(&'static str, &'static str)]) -> Self {
+        Self { stored, ..self }
+    }
+
+    /// The name that a setting of a file has in keys of steps.
+    pub fn stored_name<'a>(&self, field: &'a str) -> &'a str {
+        self.stored.iter().find(|(name, _)| *name == field).map_or(field, |(_, stored)| stored)
+    }
+
+    /// The name in files of a setting in keys of steps.
+    pub fn file_name<'a>(&self, stored: &'a str) -> &'a str {
+        self.stored.iter().find(|(_, of)| *of == stored).map_or(stored, |(name, _)| name)
+    }
+
+    /// What it is, in a sentence.
+    pub fn about(&self) -> &'static str {
+        self.about
     }
 
     /// The model of a name.
@@ -178,11 +201,18 @@ impl ModelDef {
 
 /// The error for a setting of `node` that is out of range.
 pub(in crate::tasks::top_n) fn out_of_range(node: &Node, (field, message): Wrong) -> Diagnostic {
-    let place = match &node.value {
-        node::Value::Mapping(mapping) => mapping.get(field).map(|entry| &entry.value.at),
-        _ => None,
-    };
-    Diagnostic::at(place.unwrap_or(&node.at), format!("`{field}`: {message}"))
+    // A setting of a mapping below has a path.
+    let mut at = node;
+    for key in field.split('.') {
+        match &at.value {
+            node::Value::Mapping(mapping) => match mapping.get(key) {
+                Some(entry) => at = &entry.value,
+                None => break,
+            },
+            _ => break,
+        }
+    }
+    Diagnostic::at(&at.at, format!("`{field}`: {message}"))
 }
 
 /// The schema of settings beside `model: NAME`.

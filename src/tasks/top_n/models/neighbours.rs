@@ -24,7 +24,7 @@ const MAX_STORED: usize = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Neighbours {
-    Number(usize),
+    Number(#[schemars(range(min = 1))] usize),
     All(All),
 }
 

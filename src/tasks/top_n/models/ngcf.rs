@@ -27,13 +27,18 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NgcfParams {
-    /// Length of the vectors, and of each layer's output.
+    /// Length of the vectors, and of each layer's output, a multiple of 16.
+    #[serde(rename(serialize = "dim", deserialize = "factors"))]
+    #[schemars(range(min = 16, max = 1024), extend("multipleOf" = 16))]
     pub dim: usize,
     /// Propagations; the embedding is the vectors and all outputs side by side.
+    #[schemars(range(max = 32))]
     pub layers: usize,
     /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's embeddings.
+    #[schemars(range(min = 0))]
     pub regularization: f64,
     /// Share of units switched off in each layer's output (message dropout).
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
     /// What is minimised.
     #[serde(skip_serializing_if = "Loss::is_bpr")]
@@ -100,7 +105,7 @@ impl NetworkModel for NgcfParams {
 
 impl Model for NgcfParams {
     fn validate(&self) -> Result<(), Wrong> {
-        width("dim", self.dim)?;
+        width("factors", self.dim)?;
         layers(self.layers)?;
         not_negative("regularization", self.regularization)?;
         share("dropout", self.dropout)?;

@@ -23,6 +23,7 @@ pub struct P3AlphaParams {
     /// How many items are reached from each item: a number, or `all`.
     pub neighbours: Neighbours,
     /// The exponent of each step's probability, 0 or more.
+    #[schemars(range(min = 0))]
     pub alpha: f64,
 }
 

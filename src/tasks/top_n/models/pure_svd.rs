@@ -28,6 +28,7 @@ const TOLERANCE: f64 = 1e-10;
 #[serde(deny_unknown_fields, default)]
 pub struct PureSvdParams {
     /// How many singular values are kept, 1 or more.
+    #[schemars(range(min = 1))]
     pub factors: usize,
 }
 

@@ -20,8 +20,10 @@ pub struct Rp3BetaParams {
     /// How many items are reached from each item: a number, or `all`.
     pub neighbours: Neighbours,
     /// The exponent of each step's probability, 0 or more.
+    #[schemars(range(min = 0))]
     pub alpha: f64,
     /// The exponent of the popularity that weights are divided by, 0 or more; with 0 it is P3α.
+    #[schemars(range(min = 0))]
     pub beta: f64,
 }
 

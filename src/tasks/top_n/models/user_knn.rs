@@ -26,6 +26,7 @@ pub struct UserKnnParams {
     /// How many neighbours of each user count: a number, or `all`.
     pub neighbours: Neighbours,
     /// Added to the denominator: makes similarities that rest on few items smaller.
+    #[schemars(range(min = 0))]
     pub shrinkage: f32,
 }
 

@@ -10,7 +10,7 @@ use crate::{
         optimizer::Optimizer,
         sampler::{Draw, Negatives},
     },
-    ranking::{LAST_CUTOFF, Metric},
+    ranking::{LAST_CUTOFF, Metric, Spelling},
 };
 
 /// How a network is trained.
@@ -18,15 +18,19 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct Training {
     /// Passes over the training positives.
+    #[schemars(range(min = 1))]
     pub epochs: usize,
     /// Positives a step; 0: all at once. By default 2048, and all for `gat`, whose pass over the graph
     /// costs the same for any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
     pub optimizer: Optimizer,
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f64,
+    #[schemars(range(min = 0))]
     pub weight_decay: f64,
     /// Longest gradient; longer ones are scaled down to it.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: Option<f64>,
     pub schedule: Schedule,
     pub negatives: Negatives,
@@ -52,8 +56,13 @@ pub struct Training {
 #[serde(deny_unknown_fields, default)]
 pub struct Validate {
     /// Epochs between measurements.
+    #[schemars(range(min = 1))]
     pub every: usize,
+    /// What is measured.
+    #[schemars(with = "Spelling")]
     pub metric: Metric,
+    /// Its cutoff.
+    #[schemars(range(min = 1, max = 1000000))]
     pub k: usize,
 }
 

@@ -103,19 +103,19 @@ fn in_both_precisions<M: NetworkModel + Model + serde::de::DeserializeOwned>(set
 
 #[test]
 fn bprmf_by_kernels_has_the_gradient_of_autograd() {
-    in_both_precisions::<BprMfParams>(json!({"dim": 16, "regularization": 0.01}));
+    in_both_precisions::<BprMfParams>(json!({"factors": 16, "regularization": 0.01}));
 }
 
 #[test]
 fn lightgcn_by_kernels_has_the_gradient_of_autograd() {
-    in_both_precisions::<LightGcnParams>(json!({"dim": 16, "regularization": 0.01}));
-    in_both_precisions::<LightGcnParams>(json!({"dim": 16, "layers": 2, "dropout": 0.3}));
+    in_both_precisions::<LightGcnParams>(json!({"factors": 16, "regularization": 0.01}));
+    in_both_precisions::<LightGcnParams>(json!({"factors": 16, "layers": 2, "dropout": 0.3}));
 }
 
 #[test]
 fn ngcf_by_kernels_has_the_gradient_of_autograd() {
-    in_both_precisions::<NgcfParams>(json!({"dim": 16, "layers": 2, "regularization": 0.01}));
-    in_both_precisions::<NgcfParams>(json!({"dim": 16, "layers": 1, "loss": "cross-entropy"}));
+    in_both_precisions::<NgcfParams>(json!({"factors": 16, "layers": 2, "regularization": 0.01}));
+    in_both_precisions::<NgcfParams>(json!({"factors": 16, "layers": 1, "loss": "cross-entropy"}));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn batches_of_an_epoch_are_the_same_whatever_came_before() -> Result<(), ModelEr
     one_thread();
     let (data, interrupt) = (data(), Interrupt::default());
     let context = FitContext::silent(3, &interrupt);
-    let model = read::<BprMfParams>(&json!({"dim": 16}));
+    let model = read::<BprMfParams>(&json!({"factors": 16}));
     let training = Training { batch: Some(50), ..Training::default() };
     let losses = |epochs: &[usize]| -> Result<Vec<f64>, ModelError> {
         let plan = model.plan(&data, &context)?;

@@ -130,6 +130,7 @@ impl From<JudgeName> for String {
 #[serde(deny_unknown_fields, default)]
 pub struct Fuse {
     /// The judge's weight; the base has the rest.
+    #[schemars(range(min = 0, max = 1))]
     pub judge: f64,
     pub by: FuseBy,
 }
@@ -177,6 +178,7 @@ pub struct RerankParams {
     pub variant: Variant,
     /// How many of the base's best are reranked; the rest follow as they were.
     #[serde(default = "twenty")]
+    #[schemars(range(min = 2, max = 1000))]
     pub pool: usize,
     /// How the judge's order and the base's become one; by default 80:20 by rank. The variant `code` fuses
     /// in its own way.
@@ -187,6 +189,7 @@ pub struct RerankParams {
     pub users: Slice,
     /// Items of a batch.
     #[serde(default = "five")]
+    #[schemars(range(min = 2, max = 100))]
     pub batch: usize,
     /// Items that a batch shares with the one before, by default 2 for `batch`, and 0 for `relevancy` as in
     /// the code.
@@ -194,9 +197,11 @@ pub struct RerankParams {
     pub overlap: Option<usize>,
     /// `relevancy` as in the paper: batches that each item is in, by default 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 20))]
     pub rounds: Option<usize>,
     /// `bst`: share of comparisons that are asked again in swapped order.
     #[serde(default = "tenth")]
+    #[schemars(range(min = 0, max = 1))]
     pub recheck: f64,
     /// A prompt of one's own in place of the strategy's (`prompts/rerank-*.md`); for chat models.
     #[serde(default, skip_serializing_if = "PromptFile::is_built_in")]

@@ -12,7 +12,7 @@ use std::path::Path;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use self::solve::Side;
 use self::solve::half_step;
@@ -27,23 +27,53 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct AlsParams {
     /// Length of the vectors.
+    #[schemars(range(min = 1))]
     pub factors: usize,
-    /// How often users, then items, are solved for.
+    /// How it is trained.
+    #[serde(
+        rename(serialize = "iterations", deserialize = "training"),
+        deserialize_with = "epochs"
+    )]
+    #[schemars(with = "AlsTraining")]
     pub iterations: usize,
     /// λ, 0 or more.
+    #[schemars(range(min = 0))]
     pub regularization: f32,
     /// Scales λ by how much a user or an item has: see [`FrequencyScaling`].
     pub frequency_scaling: FrequencyScaling,
     /// How the confidence c follows from α and the value r of a positive; c is 1 elsewhere.
     pub confidence: Confidence,
+    #[schemars(range(min = 0))]
     pub alpha: f32,
     /// What r is.
     pub values: Values,
     pub solver: Solver,
     /// `cg`: steps in each solution.
+    #[schemars(range(min = 1))]
     pub cg_steps: usize,
     /// Factors start uniformly between 0 and this.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub init_scale: f32,
+}
+
+/// How ALS is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlsTraining {
+    /// How often users, then items, are solved for.
+    #[schemars(range(min = 1))]
+    pub epochs: usize,
+}
+
+impl Default for AlsTraining {
+    fn default() -> Self {
+        Self { epochs: AlsParams::default().iterations }
+    }
+}
+
+/// The name that networks have for it, too. In keys of steps it has its old name.
+fn epochs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    Ok(AlsTraining::deserialize(deserializer)?.epochs)
 }
 
 /// λ_u = λ (|R_u| + w n_items)^ν and the same for items (Rendle et al. 2022, "Revisiting the
@@ -52,8 +82,10 @@ pub struct AlsParams {
 #[serde(deny_unknown_fields, default)]
 pub struct FrequencyScaling {
     /// ν, from 0 (plain λ) to 1 (proportional to the frequency).
+    #[schemars(range(min = 0))]
     pub exponent: f32,
     /// w: the weight of what was not seen (their α₀).
+    #[schemars(range(min = 0))]
     pub unobserved_weight: f32,
 }
 
@@ -182,7 +214,7 @@ impl Model for AlsParams {
         };
         for (name, value) in [
             ("factors", self.factors),
-            ("iterations", self.iterations),
+            ("training.epochs", self.iterations),
             ("cg_steps", self.cg_steps),
         ] {
             if value == 0 {

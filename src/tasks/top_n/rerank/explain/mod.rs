@@ -28,6 +28,7 @@ const PROMPT: (&str, &str) =
 #[serde(deny_unknown_fields, default)]
 pub struct ExplainSpec {
     /// How many of the best of each list.
+    #[schemars(range(min = 1))]
     pub top: usize,
     /// To whom, of those whose lists are reranked.
     pub users: Slice,

@@ -1,0 +1,120 @@
+//! Trials of searches: the settings that were tried, and the chosen ones.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    core::{Currencies, Currency, StepId, Workspace},
+    tasks::{
+        ExperimentRecord,
+        top_n::{models::ModelDef, search::read_trials},
+    },
+};
+
+/// One trial of a search in one fold.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SearchRow {
+    pub experiment: String,
+    pub system: String,
+    pub fold: String,
+    /// In the order in which they are tried, from 1.
+    pub trial: usize,
+    /// Fields of the experiment file and their values.
+    pub settings: Map<String, Value>,
+    pub metric: String,
+    pub k: usize,
+    /// The metric on the search's validation part; none if fitting failed.
+    pub validation: Option<f64>,
+    /// Epochs of the final fit with these settings, where they depend on what was measured.
+    pub epochs: Option<usize>,
+    pub chosen: bool,
+    /// Why fitting failed.
+    pub failed: Option<String>,
+}
+
+/// Trials of all searches of an experiment.
+pub struct Searches {
+    pub rows: Vec<SearchRow>,
+    /// Searches without a result: system and fold, and why if they are damaged.
+    pub missing: Vec<String>,
+    /// Whether a system has a search.
+    pub any: bool,
+}
+
+/// Reads the trials of all finished searches.
+pub fn searches(record: &ExperimentRecord, workspace: &Workspace) -> Searches {
+    let currencies = Currencies::new(record, workspace);
+    let mut found = Searches { rows: Vec::new(), missing: Vec::new(), any: false };
+    let mut done: Vec<(&str, &str)> = Vec::new();
+    for trial in &record.trials {
+        let settings = &record.system(trial).settings;
+        if settings["model"] != "search" || done.contains(&(&trial.name, &trial.fold)) {
+            continue;
+        }
+        done.push((&trial.name, &trial.fold));
+        found.any = true;
+        let inputs = trial.fit.into_iter().flat_map(|fit| &record.steps[fit].inputs);
+        let step = inputs.copied().find(|step| record.steps[*step].kind == "search");
+        let label = format!("{} {}", trial.name, trial.fold);
+        let Some(step) = step else { continue };
+        match currencies.of(StepId::new(step)) {
+            Currency::Current => {}
+            Currency::Absent => {
+                found.missing.push(label);
+                continue;
+            }
+            Currency::Damaged(problem) | Currency::Outdated(problem) => {
+                found.missing.push(format!("{label} (damaged: {problem})"));
+                continue;
+            }
+        }
+        let trials = match read_trials(&record.dir(workspace, step)) {
+            Ok(trials) => trials,
+            Err(error) => {
+                found.missing.push(format!("{label} (damaged: {error})"));
+                continue;
+            }
+        };
+        let spec = &settings["spec"];
+        for (at, of) in trials.into_iter().enumerate() {
+            found.rows.push(SearchRow {
+                experiment: record.name.clone(),
+                system: trial.name.clone(),
+                fold: trial.fold.clone(),
+                trial: at + 1,
+                settings: values(spec, &settings["candidates"][at]),
+                metric: spec["metric"].as_str().unwrap_or_default().to_owned(),
+                k: spec["k"].as_u64().unwrap_or_default() as usize,
+                validation: of.value,
+                epochs: of.epochs,
+                chosen: of.chosen,
+                failed: of.failed,
+            });
+        }
+    }
+    found
+}
+
+/// The searched fields of a model, with the names they have in files.
+fn values(spec: &Value, candidate: &Value) -> Map<String, Value> {
+    let def = candidate["model"].as_str().and_then(ModelDef::find);
+    let fields = spec["over"].as_object().into_iter().flat_map(|over| over.keys());
+    let named = fields.map(|field| {
+        let value = field.split('.').fold(candidate, |value, key| &value[key]);
+        let name = def.map_or(field.as_str(), |def| def.file_name(field));
+        (name.to_owned(), value.clone())
+    });
+    named.collect()
+}
+
+impl SearchRow {
+    /// `factors=64, training.learning_rate=0.01`
+    pub fn settings_text(&self) -> String {
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        let fields = self.settings.iter().map(|(field, value)| format!("{field}={}", text(value)));
+        fields.collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,178 @@
+//! The experiment that a command is about: its file, and values that are set on the command line.
+
+use std::{fmt, path::PathBuf};
+
+use super::CliError;
+use crate::{
+    base::{terminal::tell, text::distinct, yaml::nearest},
+    core::{StepId, Workspace},
+    data::DataDirs,
+    tasks::{Experiment, ExperimentRecord, Plan, TrialRecord},
+};
+
+/// An experiment file, and values that replace some of its own.
+#[derive(clap::Args, Clone)]
+pub struct ExperimentArg {
+    /// The experiment file
+    pub file: PathBuf,
+    /// Replace a value of the experiment file, e.g. systems.als.factors=128 or seeds=[1,2] (can be repeated). The
+    /// results have a name of their own
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// An experiment with its plan, and the record from which its results are read.
+pub struct Planned {
+    pub experiment: Experiment,
+    pub plan: Plan,
+    pub record: ExperimentRecord,
+}
+
+/// As it is written on a command line.
+impl fmt::Display for ExperimentArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.set.iter().try_for_each(|set| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
+            match set.chars().all(plain) {
+                true => write!(f, " --set {set}"),
+                false => write!(f, " --set '{}'", set.replace('\'', r"'\''")),
+            }
+        })
+    }
+}
+
+impl ExperimentArg {
+    /// An experiment as its file has it.
+    pub fn of_file(file: PathBuf) -> Self {
+        Self { file, set: Vec::new() }
+    }
+
+    /// Reads and plans it.
+    pub fn planned(&self) -> Result<Planned, CliError> {
+        let dirs = DataDirs::from_env();
+        let experiment = Experiment::read_with(&self.file, &self.set, &dirs)?;
+        let plan = Plan::new(&experiment, &dirs)?;
+        let record = ExperimentRecord::new(&experiment, &plan, &dirs)?;
+        Ok(Planned { experiment, plan, record })
+    }
+
+    /// The record from which its results are read. If its data is available, the experiment is planned, so that
+    /// results of other settings, data or prompts are not shown as its own. Otherwise this is the record of the last
+    /// run, provided that the experiment file has not changed.
+    pub fn recorded(&self, workspace: &Workspace) -> Result<ExperimentRecord, CliError> {
+        let by_name = self.file.to_str().filter(|_| !self.file.exists());
+        let read = |name| ExperimentRecord::read(workspace, name).ok();
+        if let Some((name, record)) = by_name.and_then(|name| Some((name, read(name)?))) {
+            if !self.set.is_empty() {
+                return Err(CliError::Usage(format!(
+                    "--set needs the experiment file, and `{name}` is the name of recorded results\n  = help: results \
+                     of --set have a name of their own: `assay ls` lists it"
+                )));
+            }
+            tell!("note: these are the results of the last run; data and prompts were not checked");
+            return Ok(record);
+        }
+        let dirs = DataDirs::from_env();
+        let experiment = Experiment::read_with(&self.file, &self.set, &dirs)?;
+        experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
+        let error = match Plan::new(&experiment, &dirs) {
+            Ok(plan) => return Ok(ExperimentRecord::new(&experiment, &plan, &dirs)?),
+            Err(error) => error,
+        };
+        let record = match ExperimentRecord::read(workspace, &experiment.name) {
+            Ok(record) if error.is_missing() => record,
+            _ => return Err(error.into()),
+        };
+        let texts = |sources: &[(String, String)]| -> Vec<String> {
+            sources.iter().map(|(_, text)| text.clone()).collect()
+        };
+        if texts(&record.sources) != texts(&experiment.source_texts()) {
+            return Err(CliError::Usage(format!(
+                "{error}\n  = note: the workspace has results of this experiment, but the experiment file has \
+                 changed since; `{} {}` shows the recorded results",
+                "assay results", experiment.name
+            )));
+        }
+        let why = error.to_string();
+        tell!(
+            "note: these are the results of the last run, because the experiment cannot be planned: {}",
+            why.lines().next().unwrap_or_default()
+        );
+        Ok(record)
+    }
+}
+
+/// A part of an experiment.
+#[derive(clap::Args, Clone, Default)]
+pub struct Part {
+    /// Only this system, all levels of its sweeps, and the base of a reranker (can be repeated). The other systems keep
+    /// their results
+    #[arg(long, value_name = "SYSTEM")]
+    only: Vec<String>,
+    /// Only these folds, separated by commas. The other folds keep their results
+    #[arg(long, value_name = "FOLDS", value_delimiter = ',')]
+    folds: Vec<String>,
+}
+
+impl Part {
+    /// By trial, whether it is in this part.
+    pub fn select(&self, record: &ExperimentRecord) -> Result<Vec<bool>, CliError> {
+        let names = distinct(record.trials.iter().map(|trial| trial.name.as_str()));
+        let folds = distinct(record.trials.iter().map(|trial| trial.fold.as_str()));
+        for fold in &self.folds {
+            if !folds.contains(fold) {
+                return Err(unknown("--folds", "fold", fold, &folds));
+            }
+        }
+        let mut chosen: Vec<String> = Vec::new();
+        for asked in &self.only {
+            let before = chosen.len();
+            let of_sweep = format!("{asked}[");
+            let is_it = |name: &&String| **name == *asked || name.starts_with(&of_sweep);
+            chosen.extend(names.iter().filter(is_it).cloned());
+            if chosen.len() == before {
+                return Err(unknown("--only", "system", asked, &names));
+            }
+        }
+        // A reranker's numbers are read beside its base's.
+        let bases = record.trials.iter().filter(|trial| chosen.contains(&trial.name));
+        let bases: Vec<String> = bases.filter_map(|trial| base_of(record, trial)).collect();
+        chosen.extend(bases);
+        let is_in = |trial: &TrialRecord| {
+            (self.only.is_empty() || chosen.contains(&trial.name))
+                && (self.folds.is_empty() || self.folds.contains(&trial.fold))
+        };
+        let selected: Vec<bool> = record.trials.iter().map(is_in).collect();
+        match selected.contains(&true) {
+            true => Ok(selected),
+            false => Err(CliError::Usage(format!(
+                "--only {} --folds {}: these systems have no such fold",
+                self.only.join(" --only "),
+                self.folds.join(",")
+            ))),
+        }
+    }
+
+    /// The last steps of the selected trials.
+    pub fn ends(selected: &[bool], plan: &Plan) -> Vec<StepId> {
+        let trials = plan.trials.iter().zip(selected).filter(|(_, is_in)| **is_in);
+        trials.flat_map(|(trial, _)| trial.ends()).collect()
+    }
+}
+
+/// The name of a reranker's base in tables.
+fn base_of(record: &ExperimentRecord, trial: &TrialRecord) -> Option<String> {
+    let (base, _) = record.system(trial).reranks.as_ref()?;
+    Some(format!("{base}{}", record.variants[trial.variant].label))
+}
+
+/// An error for the value of an option that is none of those known.
+pub fn unknown(option: &str, what: &str, value: &str, known: &[String]) -> CliError {
+    let near = nearest(value, known.iter().map(String::as_str));
+    let help = near.map_or(String::new(), |near| format!("\n  = help: did you mean `{near}`?"));
+    CliError::Usage(format!(
+        "{option} {value}: there is no such {what}\n  = expected one of {}{help}",
+        known.join(", ")
+    ))
+}
