@@ -7,7 +7,11 @@ use clap::Subcommand;
 use super::{CliError, ExperimentArg, WorkspaceArg, print};
 use crate::{
     analysis::{Baseline, Request, collect},
-    base::{exit::Exit, files::write_whole, text::grouped},
+    base::{
+        exit::Exit,
+        files::write_whole,
+        text::{counted, grouped},
+    },
 };
 
 /// Record results that `assay check` holds later ones against
@@ -54,9 +58,10 @@ impl BaselineArgs {
         let collected = collect(&experiment, &workspace, &Request::default())?;
         if let Some(missing) = collected.missing.first() {
             return Err(CliError::NoResults(format!(
-                "{} of {} trials have no result, {missing} for one\n  = help: run `assay run {}` first",
+                "{} of {} without a result: {missing}{}\n  = help: run `assay run {}` first",
                 collected.missing.len(),
-                experiment.trials.len(),
+                counted(experiment.trials.len(), "trial"),
+                if collected.missing.len() > 1 { ", …" } else { "" },
                 of
             )));
         }
@@ -64,9 +69,9 @@ impl BaselineArgs {
         let json = serde_json::to_string(&baseline)? + "\n";
         write_whole(&out, json.as_bytes())?;
         print(&format!(
-            "recorded {} systems in {} trials: {} ({} bytes)\n",
-            baseline.systems.len(),
-            experiment.trials.len(),
+            "recorded {} in {}: {} ({} bytes)\n",
+            counted(baseline.systems.len(), "system"),
+            counted(experiment.trials.len(), "trial"),
             out.display(),
             grouped(json.len())
         ))?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::json;
 
-use super::{CliError, ExperimentArg, WorkspaceArg, print};
+use super::{CliError, ExperimentArg, WorkspaceArg, experiment::unknown, print};
 use crate::{
     base::terminal::tell,
     base::{
@@ -12,6 +12,7 @@ use crate::{
         file_names::{file_name, file_names},
         hash::Digest,
         output::OutputDir,
+        text::distinct,
     },
     core::{Currencies, Currency, StepId},
     ranking::{
@@ -66,20 +67,20 @@ impl Export {
             .iter()
             .filter(|trial| wanted(&self.system, &trial.name) && wanted(&self.fold, &trial.fold))
             .collect();
-        if trials.is_empty() {
-            let mut systems: Vec<&str> =
-                experiment.trials.iter().map(|t| t.name.as_str()).collect();
-            systems.dedup();
-            let mut folds: Vec<&str> = Vec::new();
-            for trial in &experiment.trials {
-                if !folds.contains(&trial.fold.as_str()) {
-                    folds.push(&trial.fold);
-                }
+        let systems = distinct(experiment.trials.iter().map(|trial| trial.name.as_str()));
+        let folds = distinct(experiment.trials.iter().map(|trial| trial.fold.as_str()));
+        for (option, what, asked, known) in
+            [("--system", "system", &self.system, &systems), ("--fold", "fold", &self.fold, &folds)]
+        {
+            if let Some(value) = asked.iter().find(|of| !known.contains(of)) {
+                return Err(unknown(option, what, value, known));
             }
+        }
+        if trials.is_empty() {
             return Err(CliError::Usage(format!(
-                "no trial has this system and fold\n  = systems: {}\n  = folds: {}",
-                systems.join(", "),
-                folds.join(", ")
+                "--system {} --fold {}: no trial has both",
+                self.system.join(" --system "),
+                self.fold.join(" --fold ")
             )));
         }
         let extension = match self.format {

@@ -14,7 +14,7 @@ use crate::{
         terminal::{escaped_json, on_one_line, tell},
         text::counted,
     },
-    core::{Event, Reporter},
+    core::{Event, Reporter, TrialsDone},
 };
 
 /// The reporter that fits: JSON lines on standard output, or bars or lines on standard error.
@@ -52,7 +52,7 @@ impl Reporter for JsonLines {
     }
 }
 
-/// One line a finished step, for logs and CI.
+/// One line a finished trial, for logs and CI.
 struct Lines {
     errors_only: bool,
     told: Mutex<Told>,
@@ -94,11 +94,16 @@ fn line(event: &Event) -> Option<(bool, String)> {
         Event::StepOutdated { kind, step, why, .. } => {
             (true, format!("note: {kind} {step} is rerun: {why}"))
         }
-        Event::StepFinished { kind, step, seconds, done, to_do, .. } => {
-            (false, format!("[{done}/{to_do}] {kind} {step} {seconds:.2} s"))
-        }
-        Event::StepTakenOver { kind, step, .. } => {
-            (false, format!("{kind} {step}: finished by another process"))
+        Event::StepFinished { trials, .. } | Event::StepTakenOver { trials, .. } => {
+            if trials.finished_trials.is_empty() {
+                return None;
+            }
+            let TrialsDone { finished_trials, trials_done, trials_to_do } = trials;
+            let first = trials_done + 1 - finished_trials.len();
+            let lines = (first..).zip(finished_trials);
+            let lines: Vec<String> =
+                lines.map(|(at, name)| format!("[{at}/{trials_to_do}] {name}")).collect();
+            (false, lines.join("\n"))
         }
         Event::StepElsewhere { kind, step, .. } => {
             (false, format!("{kind} {step}: running in another process"))

@@ -4,7 +4,7 @@ use super::{CliError, ExperimentArg, WorkspaceArg, print_csv, print_json_text};
 use crate::{
     analysis::{Collected, MEAN, Request, collect, few_users_of, searches},
     base::exit::Exit,
-    base::terminal::tell,
+    base::{terminal::tell, text::counted},
     report::{csv, json, trials_csv},
     tasks::ExperimentRecord,
 };
@@ -116,8 +116,8 @@ pub fn results_of_record(
     let damaged = damaged_of(&collected.missing);
     if collected.rows.is_empty() && !damaged.is_empty() {
         return Err(CliError::NoResults(format!(
-            "the results of {} trials in the workspace {} are damaged: {}\n  = help: `assay run {}` makes them again",
-            damaged.len(),
+            "the results of {} in the workspace {} are damaged: {}\n  = help: `assay run {}` makes them again",
+            counted(damaged.len(), "trial"),
             workspace.workspace.display(),
             damaged.join(", "),
             of
@@ -147,13 +147,13 @@ pub fn warn_of_missing(collected: &Collected) -> Exit {
     let damaged = damaged_of(&collected.missing);
     let without: Vec<&str> = collected.missing.iter().map(String::as_str).collect();
     let without: Vec<&str> = without.into_iter().filter(|of| !damaged.contains(of)).collect();
-    for (trials, what) in [(damaged, "are damaged"), (without, "have no result")] {
+    for (trials, one, several) in [
+        (damaged, "is damaged and is in no mean", "are damaged and are in no mean"),
+        (without, "has no result and is in no mean", "have no result and are in no mean"),
+    ] {
         if !trials.is_empty() {
-            tell!(
-                "warning: {} trials {what} and are in no mean: {}",
-                trials.len(),
-                trials.join(", ")
-            );
+            let what = if trials.len() == 1 { one } else { several };
+            tell!("warning: {} {what}: {}", counted(trials.len(), "trial"), trials.join(", "));
         }
     }
     Exit::Inconclusive

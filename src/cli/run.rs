@@ -19,7 +19,7 @@ use super::{
 use crate::{
     analysis::{Reproduction, Request, collect},
     base::terminal::tell,
-    base::{exit::Exit, interrupt::Interrupt, output::OutputDir},
+    base::{exit::Exit, interrupt::Interrupt, output::OutputDir, text::counted},
     core::{Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
     llm::{AnswersSpec, Mode},
     report::{INDEX, render},
@@ -215,8 +215,9 @@ impl Run {
         }
         let rest = outside(&record, &selected, &mut collected.missing);
         if rest > 0 {
-            let (trials, have) = if rest == 1 { ("trial", "has") } else { ("trials", "have") };
-            tell!("note: {rest} {trials} outside this part of the experiment {have} no result");
+            let have = if rest == 1 { "has" } else { "have" };
+            let trials = counted(rest, "trial");
+            tell!("note: {trials} outside this part of the experiment {have} no result");
         }
         if failures.is_empty() {
             // All steps succeeded, but a result may have been removed since.
@@ -226,9 +227,9 @@ impl Run {
             });
         }
         tell!(
-            "\n{} of {} trials failed:",
+            "\n{} of {} failed:",
             failures.len(),
-            selected.iter().filter(|of| **of).count()
+            counted(selected.iter().filter(|of| **of).count(), "trial")
         );
         let mut causes: Vec<&str> = Vec::new();
         for failure in &failures {
@@ -245,6 +246,8 @@ impl Run {
             let (shown, more) = trials.split_at(trials.len().min(6));
             let more =
                 if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            // The whole cause was shown when the first of them failed; events of `--json` go elsewhere.
+            let cause = if self.json { cause } else { cause.lines().next().unwrap_or_default() };
             tell!("  {}{more}\n    {}", shown.join(", "), cause.replace('\n', "\n    "));
         }
         tell!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());

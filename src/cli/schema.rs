@@ -1,19 +1,32 @@
 //! `assay schema`
 
-use super::{CliError, print_json};
-use crate::{base::exit::Exit, tasks::schema};
+use super::{CliError, print, print_json};
+use crate::{
+    base::exit::Exit,
+    report::reference,
+    tasks::{bare_schema, schema},
+};
 
-/// Print the JSON Schema of experiment files
+/// Print the JSON Schema of experiment files, or the reference of all keys
 #[derive(clap::Args)]
-#[command(after_help = "Example for editors that support `yaml-language-server`:
+#[command(after_help = "Examples:
   assay schema > experiment.schema.json
-  # first line of an experiment file:
+  assay schema --markdown > docs/REFERENCE.md
+
+For editors that support `yaml-language-server`, the first line of an experiment file:
   # yaml-language-server: $schema=../experiment.schema.json")]
-pub struct Schema {}
+pub struct Schema {
+    /// Print every key with its type, default, range and meaning as Markdown
+    #[arg(long)]
+    markdown: bool,
+}
 
 impl Schema {
     pub fn run(self) -> Result<Exit, CliError> {
-        print_json(&schema())?;
+        match self.markdown {
+            true => print(&reference(&bare_schema()))?,
+            false => print_json(&schema())?,
+        }
         Ok(Exit::Pass)
     }
 }

@@ -1,12 +1,15 @@
 //! `assay table`
 
 use super::{
-    CliError, ExperimentArg, WorkspaceArg, print, print_csv,
+    CliError, ExperimentArg, WorkspaceArg,
+    experiment::unknown,
+    metrics::spelled,
+    print, print_csv,
     results::{results_of, warn_of_missing},
 };
 use crate::{
     analysis::{MEAN, Request, ResultRow},
-    base::exit::Exit,
+    base::{exit::Exit, text::distinct},
     report::{Format, Selection, Spread, Table, reranked_slice},
 };
 
@@ -17,6 +20,7 @@ use crate::{
     after_help = "Examples:
   assay table experiments/ml-100k-baselines.yaml
   assay table experiments/ml-100k-baselines.yaml --fold u1 --slice 'cold<10' -k 5
+  assay table experiments/ml-100k-baselines.yaml --system als --system ease --metric nDCG@10
   assay table experiments/ml-100k-baselines.yaml --intervals --joint -k 10
   assay table experiments/ml-100k-baselines.yaml --format latex > table1.tex"
 )]
@@ -25,6 +29,12 @@ pub struct TableArgs {
     experiment: ExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
+    /// Only this system (can be repeated)
+    #[arg(long = "system", value_name = "SYSTEM")]
+    systems: Vec<String>,
+    /// Only this metric (can be repeated)
+    #[arg(long = "metric", value_name = "METRIC")]
+    metrics: Vec<String>,
     /// Candidate protocol (default: the experiment's first)
     #[arg(long)]
     protocol: Option<String>,
@@ -61,51 +71,93 @@ impl TableArgs {
     pub fn run(self) -> Result<Exit, CliError> {
         let request = Request::intervals_of(self.intervals.then_some(self.fold.as_str()));
         let collected = results_of(&self.experiment, &self.workspace, &request)?;
-        let rows = &collected.rows;
-        let Some(usual) = main_selection(rows) else { return Ok(Exit::Inconclusive) };
-        if self.joint {
-            let is = |asked: &Option<String>, value: &String| {
-                asked.as_ref().is_none_or(|asked| asked == value)
-            };
-            let mut selections = Selection::all(rows, &self.fold);
-            selections.retain(|of| {
-                is(&self.protocol, &of.protocol)
-                    && is(&self.convention, &of.convention)
-                    && is(&self.slice, &of.slice)
-                    && self.k.is_none_or(|k| k == of.k)
-            });
-            if let Some(table) = Table::joint(rows, &selections, self.sd) {
-                self.print(&table)?;
-                return Ok(warn_of_missing(&collected));
-            }
-        }
-        let selection = Selection {
-            protocol: self.protocol.clone().unwrap_or(usual.protocol),
-            convention: self.convention.clone().unwrap_or(usual.convention),
-            slice: self.slice.clone().unwrap_or(usual.slice),
-            k: self.k.unwrap_or(usual.k),
-            fold: self.fold.clone(),
+        let (metrics, k) = spelled(&self.metrics, self.k)?;
+        self.check(&collected.rows, &metrics, k)?;
+        let is_shown = |row: &&ResultRow| {
+            (self.systems.is_empty() || self.systems.contains(&row.system))
+                && (metrics.is_empty() || metrics.contains(&row.metric))
         };
-        let selection = [selection];
-        let Some(table) = Table::joint(rows, &selection, self.sd) else {
-            let of = |name: fn(&ResultRow) -> String| {
-                let mut values: Vec<String> = rows.iter().map(name).collect();
-                values.sort();
-                values.dedup();
-                values.join(", ")
-            };
+        let rows: Vec<ResultRow> = collected.rows.iter().filter(is_shown).cloned().collect();
+        let Some(usual) = main_selection(&rows) else { return Ok(Exit::Inconclusive) };
+        let selections = match self.joint {
+            true => {
+                let is = |asked: &Option<String>, value: &String| {
+                    asked.as_ref().is_none_or(|asked| asked == value)
+                };
+                let mut selections = Selection::all(&rows, &self.fold);
+                selections.retain(|of| {
+                    is(&self.protocol, &of.protocol)
+                        && is(&self.convention, &of.convention)
+                        && is(&self.slice, &of.slice)
+                        && k.is_none_or(|k| k == of.k)
+                });
+                selections
+            }
+            false => vec![Selection {
+                protocol: self.protocol.clone().unwrap_or(usual.protocol),
+                convention: self.convention.clone().unwrap_or(usual.convention),
+                slice: self.slice.clone().unwrap_or(usual.slice),
+                k: k.unwrap_or(usual.k),
+                fold: self.fold.clone(),
+            }],
+        };
+        let Some(table) = Table::joint(&rows, &selections, self.sd) else {
             return Err(CliError::Usage(format!(
-                "there is no such table\n  = protocols: {}\n  = conventions: {}\n  = slices: {}\n  = \
-                 folds: {}\n  = k: {}",
-                of(|row| row.protocol.clone()),
-                of(|row| row.convention.clone()),
-                of(|row| row.slice.clone()),
-                of(|row| row.fold.clone()),
-                of(|row| format!("{:>4}", row.k)),
+                "no result has all of {}: each exists, but not together",
+                self.asked(k).join(", ")
             )));
         };
         self.print(&table)?;
         Ok(warn_of_missing(&collected))
+    }
+
+    /// An error for the first option that no row has.
+    fn check(
+        &self,
+        rows: &[ResultRow],
+        metrics: &[String],
+        k: Option<usize>,
+    ) -> Result<(), CliError> {
+        let known = |of: fn(&ResultRow) -> String| distinct(rows.iter().map(of));
+        let one = |of: &Option<String>| of.iter().cloned().collect::<Vec<_>>();
+        let cutoffs: Vec<String> = k.iter().map(ToString::to_string).collect();
+        let options: [(&str, &str, &[String], Vec<String>); 7] = [
+            ("--system", "system", &self.systems, known(|row| row.system.clone())),
+            ("--metric", "metric", metrics, known(|row| row.metric.clone())),
+            ("--protocol", "protocol", &one(&self.protocol), known(|row| row.protocol.clone())),
+            (
+                "--convention",
+                "convention",
+                &one(&self.convention),
+                known(|row| row.convention.clone()),
+            ),
+            ("--slice", "slice", &one(&self.slice), known(|row| row.slice.clone())),
+            ("-k", "cutoff", &cutoffs, known(|row| row.k.to_string())),
+            ("--fold", "fold", std::slice::from_ref(&self.fold), known(|row| row.fold.clone())),
+        ];
+        for (option, what, asked, known) in options {
+            if let Some(value) = asked.iter().find(|of| !known.contains(of)) {
+                return Err(unknown(option, what, value, &known));
+            }
+        }
+        Ok(())
+    }
+
+    /// The options that choose rows, as they were given.
+    fn asked(&self, k: Option<usize>) -> Vec<String> {
+        let named = [
+            ("--protocol", &self.protocol),
+            ("--convention", &self.convention),
+            ("--slice", &self.slice),
+        ];
+        let named = named
+            .iter()
+            .filter_map(|(option, value)| Some(format!("{option} {}", value.as_ref()?)));
+        let systems = self.systems.iter().map(|system| format!("--system {system}"));
+        let metrics = self.metrics.iter().map(|metric| format!("--metric {metric}"));
+        let rest =
+            k.map(|k| format!("-k {k}")).into_iter().chain([format!("--fold {}", self.fold)]);
+        systems.chain(metrics).chain(named).chain(rest).collect()
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Event {
         seconds: f64,
         done: usize,
         to_do: usize,
+        #[serde(flatten)]
+        trials: TrialsDone,
     },
     /// Another process finished the step.
     StepTakenOver {
@@ -70,6 +72,8 @@ pub enum Event {
         key: String,
         done: usize,
         to_do: usize,
+        #[serde(flatten)]
+        trials: TrialsDone,
     },
     StepFailed {
         kind: &'static str,
@@ -84,6 +88,17 @@ pub enum Event {
         failed_trials: usize,
         interrupted: bool,
     },
+}
+
+/// Trials of which nothing is left to do.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TrialsDone {
+    /// Those whose last step this was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finished_trials: Vec<String>,
+    pub trials_done: usize,
+    /// Trials that had something to do.
+    pub trials_to_do: usize,
 }
 
 /// Shows or stores events. Called from several threads.

@@ -5,7 +5,7 @@ mod to_do;
 pub use to_do::ToDo;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::PathBuf,
     sync::mpsc,
@@ -17,8 +17,8 @@ use to_do::State;
 
 use super::{
     Event, Failure, Graph, Node, Outcome, Reporter, RunHeader, RunRecord, StepError, StepId,
-    context::RunState, machine::machine, measure::process_peak_and_cpu, record::Machine,
-    task::Task,
+    context::RunState, event::TrialsDone, machine::machine, measure::process_peak_and_cpu,
+    record::Machine, task::Task,
 };
 use crate::{
     base::{
@@ -144,6 +144,9 @@ struct Coordinator<'a> {
     reporter: &'a dyn Reporter,
     machine: &'a Machine,
     logs: PathBuf,
+    /// Trials that have something to do, and the steps that they need.
+    open: BTreeMap<usize, Vec<StepId>>,
+    trials_to_do: usize,
     /// Steps that other processes work on.
     elsewhere: BTreeSet<StepId>,
     free_threads: usize,
@@ -176,8 +179,13 @@ impl<'a> Coordinator<'a> {
         machine: &'a Machine,
         logs: PathBuf,
     ) -> Self {
+        let is_open = |step: &StepId| to_do.states[step.at()].is_pending();
+        let mut open = to_do.by_trial();
+        open.retain(|_, steps| steps.iter().any(is_open));
         Self {
             free_threads: to_do.options.threads,
+            trials_to_do: open.len(),
+            open,
             to_do,
             state,
             trials,
@@ -362,6 +370,7 @@ impl<'a> Coordinator<'a> {
             Ok(seconds) => {
                 self.finished += 1;
                 self.done(end.step);
+                let trials = self.trials_done(end.step);
                 let node = &self.state.graph[end.step];
                 self.reporter.report(&Event::StepFinished {
                     kind: node.kind,
@@ -370,6 +379,7 @@ impl<'a> Coordinator<'a> {
                     seconds,
                     done: self.finished,
                     to_do: self.to_do.count,
+                    trials,
                 });
             }
             Err(StepError::Interrupted(Interrupted)) => self.set(end.step, State::Waiting),
@@ -404,6 +414,7 @@ impl<'a> Coordinator<'a> {
     fn adopt(&mut self, step: StepId) {
         self.to_do.count -= 1;
         self.done(step);
+        let trials = self.trials_done(step);
         let node = &self.state.graph[step];
         self.reporter.report(&Event::StepTakenOver {
             kind: node.kind,
@@ -411,7 +422,26 @@ impl<'a> Coordinator<'a> {
             key: node.key.short(),
             done: self.finished,
             to_do: self.to_do.count,
+            trials,
         });
+    }
+
+    /// The trials that a finished step was the last of.
+    fn trials_done(&mut self, step: StepId) -> TrialsDone {
+        let is_open = |step: &StepId| self.to_do.states[step.at()].is_pending();
+        let mut finished = Vec::new();
+        for trial in &self.state.graph[step].trials {
+            let last = self.open.get(trial).is_some_and(|steps| !steps.iter().any(is_open));
+            if last && !self.failed.contains(trial) {
+                self.open.remove(trial);
+                finished.push(self.trials[*trial].name.clone());
+            }
+        }
+        TrialsDone {
+            finished_trials: finished,
+            trials_done: self.trials_to_do - self.open.len(),
+            trials_to_do: self.trials_to_do,
+        }
     }
 
     /// Steps of other processes: done by now, or given up by a process that died?

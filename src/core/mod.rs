@@ -29,7 +29,7 @@ mod workspace;
 pub use context::{RunContext, RunState, Shared};
 pub use currency::{Currencies, Currency, Steps};
 pub use error::StepError;
-pub use event::{Event, Reporter};
+pub use event::{Event, Reporter, TrialsDone};
 pub use executor::{Options, ToDo, TrialName, run};
 pub use gc::{Garbage, Kept};
 pub use graph::{Graph, KeyBuilder, Node};

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::base::terminal::shown;
+use crate::base::{
+    terminal::shown,
+    yaml::{Diagnostic, diagnostic::Position},
+};
 
 /// An error while finding, reading, fetching or splitting data.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +40,11 @@ pub enum DataError {
     Fetch { url: String, problem: String, help: String },
 
     #[error(transparent)]
-    Manifest(#[from] crate::base::yaml::Diagnostic),
+    Manifest(#[from] Diagnostic),
+
+    /// Another error, with what the experiment file says.
+    #[error("{diagnostic}")]
+    Placed { diagnostic: Box<Diagnostic>, is_missing: bool },
 
     #[error(transparent)]
     Interrupted(#[from] crate::base::interrupt::Interrupted),
@@ -54,8 +61,30 @@ impl DataError {
             Self::NotFound { .. } | Self::UnknownSet { .. } => true,
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             Self::File { path, .. } => !path.exists(),
+            Self::Placed { is_missing, .. } => *is_missing,
             _ => false,
         }
+    }
+
+    /// The same with the position of what it is about, where it does not name a file itself.
+    pub(crate) fn placed(self, at: &Position) -> Self {
+        if !matches!(self, Self::UnknownSet { .. } | Self::Split(_)) {
+            return self;
+        }
+        let text = self.to_string();
+        let mut lines = text.lines();
+        let mut diagnostic = Diagnostic::at(at, lines.next().unwrap_or_default());
+        for line in lines {
+            let line = line.trim();
+            if let Some(expected) = line.strip_prefix("= expected ") {
+                diagnostic = diagnostic.expected(expected);
+            } else if let Some(help) = line.strip_prefix("= help: ") {
+                diagnostic = diagnostic.help(help);
+            } else {
+                diagnostic.message.push_str(&format!("\n{line}"));
+            }
+        }
+        Self::Placed { diagnostic: Box::new(diagnostic), is_missing: self.is_missing() }
     }
 
     /// An input or output error on `path`.

@@ -243,7 +243,7 @@ pub fn fold_names(
     let Some(only) = &spec.only else { return Ok(all) };
     match only.iter().find(|name| !all.contains(name)) {
         Some(unknown) => Err(DataError::Split(format!(
-            "`split.only` names the fold `{unknown}`, which is not one of {}",
+            "there is no fold `{unknown}`\n  = expected one of {}",
             all.join(", ")
         ))),
         None if only.is_empty() => Err(DataError::Split("`split.only` is empty".into())),

@@ -4,6 +4,7 @@ mod explanations;
 mod figures;
 mod html;
 mod recorded;
+mod reference;
 mod reranks;
 mod table;
 mod texts;
@@ -11,6 +12,7 @@ mod tidy;
 
 pub use figures::metric_against_k;
 pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
+pub use reference::reference;
 pub use reranks::reranked_slice;
 pub use table::{Cell, Format, Selection, Spread, Table};
 pub use tidy::{csv, for_spreadsheets, json, trials_csv};

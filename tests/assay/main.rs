@@ -13,6 +13,7 @@ mod formats;
 mod hostile;
 mod keys;
 mod llm;
+mod messages;
 mod networks;
 mod overrides;
 mod preflight;

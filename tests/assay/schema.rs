@@ -259,35 +259,26 @@ movielens100k: {reader: movielens100k, folder: ml, relevant: ">= 4"}
 /// Every mutation of one place: the path, and the experiment.
 fn mutations(base: &Value, path: &mut Vec<String>, all: &mut Vec<(String, Value)>) {
     let here = path.iter().fold(base, |value, key| at(value, key));
-    let mut put = |value: Value, path: &[String]| {
-        let mut mutated = base.clone();
-        let of = path.iter().fold(&mut mutated, |value, key| match value {
-            Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
-            value => &mut value[key.as_str()],
-        });
-        *of = value.clone();
-        all.push((format!("{} = {value}", path.join(".")), mutated));
-    };
     match here {
         Value::Object(fields) => {
             let mut more = fields.clone();
             more.insert("zzz".into(), json!(1));
-            put(more.into(), path);
-            put(json!("text"), path);
-            put(json!([1]), path);
+            all.push(with(base, path, more.into()));
+            all.push(with(base, path, json!("text")));
+            all.push(with(base, path, json!([1])));
             for key in fields.keys().cloned().collect::<Vec<_>>() {
                 let mut fewer: Map<String, Value> = fields.clone();
                 fewer.remove(&key);
-                put(fewer.into(), path);
+                all.push(with(base, path, fewer.into()));
                 path.push(key);
                 mutations(base, path, all);
                 path.pop();
             }
         }
         Value::Array(items) => {
-            put(json!([]), path);
-            put(json!({"zzz": 1}), path);
-            put(json!("text"), path);
+            all.push(with(base, path, json!([])));
+            all.push(with(base, path, json!({"zzz": 1})));
+            all.push(with(base, path, json!("text")));
             for at in 0..items.len() {
                 path.push(at.to_string());
                 mutations(base, path, all);
@@ -310,11 +301,22 @@ fn mutations(base: &Value, path: &mut Vec<String>, all: &mut Vec<(String, Value)
                 json!([{}]),
             ] {
                 if value != *scalar {
-                    put(value, path);
+                    all.push(with(base, path, value));
                 }
             }
         }
     }
+}
+
+/// The experiment with another value at a path.
+fn with(base: &Value, path: &[String], value: Value) -> (String, Value) {
+    let mut mutated = base.clone();
+    let of = path.iter().fold(&mut mutated, |value, key| match value {
+        Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
+        value => &mut value[key.as_str()],
+    });
+    *of = value.clone();
+    (format!("{} = {value}", path.join(".")), mutated)
 }
 
 fn at<'a>(value: &'a Value, key: &str) -> &'a Value {
@@ -446,5 +448,25 @@ fn unknown_keys_are_refused_with_the_keys_that_the_schema_has() {
         let of_schema: BTreeSet<&str> =
             properties.keys().map(String::as_str).filter(|key| !own.contains(key)).collect();
         assert_eq!(of_parser, of_schema, "{name}: {error}");
+    }
+}
+
+#[test]
+fn the_reference_is_current() {
+    let place = Place::new();
+    let reference = place.fine(&["schema", "--markdown"]);
+    let path = root().join("docs/REFERENCE.md");
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        reference == committed,
+        "docs/REFERENCE.md is not what `assay schema --markdown` prints: write it again"
+    );
+    // Every key of the schema, and every model, has its place.
+    for model in schema()["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
+        let name = model["properties"]["model"]["const"].as_str().unwrap();
+        assert!(reference.contains(&format!("\n### {name}\n")), "{name}");
+        for key in model["properties"].as_object().unwrap().keys() {
+            assert!(reference.contains(&format!("| `{key}` |")) || key == "model", "{name}.{key}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
 };
 
 use super::Options;
@@ -108,6 +108,15 @@ impl<'a> ToDo<'a> {
             }
         }
         to_do
+    }
+
+    /// By trial, the steps that it needs for the ends.
+    pub(super) fn by_trial(&self) -> BTreeMap<usize, Vec<StepId>> {
+        let mut by_trial: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
+        for node in self.graph.nodes().iter().filter(|node| self.needed[node.id.at()]) {
+            node.trials.iter().for_each(|trial| by_trial.entry(*trial).or_default().push(node.id));
+        }
+        by_trial
     }
 
     /// Number of steps that its ends need, done or not.

@@ -89,8 +89,28 @@ pub struct Variant {
     pub endpoints: Vec<(String, JudgeSpec)>,
     /// Where responses come from, and what they may cost.
     pub responses: AnswersSpec,
+    /// Where the file names the data and the folds.
+    pub places: Places,
     /// How the file is read where it leaves something open.
     pub warnings: Vec<String>,
+}
+
+/// Positions in the file, for errors that are found later.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub data: Position,
+    pub folds: Position,
+}
+
+impl Places {
+    fn of(mapping: &Mapping, root: &Node) -> Result<Self, Diagnostic> {
+        let inner = |section: &str, key: &str| -> Result<Position, Diagnostic> {
+            let entry = required(mapping, section, root)?;
+            let inner = entry.value.mapping(section)?.get(key);
+            Ok(inner.map_or(&entry.value.at, |entry| &entry.value.at).clone())
+        };
+        Ok(Self { data: inner("data", "set")?, folds: inner("split", "only")? })
+    }
 }
 
 /// Which data, and which of its ratings count as liked.
@@ -171,6 +191,7 @@ impl Variant {
             seeds: seeds(mapping)?,
             systems,
             evaluate,
+            places: Places::of(mapping, root)?,
             warnings,
         })
     }

@@ -79,7 +79,8 @@ pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataEr
         let source = variant.data.source.clone();
         let (of, from) = (source.clone(), dirs.clone());
         let what = format!("the data set {}", source.name());
-        let data = Pinned::new(what, move || of.digest(&from))?;
+        let data = Pinned::new(what, move || of.digest(&from))
+            .map_err(|error: DataError| error.placed(&variant.places.data))?;
         plan.data.push(data.digest);
         let metadata = variant.metadata.key_inputs(&dirs)?;
         let mut planner = Planner {
@@ -102,7 +103,8 @@ pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataEr
 impl<'a> Planner<'a> {
     fn variant(&mut self) -> Result<(), DataError> {
         let (variant, dirs) = (self.variant, self.dirs.clone());
-        let folds = fold_names(&variant.split, &variant.data.source, &dirs)?;
+        let folds = fold_names(&variant.split, &variant.data.source, &dirs)
+            .map_err(|error| error.placed(&variant.places.folds))?;
         if folds.iter().any(|fold| fold == MEAN) {
             return Err(DataError::Split(format!(
                 "a fold of the data set `{}` has the name `{MEAN}`, which is reserved for the mean over \
