@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    env,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
@@ -153,6 +154,18 @@ pub fn read_own(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_own(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// A file with settings of the user: in `$XDG_CONFIG_HOME/assay`, or in `~/.config/assay`.
+pub fn config_file(name: &str) -> Option<PathBuf> {
+    Some(user_dir("XDG_CONFIG_HOME", ".config")?.join("assay").join(name))
+}
+
+/// A directory of the user: that of the variable, or `below` their home.
+pub fn user_dir(variable: &str, below: &str) -> Option<PathBuf> {
+    let absolute =
+        |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(below)))
 }
 
 /// Reads a JSON file that assay wrote.

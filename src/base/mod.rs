@@ -12,6 +12,7 @@ pub mod names;
 pub mod output;
 pub mod panics;
 pub mod parquet;
+pub mod process;
 pub mod programs;
 pub mod random;
 pub(crate) mod simd;

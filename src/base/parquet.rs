@@ -73,6 +73,19 @@ pub fn write(path: &Path, frame: &mut DataFrame) -> io::Result<()> {
     file.file.sync_all()
 }
 
+/// The bytes of a file with `frame`.
+pub fn bytes(frame: &mut DataFrame) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let rows = frame.height().max(1);
+    ParquetWriter::new(&mut bytes)
+        .with_compression(ParquetCompression::Zstd(None))
+        .with_row_group_size(Some(rows))
+        .set_parallel(false)
+        .finish(frame)
+        .map_err(to_io)?;
+    Ok(bytes)
+}
+
 /// Writes a file frame by frame, each a row group of its own, so that they need not fit the memory together.
 pub struct Writer {
     batches: polars::io::parquet::write::BatchedWriter<Remembering>,

@@ -4,6 +4,7 @@ mod agreement;
 mod baseline;
 mod cache;
 mod check;
+mod commands;
 mod compare;
 mod completions;
 mod data;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     CliError, ExperimentArg, WorkspaceArg,
+    commands::Commands,
     experiment::{Part, Planned},
     keys::Keys,
     preflight::{Checked, MissingKeys},
@@ -114,6 +115,8 @@ impl PlanArgs {
             print(&filters(&plan, &workspace, &checked.found))?;
             print(&estimates(&experiment, &plan, &verdicts, &shown)?)?;
             print(&self.keys.of_plan(&experiment.task.keys())?)?;
+            let commands = plan.graph.nodes().iter().filter_map(Node::command).collect();
+            print(&Commands::of_plan(&commands))?;
         }
         Ok(Exit::Pass)
     }

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{
     CliError, ExperimentArg, WorkspaceArg,
+    commands::Commands,
     experiment::{Part, Planned},
     hand_over::{hand_over, is_read_once},
     keys::Keys,
@@ -81,6 +82,8 @@ pub struct Run {
     anyway: Anyway,
     #[command(flatten)]
     keys: Keys,
+    #[command(flatten)]
+    commands: Commands,
     /// Print one JSON object per event instead of a table
     #[arg(long)]
     json: bool,
@@ -127,9 +130,13 @@ impl Run {
             },
         };
         let interrupt = Interrupt::default();
+        stop_on_ctrl_c(&interrupt);
         let fewer;
         let mut to_do = ToDo::of(&plan.graph, &workspace, &options);
-        if to_do.needs_tensors() {
+        let commands = to_do.commands();
+        self.commands.check(&commands)?;
+        // The other program would not know of an interrupt that was raised before.
+        if to_do.needs_tensors() && !interrupt.is_raised() {
             hand_over()?;
         }
         // Data, prompts and keys that cannot be used are an error before anything is written.
@@ -143,10 +150,9 @@ impl Run {
             fewer = left;
             to_do = to_do.with(&fewer);
         }
-        let missing = MissingKeys::of(&experiment, &plan, &to_do.steps(), responses.mode);
+        let missing = MissingKeys::of(&experiment, &plan, &to_do.waiting(), responses.mode);
         missing.check(&workspace, responses.mode)?;
         Workspace::create(workspace.root())?;
-        stop_on_ctrl_c(&interrupt);
         // Not before: the other program would warn again.
         experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
         if self.answers.is_some() {
@@ -154,6 +160,7 @@ impl Run {
         }
         checked.tell(&plan);
         Keys::tell(&keys);
+        Commands::tell(&commands);
         let reporter = reporter(self.json, self.quiet);
         record.write(&workspace)?;
         let header = RunHeader {

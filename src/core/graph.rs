@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Handle, Pinned, Requests, Step, StepId,
+    CommandUse, Handle, Pinned, Requests, Step, StepId,
     step::{AnyStep, Known, Resources},
 };
 use crate::base::hash::Digest;
@@ -52,6 +52,11 @@ impl Node {
     /// The requests it may send to an endpoint.
     pub fn requests(&self, users: u64, items: u64) -> Option<Requests> {
         self.step.requests(users, items)
+    }
+
+    /// The program of the experiment that it runs.
+    pub fn command(&self) -> Option<CommandUse> {
+        self.step.command()
     }
 
     /// Whether it needs tensors.

@@ -8,6 +8,7 @@
 //! experiments/<name>/    the plan of the last run of each experiment
 //! ```
 
+mod commands;
 mod context;
 mod currency;
 mod error;
@@ -26,6 +27,7 @@ mod step;
 mod task;
 mod workspace;
 
+pub use commands::{AllowedCommands, CommandUse};
 pub use context::{RunContext, RunState, Shared};
 pub use currency::{Currencies, Currency, Steps};
 pub use error::StepError;

@@ -11,7 +11,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Found, KeyBuilder, Record, RunContext, Shared, StepError};
+use super::{CommandUse, Found, KeyBuilder, Record, RunContext, Shared, StepError};
 
 /// A step of a graph, identified by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +136,11 @@ pub trait Step: Send + Sync + 'static {
         None
     }
 
+    /// The program of the experiment that it runs; none if it runs no program.
+    fn command(&self) -> Option<CommandUse> {
+        None
+    }
+
     /// Whether it needs tensors, i.e. the program with libtorch.
     fn needs_tensors(&self) -> bool {
         false
@@ -170,6 +175,7 @@ pub(super) trait AnyStep: Send + Sync {
     fn check(&self, dir: &Path, record: &Record) -> Result<(), String>;
     fn resources(&self, known: &dyn Known) -> Resources;
     fn requests(&self, users: u64, items: u64) -> Option<Requests>;
+    fn command(&self) -> Option<CommandUse>;
     fn needs_tensors(&self) -> bool;
     fn preflight(&self, shared: &Shared) -> Result<Found, StepError>;
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<Finished, StepError>;
@@ -191,6 +197,10 @@ impl<S: Step> AnyStep for S {
 
     fn requests(&self, users: u64, items: u64) -> Option<Requests> {
         Step::requests(self, users, items)
+    }
+
+    fn command(&self) -> Option<CommandUse> {
+        Step::command(self)
     }
 
     fn needs_tensors(&self) -> bool {

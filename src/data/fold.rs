@@ -124,7 +124,7 @@ impl Fold {
 }
 
 /// Whole seconds are kept as integers, as they were before there were fractions.
-fn times_column(rows: &[Interaction]) -> Column {
+pub(super) fn times_column(rows: &[Interaction]) -> Column {
     let name = "timestamp".into();
     let whole: Option<Vec<i64>> = rows.iter().map(|row| row.timestamp.whole()).collect();
     match whole {

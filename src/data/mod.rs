@@ -16,6 +16,7 @@ pub mod sample;
 mod source;
 mod split;
 mod stats;
+mod tables;
 mod times;
 mod training;
 
@@ -34,5 +35,6 @@ pub use relevance::{Relevance, RelevanceFrom};
 pub use source::{DataDirs, DataSource};
 pub use split::{Scheme, SplitSpec, TimeTies, fold_names, split_fold};
 pub use stats::DatasetStats;
+pub use tables::TableFormat;
 pub use times::Time;
 pub use training::{Scale, TrainingData};

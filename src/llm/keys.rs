@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, env, fmt, net::IpAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::judge::JudgeSpec;
-use crate::base::files::{FileError, read_json, write_json};
+use crate::base::files::{FileError, config_file, read_json, write_json};
 
 /// A key on its way to a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,13 +108,8 @@ fn is_local(host: &str) -> bool {
 pub struct Allowed(BTreeSet<KeyUse>);
 
 impl Allowed {
-    /// `$XDG_CONFIG_HOME/assay/allowed-keys.json`, or the same in `~/.config`.
     fn path() -> Option<PathBuf> {
-        let absolute =
-            |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let config =
-            absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
-        Some(config.join("assay").join("allowed-keys.json"))
+        config_file("allowed-keys.json")
     }
 
     /// What was allowed so far; nothing where that cannot be read.

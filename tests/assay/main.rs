@@ -3,6 +3,7 @@
 mod bad_input;
 mod bounds;
 mod check;
+mod command;
 mod compare;
 mod conventions;
 mod currency;

@@ -9,7 +9,8 @@ use super::Options;
 use crate::{
     base::files::FileError,
     core::{
-        Currencies, Currency, Event, Found, Graph, Node, Shared, StepError, StepId, Workspace,
+        CommandUse, Currencies, Currency, Event, Found, Graph, Node, Shared, StepError, StepId,
+        Workspace,
         currency::{differs, own},
         preflight,
     },
@@ -133,25 +134,32 @@ impl<'a> ToDo<'a> {
     /// Whether a step that is to be done, or that reads one and may have to be done again, computes with
     /// tensors.
     pub fn needs_tensors(&self) -> bool {
+        self.may_run().any(Node::needs_tensors)
+    }
+
+    /// The programs of the experiment that steps that may run start, each once.
+    pub fn commands(&self) -> BTreeSet<CommandUse> {
+        self.may_run().filter_map(Node::command).collect()
+    }
+
+    /// Steps that are to be done, or that read one and may have to be done again.
+    fn may_run(&self) -> impl Iterator<Item = &'a Node> {
         let mut may_run: Vec<bool> =
             self.states.iter().map(|state| *state == State::Waiting).collect();
         for node in self.graph.nodes() {
             let reads = node.input_ids().any(|input| may_run[input.at()]);
             may_run[node.id.at()] |= reads && self.needed[node.id.at()];
-            if may_run[node.id.at()] && node.needs_tensors() {
-                return true;
-            }
         }
-        false
+        self.graph.nodes().iter().filter(move |node| may_run[node.id.at()])
     }
 
     /// Checks what can be checked before the first step starts.
     pub fn preflight(&self) -> Vec<(StepId, Result<Found, StepError>)> {
-        preflight(self.graph, &self.steps(), &self.shared)
+        preflight(self.graph, &self.waiting(), &self.shared)
     }
 
     /// The steps that are to be done, in the order of the graph.
-    pub fn steps(&self) -> Vec<StepId> {
+    pub fn waiting(&self) -> Vec<StepId> {
         let nodes = self.graph.nodes().iter().map(|node| node.id);
         nodes.filter(|id| self.states[id.at()] == State::Waiting).collect()
     }

@@ -310,8 +310,9 @@ impl System {
             return Err(Diagnostic::at(
                 &node.at,
                 format!(
-                    "`positives` or `train_share` is given, but `{}` is not trained",
-                    model.name()
+                    "`positives` or `train_share` is given, but `{}` is not trained{}",
+                    model.name(),
+                    if matches!(model, SystemSpec::Command(_)) { " by assay" } else { "" }
                 ),
             )
             .help("move them to the system that is fitted"));

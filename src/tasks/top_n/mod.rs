@@ -1,5 +1,6 @@
 //! The task `top-n`: the best items for each user.
 
+pub mod command;
 mod experiment;
 pub mod external;
 mod fallback;
@@ -18,6 +19,7 @@ mod texts;
 mod train_on;
 mod validate;
 
+pub use command::CommandParams;
 pub use experiment::{DataSpec, System, TopN, Variant};
 pub use external::ExternalParams;
 pub use fallback::{History, WithFallback};

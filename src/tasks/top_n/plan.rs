@@ -1,19 +1,20 @@
 //! From the variants of an experiment to a graph of steps, and the trials that its ends are.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
 use serde::Serialize;
 
 use super::{
-    ExternalParams, Search, System, SystemSpec, Variant,
+    CommandParams, ExternalParams, Search, System, SystemSpec, Variant,
+    command::CommandProgram,
     rerank::{ExplainSpec, JudgeName, RerankParams},
     steps::{
-        Asked, Authors, CutStep, EmbeddingsStep, EvaluateStep, ExplainStep, ExternalStep, FitStep,
-        FittedModel, ItemProfilesStep, JudgeInputs, Learning, PredictStep, RerankStep, SearchStep,
-        SplitStep, UserProfilesStep,
+        Asked, Authors, CommandStep, CutStep, EmbeddingsStep, EvaluateStep, ExplainStep,
+        ExternalStep, FitStep, FittedModel, ItemProfilesStep, JudgeInputs, Learning, PredictStep,
+        RerankStep, SearchStep, SplitStep, UserProfilesStep,
         output::{Explanations, Model, Predictions, Profiles, Split, Vectors},
     },
 };
@@ -69,6 +70,7 @@ struct Planner<'a> {
     text_plans: HashMap<Digest, TextPlan<'a>>,
     prompts: HashSet<Digest>,
     asked: HashMap<Digest, Asked>,
+    commands: HashMap<Digest, (CommandProgram, BTreeMap<String, Pinned>)>,
 }
 
 /// Plans the variants of an experiment.
@@ -93,6 +95,7 @@ pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataEr
             text_plans: HashMap::new(),
             prompts: HashSet::new(),
             asked: HashMap::new(),
+            commands: HashMap::new(),
         };
         planner.variant()?;
         plan = planner.plan;
@@ -138,6 +141,9 @@ impl<'a> Planner<'a> {
                         (SystemSpec::External(external), _) => {
                             (None, self.external(&of, external, at)?, None)
                         }
+                        (SystemSpec::Command(command), _) => {
+                            (None, self.command(&of, command, predict.depth, at)?, None)
+                        }
                         (SystemSpec::Rerank(params), Some(reranked)) => {
                             let Reranked { fit, lists, explain } =
                                 self.rerank(&of, params, reranked, at)?;
@@ -157,7 +163,10 @@ impl<'a> Planner<'a> {
                         split,
                         predictions,
                         from_scores,
-                        is_external: matches!(&system.model, SystemSpec::External(_)),
+                        is_external: matches!(
+                            &system.model,
+                            SystemSpec::External(_) | SystemSpec::Command(_)
+                        ),
                         evaluate: evaluate.clone(),
                         relevant: variant.data.relevant,
                     });
@@ -249,6 +258,36 @@ impl<'a> Planner<'a> {
             split: at.split,
             rankings,
             dirs,
+        }))
+    }
+
+    fn command(
+        &mut self,
+        of: &SystemPlan,
+        command: &CommandParams,
+        depth: usize,
+        at: FoldAt,
+    ) -> Result<Handle<Predictions>, DataError> {
+        let key = Digest::of_json(&(command, &command.directory));
+        let (program, inputs) = match self.commands.get(&key) {
+            Some(known) => known.clone(),
+            None => {
+                let read = (command.program()?, command.pin()?);
+                self.commands.insert(key, read.clone());
+                read
+            }
+        };
+        Ok(self.add(CommandStep {
+            label: of.label(at.fold, at.seed),
+            system: of.spec.clone(),
+            program,
+            inputs,
+            split: at.split,
+            depth,
+            seed: at.seed,
+            source: of.variant.data.source.clone(),
+            data: self.data.clone(),
+            dirs: self.dirs.clone(),
         }))
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn check(
                 )
                 .suggest(&params.of, names));
             }
-            Some(SystemSpec::Rerank(_) | SystemSpec::External(_)) => {
+            Some(base) if base.gives_lists() => {
                 return Err(Diagnostic::at(
                     at,
                     format!("`{}` reranks `{}`, which is not a model", system.name, params.of),

@@ -1,4 +1,4 @@
-//! Systems of the experiment file: a model, a search of its settings, a reranker, or files of rankings.
+//! Systems of the experiment file: a model, a search of its settings, a reranker, files of rankings, or a program.
 
 use std::{iter, path::Path};
 
@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{
-    ExternalParams, Search,
+    CommandParams, ExternalParams, Search,
+    command::Placeholder,
     models::{MODELS, ModelDef, ModelSpec, Size, out_of_range, tagged},
     rerank::RerankParams,
     search,
@@ -20,9 +21,10 @@ use crate::{
     text::TextSpec,
 };
 
-/// Names of rerankers and of rankings from files in `model:`.
+/// Names of rerankers, of rankings from files and of programs in `model:`.
 const RERANK: &str = "rerank";
 const EXTERNAL: &str = "external";
+const COMMAND: &str = "command";
 
 /// A kind of system.
 #[derive(Clone, Debug)]
@@ -35,12 +37,14 @@ pub enum SystemSpec {
     Rerank(Box<RerankParams>),
     /// Rankings from files.
     External(Box<ExternalParams>),
+    /// A program that reads the training part and writes rankings.
+    Command(Box<CommandParams>),
 }
 
 impl SystemSpec {
     /// The names that `model:` accepts.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        MODELS.iter().map(|model| model.name).chain([RERANK, EXTERNAL])
+        MODELS.iter().map(|model| model.name).chain([RERANK, EXTERNAL, COMMAND])
     }
 
     /// Reads and validates the system called `model` with the settings `parameters`, or a search of them.
@@ -77,6 +81,19 @@ impl SystemSpec {
                 params.directory = directory.to_owned();
                 Ok(Self::External(Box::new(params)))
             }
+            (COMMAND, _) => {
+                no_search("the settings of a program").map_err(|error| {
+                    error.help("make them separate systems: `params: {factors: {sweep: [32, 64]}}`")
+                })?;
+                let mut params: CommandParams = from_node(parameters)?;
+                params.directory = directory.to_owned();
+                params.validate().map_err(|(key, problem)| {
+                    let entry = parameters.mapping(COMMAND).ok().and_then(|of| of.get(key));
+                    let at = entry.map_or(&parameters.at, |entry| &entry.value.at);
+                    Diagnostic::at(at, problem)
+                })?;
+                Ok(Self::Command(Box::new(params)))
+            }
             _ => Err(Diagnostic::at(&model.at, format!("unknown model `{name}`"))
                 .expected(format!("one of {}", Self::names().collect::<Vec<_>>().join(", ")))
                 .suggest(name, Self::names())),
@@ -90,6 +107,7 @@ impl SystemSpec {
             Self::Search(search) => search.first().name(),
             Self::Rerank(_) => RERANK,
             Self::External(_) => EXTERNAL,
+            Self::Command(_) => COMMAND,
         }
     }
 
@@ -98,7 +116,7 @@ impl SystemSpec {
         match self {
             Self::Model(model) => Some(model),
             Self::Search(search) => Some(search.first()),
-            Self::Rerank(_) | Self::External(_) => None,
+            Self::Rerank(_) | Self::External(_) | Self::Command(_) => None,
         }
     }
 
@@ -120,6 +138,7 @@ impl SystemSpec {
             Self::Rerank(_) => 1,
             // Ties are kept with the lists, go by the items' own ids, and −∞ is no recommendation.
             Self::External(_) => 3,
+            Self::Command(_) => 1,
         }
     }
 
@@ -131,6 +150,7 @@ impl SystemSpec {
             // It draws; see `Setting::is_seeded` for what it comes to with its base.
             Self::Rerank(_) => true,
             Self::External(_) => false,
+            Self::Command(params) => params.uses(Placeholder::Seed),
         }
     }
 
@@ -155,7 +175,7 @@ impl SystemSpec {
         match self {
             Self::Model(model) => model.uses_dislikes(),
             Self::Search(search) => search.candidates.iter().any(|model| model.uses_dislikes()),
-            Self::Rerank(_) | Self::External(_) => false,
+            Self::Rerank(_) | Self::External(_) | Self::Command(_) => false,
         }
     }
 
@@ -164,7 +184,7 @@ impl SystemSpec {
         match self {
             Self::Model(model) => model.needs_tensors(),
             Self::Search(search) => search.candidates.iter().any(|model| model.needs_tensors()),
-            Self::Rerank(_) | Self::External(_) => false,
+            Self::Rerank(_) | Self::External(_) | Self::Command(_) => false,
         }
     }
 
@@ -177,7 +197,7 @@ impl SystemSpec {
                 each.map(|model| model.memory(size)).max().unwrap_or(0)
             }
             // Their steps say it themselves.
-            Self::Rerank(_) | Self::External(_) => 0,
+            Self::Rerank(_) | Self::External(_) | Self::Command(_) => 0,
         };
         bytes as u64
     }
@@ -189,7 +209,7 @@ impl SystemSpec {
             Self::Search(search) => {
                 iter::once(search::TRIALS).chain(search.first().files().iter().copied()).collect()
             }
-            Self::Rerank(_) | Self::External(_) => Vec::new(),
+            Self::Rerank(_) | Self::External(_) | Self::Command(_) => Vec::new(),
         }
     }
 }
@@ -214,6 +234,9 @@ impl Serialize for SystemSpec {
             Self::External(params) => {
                 Tagged { model: EXTERNAL, settings: &**params }.serialize(serializer)
             }
+            Self::Command(params) => {
+                Tagged { model: COMMAND, settings: &**params }.serialize(serializer)
+            }
         }
     }
 }
@@ -229,6 +252,12 @@ impl JsonSchema for SystemSpec {
         systems.push(tagged(RERANK, "Candidates of another system, reordered by a judge.", rerank));
         let external = ExternalParams::json_schema(generator);
         systems.push(tagged(EXTERNAL, "Rankings from files.", external));
+        let command = CommandParams::json_schema(generator);
+        systems.push(tagged(
+            COMMAND,
+            "A program that reads the training part and writes rankings.",
+            command,
+        ));
         json_schema!({"description": "A model and its settings.", "oneOf": systems})
     }
 }

@@ -121,7 +121,7 @@ impl Learning {
         Ok(match &*self.system {
             SystemSpec::Model(model) => model.load(dir, &data, &context)?,
             SystemSpec::Search(search) => search.load(dir, &data, &context)?,
-            SystemSpec::Rerank(_) | SystemSpec::External(_) => return Err(not_fitted()),
+            _ => return Err(not_fitted()),
         })
     }
 
@@ -130,7 +130,7 @@ impl Learning {
         Ok(match &*self.system {
             SystemSpec::Model(model) => model.history(),
             SystemSpec::Search(search) => search.history(dir)?,
-            SystemSpec::Rerank(_) | SystemSpec::External(_) => return Err(not_fitted()),
+            _ => return Err(not_fitted()),
         })
     }
 }

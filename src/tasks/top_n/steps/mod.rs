@@ -6,6 +6,7 @@
 //!                                                            └──────────────────┘
 //! ```
 
+mod command;
 mod embeddings;
 mod evaluate;
 mod explain;
@@ -18,6 +19,7 @@ mod rerank;
 mod search;
 mod split;
 
+pub use command::{CommandStats, CommandStep};
 pub use embeddings::{EmbeddingsStats, EmbeddingsStep};
 pub use evaluate::{EvaluateStats, EvaluateStep};
 pub use explain::{ExplainStats, ExplainStep};

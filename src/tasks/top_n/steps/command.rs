@@ -1,0 +1,286 @@
+//! Steps that run a program of the experiment, which reads a fold's training part and writes rankings.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    output::{Predictions as PredictionsDir, Split},
+    split::dataset,
+};
+use crate::{
+    base::{
+        files::{FileError, io_error},
+        hash::Digest,
+        process::{self, ProcessError, Program},
+    },
+    core::{
+        CommandUse, Handle, KeyBuilder, Known, Pinned, Resources, RunContext, Step, StepError,
+        StepStats,
+    },
+    data::{DataDirs, DataError, DataSource, TrainingPart},
+    ranking::{
+        Predictions,
+        files::{Findings, Use, open},
+    },
+    tasks::top_n::{
+        CommandParams, SystemSpec,
+        command::{CommandProgram, Placeholder},
+    },
+};
+
+/// Variables from which numeric libraries take their number of threads.
+const THREADS: [&str; 5] = [
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+];
+
+/// Runs a program on one fold.
+pub struct CommandStep {
+    pub label: String,
+    pub system: Arc<SystemSpec>,
+    pub program: CommandProgram,
+    /// The files that it is given, by their names in the experiment file.
+    pub inputs: BTreeMap<String, Pinned>,
+    pub split: Handle<Split>,
+    /// Items that evaluation needs of each list.
+    pub depth: usize,
+    pub seed: u64,
+    /// For the catalogue.
+    pub source: DataSource,
+    pub data: Pinned,
+    pub dirs: Arc<DataDirs>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CommandStats {
+    /// Where the program lay.
+    pub program: String,
+    pub cpu_seconds: f64,
+    /// Of the largest of its processes.
+    pub peak_memory_bytes: u64,
+    /// Irregularities of its rankings.
+    pub findings: Findings,
+}
+
+impl StepStats for CommandStats {
+    const VERSION: u32 = 1;
+
+    fn warnings(&self) -> Vec<String> {
+        self.findings.warnings()
+    }
+}
+
+impl CommandStep {
+    fn params(&self) -> Result<&CommandParams, StepError> {
+        match &*self.system {
+            SystemSpec::Command(params) => Ok(params),
+            _ => Err(StepError::Internal("a program of something that has none".into())),
+        }
+    }
+
+    fn uses(&self, place: Placeholder) -> bool {
+        self.params().is_ok_and(|params| params.uses(place))
+    }
+
+    fn contents(&self) -> BTreeMap<&String, Digest> {
+        self.inputs.iter().map(|(name, file)| (name, file.digest)).collect()
+    }
+}
+
+impl Step for CommandStep {
+    type Output = PredictionsDir;
+    type Stats = CommandStats;
+
+    const KIND: &'static str = "predict";
+    const REVISION: u32 = 1;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn revision(&self) -> Value {
+        serde_json::json!([Self::REVISION, self.system.revision()])
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.value("model", &*self.system)
+            .value("inputs", self.contents())
+            .value_if(self.uses(Placeholder::Seed), "seed", self.seed)
+            .value_if(self.uses(Placeholder::Depth), "depth", self.depth)
+            .step("split", self.split);
+        for file in self.inputs.values() {
+            key.pin(file);
+        }
+        if self.uses(Placeholder::Items) {
+            // The split's key holds their digest.
+            key.pin(&self.data);
+        }
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        Predictions::files(None)
+    }
+
+    fn resources(&self, _: &dyn Known) -> Resources {
+        let limit = self.params().ok().and_then(CommandParams::memory);
+        Resources { memory: limit.unwrap_or(1 << 28) }
+    }
+
+    fn command(&self) -> Option<CommandUse> {
+        let params = self.params().ok()?;
+        Some(CommandUse {
+            line: params.line(),
+            inputs: params.inputs().to_vec(),
+            digest: Digest::of_json(&(&*self.system, self.contents())),
+        })
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<CommandStats, StepError> {
+        let params = self.params()?;
+        let training = TrainingPart::read(&cx.dir(self.split))?;
+        let work = WorkDir::new(&cx.scratch())?;
+        let here = work.0.join("run");
+        fs::create_dir(&here).map_err(io_error(&here))?;
+        params.copy_inputs(&here)?;
+        let format = params.table_format();
+        let threads = rayon::current_num_threads();
+        let out = work.0.join(format.file("rankings"));
+        let written = |place| -> Result<String, StepError> {
+            let table = |stem: &str, bytes: std::io::Result<Vec<u8>>| {
+                let path = work.0.join(format.file(stem));
+                bytes.and_then(|bytes| fs::write(&path, bytes)).map_err(io_error(&path))?;
+                Ok::<_, FileError>(path)
+            };
+            let TrainingPart { users, items, train, validation } = &training;
+            let path = match place {
+                Placeholder::Train => table("train", format.interactions(train, users, items))?,
+                Placeholder::Validation if validation.is_empty() => {
+                    return Err(DataError::Split(
+                        "the program is given `{validation}`, and the fold has no validation part\n  = help: cut one \
+                         from the training part, `split: {…, validation: {fraction: 0.1}}`, or remove it from `run`"
+                            .into(),
+                    )
+                    .into());
+                }
+                Placeholder::Validation => {
+                    table("validation", format.interactions(validation, users, items))?
+                }
+                Placeholder::Users => table("users", format.users(users))?,
+                Placeholder::Items => {
+                    let data = dataset(cx, &self.source, &self.dirs, &self.data)?;
+                    table("items", format.items(&data))?
+                }
+                Placeholder::Params => {
+                    let path = work.0.join("params.json");
+                    let text =
+                        serde_json::to_vec_pretty(params.params()).map_err(StepError::failed)?;
+                    fs::write(&path, text).map_err(io_error(&path))?;
+                    path
+                }
+                Placeholder::Out => out.clone(),
+                Placeholder::Seed => return Ok(self.seed.to_string()),
+                Placeholder::Depth => return Ok(self.depth.to_string()),
+                Placeholder::Threads => return Ok(threads.to_string()),
+            };
+            Ok(path.display().to_string())
+        };
+        let mut values = BTreeMap::new();
+        for place in Placeholder::all().filter(|place| params.uses(*place)) {
+            values.insert(place, written(place)?);
+        }
+        let arguments = params.arguments(|place| values[&place].clone());
+        let path = match &self.program {
+            CommandProgram::Input(path) => here.join(path),
+            CommandProgram::At(path) => path.clone(),
+        };
+        (cx.log)(&format!("runs {} {}", path.display(), arguments.join(" ")));
+        let mut variables: Vec<(&str, String)> = THREADS
+            .into_iter()
+            .filter(|name| std::env::var_os(name).is_none())
+            .map(|name| (name, threads.to_string()))
+            .collect();
+        // Python orders sets of texts by a random seed otherwise.
+        variables.push(("PYTHONHASHSEED", "0".into()));
+        let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
+        let program = Program {
+            path: &path,
+            arguments: &arguments,
+            directory: &here,
+            variables: &variables,
+            timeout: params.timeout(),
+            memory: params.memory(),
+        };
+        let used = process::run(&program, cx.interrupt(), &mut |line| (cx.log)(line));
+        let used = used.map_err(|error| match error {
+            ProcessError::Interrupted(interrupted) => interrupted.into(),
+            error => self.failed(error),
+        })?;
+        if !out.is_file() {
+            return Err(self.failed("it ended with success, but it did not write `{out}`"));
+        }
+        let (options, text) = params.read_options();
+        let (users, items) = (&training.users, &training.items);
+        let read = open(&out, Use::Rankings, text)
+            .and_then(|opened| opened.read(&options, users, items, &training.seen()));
+        let (rankings, findings) =
+            read.map_err(|error| self.failed(format!("its rankings cannot be read: {error}")))?;
+        for warning in findings.warnings() {
+            (cx.log)(&format!("warning: {warning}"));
+        }
+        Predictions::of_lists(rankings, None).write(dir)?;
+        Ok(CommandStats {
+            program: self.program.to_string(),
+            cpu_seconds: used.cpu_seconds,
+            peak_memory_bytes: used.peak_memory_bytes,
+            findings,
+        })
+    }
+}
+
+/// Why a program gave no rankings.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the program `{line}`: {problem}\n  = help: it runs in a directory that holds its `inputs` alone; the log of the \
+     trial has all of its output"
+)]
+struct CommandFailed {
+    line: String,
+    problem: String,
+}
+
+impl CommandStep {
+    fn failed(&self, problem: impl ToString) -> StepError {
+        let line = self.params().map(CommandParams::line).unwrap_or_default();
+        StepError::failed(CommandFailed { line, problem: problem.to_string() })
+    }
+}
+
+/// The directory of a program, removed when it has ended, whatever came of it.
+struct WorkDir(PathBuf);
+
+impl WorkDir {
+    fn new(dir: &Path) -> Result<Self, FileError> {
+        // What a killed process left. The step's lock is held.
+        let _ = fs::remove_dir_all(dir);
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
+        let dir = std::path::absolute(dir).map_err(io_error(dir))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
