@@ -27,6 +27,7 @@ mod run;
 mod schema;
 mod score;
 mod show;
+mod split;
 mod table;
 
 use std::{
@@ -100,6 +101,7 @@ enum Verb {
     Export(export::Export),
     Ls(ls::Ls),
     Show(show::Show),
+    Split(split::Split),
     Data(data::Data),
     Cache(cache::Cache),
     Gc(gc::Gc),
@@ -160,6 +162,7 @@ fn run(verb: Verb) -> Exit {
         Verb::Export(args) => args.run(),
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),
+        Verb::Split(args) => args.run(),
         Verb::Data(args) => args.run(),
         Verb::Cache(args) => args.run(),
         Verb::Gc(args) => args.run(),

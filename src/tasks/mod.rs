@@ -15,4 +15,4 @@ pub use record::{
     Evaluation, ExperimentRecord, Rules, StepRecord, SystemRecord, TrialRecord, VariantRecord,
 };
 pub use schema::{bare_schema, schema};
-pub use task::{TASKS, Task, TaskDef, metric};
+pub use task::{SplitOf, TASKS, Task, TaskDef, metric};

@@ -9,7 +9,7 @@ use crate::{
         yaml::{Diagnostic, include::Renamed, node::Node},
     },
     core::{Mean, Measurements, MetricInfo, Record},
-    data::{DataDirs, DataError},
+    data::{DataDirs, DataError, DataSource, SplitSpec},
     llm::{AnswersSpec, JudgeSpec, KeyUse},
 };
 
@@ -46,6 +46,14 @@ pub struct TaskDef {
     pub measurements: fn(&Path, &VariantRecord) -> Result<Measurements, FileError>,
 }
 
+/// A split of a data set, with the label of its variant.
+#[derive(Clone, Debug)]
+pub struct SplitOf {
+    pub label: String,
+    pub source: DataSource,
+    pub split: SplitSpec,
+}
+
 /// All tasks; the first is the default.
 pub const TASKS: &[TaskDef] = &[top_n::TASK];
 
@@ -79,6 +87,9 @@ pub trait Task: fmt::Debug + Send + Sync {
 
     /// What its experiment file leaves open and how it is read, a sentence each.
     fn warnings(&self) -> Vec<String>;
+
+    /// The splits of its variants, each once.
+    fn splits(&self) -> Vec<SplitOf>;
 
     /// Notes on the plan, a sentence each.
     fn notes(&self) -> Vec<String>;

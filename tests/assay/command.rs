@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Ended, Place, ended};
+use crate::support::{Ended, Place, ended, root};
 
 /// A user's row of values, one column for each item: four users, five items, two folds.
 const RATINGS: &str = "user,item,rating,fold
@@ -432,4 +432,87 @@ fn the_same_program_gives_the_same_bytes_again() {
         fine(&place, &[&args[..], &[workspace, "--threads", threads]].concat());
     }
     assert!(place.artefacts("one") == place.artefacts("four"));
+}
+
+#[test]
+fn splits_are_those_of_the_run_and_sealed() {
+    let place = Place::new();
+    let file = root().join("experiments/quickstart.yaml");
+    let file = file.to_str().unwrap();
+    let out = place.fine(&["split", file, "--out", "folds"]);
+    assert!(out.contains("5 folds in folds, listed in folds/split.json"), "{out}");
+    let list: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("folds/split.json")).unwrap()).unwrap();
+    assert_eq!(list["folds"].as_array().unwrap().len(), 5);
+    assert!(list["folds"][0]["test_opened"].is_null());
+    // The rows of the file whose fold is another one, in the order of user and item.
+    let rows = |keep: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
+        let text = fs::read_to_string(root().join("datasets/sample/ratings.csv")).unwrap();
+        let rows = text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+        let rows = rows.filter(|of| keep(of[4]));
+        rows.map(|of| format!("{},{},{}.0,{}", of[0], of[1], of[2], of[3])).collect()
+    };
+    let read = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(place.path(name)).unwrap();
+        text.lines().map(str::to_owned).collect()
+    };
+    let train = read("folds/f1/train.csv");
+    assert_eq!(train[0], "user,item,rating,timestamp");
+    assert_eq!(train[1..].iter().cloned().collect::<BTreeSet<_>>(), rows(&|fold| fold != "f1"));
+    assert_eq!(read("folds/f1/users.csv").len(), 301);
+    assert!(read("folds/f1/items.csv")[0] == "item,title,genres,overview");
+    for fold in ["f1", "f5"] {
+        assert!(!place.path(&format!("folds/{fold}/test.csv")).exists());
+    }
+    // Asked for, the test part is written, and the list says so.
+    place.fine(&["split", file, "--out", "open", "--fold", "f2", "--with-test"]);
+    let test = read_set(&place, "open/f2/test.csv");
+    assert_eq!(test, rows(&|fold| fold == "f2"));
+    let list: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("open/split.json")).unwrap()).unwrap();
+    assert_eq!(list["folds"][0]["test_opened"]["by"], "split");
+    assert!(!place.path("open/f1").exists());
+    // A data set by its name; nothing of others is overwritten.
+    place.fine(&["split", "sample", "--format", "parquet"]);
+    assert!(place.path("folds/sample/f1/train.parquet").is_file());
+    place.write("mine/split.json", "mine");
+    let refused = place.assay(&["split", "sample", "--out", "mine"]);
+    assert!(refused.code == 2 && refused.err.contains("assay did not write it"), "{}", refused.err);
+    for (args, said) in [
+        (&["split", "sample", "--fold", "f9"][..], "there is no such fold"),
+        (&["split", "nothing"], "unknown data set `nothing`"),
+        (&["split", "nothing.yaml"], "cannot read nothing.yaml"),
+    ] {
+        let refused = place.assay(args);
+        assert!(refused.code == 2 && refused.err.contains(said), "{}", refused.err);
+    }
+}
+
+fn read_set(place: &Place, name: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(place.path(name)).unwrap();
+    text.lines().skip(1).map(str::to_owned).collect()
+}
+
+/// The way of docs/BRING-YOUR-OWN-MODEL.md: what a command is given is what `split` writes, and what it writes is
+/// scored as a file of rankings is.
+#[test]
+fn split_and_external_give_the_numbers_of_the_command() {
+    let place =
+        place(&format!("{AWK}  theirs: {{model: external, rankings: 'mine-{{fold}}.csv'}}\n"));
+    fine(&place, &["split", "e.yaml", "--out", "folds"]);
+    let program = place.path("count.awk");
+    let status = std::process::Command::new("awk")
+        .args(["-v", "out=mine-f1.csv", "-f"])
+        .arg(program)
+        .args(["folds/f1/train.csv", "folds/f1/users.csv"])
+        .current_dir(place.dir.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(run(&place, &[]).code, 0);
+    let csv = fine(&place, &["results", "e.yaml", "--csv"]);
+    for metric in ["recall", "ndcg"] {
+        let found = means(&csv, metric, "2");
+        assert_eq!(found["mine"], found["theirs"]);
+    }
 }

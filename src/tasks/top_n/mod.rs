@@ -35,7 +35,7 @@ use crate::{
     data::{DataDirs, DataError},
     llm::{AnswersSpec, JudgeSpec, KeyUse},
     ranking::METRICS,
-    tasks::{Plan, Task, TaskDef, VariantRecord},
+    tasks::{Plan, SplitOf, Task, TaskDef, VariantRecord},
 };
 
 /// The task.
@@ -92,6 +92,23 @@ impl Task for TopN {
     fn sizes(&self, variant: usize, dirs: &DataDirs) -> Result<(u64, u64), DataError> {
         let data = self.variants[variant].data.source.load(dirs)?;
         Ok((data.users.len() as u64, data.items.len() as u64))
+    }
+
+    fn splits(&self) -> Vec<SplitOf> {
+        let mut splits: Vec<SplitOf> = Vec::new();
+        for Variant { label, data, split, .. } in &self.variants {
+            let of =
+                SplitOf { label: label.clone(), source: data.source.clone(), split: split.clone() };
+            if !splits.iter().any(|known| (&known.source, &known.split) == (&of.source, &of.split))
+            {
+                splits.push(of);
+            }
+        }
+        // One needs no label, whatever else the variants differ in.
+        if let [only] = &mut splits[..] {
+            only.label.clear();
+        }
+        splits
     }
 
     fn notes(&self) -> Vec<String> {
