@@ -10,10 +10,12 @@
 //! - [`ranking`]: top-k, files of rankings, protocols, conventions, metrics, slices
 //! - [`tasks`]: experiments, and one folder for each kind of prediction
 //! - [`analysis`]: means, intervals, differences, agreement
+//! - [`audit`]: checks of a finished experiment, one file each
 //! - [`report`]: tables, figures, HTML
 //! - [`cli`]: one file per command
 
 pub mod analysis;
+pub mod audit;
 pub mod base;
 pub mod cli;
 pub mod core;

@@ -1,6 +1,7 @@
 //! The command line: one file per command. A command parses its arguments, calls the library and prints.
 
 mod agreement;
+mod audit;
 mod baseline;
 mod cache;
 mod check;
@@ -92,6 +93,7 @@ enum Verb {
     Table(table::TableArgs),
     Compare(compare::Compare),
     Agreement(agreement::Agreement),
+    Audit(audit::Audit),
     Check(check::Check),
     Baseline(baseline::BaselineArgs),
     Published(published::Published),
@@ -153,6 +155,7 @@ fn run(verb: Verb) -> Exit {
         Verb::Table(args) => args.run(),
         Verb::Compare(args) => args.run(),
         Verb::Agreement(args) => args.run(),
+        Verb::Audit(args) => args.run(),
         Verb::Check(args) => args.run(),
         Verb::Baseline(args) => args.run(),
         Verb::Published(args) => args.run(),

@@ -5,12 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{TASKS, Task, TaskDef, published::PublishedTable};
+use super::{AuditSpec, TASKS, Task, TaskDef, published::PublishedTable};
 use crate::{
     base::{
         hash::Digest,
         yaml::{
             Override,
+            de::from_node,
             diagnostic::{Diagnostic, SourceFile},
             include::{self, Read, Renamed},
             node::{Entry, Mapping, Node, Value, refuse_unknown_keys},
@@ -34,6 +35,8 @@ pub struct Experiment {
     pub task: Arc<dyn Task>,
     /// Published tables that the results are compared with.
     pub published: Vec<PublishedTable>,
+    /// Settings of `assay audit`.
+    pub audit: AuditSpec,
     /// All files it consists of, as they were read.
     pub sources: Vec<Arc<SourceFile>>,
     /// Deprecated keys that it uses, a sentence each.
@@ -43,7 +46,7 @@ pub struct Experiment {
 }
 
 /// The keys of every experiment file, whatever its task.
-const KEYS: [&str; 4] = ["experiment", "task", "describe", "published"];
+const KEYS: [&str; 5] = ["experiment", "task", "describe", "published", "audit"];
 
 impl Experiment {
     /// Reads an experiment file and everything it includes.
@@ -98,6 +101,10 @@ impl Experiment {
             Some(entry) => published(&entry.value)?,
             None => Vec::new(),
         };
+        let audit = match mapping.get("audit") {
+            Some(entry) => from_node(&entry.value)?,
+            None => AuditSpec::default(),
+        };
         Ok(Self {
             name,
             overrides,
@@ -105,6 +112,7 @@ impl Experiment {
             path: path.to_owned(),
             task,
             published,
+            audit,
             sources,
             warnings,
             resolved: root.to_yaml(),

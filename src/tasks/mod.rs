@@ -1,5 +1,6 @@
 //! Tasks: what kind of prediction. One folder each.
 
+mod audit;
 mod experiment;
 mod plan;
 pub mod published;
@@ -8,6 +9,7 @@ mod schema;
 mod task;
 pub mod top_n;
 
+pub use audit::{Allow, AuditSpec, Contrast, names_system};
 pub use experiment::Experiment;
 pub use plan::{Plan, Trial};
 pub use published::{PublishedRow, PublishedTable};

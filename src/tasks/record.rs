@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Experiment, Plan, PublishedTable, TASKS, TaskDef};
+use super::{AuditSpec, Experiment, Plan, PublishedTable, TASKS, TaskDef};
 use crate::{
     base::{
         files::{FileError, read_json, write_json},
@@ -38,6 +38,9 @@ pub struct ExperimentRecord {
     pub steps: Vec<StepRecord>,
     /// Published tables that the results are compared with.
     pub published: Vec<PublishedTable>,
+    /// Settings of `assay audit`.
+    #[serde(default)]
+    pub audit: AuditSpec,
 }
 
 /// One combination of the levels swept outside `systems`.
@@ -193,6 +196,7 @@ impl ExperimentRecord {
             trials: trials.collect(),
             steps: steps.collect(),
             published: experiment.published.clone(),
+            audit: experiment.audit.clone(),
         })
     }
 

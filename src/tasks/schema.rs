@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::TASKS;
+use super::{AuditSpec, TASKS};
 
 /// What stands in place of a value: the levels of a sweep.
 const SWEEP: &str = "Sweep";
@@ -21,6 +21,17 @@ pub fn bare_schema() -> Value {
         "enum": names,
         "default": TASKS[0].name,
     });
+    let mut audit = serde_json::to_value(schemars::schema_for!(AuditSpec)).unwrap_or_default();
+    if let Some(audit) = audit.as_object_mut() {
+        audit.remove("$schema");
+        // Definitions are those of the root.
+        if let Some(Value::Object(of_audit)) = audit.remove("$defs") {
+            for (name, definition) in of_audit {
+                root["$defs"][name] = definition;
+            }
+        }
+    }
+    root["properties"]["audit"] = audit;
     root
 }
 
@@ -31,7 +42,7 @@ pub fn schema() -> Value {
     let Some(sections) = root["properties"].as_object_mut() else { return root };
     let mut swept = Vec::new();
     for (key, section) in sections {
-        let is_swept = !not_swept.contains(&key.as_str()) && key != "published";
+        let is_swept = !not_swept.contains(&key.as_str()) && !["published", "audit"].contains(&key.as_str());
         match PLAIN.contains(&key.as_str()) {
             true => continue,
             false if is_swept => references(section, &mut swept),

@@ -1,0 +1,1 @@
+//! Whether the arms of an ablation differ in one factor.

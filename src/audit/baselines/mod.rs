@@ -1,0 +1,1 @@
+//! Whether baselines got a fair chance.

@@ -1,0 +1,1 @@
+//! Whether the way of evaluating decides the result.

@@ -1,0 +1,1 @@
+//! Whether responses of language models can be relied on.

@@ -1,0 +1,1 @@
+//! Whether a system could know what it is tested on.

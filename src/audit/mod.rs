@@ -1,0 +1,136 @@
+//! Checks of a finished experiment, as a careful reviewer would make them. One file a check.
+//!
+//! A check reads the record of the experiment and its steps in the workspace, and says what it found in numbers. It
+//! trains nothing. [`CHECKS`] is the only list.
+
+mod ablation;
+mod baselines;
+mod check;
+mod evaluation;
+mod integrity;
+mod language_models;
+mod leakage;
+mod statistics;
+mod subject;
+
+pub use check::{Check, Family, Finding, Outcome, Severity};
+pub use subject::Subject;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::tasks::AuditSpec;
+
+/// All checks, by family, in the order of reports.
+pub const CHECKS: &[&Check] = &[
+    &integrity::missing_results::CHECK,
+    &integrity::dirty_tree::CHECK,
+    &statistics::single_fold::CHECK,
+    &statistics::single_seed::CHECK,
+];
+
+/// The check with this id.
+pub fn find(id: &str) -> Option<&'static Check> {
+    CHECKS.iter().copied().find(|check| check.id == id)
+}
+
+/// What a check gave, and which of its findings are accepted.
+pub struct Checked {
+    pub check: &'static Check,
+    pub outcome: Outcome,
+    /// By finding, the reason to accept it.
+    pub accepted: Vec<Option<String>>,
+}
+
+impl Checked {
+    /// Findings that nobody accepted.
+    pub fn open(&self) -> impl Iterator<Item = &Finding> {
+        self.findings().filter(|(_, reason)| reason.is_none()).map(|(finding, _)| finding)
+    }
+
+    /// All findings, with the reason to accept them.
+    pub fn findings(&self) -> impl Iterator<Item = (&Finding, Option<&str>)> {
+        let reasons = self.accepted.iter().map(Option::as_deref);
+        self.outcome.findings().iter().zip(reasons)
+    }
+}
+
+/// Numbers of an audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    pub checks: usize,
+    /// Checks without a finding.
+    pub passed: usize,
+    pub not_applicable: usize,
+    pub not_checked: usize,
+    /// Open findings by severity.
+    pub errors: usize,
+    pub warnings: usize,
+    pub notes: usize,
+    pub accepted: usize,
+}
+
+impl Tally {
+    pub fn of(checked: &[Checked]) -> Self {
+        let mut tally = Self { checks: checked.len(), ..Self::default() };
+        for of in checked {
+            match &of.outcome {
+                Outcome::NotApplicable(_) => tally.not_applicable += 1,
+                Outcome::NotChecked(_) => tally.not_checked += 1,
+                Outcome::Checked(findings) => tally.passed += usize::from(findings.is_empty()),
+            }
+            for (finding, reason) in of.findings() {
+                match (reason, finding.severity.unwrap_or(of.check.severity)) {
+                    (Some(_), _) => tally.accepted += 1,
+                    (None, Severity::Error) => tally.errors += 1,
+                    (None, Severity::Warning) => tally.warnings += 1,
+                    (None, Severity::Note) => tally.notes += 1,
+                }
+            }
+        }
+        tally
+    }
+}
+
+/// Runs checks on an experiment.
+pub fn audit(subject: &Subject, checks: &[&'static Check]) -> Vec<Checked> {
+    let spec = &subject.experiment.audit;
+    let run = |check: &&'static Check| {
+        let outcome = (check.run)(subject).unwrap_or_else(Outcome::NotChecked);
+        let accept = |finding: &Finding| {
+            let allowed = spec.allow.get(check.id)?;
+            allowed.reason(&finding.subject).map(str::to_owned)
+        };
+        let accepted = outcome.findings().iter().map(accept).collect();
+        Checked { check, outcome, accepted }
+    };
+    checks.par_iter().map(run).collect()
+}
+
+/// What is wrong with the key `audit:` of an experiment with these systems.
+pub fn problems(spec: &AuditSpec, systems: &[String]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for id in spec.allow.keys().filter(|id| find(id).is_none()) {
+        problems.push(format!(
+            "`audit: allow: {id}`: there is no such check; `assay audit --list` lists them"
+        ));
+    }
+    let is_system = |name: &str| systems.iter().any(|full| crate::tasks::names_system(name, full));
+    let named = spec.proposed.iter().map(|name| ("proposed", name));
+    let arms = spec.contrasts.iter().flat_map(|contrast| &contrast.arms);
+    for (key, name) in named.chain(arms.map(|name| ("contrasts", name))) {
+        if !is_system(name) {
+            problems.push(format!(
+                "`audit: {key}`: there is no system `{name}`; the systems are {}",
+                systems.join(", ")
+            ));
+        }
+    }
+    for contrast in spec.contrasts.iter().filter(|of| of.arms.len() < 2 || of.factor.is_empty()) {
+        problems.push(format!(
+            "`audit: contrasts`: [{}] needs at least two arms and a factor",
+            contrast.arms.join(", ")
+        ));
+    }
+    problems
+}

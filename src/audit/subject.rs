@@ -1,0 +1,108 @@
+//! The experiment under audit: its record, results, folds and predictions, each read once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use crate::{
+    analysis::{Collected, Request, collect},
+    base::files::FileError,
+    core::{Record, StepStats, Workspace},
+    ranking::{OpenFold, Predictions},
+    tasks::{ExperimentRecord, SystemRecord, TrialRecord},
+};
+
+/// Values that are read when they are first needed, once for all checks.
+struct Cache<K, V>(Mutex<HashMap<K, Slot<V>>>);
+
+type Slot<V> = Arc<OnceLock<Result<Arc<V>, String>>>;
+
+impl<K: Eq + Hash, V> Cache<K, V> {
+    fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    fn get(&self, key: K, read: impl FnOnce() -> Result<V, String>) -> Result<Arc<V>, String> {
+        let slot = {
+            let mut slots = self.0.lock().unwrap_or_else(|broken| broken.into_inner());
+            slots.entry(key).or_default().clone()
+        };
+        slot.get_or_init(|| read().map(Arc::new)).clone()
+    }
+}
+
+/// The experiment under audit.
+pub struct Subject<'a> {
+    pub experiment: &'a ExperimentRecord,
+    pub workspace: &'a Workspace,
+    /// Results of the finished trials, without intervals.
+    pub collected: Collected,
+    /// Trials with a current result.
+    pub done: Vec<&'a TrialRecord>,
+    folds: Cache<usize, OpenFold>,
+}
+
+impl<'a> Subject<'a> {
+    /// Reads the results.
+    pub fn new(
+        experiment: &'a ExperimentRecord,
+        workspace: &'a Workspace,
+    ) -> Result<Self, FileError> {
+        let collected = collect(experiment, workspace, &Request::default())?;
+        let rows = collected.rows.iter();
+        let found: HashSet<(&str, &str, &str)> =
+            rows.map(|row| (row.system.as_str(), row.fold.as_str(), row.seed.as_str())).collect();
+        let is_done = |trial: &&TrialRecord| {
+            let seed = trial.seed.to_string();
+            found.contains(&(trial.name.as_str(), trial.fold.as_str(), seed.as_str()))
+        };
+        let done = experiment.trials.iter().filter(is_done).collect();
+        Ok(Self { experiment, workspace, collected, done, folds: Cache::new() })
+    }
+
+    /// The system of a trial.
+    pub fn system(&self, trial: &TrialRecord) -> &'a SystemRecord {
+        self.experiment.system(trial)
+    }
+
+    /// Finished trials of each system, in the order of the experiment file.
+    pub fn systems(&self) -> Vec<Vec<&'a TrialRecord>> {
+        crate::analysis::trials_by_system(&self.done)
+    }
+
+    /// Whether the experiment says that a system is proposed; none if it names none.
+    pub fn is_proposed(&self, name: &str) -> Option<bool> {
+        let proposed = &self.experiment.audit.proposed;
+        let is_named = proposed.iter().any(|of| crate::tasks::names_system(of, name));
+        (!proposed.is_empty()).then_some(is_named)
+    }
+
+    /// The record of a finished step.
+    pub fn record(&self, step: usize) -> Result<Record, String> {
+        self.experiment.record(self.workspace, step).map_err(|error| error.to_string())
+    }
+
+    /// Statistics of a finished step.
+    pub fn stats<S: StepStats>(&self, step: usize) -> Result<S, String> {
+        let of = &self.experiment.steps[step];
+        let stats = self.record(step)?.stats();
+        stats.map_err(|problem| format!("{} {}: {problem}", of.kind, of.label))
+    }
+
+    /// The fold of a split step, with its test part.
+    pub fn fold(&self, split: usize) -> Result<Arc<OpenFold>, String> {
+        self.folds.get(split, || {
+            let dir = self.experiment.dir(self.workspace, split);
+            OpenFold::read(&dir).map_err(|error| error.to_string())
+        })
+    }
+
+    /// What a trial predicts, for all users of its fold.
+    pub fn predictions(&self, trial: &TrialRecord) -> Result<Predictions, String> {
+        let n_items = self.fold(trial.split)?.training.items.len();
+        let dir = self.experiment.dir(self.workspace, trial.predictions);
+        Predictions::read(&dir, trial.from_scores, n_items).map_err(|error| error.to_string())
+    }
+}
