@@ -49,6 +49,13 @@ pub struct Swap {
     pub evidence: Evidence,
 }
 
+impl Swap {
+    /// Whether it is statistically significant.
+    pub fn is_established(&self) -> bool {
+        self.evidence == Evidence::Established
+    }
+}
+
 /// Whether the swap of two systems is statistically significant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,13 +10,16 @@ mod evaluation;
 mod integrity;
 mod language_models;
 mod leakage;
+pub mod runs;
 mod statistics;
 mod subject;
+mod threads;
+mod words;
 
 pub use check::{Check, Family, Finding, Outcome, Severity};
+pub use runs::Runs;
 pub use subject::Subject;
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::tasks::AuditSpec;
@@ -24,9 +27,49 @@ use crate::tasks::AuditSpec;
 /// All checks, by family, in the order of reports.
 pub const CHECKS: &[&Check] = &[
     &integrity::missing_results::CHECK,
+    &integrity::damaged_artifacts::CHECK,
+    &integrity::recomputed_metrics::CHECK,
+    &integrity::out_of_range::CHECK,
+    &integrity::not_monotone::CHECK,
+    &integrity::reranked_beyond_pool::CHECK,
+    &integrity::identical_rankings::CHECK,
     &integrity::dirty_tree::CHECK,
+    &leakage::train_test_overlap::CHECK,
+    &leakage::test_in_two_folds::CHECK,
+    &leakage::duplicate_interactions::CHECK,
+    &leakage::future_training::CHECK,
+    &leakage::profiles_name_test_items::CHECK,
+    &leakage::id_order_answers::CHECK,
+    &leakage::id_popularity::CHECK,
     &statistics::single_fold::CHECK,
     &statistics::single_seed::CHECK,
+    &evaluation::lists_of_another_fold::CHECK,
+    &evaluation::relevant_items_in_every_list::CHECK,
+    &evaluation::known_items::CHECK,
+    &evaluation::short_lists::CHECK,
+    &evaluation::order_by_setting::CHECK,
+    &evaluation::sampled_metrics::CHECK,
+    &evaluation::users_without_history::CHECK,
+    &evaluation::ties_decide::CHECK,
+];
+
+/// A check of folds and lists alone.
+type OfRuns = fn(&Runs) -> Outcome;
+
+/// The checks that need no experiment: they can be made of files, too.
+const OF_FILES: &[(&Check, OfRuns)] = &[
+    (&integrity::identical_rankings::CHECK, integrity::identical_rankings::of_runs),
+    (&leakage::train_test_overlap::CHECK, leakage::train_test_overlap::of_runs),
+    (&leakage::test_in_two_folds::CHECK, leakage::test_in_two_folds::of_runs),
+    (&leakage::duplicate_interactions::CHECK, leakage::duplicate_interactions::of_runs),
+    (&leakage::future_training::CHECK, leakage::future_training::of_runs),
+    (&leakage::id_order_answers::CHECK, leakage::id_order_answers::of_runs),
+    (&leakage::id_popularity::CHECK, leakage::id_popularity::of_runs),
+    (&evaluation::lists_of_another_fold::CHECK, evaluation::lists_of_another_fold::of_runs),
+    (&evaluation::relevant_items_in_every_list::CHECK, evaluation::relevant_items_in_every_list::of_runs),
+    (&evaluation::known_items::CHECK, evaluation::known_items::of_runs),
+    (&evaluation::short_lists::CHECK, evaluation::short_lists::of_runs),
+    (&evaluation::ties_decide::CHECK, evaluation::ties_decide::of_runs),
 ];
 
 /// The check with this id.
@@ -104,7 +147,23 @@ pub fn audit(subject: &Subject, checks: &[&'static Check]) -> Vec<Checked> {
         let accepted = outcome.findings().iter().map(accept).collect();
         Checked { check, outcome, accepted }
     };
-    checks.par_iter().map(run).collect()
+    threads::each(checks, |check| run(check))
+}
+
+/// Whether a check can be made of files.
+pub fn is_of_files(check: &Check) -> bool {
+    OF_FILES.iter().any(|(of, _)| of.id == check.id)
+}
+
+/// Runs those of the checks that need no experiment.
+pub fn audit_files(runs: &Runs, checks: &[&'static Check]) -> Vec<Checked> {
+    let of_files: Vec<_> =
+        OF_FILES.iter().filter(|(of, _)| checks.iter().any(|check| check.id == of.id)).collect();
+    threads::each(&of_files, |(check, of_runs)| {
+        let outcome = of_runs(runs);
+        let accepted = outcome.findings().iter().map(|_| None).collect();
+        Checked { check, outcome, accepted }
+    })
 }
 
 /// What is wrong with the key `audit:` of an experiment with these systems.

@@ -1,11 +1,12 @@
 //! The experiment under audit: its record, results, folds and predictions, each read once.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::Hash,
     sync::{Arc, Mutex, OnceLock},
 };
 
+use super::Runs;
 use crate::{
     analysis::{Collected, Request, collect},
     base::files::FileError,
@@ -42,6 +43,7 @@ pub struct Subject<'a> {
     /// Trials with a current result.
     pub done: Vec<&'a TrialRecord>,
     folds: Cache<usize, OpenFold>,
+    runs: OnceLock<Result<Runs, String>>,
 }
 
 impl<'a> Subject<'a> {
@@ -59,7 +61,7 @@ impl<'a> Subject<'a> {
             found.contains(&(trial.name.as_str(), trial.fold.as_str(), seed.as_str()))
         };
         let done = experiment.trials.iter().filter(is_done).collect();
-        Ok(Self { experiment, workspace, collected, done, folds: Cache::new() })
+        Ok(Self { experiment, workspace, collected, done, folds: Cache::new(), runs: OnceLock::new() })
     }
 
     /// The system of a trial.
@@ -97,6 +99,32 @@ impl<'a> Subject<'a> {
             let dir = self.experiment.dir(self.workspace, split);
             OpenFold::read(&dir).map_err(|error| error.to_string())
         })
+    }
+
+    /// Folds and lists of all finished trials, read once.
+    pub fn runs(&self) -> Result<&Runs, String> {
+        self.runs.get_or_init(|| Runs::of_experiment(self)).as_ref().map_err(String::clone)
+    }
+
+    /// A step and everything that it was made from, in the order of steps.
+    pub fn ancestors(&self, step: usize) -> Vec<usize> {
+        self.closure([step])
+    }
+
+    /// All steps of the finished trials, in the order of steps.
+    pub fn steps_done(&self) -> Vec<usize> {
+        self.closure(self.done.iter().flat_map(|trial| [Some(trial.evaluate), trial.explain]).flatten())
+    }
+
+    fn closure(&self, steps: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let mut open: Vec<usize> = steps.into_iter().collect();
+        let mut found = BTreeSet::new();
+        while let Some(step) = open.pop() {
+            if found.insert(step) {
+                open.extend(&self.experiment.steps[step].inputs);
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// What a trial predicts, for all users of its fold.

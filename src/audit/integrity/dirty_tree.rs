@@ -18,33 +18,53 @@ pub const CHECK: Check = Check {
 fn run(subject: &Subject) -> Result<Outcome, String> {
     let mut revisions = BTreeSet::new();
     let mut programs = BTreeSet::new();
-    let (mut dirty, mut steps) = (0, BTreeSet::new());
-    for trial in &subject.done {
-        let of = [Some(trial.split), trial.fit, Some(trial.predictions), Some(trial.evaluate)];
-        steps.extend(of.into_iter().flatten());
+    let (mut dirty, mut without) = (0, 0);
+    let (mut n, mut gone) = (0, 0);
+    for step in subject.steps_done() {
+        let Ok(record) = subject.record(step) else {
+            // Steps that were removed after the evaluation say nothing.
+            gone += 1;
+            continue;
+        };
+        n += 1;
+        dirty += usize::from(record.machine.dirty == Some(true));
+        without += usize::from(record.machine.revision.is_none());
+        revisions.extend(record.machine.revision);
+        programs.insert(record.machine.program);
     }
-    for step in &steps {
-        let machine = subject.record(*step)?.machine;
-        dirty += usize::from(machine.dirty == Some(true));
-        revisions.extend(machine.revision);
-        programs.insert(machine.program);
+    if n == 0 {
+        return Ok(Outcome::NotChecked(format!("the records of {gone} steps cannot be read")));
     }
-    let n = steps.len();
     let mut findings = Vec::new();
-    if dirty > 0 {
-        let message = format!(
-            "{dirty} of {n} steps ran while files beside the experiment differed from their revision"
-        );
-        findings.push(Finding::new("", message).with("steps", n).with("dirty", dirty));
-    }
-    if revisions.len() > 1 {
-        let message =
-            format!("the {n} steps ran at {} revisions of its repository", revisions.len());
-        findings.push(Finding::new("", message).with("revisions", revisions.len()));
-    }
-    if programs.len() > 1 {
-        let message = format!("the {n} steps were run by {} builds of assay", programs.len());
-        findings.push(Finding::new("", message).with("builds", programs.len()));
-    }
+    let mut add = |found: bool, message: String, name: &'static str, value: usize| {
+        if found {
+            findings.push(Finding::new("", message).with("steps", n).with(name, value));
+        }
+    };
+    add(
+        dirty > 0,
+        format!("{dirty} of {n} steps ran while files of the experiment's repository differed from its revision"),
+        "dirty",
+        dirty,
+    );
+    // Outside a repository no revision is named, so none can be wrong: said only where others have one.
+    add(
+        without > 0 && without < n,
+        format!("{without} of {n} steps ran outside a repository"),
+        "without_revision",
+        without,
+    );
+    add(
+        revisions.len() > 1,
+        format!("the {n} steps ran at {} revisions of the experiment's repository", revisions.len()),
+        "revisions",
+        revisions.len(),
+    );
+    add(
+        programs.len() > 1,
+        format!("the {n} steps were run by {} builds of assay", programs.len()),
+        "builds",
+        programs.len(),
+    );
     Ok(Outcome::Checked(findings))
 }
