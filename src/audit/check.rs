@@ -37,6 +37,19 @@ impl Family {
             Self::LanguageModels => "language-models",
         }
     }
+
+    /// What it is about, in a sentence.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Integrity => "Whether a number is what it claims to be.",
+            Self::Leakage => "Whether a system could know what it is tested on.",
+            Self::Ablation => "Whether the arms of an ablation differ in one factor.",
+            Self::Baselines => "Whether baselines got a fair chance.",
+            Self::Statistics => "Whether differences are more than chance.",
+            Self::Evaluation => "Whether the way of evaluating decides the result.",
+            Self::LanguageModels => "Whether responses of language models can be relied on.",
+        }
+    }
 }
 
 /// How serious a finding is, least first.

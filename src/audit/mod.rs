@@ -66,7 +66,10 @@ const OF_FILES: &[(&Check, OfRuns)] = &[
     (&leakage::id_order_answers::CHECK, leakage::id_order_answers::of_runs),
     (&leakage::id_popularity::CHECK, leakage::id_popularity::of_runs),
     (&evaluation::lists_of_another_fold::CHECK, evaluation::lists_of_another_fold::of_runs),
-    (&evaluation::relevant_items_in_every_list::CHECK, evaluation::relevant_items_in_every_list::of_runs),
+    (
+        &evaluation::relevant_items_in_every_list::CHECK,
+        evaluation::relevant_items_in_every_list::of_runs,
+    ),
     (&evaluation::known_items::CHECK, evaluation::known_items::of_runs),
     (&evaluation::short_lists::CHECK, evaluation::short_lists::of_runs),
     (&evaluation::ties_decide::CHECK, evaluation::ties_decide::of_runs),

@@ -8,7 +8,7 @@ use super::{Subject, threads};
 use crate::{
     base::hash::Digest,
     data::{Interactions, Relevance, SplitSpec, UserIx},
-    ranking::{OpenFold, Predictions, Slice, Ties, UNKNOWN, ties},
+    ranking::{OpenFold, Predictions, Rankings, Slice, Ties, UNKNOWN, files::Findings, ties},
     tasks::{
         TrialRecord,
         top_n::{
@@ -21,6 +21,8 @@ use crate::{
 /// Folds with the lists of systems.
 pub struct Runs {
     pub folds: Vec<TestedFold>,
+    /// Folds of the same schemes that nothing is listed for.
+    pub others: Vec<TestedFold>,
     pub runs: Vec<Run>,
 }
 
@@ -108,13 +110,16 @@ impl UserList {
 }
 
 impl TestedFold {
-    /// A fold; `k` are cutoffs in any order.
+    /// A fold, with the default of the rest.
     pub fn new(group: usize, name: String, open: Arc<OpenFold>, relevant: Relevance) -> Self {
         let liked = |test: &Interactions| {
             let users = (0..test.n_users() as u32).map(UserIx);
             let of_user = |user: UserIx| {
                 let rated = test.items_of(user).iter().zip(test.ratings_of(user));
-                rated.filter(|(_, rating)| relevant.accepts(**rating)).map(|(item, _)| *item).collect()
+                rated
+                    .filter(|(_, rating)| relevant.accepts(**rating))
+                    .map(|(item, _)| *item)
+                    .collect()
             };
             users.map(of_user).collect()
         };
@@ -130,6 +135,11 @@ impl TestedFold {
             by_time: None,
             notes: Vec::new(),
         }
+    }
+
+    /// With a rule for ties, cutoffs in ascending order, and what was said when the files were read.
+    pub fn of_files(self, ties: Ties, k: Vec<usize>, notes: Vec<String>) -> Self {
+        Self { ties, k, notes, ..self }
     }
 
     /// Lends the test part.
@@ -253,8 +263,10 @@ impl Run {
         if run.lists_with_seen > 0 {
             let others = folds.iter().enumerate();
             let others = others.filter(|(at, other)| *at != run.fold && other.group == fold.group);
-            let share = |of: &OpenFold| avoiding(predictions, &of.seen) as f64 / run.n_lists.max(1) as f64;
-            run.avoiding = others.map(|(_, other)| (other.name.clone(), share(&other.open))).collect();
+            let share =
+                |of: &OpenFold| avoiding(predictions, &of.seen) as f64 / run.n_lists.max(1) as f64;
+            run.avoiding =
+                others.map(|(_, other)| (other.name.clone(), share(&other.open))).collect();
         }
         run
     }
@@ -273,7 +285,8 @@ impl Run {
 /// nDCG of one user: gain 1, discount log2(rank + 1) from rank 1, against the best order of min(k, relevant) items.
 pub fn ndcg(hits: &[u32], relevant: usize, k: usize) -> f64 {
     let discount = |rank: u32| 1.0 / f64::from(rank + 2).log2();
-    let dcg: f64 = hits.iter().filter(|rank| (**rank as usize) < k).map(|rank| discount(*rank)).sum();
+    let dcg: f64 =
+        hits.iter().filter(|rank| (**rank as usize) < k).map(|rank| discount(*rank)).sum();
     let ideal: f64 = (0..relevant.min(k) as u32).map(discount).sum();
     if ideal > 0.0 { dcg / ideal } else { 0.0 }
 }
@@ -319,7 +332,8 @@ impl Runs {
         let n_own = folds.len();
         folds.extend(other_folds(subject, &splits)?);
         let at = |trial: &TrialRecord| splits.iter().position(|split| *split == trial.split);
-        let numbered: Vec<(usize, &TrialRecord)> = subject.done.iter().copied().enumerate().collect();
+        let numbered: Vec<(usize, &TrialRecord)> =
+            subject.done.iter().copied().enumerate().collect();
         let read = |(place, trial): &(usize, &TrialRecord)| -> Result<Run, String> {
             let system = subject.system(trial);
             let origin = match (&system.reranks, trial.fit) {
@@ -331,7 +345,11 @@ impl Runs {
             if origin == Origin::File {
                 let stats: ExternalStats = subject.stats(trial.predictions)?;
                 let of = stats.findings;
-                dropped = if of.seen_dropped { (of.lists_with_seen_items, of.seen_items) } else { (0, 0) };
+                dropped = if of.seen_dropped {
+                    (of.lists_with_seen_items, of.seen_items)
+                } else {
+                    (0, 0)
+                };
             }
             let listed = Listed {
                 system: &trial.name,
@@ -346,8 +364,34 @@ impl Runs {
         };
         let runs: Result<Vec<Run>, String> = threads::each(&numbered, read).into_iter().collect();
         let runs = runs?;
-        folds.truncate(n_own);
-        Ok(Self { folds, runs })
+        let others = folds.split_off(n_own);
+        Ok(Self { folds, others, runs })
+    }
+
+    /// Of files: their fold, other folds, and lists by name.
+    pub fn of_files(
+        fold: TestedFold,
+        others: Vec<TestedFold>,
+        lists: Vec<(String, Rankings, Findings)>,
+    ) -> Self {
+        let mut folds = vec![fold];
+        folds.extend(others);
+        let run = |(name, rankings, findings): (String, Rankings, Findings)| {
+            let dropped = (findings.lists_with_seen_items, findings.seen_items);
+            let listed = Listed {
+                system: &name,
+                fold: 0,
+                seed: String::new(),
+                origin: Origin::File,
+                knows_test: false,
+                trial: None,
+                dropped: if findings.seen_dropped { dropped } else { (0, 0) },
+            };
+            Run::new(listed, &folds, &Predictions::of_lists(rankings, None))
+        };
+        let runs = lists.into_iter().map(run).collect();
+        let others = folds.split_off(1);
+        Self { folds, others, runs }
     }
 
     /// Runs that are claims: not oracles.
@@ -387,7 +431,8 @@ fn other_folds(subject: &Subject, splits: &[usize]) -> Result<Vec<TestedFold>, S
     if !has_files {
         return Ok(Vec::new());
     }
-    let own: HashSet<Digest> = splits.iter().map(|split| subject.experiment.steps[*split].key).collect();
+    let own: HashSet<Digest> =
+        splits.iter().map(|split| subject.experiment.steps[*split].key).collect();
     let mut others = Vec::new();
     for record in subject.workspace.records().iter().filter(|record| record.kind == "split") {
         if own.contains(&record.key) {
@@ -396,15 +441,19 @@ fn other_folds(subject: &Subject, splits: &[usize]) -> Result<Vec<TestedFold>, S
         for split in splits {
             let this = subject.record(*split)?;
             let is_same = ["data", "split"].iter().all(|name| {
-                record.key_inputs.get(name).is_some() && record.key_inputs.get(name) == this.key_inputs.get(name)
+                record.key_inputs.get(name).is_some()
+                    && record.key_inputs.get(name) == this.key_inputs.get(name)
             });
-            let Some(name) = record.key_inputs.get("fold").and_then(|name| name.as_str()) else { continue };
+            let Some(name) = record.key_inputs.get("fold").and_then(|name| name.as_str()) else {
+                continue;
+            };
             let trial = subject.done.iter().find(|trial| trial.split == *split);
             if let (true, Some(trial)) = (is_same, trial) {
                 let dir = subject.workspace.step_dir("split", &record.key);
                 // What cannot be read is not needed.
                 if let Ok(open) = OpenFold::read(&dir) {
-                    let fold = TestedFold::new(trial.variant, name.into(), Arc::new(open), Relevance::Any);
+                    let fold =
+                        TestedFold::new(trial.variant, name.into(), Arc::new(open), Relevance::Any);
                     others.push(fold);
                 }
                 break;

@@ -61,7 +61,14 @@ impl<'a> Subject<'a> {
             found.contains(&(trial.name.as_str(), trial.fold.as_str(), seed.as_str()))
         };
         let done = experiment.trials.iter().filter(is_done).collect();
-        Ok(Self { experiment, workspace, collected, done, folds: Cache::new(), runs: OnceLock::new() })
+        Ok(Self {
+            experiment,
+            workspace,
+            collected,
+            done,
+            folds: Cache::new(),
+            runs: OnceLock::new(),
+        })
     }
 
     /// The system of a trial.
@@ -113,7 +120,9 @@ impl<'a> Subject<'a> {
 
     /// All steps of the finished trials, in the order of steps.
     pub fn steps_done(&self) -> Vec<usize> {
-        self.closure(self.done.iter().flat_map(|trial| [Some(trial.evaluate), trial.explain]).flatten())
+        self.closure(
+            self.done.iter().flat_map(|trial| [Some(trial.evaluate), trial.explain]).flatten(),
+        )
     }
 
     fn closure(&self, steps: impl IntoIterator<Item = usize>) -> Vec<usize> {

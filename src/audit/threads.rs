@@ -36,7 +36,10 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_values() {
         let values: Vec<usize> = (0..1000).collect();
-        assert_eq!(super::each(&values, |value| value * 2), values.iter().map(|v| v * 2).collect::<Vec<_>>());
+        assert_eq!(
+            super::each(&values, |value| value * 2),
+            values.iter().map(|v| v * 2).collect::<Vec<_>>()
+        );
         assert!(super::each(&[] as &[u8], |value| *value).is_empty());
     }
 }

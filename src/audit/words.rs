@@ -10,12 +10,6 @@ pub fn share(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// `1 list`, `2 lists`
-pub fn count(n: usize, one: &str) -> String {
-    let n_text = crate::base::text::grouped(n);
-    if n == 1 { format!("1 {one}") } else { format!("{n_text} {one}s") }
-}
-
 /// The first of some names, and how many more there are.
 pub fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 3;

@@ -1,13 +1,21 @@
 //! `assay audit`
 
-use std::{fmt::Write, path::PathBuf};
+use std::{fmt::Write, path::PathBuf, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{CliError, WorkspaceArg, print, print_json, recorded};
+use super::{
+    CliError, WorkspaceArg, print, print_json,
+    rankings::{ReadArgs, SplitArgs, named_files},
+    recorded,
+};
 use crate::{
-    audit::{self, CHECKS, Check, Checked, Finding, Outcome, Severity, Subject, Tally},
-    base::{exit::Exit, files::write_whole, text::distinct},
+    audit::{
+        self, CHECKS, Check, Checked, Finding, Outcome, Runs, Severity, Subject, Tally,
+        runs::TestedFold,
+    },
+    base::{exit::Exit, files::write_whole, terminal::tell, text::distinct},
+    ranking::{Ties, files::open},
 };
 
 /// Check a finished experiment as a careful reviewer would
@@ -21,6 +29,8 @@ use crate::{
   assay audit mine.yaml --only leakage --only single-fold
   assay audit mine.yaml --json
   assay audit mine.yaml --sarif audit.sarif --fail-on warning      for CI
+  assay audit --lists a.csv b=recs/b.csv --train u1.base u2.base --test u1.test --relevant '>= 4'
+  assay audit --lists recs/*.csv --data ml-100k --fold u1
   assay audit --list
   assay audit --explain single-fold
 
@@ -28,8 +38,11 @@ Exit codes: 0 no open finding of the severity of --fail-on; 1 there is one; 3 a 
 are no results")]
 pub struct Audit {
     /// The experiment file, or the name of an experiment in the workspace
-    #[arg(required_unless_present_any = ["list", "explain"])]
+    #[arg(required_unless_present_any = ["list", "explain", "lists"])]
     file: Option<PathBuf>,
+    /// Files of rankings to check instead of an experiment, as `assay score` reads them; NAME=FILE names one
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "file")]
+    lists: Vec<String>,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Run these checks or families alone; may be given several times
@@ -50,9 +63,31 @@ pub struct Audit {
     /// List all checks
     #[arg(long)]
     list: bool,
+    /// With --list: as Markdown, as docs/AUDIT.md has it
+    #[arg(long, requires = "list", conflicts_with = "json")]
+    markdown: bool,
     /// Say what a check looks for, why it matters, and what to do
     #[arg(long, value_name = "ID")]
     explain: Option<String>,
+    #[command(flatten)]
+    split: SplitArgs,
+    /// Training part of --test or --qrels; further ones are those of other folds, which the lists may fit
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "data", help_heading = "Split")]
+    train: Vec<String>,
+    #[command(flatten)]
+    read: ReadArgs,
+    /// Cutoffs of --lists
+    #[arg(
+        short,
+        value_name = "K,…",
+        value_delimiter = ',',
+        default_value = "10",
+        help_heading = "Reading"
+    )]
+    k: Vec<usize>,
+    /// Order of items of --lists with equal scores: lower-id, random, or random@SEED
+    #[arg(long, value_name = "RULE", default_value = "lower-id", help_heading = "Reading")]
+    ties: Ties,
 }
 
 impl Audit {
@@ -64,6 +99,7 @@ impl Audit {
         }
         if self.list {
             match self.json {
+                _ if self.markdown => print(&markdown())?,
                 true => {
                     print_json(&CHECKS.iter().map(|check| described(check)).collect::<Vec<_>>())?
                 }
@@ -72,6 +108,16 @@ impl Audit {
             return Ok(Exit::Pass);
         }
         let checks = self.checks()?;
+        if !self.lists.is_empty() {
+            return self.files(&checks);
+        }
+        let of_lists = self.split.is_given() || self.read.is_given() || !self.train.is_empty();
+        if of_lists || self.k != [10] || self.ties != Ties::default() {
+            return Err(CliError::Usage(
+                "options of a split and of reading apply to files of rankings alone\n  = help: give them with --lists"
+                    .into(),
+            ));
+        }
         let file = self.file.clone().unwrap_or_default();
         let workspace = self.workspace.open();
         let experiment = recorded(&file, &workspace)?;
@@ -88,22 +134,98 @@ impl Audit {
                 file.display()
             )));
         }
-        let checked = audit::audit(&subject, &checks);
-        let tally = Tally::of(&checked);
-        if let Some(path) = &self.sarif {
-            let sarif = sarif(&checked, &experiment.path);
-            write_whole(path, (serde_json::to_string_pretty(&sarif)? + "\n").as_bytes())?;
+        let about = json!({"experiment": experiment.name});
+        self.conclude(&experiment.name, about, &experiment.path, &audit::audit(&subject, &checks))
+    }
+
+    /// Checks files of rankings.
+    fn files(&self, checks: &[&'static Check]) -> Result<Exit, CliError> {
+        let of_experiments = checks.iter().find(|check| !audit::is_of_files(check));
+        if let Some(check) =
+            of_experiments.filter(|check| self.only.iter().any(|name| name == check.id))
+        {
+            return Err(CliError::Usage(format!(
+                "the check `{}` needs an experiment; of files can be checked: {}",
+                check.id,
+                CHECKS
+                    .iter()
+                    .filter(|of| audit::is_of_files(of))
+                    .map(|of| of.id)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )));
+        }
+        if self.k.contains(&0) {
+            return Err(CliError::Usage("-k holds 0; a cutoff is 1 or more".into()));
+        }
+        let (files, trains) = (named_files(&self.lists)?, named_files(&self.train)?);
+        let own = trains.first().map(|(_, path)| path.as_path());
+        let (split, notes) = self.split.read(own, &self.read)?;
+        let mut others = Vec::new();
+        for (name, path) in trains.iter().skip(1) {
+            others.push((name.clone(), self.split.read_other(path, &self.read, &split)?));
+        }
+        others.extend(split.other_folds.as_ref().map(|make| make()).into_iter().flatten());
+        let mut lists = Vec::new();
+        for (name, path) in &files {
+            let opened = open(path, self.split.what_for(), self.read.text())?;
+            let training = &split.open.training;
+            let (rankings, findings) = opened.read(
+                &self.read.options(),
+                &training.users,
+                &training.items,
+                &split.open.seen,
+            )?;
+            for warning in findings.warnings() {
+                tell!("warning: {}: {warning}", path.display());
+            }
+            lists.push((name.clone(), rankings, findings));
+        }
+        notes.iter().for_each(|note| tell!("warning: {note}"));
+        let names: Vec<&String> = files.iter().map(|(name, _)| name).collect();
+        let about = json!({"lists": names, "data": split.data, "fold": split.fold});
+        let what = format!(
+            "{} on {}",
+            names.iter().map(|name| &***name).collect::<Vec<_>>().join(", "),
+            split.fold
+        );
+        let mut k = self.k.clone();
+        k.sort_unstable();
+        k.dedup();
+        let tested = |name: String, open| TestedFold::new(0, name, Arc::new(open), split.relevant);
+        let others = others.into_iter().map(|(name, open)| tested(name, open)).collect();
+        let fold = tested(split.fold, split.open).of_files(self.ties, k, notes);
+        let path = files[0].1.display().to_string();
+        self.conclude(
+            &what,
+            about,
+            &path,
+            &audit::audit_files(&Runs::of_files(fold, others, lists), checks),
+        )
+    }
+
+    /// Writes and prints what the checks gave; `path` is the file that they are about.
+    fn conclude(
+        &self,
+        name: &str,
+        mut about: Value,
+        path: &str,
+        checked: &[Checked],
+    ) -> Result<Exit, CliError> {
+        let tally = Tally::of(checked);
+        if let Some(to) = &self.sarif {
+            let sarif = sarif(checked, path);
+            write_whole(to, (serde_json::to_string_pretty(&sarif)? + "\n").as_bytes())?;
         }
         let exit = self.exit(&tally);
-        match self.json {
-            true => print_json(&json!({
-                "experiment": experiment.name,
-                "passed": exit == Exit::Pass,
-                "tally": tally,
-                "checks": checked.iter().map(to_json).collect::<Vec<_>>(),
-            }))?,
-            false => print(&self.text(&experiment.name, &checked, &tally))?,
+        if !self.json {
+            print(&self.text(name, checked, &tally))?;
+            return Ok(exit);
         }
+        about["passed"] = json!(exit == Exit::Pass);
+        about["tally"] = json!(tally);
+        about["checks"] = checked.iter().map(to_json).collect();
+        print_json(&about)?;
         Ok(exit)
     }
 
@@ -206,6 +328,34 @@ fn list() -> String {
             let _ = writeln!(text, "{}", check.family.name());
         }
         let _ = writeln!(text, "  {:<28} {:<8} {}", check.id, check.severity.name(), check.title);
+    }
+    text
+}
+
+/// All checks, as docs/AUDIT.md has them.
+fn markdown() -> String {
+    let mut text = String::new();
+    let mut family = None;
+    for check in CHECKS {
+        if family != Some(check.family) {
+            family = Some(check.family);
+            let _ = writeln!(text, "### {}\n\n{}\n", check.family.name(), check.family.about());
+        }
+        let of_files = if audit::is_of_files(check) { ", also of files" } else { "" };
+        let _ = writeln!(
+            text,
+            "**`{}`** ({}{of_files}): {}.",
+            check.id,
+            check.severity.name(),
+            check.title
+        );
+        let _ = writeln!(
+            text,
+            "{} *Source*: {}. *What to do*: {}\n",
+            check.why,
+            check.source.trim_end_matches('.'),
+            check.fix
+        );
     }
     text
 }

@@ -22,6 +22,7 @@ mod plan;
 mod preflight;
 mod progress;
 mod published;
+mod rankings;
 mod report;
 mod results;
 mod run;

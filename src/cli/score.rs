@@ -1,14 +1,14 @@
 //! `assay score`
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use serde_json::json;
 
-use super::{CliError, print, print_csv, print_json, published::Anyway};
+use super::{
+    CliError, print, print_csv, print_json,
+    published::Anyway,
+    rankings::{ReadArgs, SplitArgs, named_files},
+};
 use crate::{
     analysis::{
         Basis, Bootstrap, CellKey, Interval, Orders, PairedDraws, Reproduction, ResultRow, Units,
@@ -20,15 +20,9 @@ use crate::{
         terminal::tell,
     },
     core::Mean,
-    data::{
-        DataDirs, DataSource, Encoding, Quotes, Relevance, RelevanceFrom, SplitSpec, TrainingPart,
-        fold_names, split_fold,
-    },
     ranking::{
-        Convention, OpenFold, Protocol, ScoreSpec, Slice, Spelling, Ties,
-        files::{
-            Columns, InputFormat, JudgementFiles, Order, ReadOptions, Seen, TextOptions, Use, open,
-        },
+        Convention, Protocol, ScoreSpec, Slice, Spelling, Ties,
+        files::open,
         score_files::{ScoredFile, Split},
     },
     report::{Format, Selection, Table, csv, render_scores},
@@ -58,26 +52,11 @@ pub struct Score {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
 
-    /// Data set that provides the split (see `assay data list`)
-    #[arg(long, value_name = "SET", conflicts_with_all = ["test", "qrels"], help_heading = "Split")]
-    data: Option<String>,
-    /// Fold of the data set
-    #[arg(long, requires = "data", help_heading = "Split")]
-    fold: Option<String>,
-    /// Test part: a table with user, item and optionally rating
-    #[arg(long, value_name = "FILE", conflicts_with = "qrels", help_heading = "Split")]
-    test: Option<PathBuf>,
-    /// Test part as TREC qrels (relevant: 1 or more, unless --relevant is given)
-    #[arg(long, value_name = "FILE", help_heading = "Split")]
-    qrels: Option<PathBuf>,
+    #[command(flatten)]
+    split: SplitArgs,
     /// Training part of a split given by --test or --qrels; without it no item counts as seen
     #[arg(long, value_name = "FILE", conflicts_with = "data", help_heading = "Split")]
     train: Option<PathBuf>,
-    /// Which test ratings are relevant: '>= 4', '> 0', any (default: the data set's rule; any if there are no
-    /// ratings or all are equal)
-    #[arg(long, value_name = "RULE", help_heading = "Split")]
-    relevant: Option<Relevance>,
-
     /// Candidate protocols: full, judged, judged-after-cut, or all
     #[arg(
         long,
@@ -121,24 +100,8 @@ pub struct Score {
     )]
     metric: Vec<Spelling>,
 
-    /// Columns by name or position: user=uid,item=movie,rank=3,score=pred
-    #[arg(long, value_name = "ROLE=COLUMN,…", help_heading = "Reading")]
-    columns: Option<Columns>,
-    /// What orders a list (default: ranks; scores in TREC runs and without ranks)
-    #[arg(long, value_enum, help_heading = "Reading")]
-    order: Option<Order>,
-    /// What to do with recommended items that are in the user's training part
-    #[arg(long, value_enum, default_value = "keep", help_heading = "Reading")]
-    seen: Seen,
-    /// Format of the rankings (default: detected)
-    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Reading")]
-    input_format: Option<InputFormat>,
-    /// Encoding of all text files (default: UTF-8, or UTF-16 with a byte order mark)
-    #[arg(long, value_enum, value_name = "NAME", help_heading = "Reading")]
-    encoding: Option<Encoding>,
-    /// How to read quotes in text files
-    #[arg(long, value_enum, default_value = "usual", help_heading = "Reading")]
-    quotes: Quotes,
+    #[command(flatten)]
+    read: ReadArgs,
 
     /// Add 95 % bootstrap intervals over users
     #[arg(long, help_heading = "Output")]
@@ -188,21 +151,17 @@ impl Score {
             None => None,
         };
         let spec = self.spec(published.as_ref())?;
-        let files = self.named_files()?;
+        let files = named_files(&self.files)?;
         // The split and the first file are read in parallel, further files one by one: they may be large.
-        let what_for = if self.qrels.is_some() { Use::Run } else { Use::Rankings };
-        let text = self.text();
-        let (split, first) = rayon::join(|| self.split(), || open(&files[0].1, what_for, text));
+        let (what_for, text) = (self.split.what_for(), self.read.text());
+        let read_split = || self.split.read(self.train.as_deref(), &self.read);
+        let (split, first) = rayon::join(read_split, || open(&files[0].1, what_for, text));
         let ((split, notes), mut first) = (split?, Some(first?));
         if let Some(table) = &mut published {
             let differs = self.differences(table, &split);
             self.anyway.check(table, differs)?;
         }
-        let options = ReadOptions {
-            columns: self.columns.clone().unwrap_or_default(),
-            order: self.order,
-            seen: self.seen,
-        };
+        let options = self.read.options();
         let mut scored: Vec<ScoredFile> = Vec::new();
         for (name, path) in &files {
             let opened = match first.take() {
@@ -298,7 +257,7 @@ impl Score {
     fn differences(&self, table: &PublishedTable, split: &Split) -> Vec<String> {
         let about = &table.about;
         let mut differs = Vec::new();
-        match &self.data {
+        match &self.split.data {
             Some(set) if *set == about.dataset => {}
             Some(set) => differs.push(difference("data set", &about.dataset, set)),
             None => differs.push(difference("data set", &about.dataset, "not given (--data)")),
@@ -307,10 +266,6 @@ impl Score {
             differs.push(difference("fold", &about.fold, &split.fold));
         }
         differs
-    }
-
-    fn text(&self) -> TextOptions {
-        TextOptions { format: self.input_format, encoding: self.encoding, quotes: self.quotes }
     }
 
     /// What is computed; what a published table needs is added.
@@ -364,142 +319,6 @@ impl Score {
         }
         spec.validate().map_err(|message| usage(message.replace("evaluate.", "")))?;
         Ok(spec.normalised())
-    }
-
-    fn named_files(&self) -> Result<Vec<(String, PathBuf)>, CliError> {
-        let mut files: Vec<(String, PathBuf)> = Vec::new();
-        for text in &self.files {
-            let whole = Path::new(text);
-            let (name, path) = match text.split_once('=') {
-                Some((name, path)) if !whole.exists() => (name.to_owned(), PathBuf::from(path)),
-                _ => {
-                    let stem = whole.file_stem().unwrap_or_default();
-                    (stem.to_string_lossy().into_owned(), whole.to_owned())
-                }
-            };
-            if let Some((_, other)) = files.iter().find(|(known, _)| *known == name) {
-                return Err(CliError::Usage(format!(
-                    "{} and {} have the same name `{name}`\n  = help: name one with NAME={}",
-                    other.display(),
-                    path.display(),
-                    path.display()
-                )));
-            }
-            files.push((name, path));
-        }
-        Ok(files)
-    }
-
-    /// The split with what is odd about it.
-    fn split(&self) -> Result<(Split, Vec<String>), CliError> {
-        if let Some(set) = &self.data {
-            return Ok((self.split_of_set(set)?, Vec::new()));
-        }
-        let Some(test) = self.test.as_ref().or(self.qrels.as_ref()) else {
-            return Err(CliError::Usage(
-                "no split is given\n  = help: give --data SET --fold FOLD, \
-                 --test FILE (with --train FILE), or --qrels FILE"
-                    .into(),
-            ));
-        };
-        let files = JudgementFiles {
-            train: self.train.clone(),
-            test: test.clone(),
-            qrels: self.qrels.is_some(),
-            relevant: self.relevant,
-            text: self.text(),
-            columns: self.columns.clone().unwrap_or_default().of_judgements(),
-        };
-        let judgements = files.read()?;
-        // Ratings that are all alike say nothing, in training and test part together; without a column of
-        // ratings they are 1.
-        let (test_ratings, train_ratings) = (judgements.test.ratings(), judgements.train.ratings());
-        let alike = |ratings: &[f32]| ratings.windows(2).all(|pair| pair[0] == pair[1]);
-        let all_equal = alike(test_ratings)
-            && alike(train_ratings)
-            && (train_ratings.first().is_none_or(|first| *first == 1.0)
-                || train_ratings.first() == test_ratings.first());
-        let (relevant, relevant_from) = match (self.relevant, &self.qrels, judgements.has_ratings) {
-            (Some(told), ..) => (told, RelevanceFrom::Option),
-            (None, Some(_), _) => (Relevance::AtLeast(1.0), RelevanceFrom::Qrels),
-            (None, None, false) => (Relevance::Any, RelevanceFrom::NoRatings),
-            (None, None, true) if all_equal => (Relevance::Any, RelevanceFrom::EqualRatings),
-            (None, None, true) => {
-                return Err(CliError::Usage(format!(
-                    "{} has ratings, but no rule says which of them are relevant\n  = help: add \
-                     --relevant '>= 4' (any threshold), or --relevant any where every rating counts as \
-                     liked",
-                    test.display()
-                )));
-            }
-        };
-        let stem = test.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let validation = judgements.train.filter(|_| false);
-        let training = TrainingPart {
-            users: judgements.users,
-            items: judgements.items,
-            train: judgements.train,
-            validation,
-        };
-        let split = Split {
-            data: test.display().to_string(),
-            fold: stem,
-            relevant,
-            relevant_from,
-            open: OpenFold::new(training, judgements.test).of_qrels(self.qrels.is_some()),
-            other_folds: None,
-            data_digest: judgements.digest,
-            split_digest: judgements.digest,
-        };
-        Ok((split, judgements.notes))
-    }
-
-    fn split_of_set(&self, set: &str) -> Result<Split, CliError> {
-        let dirs = DataDirs::from_env();
-        let source = DataSource::set(set.to_owned());
-        let spec = SplitSpec::official();
-        let folds = fold_names(&spec, &source, &dirs)?;
-        let fold = match (&self.fold, &folds[..]) {
-            (Some(fold), _) if folds.contains(fold) => fold.clone(),
-            (None, [only]) => only.clone(),
-            (fold, _) => {
-                let asked = fold.as_ref().map(|fold| format!("there is no fold `{fold}`"));
-                return Err(CliError::Usage(format!(
-                    "{}; the folds of {set} are {}",
-                    asked.unwrap_or_else(|| "which fold? (--fold)".into()),
-                    folds.join(", ")
-                )));
-            }
-        };
-        let (relevant, relevant_from) = match self.relevant {
-            Some(rule) => (rule, RelevanceFrom::Option),
-            None => source.usual_relevance(
-                &dirs,
-                "add --relevant '>= 4' (any threshold), or --relevant any where every rating counts as \
-                 liked",
-            )?,
-        };
-        let data = source.load(&dirs)?;
-        let made = split_fold(&data, &spec, &fold)?;
-        let this = fold.clone();
-        Ok(Split {
-            data: set.to_owned(),
-            fold,
-            relevant,
-            relevant_from,
-            data_digest: source.digest(&dirs)?,
-            split_digest: made.digest(),
-            open: OpenFold::of(made),
-            other_folds: Some(Box::new(move || {
-                let others = folds.iter().filter(|other| **other != this);
-                others
-                    .filter_map(|name| {
-                        let made = split_fold(&data, &spec, name).ok()?;
-                        Some((name.clone(), OpenFold::of(made).seen))
-                    })
-                    .collect()
-            })),
-        })
     }
 }
 

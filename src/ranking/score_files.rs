@@ -12,8 +12,8 @@ use crate::{
     data::{Interactions, Relevance, RelevanceFrom},
 };
 
-/// Makes (fold, what its users have seen) of the other folds of a data set.
-pub type OtherFolds = Box<dyn Fn() -> Vec<(String, Interactions)> + Send + Sync>;
+/// Makes the other folds of a data set, with their names.
+pub type OtherFolds = Box<dyn Fn() -> Vec<(String, OpenFold)> + Send + Sync>;
 
 /// By how much another fold must fit better to be named.
 const TELLING: f64 = 0.25;
@@ -27,7 +27,7 @@ pub struct Split {
     /// Who says so.
     pub relevant_from: RelevanceFrom,
     pub open: OpenFold,
-    /// What users have seen in the other folds of the data set, made when it is asked for.
+    /// The other folds of the data set, made when they are asked for.
     pub other_folds: Option<OtherFolds>,
     pub data_digest: Digest,
     pub split_digest: Digest,
@@ -81,7 +81,7 @@ impl Split {
             |seen: &Interactions| rankings.avoiding(seen) as f64 / findings.lists.max(1) as f64;
         let others = self.other_folds.as_ref()?().into_iter();
         let (best, name) = others
-            .map(|(name, seen)| (share(&seen), name))
+            .map(|(name, open)| (share(&open.seen), name))
             .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))?;
         (best > own + TELLING).then(|| {
             format!(

@@ -24,8 +24,12 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
 pub fn of_runs(runs: &Runs) -> Outcome {
     let mut findings = Vec::new();
     for run in runs.claims() {
-        let best = run.avoiding.iter().max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
-        let Some((name, best)) = best.filter(|(_, best)| *best > run.avoiding_own() + TELLING) else { continue };
+        let best =
+            run.avoiding.iter().max_by(|a, b| a.1.total_cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+        let Some((name, best)) = best.filter(|(_, best)| *best > run.avoiding_own() + TELLING)
+        else {
+            continue;
+        };
         let all: Vec<String> =
             run.avoiding.iter().map(|(name, of)| format!("{name} {}", share(*of))).collect();
         let message = format!(

@@ -28,8 +28,13 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let trials: Vec<&TrialRecord> =
             subject.done.iter().copied().filter(|trial| trial.variant == at).collect();
         let names = distinct(trials.iter().map(|trial| &*trial.name));
-        let rows: Vec<ResultRow> =
-            subject.collected.rows.iter().filter(|row| names.contains(&row.system)).cloned().collect();
+        let rows: Vec<ResultRow> = subject
+            .collected
+            .rows
+            .iter()
+            .filter(|row| names.contains(&row.system))
+            .cloned()
+            .collect();
         let folds = distinct(trials.iter().map(|trial| &*trial.fold));
         let fold = if folds.len() > 1 { MEAN } else { folds.first().map_or(MEAN, |name| name) };
         let k = |row: &ResultRow| row.k;
@@ -40,14 +45,17 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             info.is_some_and(|info| info.best([1.0].into_iter()).is_some())
         };
         let named = variant.metrics.iter().find(|name| *name == "ndcg");
-        let (Some(k), Some(metric)) = (depth, named.or_else(|| variant.metrics.iter().find(is_comparable))) else {
+        let (Some(k), Some(metric)) =
+            (depth, named.or_else(|| variant.metrics.iter().find(is_comparable)))
+        else {
             continue;
         };
         let slice = variant.slices.iter().find(|slice| *slice == "all").or(variant.slices.first());
         let Some(slice) = slice else { continue };
         let place = (slice.as_str(), fold);
         let orders = |draws: &PairedDraws| Orders::new(&rows, draws, metric, k, place);
-        let Some(first) = orders(&PairedDraws::default()).filter(|orders| orders.systems.len() > 1) else {
+        let Some(first) = orders(&PairedDraws::default()).filter(|orders| orders.systems.len() > 1)
+        else {
             continue;
         };
         n_checked += 1;

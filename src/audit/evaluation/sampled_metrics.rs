@@ -26,9 +26,11 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             continue;
         }
         let (n, is_alone) = (spec.sampled.negatives, !spec.protocols.contains(&Protocol::Full));
-        let beside = if is_alone { "no ranking of the catalogue is" } else { "the protocol full is" };
-        let message =
-            format!("the protocol sampled ranks relevant items among {n} random ones; {beside} evaluated beside it");
+        let beside =
+            if is_alone { "no ranking of the catalogue is" } else { "the protocol full is" };
+        let message = format!(
+            "the protocol sampled ranks relevant items among {n} random ones; {beside} evaluated beside it"
+        );
         let finding = Finding::new(&variant.label, message).with("negatives", n);
         findings.push(if is_alone { finding } else { finding.as_severe_as(Severity::Note) });
     }

@@ -34,7 +34,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
             let without = run.users.iter().filter(|of| !of.has_list).count();
             (*run, k, short, without)
         });
-        let Some((run, k, mut short, without)) = counts.max_by_key(|(_, _, short, without)| short.len() + without)
+        let Some((run, k, mut short, without)) =
+            counts.max_by_key(|(_, _, short, without)| short.len() + without)
         else {
             continue;
         };
@@ -49,7 +50,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
                 short.len(),
                 percent(short.len(), n),
             );
-            let finding = Finding::new(system, message).with("users", n).with("short_lists", short.len());
+            let finding =
+                Finding::new(system, message).with("users", n).with("short_lists", short.len());
             findings.push(finding.with("k", k).with("shortest", shortest).with("median", median));
         }
         if without > 0 {
@@ -58,7 +60,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
                 run.of_fold(runs),
                 percent(without, n)
             );
-            let finding = Finding::new(system, message).with("users", n).with("without_list", without);
+            let finding =
+                Finding::new(system, message).with("users", n).with("without_list", without);
             // A model without a list follows the rule `fallback: none`.
             let by_rule = run.origin == Origin::Model;
             findings.push(if by_rule { finding.as_severe_as(Severity::Note) } else { finding });

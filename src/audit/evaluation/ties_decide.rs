@@ -30,7 +30,9 @@ pub fn of_runs(runs: &Runs) -> Outcome {
     let mut findings = Vec::new();
     for (system, of_system) in runs.by_system() {
         let tied = of_system.iter().filter(|run| tied_share(run) > TELLING_SHARE);
-        let Some(worst) = tied.max_by(|a, b| change(a).abs().total_cmp(&change(b).abs())) else { continue };
+        let Some(worst) = tied.max_by(|a, b| change(a).abs().total_cmp(&change(b).abs())) else {
+            continue;
+        };
         let fold = &runs.folds[worst.fold];
         let message = format!(
             "{}: ties decide for {} of {} users which items are within a cutoff; nDCG@{} is {:.4}, and {:.4} with ties \

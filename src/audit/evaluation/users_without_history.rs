@@ -20,10 +20,13 @@ const FEW: f64 = 0.05;
 fn run(subject: &Subject) -> Result<Outcome, String> {
     let mut findings = Vec::new();
     for (at, variant) in subject.experiment.variants.iter().enumerate() {
-        let is_of = |name: &str| subject.done.iter().any(|trial| trial.variant == at && trial.name == name);
+        let is_of =
+            |name: &str| subject.done.iter().any(|trial| trial.variant == at && trial.name == name);
         let rows = subject.collected.rows.iter();
         let of_all = rows.filter(|row| row.slice == "all" && is_of(&row.system));
-        let Some(caveats) = of_all.map(|row| row.caveats).max_by_key(|of| (of.users_without_history, of.users)) else {
+        let Some(caveats) =
+            of_all.map(|row| row.caveats).max_by_key(|of| (of.users_without_history, of.users))
+        else {
             continue;
         };
         let (without, n) = (caveats.users_without_history, caveats.users);
@@ -31,8 +34,10 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             continue;
         }
         let slices = ["history", "no-history"];
-        let shown: Vec<&str> =
-            slices.into_iter().filter(|slice| variant.slices.iter().any(|of| of == slice)).collect();
+        let shown: Vec<&str> = slices
+            .into_iter()
+            .filter(|slice| variant.slices.iter().any(|of| of == slice))
+            .collect();
         let message = format!(
             "{without} of {n} pairs of a tested user and a fold ({}) have no rating in the training part: {}; {}",
             percent(without, n),
@@ -42,7 +47,8 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
                 shown => format!("the slices {} show them apart", shown.join(" and ")),
             }
         );
-        let finding = Finding::new(&variant.label, message).with("pairs", n).with("without_history", without);
+        let finding =
+            Finding::new(&variant.label, message).with("pairs", n).with("without_history", without);
         let is_note = without as f64 <= FEW * n as f64 || !shown.is_empty();
         findings.push(if is_note { finding.as_severe_as(Severity::Note) } else { finding });
     }

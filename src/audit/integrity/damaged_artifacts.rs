@@ -37,7 +37,8 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         findings.push(Finding::new("", message).with("steps", n).with("damaged", damaged.len()));
     }
     if !outdated.is_empty() {
-        let message = format!("{} of {n} steps are outdated: {}", outdated.len(), some_of(&outdated));
+        let message =
+            format!("{} of {n} steps are outdated: {}", outdated.len(), some_of(&outdated));
         findings.push(Finding::new("", message).with("steps", n).with("outdated", outdated.len()));
     }
     if !absent.is_empty() {

@@ -43,7 +43,9 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     };
     add(
         dirty > 0,
-        format!("{dirty} of {n} steps ran while files of the experiment's repository differed from its revision"),
+        format!(
+            "{dirty} of {n} steps ran while files of the experiment's repository differed from its revision"
+        ),
         "dirty",
         dirty,
     );
@@ -56,7 +58,10 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     );
     add(
         revisions.len() > 1,
-        format!("the {n} steps ran at {} revisions of the experiment's repository", revisions.len()),
+        format!(
+            "the {n} steps ran at {} revisions of the experiment's repository",
+            revisions.len()
+        ),
         "revisions",
         revisions.len(),
     );

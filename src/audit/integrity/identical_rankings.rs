@@ -27,16 +27,22 @@ pub fn of_runs(runs: &Runs) -> Outcome {
     // By fold and seed; fewer than two systems say nothing.
     type Lists<'a> = BTreeMap<(usize, &'a str), Digest>;
     let lists = |of: &[&'_ Run]| -> Vec<((usize, String), Digest)> {
-        of.iter().filter(|run| run.n_lists > 0).map(|run| ((run.fold, run.seed.clone()), run.digest)).collect()
+        of.iter()
+            .filter(|run| run.n_lists > 0)
+            .map(|run| ((run.fold, run.seed.clone()), run.digest))
+            .collect()
     };
     let systems: Vec<(&str, Vec<((usize, String), Digest)>)> =
         runs.by_system().into_iter().map(|(name, of)| (name, lists(&of))).collect();
     let tables: Vec<(&str, Lists)> = systems
         .iter()
-        .map(|(name, of)| (*name, of.iter().map(|((fold, seed), of)| ((*fold, &**seed), *of)).collect()))
+        .map(|(name, of)| {
+            (*name, of.iter().map(|((fold, seed), of)| ((*fold, &**seed), *of)).collect())
+        })
         .collect();
     let are_same = |a: &Lists, b: &Lists| {
-        let mut shared = a.iter().filter_map(|(key, of)| b.get(key).map(|other| of == other)).peekable();
+        let mut shared =
+            a.iter().filter_map(|(key, of)| b.get(key).map(|other| of == other)).peekable();
         shared.peek().is_some() && shared.all(|same| same)
     };
     if tables.len() < 2 {
@@ -48,14 +54,19 @@ pub fn of_runs(runs: &Runs) -> Outcome {
         if grouped[at] {
             continue;
         }
-        let same = (at + 1..tables.len()).filter(|other| are_same(&tables[at].1, &tables[*other].1));
+        let same =
+            (at + 1..tables.len()).filter(|other| are_same(&tables[at].1, &tables[*other].1));
         let same: Vec<usize> = same.filter(|other| !grouped[*other]).collect();
         if same.is_empty() {
             continue;
         }
         same.iter().for_each(|other| grouped[*other] = true);
         let names: Vec<&str> = same.iter().map(|other| tables[*other].0).collect();
-        let n = tables[at].1.keys().filter(|key| same.iter().all(|other| tables[*other].1.contains_key(key))).count();
+        let n = tables[at]
+            .1
+            .keys()
+            .filter(|key| same.iter().all(|other| tables[*other].1.contains_key(key)))
+            .count();
         let message = format!(
             "{} has the same lists as {} ({n} {})",
             tables[at].0,

@@ -30,7 +30,9 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     type Column<'a> = (&'a str, &'a str, &'a str, [&'a str; 4]);
     let mut columns: BTreeMap<Column, Vec<&ResultRow>> = BTreeMap::new();
     let is_checked = |row: &&ResultRow| {
-        METRICS.contains(&&*row.metric) && CONVENTIONS.contains(&&*row.convention) && row.value.is_some()
+        METRICS.contains(&&*row.metric)
+            && CONVENTIONS.contains(&&*row.convention)
+            && row.value.is_some()
     };
     for row in subject.collected.rows.iter().filter(is_checked) {
         let of = [&*row.protocol, &*row.convention, &*row.slice, &*row.metric];
@@ -51,8 +53,15 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
                 "{system}, fold {fold}, seed {seed}, {protocol}, {convention}, slice {slice}: {metric}@{next} is {after:.6}, \
                  below {metric}@{k}, {before:.6}"
             );
-            let finding = Finding::new(*system, message).with("metric", *metric).with("fold", *fold);
-            findings.push(finding.with("k", k).with("value", before).with("next_k", next).with("next_value", after));
+            let finding =
+                Finding::new(*system, message).with("metric", *metric).with("fold", *fold);
+            findings.push(
+                finding
+                    .with("k", k)
+                    .with("value", before)
+                    .with("next_k", next)
+                    .with("next_value", after),
+            );
         }
     }
     Ok(Outcome::Checked(findings))

@@ -28,9 +28,17 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let value = row.value.unwrap_or(f64::NAN);
         let message = format!(
             "{}, fold {}, seed {}, {}, {}, slice {}: {}@{} is {value}",
-            row.system, row.fold, row.seed, row.protocol, row.convention, row.slice, row.metric, row.k
+            row.system,
+            row.fold,
+            row.seed,
+            row.protocol,
+            row.convention,
+            row.slice,
+            row.metric,
+            row.k
         );
-        let finding = Finding::new(&row.system, message).with("metric", &*row.metric).with("k", row.k);
+        let finding =
+            Finding::new(&row.system, message).with("metric", &*row.metric).with("k", row.k);
         findings.push(finding.with("fold", &*row.fold).with("value", value));
     }
     Ok(Outcome::Checked(findings))

@@ -21,9 +21,8 @@ pub const CHECK: Check = Check {
 };
 
 fn run(subject: &Subject) -> Result<Outcome, String> {
-    let reranked = |run: &&Run| {
-        run.trial.is_some_and(|at| subject.system(subject.done[at]).reranks.is_some())
-    };
+    let reranked =
+        |run: &&Run| run.trial.is_some_and(|at| subject.system(subject.done[at]).reranks.is_some());
     let runs = subject.runs()?;
     let (mut findings, mut n_checked, mut missing) = (Vec::new(), 0, Vec::new());
     let mut n_rerankers = 0;
@@ -35,17 +34,20 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let is_base = |other: &&Run| {
             other.trial.is_some_and(|at| {
                 let of = subject.done[at];
-                let same = (of.variant, of.split, of.fit) == (trial.variant, trial.split, trial.fit);
+                let same =
+                    (of.variant, of.split, of.fit) == (trial.variant, trial.split, trial.fit);
                 same && subject.system(of).reranks.is_none()
             })
         };
-        let pool = system.settings.get("pool").and_then(|pool| pool.as_u64()).map(|pool| pool as usize);
+        let pool =
+            system.settings.get("pool").and_then(|pool| pool.as_u64()).map(|pool| pool as usize);
         let base = runs.runs.iter().find(is_base);
         let (Some(pool), Some(base)) = (pool, base) else {
             missing.push(trial.label());
             continue;
         };
-        let depth = base.trial.and_then(|at| subject.done[at].from_scores).map(|of: PredictSpec| of.depth);
+        let depth =
+            base.trial.and_then(|at| subject.done[at].from_scores).map(|of: PredictSpec| of.depth);
         if depth.is_some_and(|depth| depth < pool) {
             missing.push(trial.label());
             continue;

@@ -86,8 +86,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
         }
         let names: Vec<String> = folds.iter().map(|fold| fold.name.clone()).collect();
         let message = format!(
-            "{} of {} users ({}) have a test interaction that is earlier than one of their training part; {} of test \
-             interactions are (folds {})",
+            "{} of {} pairs of a user and a fold ({}) have a test interaction that is earlier than one in training; so are {} \
+             of all test interactions (folds {})",
             all.early_users,
             all.users,
             percent(all.early_users, all.users),
@@ -95,8 +95,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
             names.join(", ")
         );
         let finding = Finding::new("", message)
-            .with("users", all.users)
-            .with("users_with_early_test", all.early_users)
+            .with("pairs", all.users)
+            .with("pairs_with_early_test", all.early_users)
             .with("test", all.test)
             .with("early_test", all.early)
             .with("test_before_last_training_of_anybody", all.before_anybody);

@@ -104,7 +104,8 @@ fn rule(fold: &TestedFold) -> Option<Rule> {
         ndcg: 0.0,
         ndcg_of_popular: 0.0,
     };
-    let shifts: HashSet<usize> = (1..=SHIFTS).map(|at| at * n / (SHIFTS + 1)).filter(|by| *by > 0).collect();
+    let shifts: HashSet<usize> =
+        (1..=SHIFTS).map(|at| at * n / (SHIFTS + 1)).filter(|by| *by > 0).collect();
     for (at, user) in users.iter().enumerate() {
         let own = ranks(&next(user.last, user), user);
         found.hits += usize::from(!own.is_empty());
@@ -165,7 +166,11 @@ pub fn of_runs(runs: &Runs) -> Outcome {
             .with("hit_rate_after_others", rate(rule.of_others))
             .with("hit_rate_of_random", rate(rule.random));
         let beats_popularity = rule.hits >= rule.popular;
-        findings.push(if beats_popularity { finding.as_severe_as(Severity::Warning) } else { finding });
+        findings.push(if beats_popularity {
+            finding.as_severe_as(Severity::Warning)
+        } else {
+            finding
+        });
     }
     match n_checked {
         0 => Outcome::NotApplicable("the test parts are not what users take last".into()),

@@ -69,7 +69,8 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     for of in &used {
         subject.fold(of.split)?;
     }
-    let found: Result<Vec<_>, String> = threads::each(&used, |of| look(subject, of)).into_iter().collect();
+    let found: Result<Vec<_>, String> =
+        threads::each(&used, |of| look(subject, of)).into_iter().collect();
     Ok(Outcome::Checked(found?.into_iter().flatten().collect()))
 }
 
@@ -87,7 +88,9 @@ fn look(subject: &Subject, used: &Used) -> Result<Vec<Finding>, String> {
             used.fold,
             some_of(&systems)
         );
-        findings.push(Finding::new(&about, message).with("built_from", from).with("used_on", &*used.fold));
+        findings.push(
+            Finding::new(&about, message).with("built_from", from).with("used_on", &*used.fold),
+        );
     }
     let Some(named) = named(subject, used)? else { return Ok(findings) };
     if named.users >= FEWEST && named.difference >= TELLING && named.deviations >= DEVIATIONS {
@@ -177,8 +180,10 @@ struct Titles {
 
 impl Titles {
     fn new(facts: &[ItemFacts], counts: &[u32]) -> Self {
-        let whole: Vec<Option<String>> =
-            facts.iter().map(|of| of.title.as_ref().map(|title| title.trim().to_lowercase())).collect();
+        let whole: Vec<Option<String>> = facts
+            .iter()
+            .map(|of| of.title.as_ref().map(|title| title.trim().to_lowercase()))
+            .collect();
         let bare = |title: &String| match title.rsplit_once(" (") {
             Some((bare, year)) if year.len() == 5 && year.ends_with(')') => bare.to_owned(),
             _ => title.clone(),
@@ -225,7 +230,8 @@ fn shares(
     seen: &Interactions,
     test: &Interactions,
 ) -> Option<(f64, f64)> {
-    let tested: Vec<u32> = test.items_of(user).iter().copied().filter(|item| titles.has(*item)).collect();
+    let tested: Vec<u32> =
+        test.items_of(user).iter().copied().filter(|item| titles.has(*item)).collect();
     if tested.is_empty() {
         return None;
     }
@@ -240,7 +246,8 @@ fn shares(
         }
     }
     let is_named = |item: u32| titles.of[item as usize].iter().any(|title| has_words(&text, title));
-    let mut used: HashSet<u32> = seen.items_of(user).iter().chain(test.items_of(user)).copied().collect();
+    let mut used: HashSet<u32> =
+        seen.items_of(user).iter().chain(test.items_of(user)).copied().collect();
     let (mut named, mut named_control, mut n_control) = (0usize, 0usize, 0usize);
     for item in &tested {
         named += usize::from(is_named(*item));
@@ -250,9 +257,8 @@ fn shares(
             named_control += usize::from(is_named(control));
         }
     }
-    (n_control > 0).then(|| {
-        (named as f64 / tested.len() as f64, named_control as f64 / n_control as f64)
-    })
+    (n_control > 0)
+        .then(|| (named as f64 / tested.len() as f64, named_control as f64 / n_control as f64))
 }
 
 /// Whether a text has a title that is not a part of longer words.
@@ -271,10 +277,16 @@ mod tests {
     #[test]
     fn titles_are_found_as_whole_words_and_without_their_year_where_it_is_theirs_alone() {
         let facts = |titles: &[&str]| -> Vec<ItemFacts> {
-            let of = |title: &&str| ItemFacts { title: Some((*title).to_owned()), ..ItemFacts::default() };
+            let of = |title: &&str| ItemFacts {
+                title: Some((*title).to_owned()),
+                ..ItemFacts::default()
+            };
             titles.iter().map(of).collect()
         };
-        let titles = Titles::new(&facts(&["Heat (1995)", "Sabrina (1954)", "Sabrina (1995)", "M (1931)"]), &[3, 9, 4, 1]);
+        let titles = Titles::new(
+            &facts(&["Heat (1995)", "Sabrina (1954)", "Sabrina (1995)", "M (1931)"]),
+            &[3, 9, 4, 1],
+        );
         assert_eq!(titles.of[0], ["heat (1995)", "heat"]);
         assert_eq!(titles.of[1], ["sabrina (1954)"]);
         assert_eq!(titles.of[3], ["m (1931)"]);

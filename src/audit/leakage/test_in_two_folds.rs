@@ -21,7 +21,14 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
 }
 
 pub fn of_runs(runs: &Runs) -> Outcome {
-    let groups: Vec<_> = runs.groups().into_iter().filter(|group| group.len() > 1).collect();
+    let mut groups = runs.groups();
+    for group in &mut groups {
+        let of = group[0].group;
+        let others = runs.others.iter().filter(|other| other.group == of);
+        // Of some folds only the training part is known.
+        group.extend(others.filter(|other| other.test(|test| !test.is_empty())));
+    }
+    groups.retain(|group| group.len() > 1);
     if groups.is_empty() {
         return Outcome::NotApplicable("there is one fold".into());
     }
@@ -30,7 +37,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
         let mut tested: HashMap<(u32, u32), Vec<usize>> = HashMap::new();
         for (at, fold) in folds.iter().enumerate() {
             fold.test(|test| {
-                test.iter().for_each(|row| tested.entry((row.user.0, row.item.0)).or_default().push(at));
+                test.iter()
+                    .for_each(|row| tested.entry((row.user.0, row.item.0)).or_default().push(at));
             });
         }
         let all = tested.len();

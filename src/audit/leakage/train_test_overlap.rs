@@ -22,7 +22,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
     let mut findings = Vec::new();
     for fold in &runs.folds {
         let (overlap, n) = fold.test(|test| {
-            let is_seen = |row: &crate::data::Interaction| fold.open.seen.contains(row.user, row.item);
+            let is_seen =
+                |row: &crate::data::Interaction| fold.open.seen.contains(row.user, row.item);
             (test.iter().filter(is_seen).count(), test.len())
         });
         if overlap > 0 {
@@ -31,7 +32,8 @@ pub fn of_runs(runs: &Runs) -> Outcome {
                 fold.name,
                 percent(overlap, n)
             );
-            findings.push(Finding::new(&fold.name, message).with("overlap", overlap).with("test", n));
+            findings
+                .push(Finding::new(&fold.name, message).with("overlap", overlap).with("test", n));
         }
     }
     Outcome::Checked(findings)
