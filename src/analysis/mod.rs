@@ -23,5 +23,7 @@ pub use orders::Orders;
 pub use published::{Reproduction, difference, differences};
 pub use row::{Basis, ResultRow};
 pub use searches::{SearchRow, Searches, searches};
-pub use significance::{Estimate, OverFolds, benjamini_hochberg, holm, least_sign_flip_p};
+pub use significance::{
+    Estimate, OverFolds, benjamini_hochberg, binomial_p, holm, least_sign_flip_p,
+};
 pub use units::{CellKey, Interval, MEAN, PairedDraws, Units, few_users, few_users_of};

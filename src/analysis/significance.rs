@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, Normal, StudentsT};
 
 /// Draws of the sign-flip test.
 pub const FLIPS: usize = 10_000;
@@ -142,6 +142,15 @@ pub fn sign_flip_p(values: &[f64], seed: u64) -> Option<f64> {
         })
         .count();
     Some((reached + 1) as f64 / (FLIPS + 1) as f64)
+}
+
+/// p of the one-sided binomial test: the chance of `found` or more of `n` where each has the chance `rate`.
+pub fn binomial_p(found: usize, n: usize, rate: f64) -> Option<f64> {
+    let of = Binomial::new(rate, n as u64).ok()?;
+    Some(match found.checked_sub(1) {
+        None => 1.0,
+        Some(below) => of.sf(below as u64),
+    })
 }
 
 /// p-values corrected for their number by Holm (1979), in the order given.
@@ -296,6 +305,15 @@ mod tests {
             }
         }
         assert_eq!((golden.units.len(), golden.folds.len()), (5, 2));
+    }
+
+    /// Exact sums with Python's math.comb.
+    #[test]
+    fn the_binomial_test_is_that_of_exact_sums() {
+        near(binomial_p(7, 10, 0.5).unwrap(), 0.171875, "7 of 10");
+        near(binomial_p(3, 100, 0.01).unwrap(), 0.079_373_202_252_181, "3 of 100");
+        assert_eq!(binomial_p(0, 10, 0.2), Some(1.0));
+        near(binomial_p(10, 10, 0.2).unwrap(), 0.2f64.powi(10), "all");
     }
 
     #[test]

@@ -6,7 +6,9 @@
 mod ablation;
 mod baselines;
 mod check;
+mod columns;
 mod evaluation;
+mod fields;
 mod integrity;
 mod language_models;
 mod leakage;
@@ -41,8 +43,23 @@ pub const CHECKS: &[&Check] = &[
     &leakage::profiles_name_test_items::CHECK,
     &leakage::id_order_answers::CHECK,
     &leakage::id_popularity::CHECK,
+    &ablation::impure_contrast::CHECK,
+    &ablation::undeclared_ablation::CHECK,
+    &baselines::untuned_baselines::CHECK,
+    &baselines::missing_baselines::CHECK,
+    &baselines::fixed_setting_beaten::CHECK,
+    &baselines::unequal_training_data::CHECK,
+    &baselines::stops_on_training_loss::CHECK,
+    &baselines::ran_out_of_epochs::CHECK,
+    &baselines::far_from_published::CHECK,
     &statistics::single_fold::CHECK,
     &statistics::single_seed::CHECK,
+    &statistics::few_users::CHECK,
+    &statistics::different_users::CHECK,
+    &statistics::best_within_noise::CHECK,
+    &statistics::uncorrected_comparisons::CHECK,
+    &statistics::claims_underpowered::CHECK,
+    &statistics::too_few_folds::CHECK,
     &evaluation::lists_of_another_fold::CHECK,
     &evaluation::relevant_items_in_every_list::CHECK,
     &evaluation::known_items::CHECK,
@@ -51,6 +68,15 @@ pub const CHECKS: &[&Check] = &[
     &evaluation::sampled_metrics::CHECK,
     &evaluation::users_without_history::CHECK,
     &evaluation::ties_decide::CHECK,
+    &language_models::ground_truth_in_prompt::CHECK,
+    &language_models::temperature_without_repeats::CHECK,
+    &language_models::floating_model_name::CHECK,
+    &language_models::bad_responses::CHECK,
+    &language_models::items_in_no_batch::CHECK,
+    &language_models::scored_once::CHECK,
+    &language_models::position_bias::CHECK,
+    &language_models::gain_over_controls::CHECK,
+    &language_models::cost_not_recorded::CHECK,
 ];
 
 /// A check of folds and lists alone.

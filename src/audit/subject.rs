@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::Runs;
+use super::language_models::Responses;
 use crate::{
-    analysis::{Collected, Request, collect},
+    analysis::{Collected, Request, Units, collect},
     base::files::FileError,
     core::{Record, StepStats, Workspace},
     ranking::{OpenFold, Predictions},
@@ -16,16 +17,20 @@ use crate::{
 };
 
 /// Values that are read when they are first needed, once for all checks.
-struct Cache<K, V>(Mutex<HashMap<K, Slot<V>>>);
+pub(super) struct Cache<K, V>(Mutex<HashMap<K, Slot<V>>>);
 
 type Slot<V> = Arc<OnceLock<Result<Arc<V>, String>>>;
 
 impl<K: Eq + Hash, V> Cache<K, V> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Mutex::new(HashMap::new()))
     }
 
-    fn get(&self, key: K, read: impl FnOnce() -> Result<V, String>) -> Result<Arc<V>, String> {
+    pub(super) fn get(
+        &self,
+        key: K,
+        read: impl FnOnce() -> Result<V, String>,
+    ) -> Result<Arc<V>, String> {
         let slot = {
             let mut slots = self.0.lock().unwrap_or_else(|broken| broken.into_inner());
             slots.entry(key).or_default().clone()
@@ -44,6 +49,9 @@ pub struct Subject<'a> {
     pub done: Vec<&'a TrialRecord>,
     folds: Cache<usize, OpenFold>,
     runs: OnceLock<Result<Runs, String>>,
+    /// By variant and system.
+    pub(super) units: Cache<(usize, String), Units>,
+    pub(super) responses: Responses,
 }
 
 impl<'a> Subject<'a> {
@@ -68,6 +76,8 @@ impl<'a> Subject<'a> {
             done,
             folds: Cache::new(),
             runs: OnceLock::new(),
+            units: Cache::new(),
+            responses: Responses::new(),
         })
     }
 

@@ -162,7 +162,7 @@ fn of(what: &Path, dirs: &DataDirs) -> Result<Of, CliError> {
         experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
         return Ok(Of { name: experiment.name, splits: experiment.task.splits() });
     };
-    let source = DataSource::Set { set: set.to_owned(), duplicates: None };
+    let source = DataSource::set(set.to_owned());
     let split = SplitSpec::official();
     Ok(Of { name: set.to_owned(), splits: vec![SplitOf { label: String::new(), source, split }] })
 }

@@ -19,7 +19,7 @@ mod trueskill;
 
 use serde::{Deserialize, Serialize};
 
-pub use chat::{ChatJudge, JudgeStats};
+pub use chat::{ChatJudge, JudgeStats, Response, read_response};
 pub use explain::ExplainSpec;
 pub use judge::{Judge, Scored};
 pub use knowledge::{Knowledge, sample_values};

@@ -273,6 +273,22 @@ impl RerankParams {
         }
     }
 
+    /// By rank of the base, the number of batches that an item of a full pool is in; none where the strategy has no
+    /// batches.
+    pub fn batches_of_items(&self) -> Option<Vec<usize>> {
+        match (self.strategy, self.variant) {
+            (Strategy::Prompt | Strategy::Bst, _) => None,
+            (Strategy::Relevancy, Variant::Paper) => Some(vec![self.rounds(); self.pool]),
+            _ => {
+                let windows = self.windows(self.pool);
+                let count = |at: usize| {
+                    windows.iter().filter(|(start, end)| (*start..*end).contains(&at)).count()
+                };
+                Some((0..self.pool).map(count).collect())
+            }
+        }
+    }
+
     /// Whether no reranking of the pool has a higher value: the oracle, asked in a way that follows its order.
     pub fn is_upper_bound(&self) -> bool {
         self.judge == JudgeName::Oracle

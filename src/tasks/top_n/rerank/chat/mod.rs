@@ -11,6 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::read::{Response, read_response};
+
 use self::read::ids;
 use self::read::numbers;
 use self::read::one;

@@ -2,6 +2,37 @@
 
 use serde_json::{Map, Value};
 
+use crate::llm::structured::values;
+
+/// What a response says of items: their ids in its order, and their scores where it gives some.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Response {
+    pub ids: Vec<String>,
+    pub scores: Option<Vec<f64>>,
+}
+
+/// Reads a response about the items `shown`, whichever strategy asked for it, as the judge does: of several objects the
+/// fullest counts, of equals the last. None where nothing can be taken from it.
+pub fn read_response(content: &str, shown: &[String]) -> Option<Response> {
+    let values = values(content);
+    let response = |value: &Value| -> Option<Response> {
+        if value.get("better").is_some() {
+            let ids = one(value, shown)?.into_iter().map(|(id, ())| plain(&id)).collect();
+            return Some(Response { ids, scores: None });
+        }
+        if value.get("order").is_none()
+            && let Some(scored) = numbers(value, shown).filter(|scored| !scored.is_empty())
+        {
+            let (ids, scores) = scored.into_iter().map(|(id, score)| (plain(&id), score)).unzip();
+            return Some(Response { ids, scores: Some(scores) });
+        }
+        let ids = ids(value, shown)?.into_iter().map(|(id, ())| plain(&id)).collect();
+        Some(Response { ids, scores: None })
+    };
+    let n_known = |response: &Response| response.ids.iter().filter(|id| shown.contains(id)).count();
+    values.iter().filter_map(response).max_by_key(n_known)
+}
+
 /// The ids in a list, wherever the answer puts it: the list itself, or the list of an object that has
 /// most of `wanted`.
 pub(super) fn ids(value: &Value, wanted: &[String]) -> Option<Vec<(String, ())>> {
