@@ -5,9 +5,8 @@ use std::{fmt::Write, path::PathBuf, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    CliError, WorkspaceArg, print, print_json,
+    CliError, OptionalExperimentArg, WorkspaceArg, print, print_json,
     rankings::{ReadArgs, SplitArgs, named_files},
-    recorded,
 };
 use crate::{
     audit::{
@@ -37,9 +36,8 @@ use crate::{
 Exit codes: 0 no open finding of the severity of --fail-on; 1 there is one; 3 a check could not be made, or there
 are no results")]
 pub struct Audit {
-    /// The experiment file, or the name of an experiment in the workspace
-    #[arg(required_unless_present_any = ["list", "explain", "lists"])]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    experiment: OptionalExperimentArg,
     /// Files of rankings to check instead of an experiment, as `assay score` reads them; NAME=FILE names one
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "file")]
     lists: Vec<String>,
@@ -118,9 +116,9 @@ impl Audit {
                     .into(),
             ));
         }
-        let file = self.file.clone().unwrap_or_default();
+        let file = self.experiment.given("assay audit experiment.yaml")?;
         let workspace = self.workspace.open();
-        let experiment = recorded(&file, &workspace)?;
+        let experiment = file.recorded(&workspace)?;
         let systems = distinct(experiment.trials.iter().map(|trial| trial.name.as_str()));
         let problems = audit::problems(&experiment.audit, &systems);
         if !problems.is_empty() {
@@ -129,9 +127,8 @@ impl Audit {
         let subject = Subject::new(&experiment, &workspace)?;
         if subject.done.is_empty() {
             return Err(CliError::NoResults(format!(
-                "the experiment {} has no results; `assay run {}` makes them",
-                experiment.name,
-                file.display()
+                "the experiment {} has no results; `assay run {file}` makes them",
+                experiment.name
             )));
         }
         let about = json!({"experiment": experiment.name});

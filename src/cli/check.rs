@@ -9,7 +9,10 @@ use std::{
 use comfy_table::CellAlignment;
 use serde_json::json;
 
-use super::{CliError, ExperimentArg, WorkspaceArg, metrics::spelled, print, print_json};
+use super::{
+    CliError, OptionalExperimentArg, WorkspaceArg, metrics::spelled, print, print_json,
+    self_test::self_test,
+};
 use crate::{
     analysis::{Baseline, Collected, Gate, Gates, LEVEL, Margin, Request, Verdict, collect},
     base::{
@@ -32,17 +35,22 @@ use crate::{
   assay check experiments/quickstart.yaml --against baselines/recorded/quickstart.json
   assay check mine.yaml --against mine.json --metric ndcg -k 10 --margin 1% --junit check.xml
   assay check mine.yaml --against mine.json --github        annotations and a step summary in GitHub Actions
+  assay check --self-test
 
 Exit codes: 0 all gates are unchanged or better; 1 a gate is worse or missing; 3 a gate is inconclusive or not
 comparable")]
 pub struct Check {
     #[command(flatten)]
-    experiment: ExperimentArg,
+    experiment: OptionalExperimentArg,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// What `assay baseline record` wrote
-    #[arg(long, value_name = "FILE")]
-    against: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "self_test")]
+    against: Option<PathBuf>,
+    /// Check assay itself on its made-up sample: that a run agrees with itself, a random order fails, and numbers of
+    /// threads change no byte
+    #[arg(long, conflicts_with_all = ["file", "against", "metrics", "k", "slices", "junit", "github", "json"])]
+    self_test: bool,
     /// Metric; may be given several times (default: all of which more or less is better)
     #[arg(long = "metric", value_name = "METRIC")]
     metrics: Vec<String>,
@@ -68,15 +76,20 @@ pub struct Check {
 
 impl Check {
     pub fn run(self) -> Result<Exit, CliError> {
-        let baseline = Baseline::read(&self.against)?;
+        if self.self_test {
+            return self_test();
+        }
+        let file = self.experiment.given("assay check experiment.yaml --against recorded.json")?;
+        let Some(against) = &self.against else { return self_test() };
+        let baseline = Baseline::read(against)?;
         let workspace = self.workspace.open();
-        let experiment = self.experiment.recorded(&workspace)?;
+        let experiment = file.recorded(&workspace)?;
         let collected = collect(&experiment, &workspace, &Request::default())?;
         let (metrics, k) = spelled(&self.metrics, self.k)?;
         let gates = Gates { metrics: &metrics, k, slices: &self.slices, margin: self.margin };
         let gates = gates.check(&baseline, &experiment, &collected, &workspace)?;
         let gates = gates
-            .map_err(|problem| CliError::Usage(format!("{}: {problem}", self.against.display())))?;
+            .map_err(|problem| CliError::Usage(format!("{}: {problem}", against.display())))?;
         if let Some(path) = &self.junit {
             write_whole(path, junit(&experiment.name, &gates).as_bytes())?;
         }
@@ -85,7 +98,7 @@ impl Check {
             false => print(&self.text(&baseline, &gates, &collected))?,
         }
         if self.github {
-            print(&annotations(&gates, &self.experiment.file))?;
+            print(&annotations(&gates, &file.file))?;
             if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") {
                 summary(&PathBuf::from(path), &experiment.name, &gates)?;
             }

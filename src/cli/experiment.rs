@@ -21,6 +21,26 @@ pub struct ExperimentArg {
     pub set: Vec<String>,
 }
 
+/// The same, for commands that can do without an experiment.
+#[derive(clap::Args, Clone)]
+pub struct OptionalExperimentArg {
+    /// The experiment file
+    file: Option<PathBuf>,
+    /// Replace a value of the experiment file, e.g. systems.als.factors=128 or seeds=[1,2] (can be repeated)
+    #[arg(long, value_name = "KEY=VALUE", requires = "file")]
+    set: Vec<String>,
+}
+
+impl OptionalExperimentArg {
+    /// The experiment, which this use of the command needs.
+    pub fn given(&self, example: &str) -> Result<ExperimentArg, CliError> {
+        let file = self.file.clone().ok_or_else(|| {
+            CliError::Usage(format!("no experiment file is given\n  = help: `{example}`"))
+        })?;
+        Ok(ExperimentArg { file, set: self.set.clone() })
+    }
+}
+
 /// An experiment with its plan, and the record from which its results are read.
 pub struct Planned {
     pub experiment: Experiment,

@@ -28,6 +28,7 @@ mod results;
 mod run;
 mod schema;
 mod score;
+mod self_test;
 mod show;
 mod split;
 mod table;
@@ -40,7 +41,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
-use experiment::ExperimentArg;
+use experiment::{ExperimentArg, OptionalExperimentArg};
 
 use crate::{
     base::{

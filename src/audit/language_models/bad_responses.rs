@@ -1,9 +1,12 @@
 //! `bad-responses`
 
-use super::{NO_MODEL, asking, rerankers};
+use super::{Exchange, NO_MODEL, Reranker, asking, rerankers};
 use crate::{
     audit::{Check, Family, Finding, Outcome, Severity, Subject},
-    tasks::top_n::steps::{ProfilesStats, RerankStats},
+    tasks::top_n::{
+        rerank::Strategy,
+        steps::{ProfilesStats, RerankStats},
+    },
 };
 
 pub const CHECK: Check = Check {
@@ -29,7 +32,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     let mut findings = Vec::new();
     let mut asked = false;
     for reranker in rerankers(subject)?.iter().filter(|of| of.asks_a_chat_model()) {
-        let mut sums = [(0, 0); 4];
+        let mut sums = [(0, 0); 5];
         for step in reranker.steps() {
             let stats: RerankStats = subject.stats(step)?;
             let Some(judge) = stats.judge else { continue };
@@ -38,6 +41,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             for (sum, (part, of)) in sums.iter_mut().zip([
                 (judge.unusable_answers, judge.answers),
                 (judge.unknown_ids, judge.ids_answered),
+                (judge.repeated_ids, judge.ids_answered),
                 (judge.missing_ids, judge.ids_asked),
                 (judge.fallback_users, users),
             ]) {
@@ -48,11 +52,17 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let what = [
             ("unusable", "responses are unusable"),
             ("unknown", "ids in responses were not asked about"),
+            ("repeated", "ids in responses are named again"),
             ("omitted", "ids asked about are omitted"),
             ("without_response", "users have no usable response"),
         ];
         for ((kind, text), (part, of)) in what.into_iter().zip(sums) {
-            findings.extend(share(name, kind, &format!("{text} of `{name}`"), part, of));
+            let found = share(name, kind, &format!("{text} of `{name}`"), part, of);
+            findings.extend(
+                found.map(|finding| {
+                    finding.with("in_kept_responses", kept(subject, reranker, kind))
+                }),
+            );
         }
     }
     for step in asking(subject)? {
@@ -71,6 +81,24 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         false => Outcome::NotApplicable(NO_MODEL.into()),
         true => Outcome::Checked(findings),
     })
+}
+
+/// The same counted in the responses that the workspace keeps; null where it keeps none, or that says nothing.
+fn kept(subject: &Subject, reranker: &Reranker, kind: &str) -> Option<usize> {
+    let count: fn(&Exchange) -> usize = match kind {
+        "unusable" => |of| usize::from(of.named.is_none()),
+        "unknown" => Exchange::unknown,
+        "repeated" => Exchange::repeated,
+        // One of two is to be named.
+        "omitted" if reranker.params.strategy != Strategy::Bst => Exchange::omitted,
+        _ => return None,
+    };
+    let mut n = 0;
+    for step in reranker.steps() {
+        let recorded = subject.recorded(step).ok()?;
+        n += recorded.records.iter().filter_map(Exchange::of).map(|of| count(&of)).sum::<usize>();
+    }
+    Some(n)
 }
 
 fn share(subject: &str, kind: &'static str, text: &str, part: usize, of: usize) -> Option<Finding> {

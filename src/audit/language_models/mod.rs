@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use exchange::{Exchange, Responses, mentions, names};
+pub use exchange::{Exchange, Responses, names};
 
 use super::{Subject, columns::Arm};
 use crate::{

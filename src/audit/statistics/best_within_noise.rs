@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ALPHA, POWER, contenders, p_text};
+use super::{ALPHA, POWER, contenders, listed, p_text};
 use crate::{
     analysis::{Paired, Test, holm},
     audit::{
@@ -74,16 +74,16 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             .iter()
             .map(|(arm, of, p)| format!("`{}` ({:+.4}, {})", arm.name, of.difference(), p_text(*p)))
             .collect();
-        let detectable = near
-            .iter()
-            .filter_map(|(_, of, _)| of.estimate?.detectable(ALPHA, POWER))
-            .fold(0.0, f64::max);
-        let n = near.iter().map(|(_, of, _)| of.n).max().unwrap_or(0);
+        // Of the pair with the most users: others may have too few to say anything.
+        let most = near.iter().map(|(_, of, _)| of).max_by_key(|of| of.n);
+        let detectable =
+            most.and_then(|of| of.estimate?.detectable(ALPHA, POWER)).unwrap_or(f64::NAN);
+        let n = most.map_or(0, |of| of.n);
         let message = format!(
-            "`{}` cannot be told from {} in {}: {n} users, p after Holm for {} comparisons; a difference of \
-             {detectable:.4} would be found in 80 % of cases",
+            "`{}` cannot be told from {} in {}: up to {n} users, p after Holm for {} comparisons; with them a \
+             difference of {detectable:.4} would be found in 80 % of cases",
             first.name,
-            each.join(", "),
+            listed(&each),
             column.name(),
             pairs.len()
         );

@@ -41,7 +41,10 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
                 all += 1;
                 n = n.max(paired.n);
                 most = most.max(detectable);
-                let claimed = paired.difference().abs();
+                // As the table has it: over the users of each.
+                let values = [subject.mean(best, &column), subject.mean(other, &column)];
+                let [Some(first), Some(second)] = values else { continue };
+                let claimed = (first - second).abs();
                 if claimed < detectable {
                     small += 1;
                     let is_nearest = nearest.as_ref().is_none_or(|(_, least, _)| claimed < *least);

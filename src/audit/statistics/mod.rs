@@ -43,3 +43,13 @@ pub(super) fn contenders<'a, 'b>(
 pub(super) fn p_text(p: f64) -> String {
     if p < 1e-4 { "p < .0001".into() } else { format!("p = {p:.4}") }
 }
+
+/// The first of some texts, and how many more there are.
+pub(super) fn listed(texts: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = texts.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match texts.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ALPHA, contenders};
+use super::{ALPHA, contenders, listed};
 use crate::{
     analysis::{Test, holm},
     audit::{
@@ -60,7 +60,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             all.len(),
             first.name,
             alone - lost.len(),
-            each.join(", ")
+            listed(&each)
         );
         let rows = lost.iter().map(|((system, metric, p), corrected)| {
             json!({"system": system, "metric": metric, "p": p, "p_corrected": corrected})
