@@ -188,3 +188,21 @@ fn seeds_and_folds_that_were_not_recorded_are_left_out() {
     let gates = found["gates"].as_array().unwrap();
     assert!(gates.iter().all(|gate| gate["same_values"] == true), "{found}");
 }
+
+#[test]
+fn the_self_test_says_what_holds_a_line_each() {
+    let place = Place::new();
+    let ended = place.assay(&["check", "--self-test"]);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    let lines: Vec<&str> = ended.out.lines().collect();
+    assert!(lines.len() == 5 && lines.iter().all(|line| line.starts_with("ok ")), "{}", ended.out);
+    // Three systems, six metrics, two cutoffs, two slices.
+    assert!(lines[0].contains("72 of 72 gates have the same values"), "{}", ended.out);
+    assert!(lines[1].contains("12 of 12 gates are worse"), "{}", ended.out);
+    assert!(lines[3].contains("0 of ") && lines[4].contains("0 of "), "{}", ended.out);
+    // Nothing is left in the directory.
+    assert!(!place.path(".assay").exists());
+    for args in [&["check"][..], &["check", "--self-test", "e.yaml"], &["check", "e.yaml"]] {
+        assert_eq!(place.assay(args).code, 2, "{args:?}");
+    }
+}

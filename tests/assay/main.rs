@@ -1,5 +1,10 @@
 //! Drives the binary as a user does. One test program, so that it is linked once.
 
+mod audit_ablation;
+mod audit_baselines;
+mod audit_language_models;
+mod audit_statistics;
+mod audited;
 mod bad_input;
 mod bounds;
 mod check;

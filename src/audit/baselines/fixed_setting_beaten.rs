@@ -11,7 +11,7 @@ use crate::{
         Check, Family, Finding, Outcome, Severity, Subject,
         columns::{Arm, Column},
         fields::search,
-        statistics::ALPHA,
+        statistics::{ALPHA, p_text},
     },
     base::hash::Digest,
     core::{Record, Step, Workspace},
@@ -58,12 +58,13 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
                 if *gain > 0.0 && p < ALPHA {
                     let message = format!(
                         "`{}` with fixed settings has {:.4} in {}, and `{}` of the same model, tuned, {:.4} \
-                         (p = {p:.4}, {} users)",
+                         ({}, {} users)",
                         fixed.name,
                         paired.first,
                         column.name(),
                         tuned.name,
                         paired.second,
+                        p_text(p),
                         paired.n
                     );
                     findings.push(

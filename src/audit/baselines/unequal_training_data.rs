@@ -46,10 +46,13 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
                 None => "the whole training part".into(),
             };
             let message = format!(
-                "`{}` learns from {} ({n} positives over {} folds), `{}` from {} ({others})",
+                "`{}` learns from {} ({n} positives over {}), `{}` from {} ({others})",
                 arm.name,
                 said(arm),
-                shared.len(),
+                match shared.len() {
+                    1 => "1 fold".to_owned(),
+                    folds => format!("{folds} folds"),
+                },
                 reference.name,
                 said(reference)
             );

@@ -56,7 +56,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             })
             .collect();
         let message = format!(
-            "of {} comparisons with `{}`, {alone} have p < .05 alone and {} after Holm; not any more: {}",
+            "of {} comparisons with `{}`, those with p < .05 are {alone} alone and {} after Holm; not any more: {}",
             all.len(),
             first.name,
             alone - lost.len(),
