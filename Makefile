@@ -1,7 +1,9 @@
 # The whole developer interface. Each target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check lint libtorch encoder tools clean
+.PHONY: help run test bench check lint install dist wheel newcomer libtorch encoder tools clean
+
+PREFIX ?= /usr/local
 
 # Real data, if it is beside the checkout.
 ifndef ASSAY_DATA
@@ -32,6 +34,21 @@ lint: libtorch ## Check format, features and run clippy
 	cargo fmt --check
 	python3 tools/one_build.py
 	cargo clippy --release --locked --all-targets -- -D warnings
+
+install: libtorch ## Install into PREFIX (default /usr/local): programs, and libraries in lib/assay
+	cargo build --release --locked
+	python3 tools/dist.py install "$(DESTDIR)$(PREFIX)"
+
+dist: libtorch ## Make an archive that runs without a checkout: target/dist/assay-*.tar.gz
+	cargo build --release --locked
+	python3 tools/dist.py archive
+
+wheel: libtorch ## Make a Python wheel with the programs: target/wheels/rec_assay-*.whl
+	python3 tools/dist.py wheel
+
+newcomer: libtorch ## Do what a newcomer does, with the installed program, in an empty directory
+	cargo build --release --locked
+	tools/newcomer.sh
 
 libtorch: tools ## Provide PyTorch's C++ libraries in .libtorch
 	@python3 tools/libtorch.py

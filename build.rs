@@ -9,17 +9,33 @@ use std::{
     process::Command,
 };
 
+/// Minor versions of Python 3 in whose environments torch is looked for; src/cli/hand_over.rs lists the same.
+const PYTHONS: std::ops::RangeInclusive<u32> = 10..=14;
+
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-env=ASSAY_BUILD={:016x}", build()?);
+    built_in_files()?;
     keep_libtorch_out_of_assay();
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=LIBTORCH_USE_PYTORCH");
+    // PREFIX/bin/assay, where `make install` puts it; and in a Python environment with torch (`make wheel`).
+    println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/assay");
+    for version in PYTHONS {
+        let site = format!("lib/python3.{version}/site-packages");
+        println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../{site}/torch/lib");
+    }
     // target/release/assay and target/release/deps/test-binary, in a checkout that was moved.
     for up in ["../..", "../../.."] {
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/{up}/.libtorch/lib");
     }
-    if let Ok(dir) = env::var("LIBTORCH") {
+    // The checkout's own is found above: what is handed on holds no path of the machine that built it.
+    let checkout = env::current_dir()?;
+    let is_inside =
+        env::var_os("OUT_DIR").is_some_and(|dir| Path::new(&dir).starts_with(&checkout));
+    if let Ok(dir) = env::var("LIBTORCH")
+        && !(is_inside && Path::new(&dir) == checkout.join(".libtorch"))
+    {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{dir}/lib");
     }
     if env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
@@ -63,16 +79,17 @@ fn build() -> io::Result<u64> {
         println!("cargo:rerun-if-changed={dir}");
         files_below(Path::new(dir), &mut files)?;
     }
-    for entry in fs::read_dir("datasets")? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            files.push(path);
-        }
+    for dir in ["baselines", "datasets/sample"] {
+        files_below(Path::new(dir), &mut files)?;
     }
+    files.extend(manifests()?);
     files.sort();
     let mut hash = DefaultHasher::new();
     for path in files {
-        if !path.starts_with("src") && !path.starts_with("prompts") {
+        if !["src", "prompts", "baselines", "datasets/sample"]
+            .iter()
+            .any(|dir| path.starts_with(dir))
+        {
             println!("cargo:rerun-if-changed={}", path.display());
         }
         (&path, fs::read(&path)?).hash(&mut hash);
@@ -99,4 +116,41 @@ fn files_below(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes the list of files that come with the programs: `use: baselines/als.yaml` and `set: sample` then work from any
+/// directory.
+fn built_in_files() -> io::Result<()> {
+    let mut files = Vec::new();
+    for dir in ["baselines", "datasets/sample"] {
+        println!("cargo:rerun-if-changed={dir}");
+        files_below(Path::new(dir), &mut files)?;
+    }
+    files.extend(manifests()?);
+    files.retain(|path| path.extension().is_some_and(|of| of == "yaml" || of == "csv"));
+    files.sort();
+    let root = env::current_dir()?;
+    let mut list = String::from("&[\n");
+    for path in &files {
+        let whole = root.join(path);
+        list.push_str(&format!(
+            "    ({:?}, include_str!({whole:?})),\n",
+            path.display().to_string()
+        ));
+    }
+    list.push_str("]\n");
+    let to = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("OUT_DIR is not set"))?;
+    fs::write(Path::new(&to).join("built_in.rs"), list)
+}
+
+/// The manifests of data sets, `datasets/*.yaml`.
+fn manifests() -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir("datasets")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }

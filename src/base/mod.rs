@@ -1,6 +1,7 @@
 //! What every room uses: digests, seeded draws, interrupts, exit codes, files, YAML.
 
 pub mod arrays;
+pub mod built_in;
 pub mod exit;
 pub mod file_names;
 pub mod files;

@@ -45,6 +45,12 @@ pub enum CliError {
          with `cargo build --release`, and keep them in one directory"
     )]
     NoProgram(String),
+    /// The program with libtorch does not find it.
+    #[error(
+        "a step fits a network or EASE, or encodes texts; this needs the libraries of PyTorch 2.11.0: {said}\n  = help: \
+         {help}"
+    )]
+    NoLibtorch { said: String, help: String },
     #[error(
         "{table} is not comparable with the results\n  {}\n  = help: correct the description of the published table, \
          or compare anyway with --anyway",

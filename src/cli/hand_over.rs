@@ -1,6 +1,11 @@
 //! Becomes the program that computes with tensors (see [`crate::base::programs`]).
 
-use std::{env, fs, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    env, fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use super::CliError;
 use crate::{
@@ -19,6 +24,7 @@ pub fn hand_over() -> Result<(), CliError> {
     })?;
     let here = fs::canonicalize(&here).unwrap_or(here);
     let program = here.with_file_name(PROGRAM);
+    check_libraries(&program)?;
     let mut arguments = env::args_os();
     let mut command = Command::new(&program);
     if let Some(name) = arguments.next() {
@@ -26,6 +32,44 @@ pub fn hand_over() -> Result<(), CliError> {
     }
     let error = command.args(arguments).env(HANDED_OVER, BUILD).exec();
     Err(CliError::NoProgram(format!("cannot run {}: {error}", program.display())))
+}
+
+/// An error if the other program is there and cannot start for want of libtorch: the dynamic loader would end it with a
+/// message that helps nobody.
+fn check_libraries(program: &Path) -> Result<(), CliError> {
+    let Some(above) = program.parent().and_then(Path::parent) else { return Ok(()) };
+    // The directories that build.rs writes into the program.
+    let environments = fs::read_dir(above.join("lib")).into_iter().flatten().flatten();
+    let mut places: Vec<PathBuf> = environments
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("python3."))
+        .map(|entry| entry.path().join("site-packages/torch/lib"))
+        .collect();
+    places.push(above.join("lib/assay"));
+    places.push(above.join("../.libtorch/lib"));
+    if !program.is_file() || places.iter().any(|dir| dir.join("libtorch_cpu.so").is_file()) {
+        return Ok(());
+    }
+    // It may find them elsewhere.
+    let tried = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    match tried {
+        Ok(tried) if !tried.status.success() => {
+            let said = String::from_utf8_lossy(&tried.stderr);
+            let is_python = above.join("pyvenv.cfg").is_file();
+            Err(CliError::NoLibtorch {
+                said: said.trim().to_owned(),
+                help: match is_python {
+                    true => format!(
+                        "install them in this environment: `{} -m pip install 'rec-assay[train]'`",
+                        above.join("bin/python").display()
+                    ),
+                    false => {
+                        format!("put libtorch 2.11.0 into {}", above.join("lib/assay").display())
+                    }
+                },
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An error if the program that handed over is of another build.

@@ -15,6 +15,7 @@ mod explanations;
 mod export;
 mod gc;
 mod hand_over;
+mod init;
 mod keys;
 mod ls;
 mod metrics;
@@ -60,6 +61,7 @@ use crate::{
 #[derive(Parser)]
 #[command(name = "assay", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Examples:
+  assay init                                 write a first experiment file
   assay run experiments/quickstart.yaml      run an experiment, print a table and write a report
   assay plan experiments/quickstart.yaml     show which steps are done, which would run, and why
   assay results experiments/quickstart.yaml --csv > results.csv
@@ -89,6 +91,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Init(init::Init),
     Run(run::Run),
     Plan(plan::PlanArgs),
     Results(results::Results),
@@ -151,6 +154,7 @@ pub fn main() -> Exit {
 
 fn run(verb: Verb) -> Exit {
     let result = match verb {
+        Verb::Init(args) => args.run(),
         Verb::Run(args) => args.run(),
         Verb::Plan(args) => args.run(),
         Verb::Results(args) => args.run(),

@@ -15,8 +15,9 @@ use super::{
     readers::{DuplicateRule, ReaderSpec},
 };
 use crate::base::{
+    built_in,
     file_names::stays_inside,
-    files::{open_plain, read_text},
+    files::{open_plain, read_own, read_text, user_dir, write_whole},
     terminal::shown,
     yaml::{
         Diagnostic,
@@ -26,17 +27,6 @@ use crate::base::{
         node::{Node, Value},
     },
 };
-
-/// The manifests that come with assay.
-const BUILT_IN: &[(&str, &str)] = &[
-    ("datasets/all-minilm-l6-v2.yaml", include_str!("../../datasets/all-minilm-l6-v2.yaml")),
-    ("datasets/gowalla.yaml", include_str!("../../datasets/gowalla.yaml")),
-    ("datasets/ml-100k.yaml", include_str!("../../datasets/ml-100k.yaml")),
-    ("datasets/ml-1m.yaml", include_str!("../../datasets/ml-1m.yaml")),
-    ("datasets/ml-1m-first2999.yaml", include_str!("../../datasets/ml-1m-first2999.yaml")),
-    ("datasets/ml-1m-seq.yaml", include_str!("../../datasets/ml-1m-seq.yaml")),
-    ("datasets/sample.yaml", include_str!("../../datasets/sample.yaml")),
-];
 
 /// A data set's manifest.
 #[derive(Clone, Debug, Serialize)]
@@ -124,8 +114,9 @@ impl Manifests {
     /// Reads the built-in manifests and every `*.yaml` in `dirs`.
     pub fn read(dirs: &DataDirs) -> Result<Self, DataError> {
         let (mut all, mut strays) = (BTreeMap::new(), Vec::new());
-        let built_in = BUILT_IN.iter().map(|(path, text)| {
-            Arc::new(SourceFile { path: path.into(), text: (*text).to_owned() })
+        let built_in = built_in::in_directory("datasets").map(|(name, text)| {
+            let path = built_in::shown(&Path::new("datasets").join(name));
+            Arc::new(SourceFile { path, text: text.to_owned() })
         });
         let mut files: Vec<_> = built_in.collect();
         for root in dirs.roots().iter().rev() {
@@ -254,6 +245,9 @@ impl Manifest {
                 }
             }
         }
+        if let Some(folder) = self.built_in(&files)? {
+            return Ok(folder);
+        }
         let help = match &self.about.archive {
             Some(_) => format!(
                 "run `assay data fetch {}`, or set ASSAY_DATA to the directory that contains the folder",
@@ -277,6 +271,30 @@ impl Manifest {
             ),
         };
         Err(DataError::NotFound { name: self.about.name.clone(), file, looked, help })
+    }
+
+    /// The folder of a set whose files come with the program; they are written there first.
+    fn built_in(&self, files: &[String]) -> Result<Option<PathBuf>, DataError> {
+        let Some(folder) = self.about.folders.first() else { return Ok(None) };
+        // Of another set of this name nothing stands in for a file: the hashes of this one tell it apart.
+        if !files.iter().all(|file| self.about.sha256.contains_key(file)) {
+            return Ok(None);
+        }
+        let path = Path::new("datasets").join(folder);
+        let found: Option<Vec<(&String, &str)>> =
+            files.iter().map(|file| Some((file, built_in::find(&path.join(file))?))).collect();
+        let Some(found) = found.filter(|found| !found.is_empty()) else { return Ok(None) };
+        // Not in a directory for temporary files, where others could put files in its place.
+        let Some(cache) = user_dir("XDG_CACHE_HOME", ".cache") else { return Ok(None) };
+        let to = cache.join("assay").join(&path);
+        for (file, text) in found {
+            let path = to.join(file);
+            if read_own(&path).ok().as_deref() != Some(text.as_bytes()) {
+                write_whole(&path, text.as_bytes())
+                    .map_err(|error| DataError::io(&path, error.into_io()))?;
+            }
+        }
+        Ok(Some(to))
     }
 
     /// An error for the first file whose hash is not the manifest's.
@@ -337,7 +355,7 @@ mod tests {
     #[test]
     fn every_built_in_manifest_is_valid() {
         let manifests = Manifests::read(&DataDirs::new(vec![])).unwrap();
-        assert_eq!(manifests.iter().count(), BUILT_IN.len());
+        assert_eq!(manifests.iter().count(), built_in::in_directory("datasets").count());
     }
 
     #[test]

@@ -213,6 +213,9 @@ pub fn render(
     context.insert("describe", &experiment.describe);
     context.insert("overrides", &experiment.overrides);
     context.insert("file", &experiment.path);
+    // With those that come with the program: `built-in:baselines/als.yaml`.
+    let sources: Vec<&str> = experiment.sources.iter().map(|(path, _)| path.as_str()).collect();
+    context.insert("files", &sources);
     context.insert("main_k", &k.to_string());
     context.insert("sections", &sections);
     let sizes = collected.slices.iter().map(|of| {

@@ -4,11 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::yaml::{
-        de::from_node,
-        diagnostic::Diagnostic,
-        include,
-        node::{Entry, Node, Value},
+    base::{
+        built_in,
+        yaml::{
+            de::from_node,
+            diagnostic::Diagnostic,
+            include,
+            node::{Entry, Node, Value},
+        },
     },
     ranking::{Convention, Metric, Protocol, Slice, Spelling},
 };
@@ -74,7 +77,9 @@ const OF_WHAT: [(&str, &str); 2] = [
 impl PublishedTable {
     /// Reads a file with one table.
     pub fn read_file(path: &std::path::Path) -> Result<Self, Diagnostic> {
-        Self::read(&include::read(path, &[])?.root)
+        let built_in = !path.exists() && built_in::find(path).is_some();
+        let path = if built_in { built_in::shown(path) } else { path.to_owned() };
+        Self::read(&include::read(&path, &[])?.root)
     }
 
     /// Reads a mapping: `rows`, `systems` (published row: system), and the keys of [`About`].

@@ -17,6 +17,7 @@ mod files;
 mod filters;
 mod formats;
 mod hostile;
+mod installed;
 mod keys;
 mod llm;
 mod messages;

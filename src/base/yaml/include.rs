@@ -13,6 +13,7 @@ use super::{
     diagnostic::{Diagnostic, Position, SourceFile},
     node::{Entry, Mapping, Node, Value},
 };
+use crate::base::built_in;
 
 /// How deep includes may be nested: more is a mistake.
 const MAX_DEPTH: usize = 16;
@@ -157,7 +158,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads a file whose keys go into the mapping at `place`.
     fn file(&mut self, path: &Path, place: &mut Vec<String>) -> Result<Node, Diagnostic> {
-        let (mut node, file) = Node::read(path)?;
+        let built_in = built_in::path_of(path).and_then(|path| built_in::find(&path));
+        let (mut node, file) = match built_in {
+            Some(text) => {
+                let file = Arc::new(SourceFile { path: path.to_owned(), text: text.to_owned() });
+                (Node::parse(&file)?, file)
+            }
+            None => Node::read(path)?,
+        };
         if !self.files.iter().any(|known| known.path == file.path) {
             self.files.push(file);
         }
@@ -245,19 +253,29 @@ impl Reader<'_> {
         Ok(brought)
     }
 
-    /// Looks beside the file that names it, then in each directory above.
+    /// Looks beside the file that names it, then in each directory above, then among the built-in files.
     fn find(&self, name: &str, at: &Position) -> Result<PathBuf, Diagnostic> {
         let directory = at.file.path.parent().unwrap_or(Path::new(""));
-        let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+        // A file that is named without a directory lies in the working directory.
+        let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let absolute = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
         let found = std::iter::once(directory)
             .chain(absolute.ancestors().skip(1))
             .map(|directory| directory.join(name))
             .find(|path| path.is_file());
-        found.ok_or_else(|| {
-            Diagnostic::at(at, format!("there is no file `{name}`")).expected(format!(
+        let built_in = || built_in::find(Path::new(name)).map(|_| built_in::shown(Path::new(name)));
+        found.or_else(built_in).ok_or_else(|| {
+            let error = Diagnostic::at(at, format!("there is no file `{name}`")).expected(format!(
                 "a path relative to {} or to a directory above it",
                 absolute.display()
-            ))
+            ));
+            match name.strip_prefix("baselines/") {
+                Some(wanted) => {
+                    let names = built_in::in_directory("baselines").map(|(name, _)| name);
+                    error.suggest(wanted, names)
+                }
+                None => error,
+            }
         })
     }
 }
