@@ -287,10 +287,7 @@ fn what_cannot_be_meant_is_refused_before_anything_runs() {
         ("run: 'sh {out}', timeout: 5", "wrong type"),
         ("run: 'sh {out}', params: {a: 1}", "`params` has no effect"),
         ("run: 'sh {out}', train_share: {share: 0.5, seed: 1}", "is not trained by assay"),
-        (
-            "run: 'sh {out}', search: {over: {a: [1]}}",
-            "a search cannot try the settings of a program",
-        ),
+        ("run: 'sh {out}', search: {over: {a: [1]}}", "a search of a program cannot try `a`"),
         ("run: 'sh {out}', runs: 2", "unknown"),
     ] {
         let place = place(&format!("  m: {{model: command, {system}}}\n"));
@@ -515,4 +512,71 @@ fn split_and_external_give_the_numbers_of_the_command() {
         let found = means(&csv, metric, "2");
         assert_eq!(found["mine"], found["theirs"]);
     }
+}
+
+/// The program ranks one item first for everybody: which one is its setting. The search finds the item that is liked
+/// most in the part it measures on, which is cut from the training part.
+#[test]
+fn a_search_tries_settings_on_a_part_of_the_training_part() {
+    let place = place("");
+    let rows: String = (1..=40)
+        .map(|user| {
+            let fold = if user <= 4 { "f1" } else { "f2" };
+            // Of the training part, everybody likes z; of the test part, everybody likes y.
+            format!(
+                "u{user},z,5,f2\nu{user},y,{},{fold}\nu{user},w,1,f2\n",
+                if user <= 4 { 5 } else { 1 }
+            )
+        })
+        .collect();
+    place.write("ratings.csv", format!("user,item,rating,fold\n{rows}"));
+    let log = place.path("log");
+    place.write(
+        "one.sh",
+        format!(
+            "item=$(tr -d ' {{}}\"\\n' < $1 | cut -d: -f2)\necho $item $(wc -l < $2) $4 >> {}\n\
+             echo user,item > $3\nfor user in $(seq 40); do echo u$user,$item >> $3; done\n",
+            log.display()
+        ),
+    );
+    let system = "  m:
+    model: command
+    run: 'sh one.sh {params} {train} {out} {seed}'
+    inputs: [one.sh]
+    params: {item: w}
+    search: {over: {params.item: [y, w, z]}, metric: hit-rate, validation: 0.3, seed: 7}
+";
+    place.write("e.yaml", format!("{HEAD}{system}seeds: [1, 2]\n").replace("'>= 4'", "'>= 4'"));
+    let ended = run(&place, &["--threads", "1"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let log = fs::read_to_string(&log).unwrap();
+    let runs: Vec<&str> = log.lines().collect();
+    // 116 rows of training and a header; a part of them for the trials, all of them for the two seeds.
+    assert_eq!(runs.len(), 5, "{log}");
+    for (line, item) in runs.iter().zip(["y", "w", "z"]) {
+        let [found, rows, seed] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        assert_eq!((found, seed), (item, "7"));
+        assert!(rows.parse::<usize>().unwrap() < 90, "{line}");
+    }
+    assert_eq!(runs[3..], ["z 117 1", "z 117 2"]);
+    let plan = fine(&place, &["plan", "e.yaml", "--json"]);
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let search =
+        plan["steps"].as_array().unwrap().iter().find(|step| step["kind"] == "search").unwrap();
+    let key = search["key"].as_str().unwrap();
+    let trials =
+        fs::read_to_string(place.path(&format!(".assay/steps/search/{key}/search.json"))).unwrap();
+    let trials: Value = serde_json::from_str(&trials).unwrap();
+    let chosen: Vec<(&str, bool)> = trials
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| (of["settings"].as_str().unwrap(), of["chosen"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(
+        chosen,
+        [("params.item=y", false), ("params.item=w", false), ("params.item=z", true)]
+    );
 }

@@ -10,8 +10,18 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::search::{SearchSpec, SearchTrial, chosen_of};
 use crate::{
-    base::{hash::Digest, process},
+    base::{
+        files::{FileError, io_error, read_memory, write_memory},
+        hash::Digest,
+        process,
+        yaml::{
+            Diagnostic,
+            de::from_node,
+            node::{Entry, Node},
+        },
+    },
     core::Pinned,
     data::{DataError, TableFormat},
     ranking::files::{Columns, InputFormat, Order, ReadOptions, Seen, TextOptions},
@@ -34,7 +44,7 @@ pub struct CommandParams {
     inputs: Vec<String>,
     /// Settings of the program, which it reads from the JSON file `{params}`.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    params: serde_json::Map<String, serde_json::Value>,
+    params: Settings,
     /// The format of the files that it is given.
     #[serde(default, skip_serializing_if = "TableFormat::is_csv")]
     files: TableFormat,
@@ -61,6 +71,81 @@ pub struct CommandParams {
     pub(super) directory: PathBuf,
     #[serde(skip)]
     words: Vec<Word>,
+    /// A search of `params`.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub(super) search: Option<CommandSearch>,
+}
+
+/// Settings of a program, which it reads as JSON.
+pub type Settings = serde_json::Map<String, serde_json::Value>;
+
+/// The settings that a search tries.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommandSearch {
+    pub spec: SearchSpec,
+    /// By trial, what it sets, as text.
+    pub labels: Vec<String>,
+    /// By trial, all settings; there is at least one.
+    pub candidates: Vec<Settings>,
+}
+
+impl CommandSearch {
+    /// A candidate for every trial of a `search:`.
+    pub(super) fn read(
+        parameters: &Node,
+        search: &Entry,
+        directory: &Path,
+    ) -> Result<Self, Diagnostic> {
+        let at = &search.value.at;
+        let spec: SearchSpec = from_node(&search.value)?;
+        spec.validate().map_err(|message| Diagnostic::at(at, message))?;
+        if let Some(field) = spec.over.keys().find(|field| !field.starts_with("params.")) {
+            return Err(Diagnostic::at(at, format!("a search of a program cannot try `{field}`"))
+                .expected("its settings: `params.factors`"));
+        }
+        let (mut labels, mut candidates) = (Vec::new(), Vec::new());
+        for levels in spec.levels() {
+            let mut node = parameters.clone();
+            let mut label = Vec::new();
+            for (field, value) in levels {
+                let text = serde_yaml::to_string(&value).unwrap_or_default();
+                label.push(format!("{field}={}", text.trim()));
+                let path: Vec<&str> = field.split('.').collect();
+                node.put(&path, Node::of_yaml(&value, at), at)?;
+            }
+            candidates.push(CommandParams::read(&node, directory)?.params);
+            labels.push(label.join(", "));
+        }
+        Ok(Self { spec, labels, candidates })
+    }
+
+    /// The settings that were chosen.
+    pub fn chosen(&self, trials: &[SearchTrial]) -> Option<&Settings> {
+        self.candidates.get(chosen_of(trials).ok()?)
+    }
+
+    /// Keeps finished trials for the next process.
+    pub fn remember(&self, path: &Path, trials: &[SearchTrial]) -> Result<(), FileError> {
+        let content = serde_json::to_vec(trials).map_err(|error| io_error(path)(error.into()))?;
+        write_memory(path, &content)
+    }
+
+    /// The trials that an earlier process finished.
+    pub fn remembered(&self, path: &Path, log: &dyn Fn(&str)) -> Vec<SearchTrial> {
+        let read = || -> Result<Vec<SearchTrial>, String> {
+            let Some(content) = read_memory(path)? else { return Ok(Vec::new()) };
+            let trials: Vec<SearchTrial> =
+                serde_json::from_slice(&content).map_err(|error| error.to_string())?;
+            let is_ours = trials.len() <= self.labels.len()
+                && trials.iter().zip(&self.labels).all(|(trial, label)| trial.settings == *label);
+            if is_ours { Ok(trials) } else { Err("it is of another search".into()) }
+        };
+        read().unwrap_or_else(|problem| {
+            log(&format!("warning: {}: {problem}; the search starts again", path.display()));
+            Vec::new()
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -227,6 +312,18 @@ fn number_with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
 }
 
 impl CommandParams {
+    /// Reads and validates the settings of a system; `directory` is where the file lies that names it.
+    pub(super) fn read(parameters: &Node, directory: &Path) -> Result<Self, Diagnostic> {
+        let mut params: Self = from_node(parameters)?;
+        params.directory = directory.to_owned();
+        params.validate().map_err(|(key, problem)| {
+            let entry = parameters.mapping("command").ok().and_then(|of| of.get(key));
+            let at = entry.map_or(&parameters.at, |entry| &entry.value.at);
+            Diagnostic::at(at, problem)
+        })?;
+        Ok(params)
+    }
+
     /// Splits the command line; the first problem, with the key that it is of.
     pub(super) fn validate(&mut self) -> Result<(), (&'static str, String)> {
         let of_run = |problem: String| ("run", problem);
@@ -364,7 +461,7 @@ impl CommandParams {
         &self.inputs
     }
 
-    pub fn params(&self) -> &serde_json::Map<String, serde_json::Value> {
+    pub fn params(&self) -> &Settings {
         &self.params
     }
 

@@ -147,8 +147,15 @@ impl Variant {
         let mut warnings = Vec::new();
         let mut systems = systems(required(mapping, "systems", root)?, &mut warnings)?;
         for system in &mut systems {
-            if let SystemSpec::Search(search) = &mut system.model {
-                search.spec.cut = split.cut(search.spec.by);
+            let search = match &mut system.model {
+                SystemSpec::Search(search) => Some(&mut search.spec),
+                SystemSpec::Command(params) => {
+                    params.search.as_mut().map(|search| &mut search.spec)
+                }
+                _ => None,
+            };
+            if let Some(spec) = search {
+                spec.cut = split.cut(spec.by);
             }
         }
         let mut evaluate = match mapping.get("evaluate") {

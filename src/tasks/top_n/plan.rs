@@ -12,9 +12,9 @@ use super::{
     command::CommandProgram,
     rerank::{ExplainSpec, JudgeName, RerankParams},
     steps::{
-        Asked, Authors, CommandStep, CutStep, EmbeddingsStep, EvaluateStep, ExplainStep,
-        ExternalStep, FitStep, FittedModel, ItemProfilesStep, JudgeInputs, Learning, PredictStep,
-        RerankStep, SearchStep, SplitStep, UserProfilesStep,
+        Asked, Authors, CommandRun, CommandSearchStep, CommandStep, CutStep, EmbeddingsStep,
+        EvaluateStep, ExplainStep, ExternalStep, FitStep, FittedModel, ItemProfilesStep,
+        JudgeInputs, Learning, PredictStep, RerankStep, SearchStep, SplitStep, UserProfilesStep,
         output::{Explanations, Model, Predictions, Profiles, Split, Vectors},
     },
 };
@@ -277,18 +277,25 @@ impl<'a> Planner<'a> {
                 read
             }
         };
-        Ok(self.add(CommandStep {
-            label: of.label(at.fold, at.seed),
+        let run = CommandRun {
             system: of.spec.clone(),
             program,
             inputs,
             split: at.split,
             depth,
-            seed: at.seed,
             source: of.variant.data.source.clone(),
             data: self.data.clone(),
             dirs: self.dirs.clone(),
-        }))
+        };
+        let search = command.search.as_ref().map(|_| {
+            self.add(CommandSearchStep {
+                label: format!("{} {}", of.name, at.fold),
+                run: run.clone(),
+                relevant: of.variant.data.relevant,
+            })
+        });
+        let label = of.label(at.fold, at.seed);
+        Ok(self.add(CommandStep { label, run, search, seed: at.seed }))
     }
 
     /// The step that fits a system.

@@ -233,7 +233,7 @@ pub struct Search {
 }
 
 /// The result of a trial.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SearchTrial {
     pub settings: String,
     /// The metric on the validation part; none if fitting failed.
@@ -445,21 +445,7 @@ impl Search {
                 })?;
             }
         }
-        let best = trials
-            .iter()
-            .enumerate()
-            .filter_map(|(at, trial)| Some((at, trial.value?)))
-            .fold(None, |best: Option<(usize, f64)>, (at, value)| match best {
-                Some((_, highest)) if highest >= value => best,
-                _ => Some((at, value)),
-            });
-        let Some((best, _)) = best else {
-            let why = trials.iter().find_map(|trial| trial.failed.clone()).unwrap_or_default();
-            return Err(ModelError::Unsuitable(format!(
-                "no trial of the search could be fitted: {why}"
-            )));
-        };
-        trials[best].chosen = true;
+        choose(&mut trials)?;
         Ok(trials)
     }
 
@@ -606,8 +592,27 @@ fn text_of_value(value: &serde_yaml::Value) -> String {
     serde_yaml::to_string(value).unwrap_or_default().trim().to_owned()
 }
 
+/// Marks the trial with the highest value; of equal ones the first.
+pub(super) fn choose(trials: &mut [SearchTrial]) -> Result<(), ModelError> {
+    let best = trials.iter().enumerate().filter_map(|(at, trial)| Some((at, trial.value?))).fold(
+        None,
+        |best: Option<(usize, f64)>, (at, value)| match best {
+            Some((_, highest)) if highest >= value => best,
+            _ => Some((at, value)),
+        },
+    );
+    let Some((best, _)) = best else {
+        let why = trials.iter().find_map(|trial| trial.failed.clone()).unwrap_or_default();
+        return Err(ModelError::Unsuitable(format!(
+            "no trial of the search could be fitted: {why}"
+        )));
+    };
+    trials[best].chosen = true;
+    Ok(())
+}
+
 /// The trial that was chosen.
-fn chosen_of(trials: &[SearchTrial]) -> Result<usize, ModelError> {
+pub(super) fn chosen_of(trials: &[SearchTrial]) -> Result<usize, ModelError> {
     let chosen = trials.iter().position(|trial| trial.chosen);
     chosen.ok_or_else(|| ModelError::Unsuitable(format!("no trial in {TRIALS} is chosen")))
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     CommandParams, ExternalParams, Search,
-    command::Placeholder,
+    command::{CommandSearch, Placeholder},
     models::{MODELS, ModelDef, ModelSpec, Size, out_of_range, tagged},
     rerank::RerankParams,
     search,
@@ -82,16 +82,10 @@ impl SystemSpec {
                 Ok(Self::External(Box::new(params)))
             }
             (COMMAND, _) => {
-                no_search("the settings of a program").map_err(|error| {
-                    error.help("make them separate systems: `params: {factors: {sweep: [32, 64]}}`")
-                })?;
-                let mut params: CommandParams = from_node(parameters)?;
-                params.directory = directory.to_owned();
-                params.validate().map_err(|(key, problem)| {
-                    let entry = parameters.mapping(COMMAND).ok().and_then(|of| of.get(key));
-                    let at = entry.map_or(&parameters.at, |entry| &entry.value.at);
-                    Diagnostic::at(at, problem)
-                })?;
+                let mut params = CommandParams::read(parameters, directory)?;
+                if let Some(search) = search {
+                    params.search = Some(CommandSearch::read(parameters, search, directory)?);
+                }
                 Ok(Self::Command(Box::new(params)))
             }
             _ => Err(Diagnostic::at(&model.at, format!("unknown model `{name}`"))

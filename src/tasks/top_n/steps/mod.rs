@@ -19,7 +19,7 @@ mod rerank;
 mod search;
 mod split;
 
-pub use command::{CommandStats, CommandStep};
+pub use command::{CommandRun, CommandSearchStep, CommandStats, CommandStep};
 pub use embeddings::{EmbeddingsStats, EmbeddingsStep};
 pub use evaluate::{EvaluateStats, EvaluateStep};
 pub use explain::{ExplainStats, ExplainStep};
