@@ -155,6 +155,7 @@ impl Ran {
         };
         let header = RunHeader {
             experiment: experiment.name.clone(),
+            overrides: experiment.overrides.clone(),
             sources: experiment.source_texts(),
             resolved: serde_json::to_value(&experiment.resolved)?,
             data: plan.data.iter().map(ToString::to_string).collect(),

@@ -42,7 +42,8 @@ pub fn schema() -> Value {
     let Some(sections) = root["properties"].as_object_mut() else { return root };
     let mut swept = Vec::new();
     for (key, section) in sections {
-        let is_swept = !not_swept.contains(&key.as_str()) && !["published", "audit"].contains(&key.as_str());
+        let is_swept =
+            !not_swept.contains(&key.as_str()) && !["published", "audit"].contains(&key.as_str());
         match PLAIN.contains(&key.as_str()) {
             true => continue,
             false if is_swept => references(section, &mut swept),

@@ -114,8 +114,13 @@ impl CommandSearch {
                 let path: Vec<&str> = field.split('.').collect();
                 node.put(&path, Node::of_yaml(&value, at), at)?;
             }
+            let label = label.join(", ");
+            if labels.contains(&label) {
+                return Err(Diagnostic::at(at, format!("the search tries `{label}` twice"))
+                    .help("remove one of the equal values"));
+            }
             candidates.push(CommandParams::read(&node, directory)?.params);
-            labels.push(label.join(", "));
+            labels.push(label);
         }
         Ok(Self { spec, labels, candidates })
     }

@@ -204,6 +204,23 @@ impl SearchSpec {
     }
 }
 
+impl SearchSpec {
+    /// The different settings to try, where they can be told apart as they are written.
+    pub(super) fn levels(&self) -> Vec<Levels> {
+        let Some(trials) = self.trials else { return self.grid() };
+        let mut levels: Vec<Levels> = Vec::new();
+        for drawn in self.draws().take(most_draws(trials)) {
+            if !levels.contains(&drawn) {
+                levels.push(drawn);
+            }
+            if levels.len() == trials.min(self.n_settings()) {
+                break;
+            }
+        }
+        levels
+    }
+}
+
 /// How many draws a search of so many trials takes before it ends with fewer: settings that differ as they are written
 /// may be the same to the model.
 fn most_draws(trials: usize) -> usize {

@@ -186,7 +186,7 @@ impl CommandRun {
                 }
                 Placeholder::Users => table("users", format.users(users))?,
                 Placeholder::Items => {
-                    let data = dataset(cx, &self.source, &self.dirs, &self.data)?;
+                    let data = dataset(cx.shared(), &self.source, &self.dirs, &self.data, cx.log)?;
                     table("items", format.items(&data))?
                 }
                 Placeholder::Params => {
