@@ -82,7 +82,7 @@ pub fn searches(record: &ExperimentRecord, workspace: &Workspace) -> Searches {
                 system: trial.name.clone(),
                 fold: trial.fold.clone(),
                 trial: at + 1,
-                settings: values(spec, &settings["candidates"][at]),
+                settings: values(settings, at),
                 metric: spec["metric"].as_str().unwrap_or_default().to_owned(),
                 k: spec["k"].as_u64().unwrap_or_default() as usize,
                 validation: of.value,
@@ -95,16 +95,23 @@ pub fn searches(record: &ExperimentRecord, workspace: &Workspace) -> Searches {
     found
 }
 
-/// The searched fields of a model, with the names they have in files.
-fn values(spec: &Value, candidate: &Value) -> Map<String, Value> {
-    let def = candidate["model"].as_str().and_then(ModelDef::find);
-    let fields = spec["over"].as_object().into_iter().flat_map(|over| over.keys());
-    let named = fields.map(|field| {
-        let value = field.split('.').fold(candidate, |value, key| &value[key]);
-        let name = def.map_or(field.as_str(), |def| def.file_name(field));
-        (name.to_owned(), value.clone())
-    });
-    named.collect()
+/// The searched fields of a trial as the file gives them, with the names they have in files.
+fn values(settings: &Value, at: usize) -> Map<String, Value> {
+    let def = settings["candidates"][at]["model"].as_str().and_then(ModelDef::find);
+    let over = settings["spec"]["over"].as_object();
+    let fields: Vec<&String> = over.into_iter().flat_map(|over| over.keys()).collect();
+    let mut rest = settings["labels"][at].as_str().unwrap_or_default();
+    let mut values = Map::new();
+    // `alpha=1, iterations=2`: a value ends where the next field begins.
+    for (n, field) in fields.iter().enumerate() {
+        rest = rest.strip_prefix(&format!("{field}=")).unwrap_or(rest);
+        let end = fields.get(n + 1).and_then(|next| rest.find(&format!(", {next}=")));
+        let (text, more) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = more.strip_prefix(", ").unwrap_or(more);
+        let value = serde_yaml::from_str(text).unwrap_or_else(|_| Value::from(text));
+        values.insert(def.map_or(field.as_str(), |def| def.file_name(field)).to_owned(), value);
+    }
+    values
 }
 
 impl SearchRow {

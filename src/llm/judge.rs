@@ -14,10 +14,13 @@ pub struct JudgeSpec {
     pub model: String,
     /// The environment variable that holds the key; none where the endpoint wants no key.
     pub key_env: Option<String>,
+    /// Of the request; the endpoint's default where it is not given.
     #[schemars(range(min = 0, max = 2))]
     pub temperature: Option<f64>,
+    /// Of the request, likewise.
     #[schemars(range(min = 0, max = 1))]
     pub top_p: Option<f64>,
+    /// Of the request, for endpoints that take one.
     pub seed: Option<u64>,
     /// Most tokens of an answer.
     #[schemars(range(min = 1, max = 10000000))]
@@ -35,8 +38,10 @@ pub struct JudgeSpec {
     /// Most requests at a time. It shrinks where the endpoint answers 429, and grows back.
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency: usize,
-    #[schemars(range(min = 1))]
+    /// Limit of this endpoint.
+    #[schemars(range(min = 1, max = 4294967295u32))]
     pub requests_per_minute: Option<u32>,
+    /// Limit of this endpoint.
     #[schemars(range(min = 1))]
     pub tokens_per_minute: Option<u64>,
     /// Seconds until a request counts as lost.
@@ -85,8 +90,10 @@ pub enum Failures {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
+    /// Per million tokens sent.
     #[schemars(range(min = 0))]
     pub input: f64,
+    /// Per million tokens received.
     #[schemars(range(min = 0))]
     pub output: f64,
     /// Of input that the endpoint had in its cache; by default as other input.
@@ -270,6 +277,7 @@ pub struct Budget {
     /// In the currency of the judges' prices.
     #[schemars(range(min = 0))]
     pub money: Option<f64>,
+    /// Tokens sent and received.
     pub tokens: Option<u64>,
 }
 

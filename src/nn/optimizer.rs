@@ -10,7 +10,7 @@ use super::{
     tensors::{slice, slice_mut, zeros_like},
 };
 
-/// Which.
+/// How parameters follow the gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Optimizer {

@@ -42,7 +42,9 @@ pub enum Exclude {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Negatives {
+    /// How items are drawn.
     pub draw: Draw,
+    /// What is never drawn for a user.
     pub exclude: Exclude,
     /// `popularity`: 0 is uniform, 1 is by counts.
     pub exponent: f64,

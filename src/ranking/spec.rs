@@ -49,6 +49,7 @@ pub struct Sampled {
     /// Unseen items drawn for each user.
     #[schemars(range(min = 1))]
     pub negatives: usize,
+    /// Seed of the draw.
     pub seed: u64,
 }
 

@@ -95,7 +95,12 @@ impl Reference<'_> {
             if !about.is_empty() {
                 let _ = write!(self.text, "{about}\n\n");
             }
-            self.table(kind);
+            if kind["properties"]
+                .as_object()
+                .is_some_and(|of| of.len() > 1 || !of.contains_key("from"))
+            {
+                self.table(kind);
+            }
             for (key, property) in kind["properties"].as_object().into_iter().flatten() {
                 let inner = alternatives(property);
                 if inner.len() > 1 && inner.iter().all(|of| of["properties"].is_object()) {
@@ -172,10 +177,24 @@ impl Reference<'_> {
                 self.kind(property),
                 default,
                 range_of(property, "", ""),
-                sentence(property),
+                self.meaning(property),
             ];
             let cells = row.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
             let _ = writeln!(self.text, "| {} |", cells.join(" | "));
+        }
+    }
+
+    /// What a key means; where it does not say so itself, what its values are.
+    fn meaning(&self, property: &Value) -> String {
+        let own = sentence(property);
+        let kinds = alternatives(property);
+        let mut referred =
+            std::iter::once(property).chain(kinds).filter_map(|of| of["$ref"].as_str());
+        match (own.is_empty(), referred.next()) {
+            (true, Some(name)) => {
+                self.defs.get(name.trim_start_matches("#/$defs/")).map(sentence).unwrap_or_default()
+            }
+            _ => own,
         }
     }
 
@@ -269,7 +288,9 @@ fn title(name: &str) -> String {
 }
 
 fn sentence(schema: &Value) -> String {
-    schema["description"].as_str().unwrap_or_default().replace('\n', " ")
+    let text = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
+    // Links between types of the program.
+    text.replace("[`", "`").replace("`]", "`")
 }
 
 /// A value on one line, as YAML has it.

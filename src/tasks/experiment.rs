@@ -65,9 +65,15 @@ impl Experiment {
         // Keys of all tasks: the file has to be read before its task is known.
         let renamed: Vec<Renamed> = TASKS.iter().flat_map(|task| task.renamed).copied().collect();
         let named: Vec<&str> = TASKS.iter().flat_map(|task| task.named).copied().collect();
-        let Read { mut root, files: sources, mut warnings } = include::read(path, &renamed)?;
-        let (overrides, more) = overrides::apply(&mut root, &set, &named, &renamed)?;
-        warnings.extend(more);
+        let Read { mut root, files: mut sources, mut warnings } = include::read(path, &renamed)?;
+        let applied = overrides::apply(&mut root, &set, &named, &renamed)?;
+        let overrides = applied.set;
+        warnings.extend(applied.warnings);
+        for file in applied.files {
+            if !sources.iter().any(|known| known.path == file.path) {
+                sources.push(file);
+            }
+        }
         let mapping = root.mapping("an experiment file")?;
         let task = task_of(mapping)?;
         refuse_unknown_keys(mapping, &[&KEYS[..], task.keys].concat(), "the experiment")?;

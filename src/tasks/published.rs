@@ -40,9 +40,13 @@ pub struct About {
     pub dataset: String,
     /// The fold of the numbers, or `mean` for the mean over all folds.
     pub fold: String,
+    /// What was ranked.
     pub protocol: Protocol,
+    /// How metrics were computed and averaged.
     pub convention: Convention,
+    /// Which users.
     pub slice: Slice,
+    /// The cutoff.
     pub k: usize,
     /// Number of published decimals.
     #[schemars(range(max = 15))]

@@ -37,11 +37,13 @@ pub struct MetadataSpec {
     /// Its column of identifiers.
     #[serde(default = "item")]
     pub id: String,
+    /// The column of titles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// Genres joined by `|` or commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genres: Option<String>,
+    /// The column of overviews.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overview: Option<String>,
     /// Overviews from The Movie Database, by title and year.

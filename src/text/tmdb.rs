@@ -15,6 +15,7 @@ use crate::{
 pub struct TmdbSpec {
     /// The environment variable that holds the API read access token.
     pub key_env: String,
+    /// Address of the API.
     pub base_url: String,
     /// Language of titles and overviews.
     pub language: String,

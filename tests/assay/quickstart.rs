@@ -79,7 +79,7 @@ fn sweeps_seeds_includes_and_tables_work_together() {
     assert!(latex.contains("\\toprule") && latex.contains("$\\pm$"), "{latex}");
     let wrong = place.assay(&["table", "e.yaml", "--slice", "cold<3"]);
     assert_eq!(wrong.code, 2);
-    assert!(wrong.err.contains("slices: all"), "{}", wrong.err);
+    assert!(wrong.err.contains("expected one of all"), "{}", wrong.err);
 }
 
 /// What the columns of a tidy table hold, by name.

@@ -214,7 +214,7 @@ split: {scheme: kfold, folds: 3, seed: 7, by: user, validation: {fraction: 0.1, 
 seeds: [1, 2]
 metadata: {file: items.csv, id: item, title: title, genres: genres, overview: overview, tmdb: {key_env: TMDB_API_KEY, base_url: "https://api.themoviedb.org/3", language: en-US}}
 endpoints:
-  gpt: {model: m, base_url: "http://127.0.0.1:9/v1", temperature: 0.5, top_p: 0.9, seed: 1, max_tokens: 100, structured: schema, concurrency: 3, requests_per_minute: 10, tokens_per_minute: 1000, timeout: 5, retries: 2, repairs: 1, failures: keep, price: {input: 1, output: 2, cached: 0.5}, batch: false}
+  gpt: {model: m, base_url: "http://127.0.0.1:9/v1", temperature: 0.5, top_p: 0.9, seed: 1, max_tokens: 100, structured: schema, concurrency: 3, requests_per_minute: 10, tokens_per_minute: 1000, timeout: 5, retries: 2, repairs: 1, failures: fall-back, price: {input: 1, output: 2, cached: 0.5}, batch: false}
 responses: {mode: record, budget: {money: 1, tokens: 1000}}
 profiles:
   p: {from: template}
@@ -244,7 +244,7 @@ systems:
   searched: {model: als, search: {trials: 3, seed: 2, over: {alpha: {log: [0.1, 10]}, factors: [4, 8]}, metric: recall, k: 5, validation: 0.2, by: random}}
   grid: {model: als, search: {over: {regularization: [1, 2]}}}
   rerank: {model: rerank, of: als, strategy: bst, judge: gpt, text: {profiles: p}, pool: 10, fuse: {judge: 0.5, by: rank}, users: all, batch: 3, overlap: 1, rounds: 2, recheck: 0.2, explain: {top: 3, users: all}}
-  external: {model: external, rankings: "runs/{fold}.csv", columns: {user: u, item: i, rank: r}, order: rank, seen: drop, format: csv, encoding: utf-8, quotes: none}
+  external: {model: external, rankings: "runs/{fold}.csv", columns: {user: u, item: i, rank: r}, order: rank, seen: drop, format: table, encoding: utf-8, quotes: none}
 evaluate: {protocols: [full, judged], conventions: [standard], k: [5, 10], slices: [all, "cold<10"], metrics: [ndcg, recall], sampled: {negatives: 10, seed: 2}, depth: 20, ties: random@7, fallback: none}
 published: {source: A paper, describe: How., dataset: sample, fold: f1, protocol: full, convention: standard, slice: all, k: 10, digits: 3, rows: {ALS: {ndcg: 0.1}, X: {not_checkable: why}}, systems: {ALS: als}}
 "#;
@@ -256,29 +256,29 @@ movielens1m: {reader: movielens1m, folder: ml, ratings: ratings.dat, relevant: "
 movielens100k: {reader: movielens100k, folder: ml, relevant: ">= 4"}
 "#;
 
-/// Every mutation of one place: the path, and the experiment.
-fn mutations(base: &Value, path: &mut Vec<String>, all: &mut Vec<(String, Value)>) {
+/// Every mutation of one place and of those below it: the path, and the value that is put there.
+fn mutations(base: &Value, path: &mut Vec<String>, all: &mut Vec<(Vec<String>, Value)>) {
     let here = path.iter().fold(base, |value, key| at(value, key));
     match here {
         Value::Object(fields) => {
             let mut more = fields.clone();
             more.insert("zzz".into(), json!(1));
-            all.push(with(base, path, more.into()));
-            all.push(with(base, path, json!("text")));
-            all.push(with(base, path, json!([1])));
+            all.push((path.clone(), more.into()));
+            all.push((path.clone(), json!("text")));
+            all.push((path.clone(), json!([1])));
             for key in fields.keys().cloned().collect::<Vec<_>>() {
                 let mut fewer: Map<String, Value> = fields.clone();
                 fewer.remove(&key);
-                all.push(with(base, path, fewer.into()));
+                all.push((path.clone(), fewer.into()));
                 path.push(key);
                 mutations(base, path, all);
                 path.pop();
             }
         }
         Value::Array(items) => {
-            all.push(with(base, path, json!([])));
-            all.push(with(base, path, json!({"zzz": 1})));
-            all.push(with(base, path, json!("text")));
+            all.push((path.clone(), json!([])));
+            all.push((path.clone(), json!({"zzz": 1})));
+            all.push((path.clone(), json!("text")));
             for at in 0..items.len() {
                 path.push(at.to_string());
                 mutations(base, path, all);
@@ -301,7 +301,7 @@ fn mutations(base: &Value, path: &mut Vec<String>, all: &mut Vec<(String, Value)
                 json!([{}]),
             ] {
                 if value != *scalar {
-                    all.push(with(base, path, value));
+                    all.push((path.clone(), value));
                 }
             }
         }
@@ -309,14 +309,14 @@ fn mutations(base: &Value, path: &mut Vec<String>, all: &mut Vec<(String, Value)
 }
 
 /// The experiment with another value at a path.
-fn with(base: &Value, path: &[String], value: Value) -> (String, Value) {
+fn with(base: &Value, path: &[String], value: &Value) -> Value {
     let mut mutated = base.clone();
     let of = path.iter().fold(&mut mutated, |value, key| match value {
         Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
         value => &mut value[key.as_str()],
     });
     *of = value.clone();
-    (format!("{} = {value}", path.join(".")), mutated)
+    mutated
 }
 
 fn at<'a>(value: &'a Value, key: &str) -> &'a Value {
@@ -392,15 +392,42 @@ fn what_the_schema_refuses_the_parser_refuses_and_the_other_way_round() {
     let base = yaml(BASE);
     checks.by_schema(&base).unwrap();
     checks.by_parser(&base).unwrap();
-    let mut all = Vec::new();
-    mutations(&base, &mut Vec::new(), &mut all);
+    // Experiments, and the places in them that are changed: every system beside the one that others need alone.
+    let mut changed: Vec<(Value, Vec<String>)> = Vec::new();
+    let systems = base["systems"].as_object().unwrap();
+    let only = |names: &[&str]| {
+        let mut experiment = base.clone();
+        let kept = names.iter().map(|name| ((*name).to_owned(), systems[*name].clone()));
+        experiment["systems"] = Value::Object(kept.collect());
+        experiment
+    };
+    for key in base.as_object().unwrap().keys().filter(|key| *key != "systems") {
+        changed.push((only(&["als"]), vec![key.clone()]));
+    }
+    for name in systems.keys() {
+        changed.push((only(&["als", name]), vec!["systems".into(), name.clone()]));
+    }
     for (reader, data) in yaml(OWN_DATA).as_object().unwrap() {
-        let mut own = base.clone();
+        let mut own = only(&["als"]);
         own["data"] = data.clone();
         checks.by_schema(&own).unwrap_or_else(|problem| panic!("{reader}{problem}"));
-        let mut of_data = Vec::new();
-        mutations(&own, &mut vec!["data".into()], &mut of_data);
-        all.extend(of_data.into_iter().map(|(what, value)| (format!("{reader} {what}"), value)));
+        changed.push((own, vec!["data".into()]));
+    }
+    let mut all = Vec::new();
+    for key in base.as_object().unwrap().keys() {
+        let mut fewer = only(&["als"]);
+        fewer.as_object_mut().unwrap().remove(key);
+        all.push((format!("without {key}"), fewer));
+    }
+    let mut more = only(&["als"]);
+    more["zzz"] = json!(1);
+    all.push(("zzz".to_owned(), more));
+    for (experiment, mut path) in changed {
+        let mut of_experiment = Vec::new();
+        mutations(&experiment, &mut path, &mut of_experiment);
+        all.extend(of_experiment.into_iter().map(|(path, value)| {
+            (format!("{} = {value}", path.join(".")), with(&experiment, &path, &value))
+        }));
     }
     let (mut refused, mut beyond) = (0, 0);
     let mut differ = Vec::new();
@@ -461,6 +488,11 @@ fn the_reference_is_current() {
         reference == committed,
         "docs/REFERENCE.md is not what `assay schema --markdown` prints: write it again"
     );
+    for row in reference.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let is_kind = cells[0].ends_with("`reader`") || cells[0].ends_with("`from`");
+        assert!(is_kind || cells[4].trim_end_matches('|').trim() != "", "no meaning: {row}");
+    }
     // Every key of the schema, and every model, has its place.
     for model in schema()["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
         let name = model["properties"]["model"]["const"].as_str().unwrap();

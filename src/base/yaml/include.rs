@@ -147,6 +147,15 @@ pub fn read(path: &Path, renamed: &[Renamed]) -> Result<Read, Diagnostic> {
     Ok(Read { root, files: reader.files, warnings: reader.renames.warnings })
 }
 
+/// Inserts the files that `use:` names in a tree of the command line, which has the shape of an experiment file.
+pub fn bring_in(mut node: Node, renamed: &[Renamed]) -> Result<Read, Diagnostic> {
+    let mut renames = Renames::new(renamed);
+    renames.rename(&mut node, &[])?;
+    let mut reader = Reader { files: Vec::new(), renames, open: Vec::new(), brought: 0 };
+    let root = reader.expand(node, false, &mut Vec::new())?;
+    Ok(Read { root, files: reader.files, warnings: reader.renames.warnings })
+}
+
 struct Reader<'a> {
     files: Vec<Arc<SourceFile>>,
     renames: Renames<'a>,

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     diagnostic::{Diagnostic, Position, SourceFile},
-    include::{Renamed, Renames},
+    include::{self, Read, Renamed},
     node::{Entry, Mapping, Node, Value},
 };
 
@@ -38,36 +38,46 @@ impl Override {
     }
 }
 
+/// What was set, and how.
+#[derive(Default)]
+pub struct Applied {
+    /// `path=value` with the value as JSON and the path as the file spells it.
+    pub set: Vec<String>,
+    /// Files that values use.
+    pub files: Vec<Arc<SourceFile>>,
+    /// Deprecated keys.
+    pub warnings: Vec<String>,
+}
+
 /// Puts all values in place, in their order. `named` are keys of the root whose mappings have names as keys: an
-/// override can change what has a name there, but not add a name. Returns what was set, `path=value` with the value
-/// as JSON and the path as the file spells it, and warnings of deprecated keys.
+/// override can change what has a name there, but not add a name.
 pub fn apply(
     root: &mut Node,
     overrides: &[Override],
     named: &[&str],
     renamed: &[Renamed],
-) -> Result<(Vec<String>, Vec<String>), Diagnostic> {
+) -> Result<Applied, Diagnostic> {
     let mut set: Vec<(Vec<String>, String)> = Vec::new();
-    let mut warnings = Vec::new();
+    let mut applied = Applied::default();
     for of in overrides {
         let mut path = resolve(root, of, named)?;
         // As in a file: an old name becomes the new one before it is put on top of the file's values.
-        let mut layer = nested(&path, of);
-        let mut renames = Renames::new(renamed);
-        renames.rename(&mut layer, &[])?;
-        if !renames.warnings.is_empty() {
-            warnings.append(&mut renames.warnings);
+        let Read { root: layer, files, warnings } = include::bring_in(nested(&path, of), renamed)?;
+        if at_path(&layer, &path).is_none() {
             path = path_of(&layer, path.len());
         }
+        applied.files.extend(files);
+        applied.warnings.extend(warnings);
         let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-        let value = at_path(&layer, &keys).cloned().unwrap_or_else(|| of.value.clone());
+        let value = at_path(&layer, &path).cloned().unwrap_or_else(|| of.value.clone());
         root.put(&keys, value, &of.at)?;
         let json = serde_json::to_string(&of.value.to_yaml()).unwrap_or_default();
         set.retain(|(known, _)| *known != path);
         set.push((path, json));
     }
-    let texts = set.into_iter().map(|(path, json)| format!("{}={json}", path.join("."))).collect();
-    Ok((texts, warnings))
+    applied.set =
+        set.into_iter().map(|(path, json)| format!("{}={json}", path.join("."))).collect();
+    Ok(applied)
 }
 
 /// The keys of a path. At each mapping the longest key that the path begins with is taken.
@@ -162,7 +172,7 @@ fn path_of(layer: &Node, length: usize) -> Vec<String> {
     path
 }
 
-fn at_path<'a>(node: &'a Node, path: &[&str]) -> Option<&'a Node> {
+fn at_path<'a>(node: &'a Node, path: &[String]) -> Option<&'a Node> {
     path.iter().try_fold(node, |node, key| match &node.value {
         Value::Mapping(mapping) => mapping.get(key).map(|entry| &entry.value),
         _ => None,
@@ -181,7 +191,7 @@ mod tests {
         let mut root = Node::parse(&file)?;
         let parse = |text: &&str| Override::parse(text, Path::new(""));
         let overrides = texts.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        let (set, _) = apply(&mut root, &overrides, &["systems"], &[])?;
+        let set = apply(&mut root, &overrides, &["systems"], &[])?.set;
         Ok((serde_json::to_string(&root.to_yaml()).unwrap(), set))
     }
 

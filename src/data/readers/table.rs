@@ -48,11 +48,14 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Columns {
+    /// Users.
     user: ColumnRef,
+    /// Items.
     item: ColumnRef,
     /// Without it every rating is 1.
     #[serde(default)]
     rating: Option<ColumnRef>,
+    /// Times.
     #[serde(default)]
     timestamp: Option<ColumnRef>,
     /// Names the fold in which a row is tested.
@@ -60,6 +63,7 @@ struct Columns {
     fold: Option<ColumnRef>,
 }
 
+/// A column by name, or by place (starting at 1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum ColumnRef {
@@ -70,12 +74,17 @@ enum ColumnRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Items {
+    /// The file, in the folder.
     file: String,
+    /// The column of ids.
     item: ColumnRef,
+    /// The column of titles.
     #[serde(default)]
     title: Option<ColumnRef>,
+    /// The column of genres.
     #[serde(default)]
     genres: Option<ColumnRef>,
+    /// The column of overviews.
     #[serde(default)]
     overview: Option<ColumnRef>,
 }
@@ -83,9 +92,12 @@ struct Items {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FoldFiles {
+    /// The file of the training part.
     train: String,
+    /// The file of the validation part, if there is one.
     #[serde(default)]
     validation: Option<String>,
+    /// The file of the test part.
     test: String,
 }
 

@@ -12,7 +12,9 @@ use crate::data::{DataError, Time};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserItems {
+    /// The file of the training part.
     train: String,
+    /// The file of the test part.
     test: String,
 }
 

@@ -62,9 +62,12 @@ pub enum Schedule {
     Constant,
     /// Times `factor` after more than `patience` measurements without an improvement, down to `lowest`.
     Plateau {
+        /// What the rate is multiplied with.
         #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
         factor: f64,
+        /// Measurements without an improvement before that.
         patience: usize,
+        /// The rate does not fall below it.
         #[schemars(range(min = 0))]
         lowest: f64,
         /// What has to improve. By default the validation metric where it is measured, else the
@@ -77,7 +80,11 @@ pub enum Schedule {
         threshold: f64,
     },
     /// Along half a cosine from the learning rate to `lowest` over all epochs.
-    Cosine { lowest: f64 },
+    Cosine {
+        /// The rate after the last epoch.
+        #[schemars(range(min = 0))]
+        lowest: f64,
+    },
 }
 
 fn is_zero(value: &f64) -> bool {
@@ -88,6 +95,7 @@ fn is_zero(value: &f64) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
+    /// What has to improve.
     pub on: Watch,
     /// Measurements (of the training loss: epochs) without an improvement.
     #[schemars(range(min = 1))]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A column by name, or by place (starting at 1) where the table has no such name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ColumnOfRankings")]
 #[serde(untagged, expecting = "expected a column's name or its place, starting at 1")]
 pub enum ColumnRef {
     Place(usize),
@@ -24,10 +25,13 @@ impl fmt::Display for ColumnRef {
 
 /// Columns that were told; the others are guessed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ColumnsOfRankings")]
 #[serde(deny_unknown_fields)]
 pub struct Columns {
+    /// Users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<ColumnRef>,
+    /// Items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<ColumnRef>,
     /// 1 for the first place.

@@ -53,7 +53,7 @@ struct Keys {
 }
 
 /// Names of schemas that the finished one does not refer to.
-const INLINED: [&str; 3] = ["DataSource", "ItemProfiles", "UserProfiles"];
+const INLINED: [&str; 5] = ["About", "DataSource", "ImportedUsers", "ItemProfiles", "UserProfiles"];
 
 /// The schema without what any mapping may have: `use:` and `{sweep: …}`.
 pub(super) fn schema() -> Value {
@@ -113,7 +113,6 @@ pub(super) fn schema() -> Value {
     root["properties"]["published"] = published(&mut root["$defs"], &metric);
     if let Some(defs) = root["$defs"].as_object_mut() {
         INLINED.iter().for_each(|name| drop(defs.remove(*name)));
-        defs.remove("About");
     }
     for key in ["split", "evaluate", "metadata", "responses"] {
         // A description of the section stands with its own type.
@@ -167,6 +166,19 @@ fn profiles(defs: &Value) -> Value {
     let closed = |kind: &str| -> Vec<Value> {
         let mut kinds = defs[kind]["oneOf"].as_array().cloned().unwrap_or_default();
         for kind in &mut kinds {
+            // The settings of a kind may be a definition: to close it, they stand beside `from`.
+            let name = kind["$ref"].as_str().map(|of| of.trim_start_matches("#/$defs/").to_owned());
+            if let Some(settings) = name.and_then(|name| defs.get(&name)) {
+                for (key, value) in settings["properties"].as_object().into_iter().flatten() {
+                    kind["properties"][key] = value.clone();
+                }
+                if let (Some(required), Some(of)) =
+                    (kind["required"].as_array_mut(), settings["required"].as_array())
+                {
+                    required.extend(of.iter().cloned());
+                }
+                kind.as_object_mut().map(|kind| kind.remove("$ref"));
+            }
             kind["additionalProperties"] = false.into();
         }
         kinds

@@ -70,9 +70,10 @@ pub struct GatParams {
     /// Share of units switched off in each layer's input.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
-    /// Weights of the loss: BPR, and 1 − mean cosine of positive pairs.
+    /// Weight of BPR in the loss; `cosine` is that of 1 − mean cosine of positive pairs.
     #[schemars(range(min = 0))]
     pub bpr: f64,
+    /// Weight of 1 − mean cosine of positive pairs in the loss.
     #[schemars(range(min = 0))]
     pub cosine: f64,
     /// λ of λ/2 · Σ |row|² ÷ batch size, over the batch's own vectors.

@@ -24,15 +24,19 @@ pub struct Training {
     /// costs the same for any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
+    /// How parameters follow the gradient.
     pub optimizer: Optimizer,
+    /// Step size of the optimiser, where `schedule` begins.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f64,
+    /// Pull of all parameters towards 0, by the optimiser; `regularization` is a part of the loss.
     #[schemars(range(min = 0))]
     pub weight_decay: f64,
     /// Longest gradient; longer ones are scaled down to it.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip: Option<f64>,
     pub schedule: Schedule,
+    /// Items that positives are compared with.
     pub negatives: Negatives,
     /// Measures the model on the validation part as it goes.
     pub validate: Option<Validate>,

@@ -34,15 +34,16 @@ pub struct AlsParams {
         rename(serialize = "iterations", deserialize = "training"),
         deserialize_with = "epochs"
     )]
-    #[schemars(with = "AlsTraining")]
+    #[schemars(with = "AlsTraining", extend("default" = AlsTraining::default()))]
     pub iterations: usize,
     /// λ, 0 or more.
     #[schemars(range(min = 0))]
     pub regularization: f32,
-    /// Scales λ by how much a user or an item has: see [`FrequencyScaling`].
+    /// Scales λ by how much a user or an item has.
     pub frequency_scaling: FrequencyScaling,
     /// How the confidence c follows from α and the value r of a positive; c is 1 elsewhere.
     pub confidence: Confidence,
+    /// α of the confidence.
     #[schemars(range(min = 0))]
     pub alpha: f32,
     /// What r is.
