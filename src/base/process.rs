@@ -399,16 +399,15 @@ fn read_lines(mut output: PipeReader, sender: &mpsc::SyncSender<Vec<u8>>) {
     let (mut line, mut buffer) = (Vec::new(), [0; 8192]);
     while let Ok(n @ 1..) = output.read(&mut buffer) {
         for &byte in &buffer[..n] {
-            match byte {
-                b'\n' => {
-                    if sender.send(std::mem::take(&mut line)).is_err() {
-                        return;
-                    }
+            if byte == b'\n' {
+                if sender.send(std::mem::take(&mut line)).is_err() {
+                    return;
                 }
+            } else if byte == b'\r' && line.len() + 1 >= MOST_OF_LINE {
                 // What a progress bar wrote before is of no use.
-                b'\r' if line.len() + 1 >= MOST_OF_LINE => line.clear(),
-                byte if line.len() < MOST_OF_LINE => line.push(byte),
-                _ => {}
+                line.clear();
+            } else if line.len() < MOST_OF_LINE {
+                line.push(byte);
             }
         }
     }

@@ -580,3 +580,29 @@ fn a_search_tries_settings_on_a_part_of_the_training_part() {
         [("params.item=y", false), ("params.item=w", false), ("params.item=z", true)]
     );
 }
+
+/// The examples without packages run on the sample, and give what the same models of assay give.
+#[test]
+fn the_examples_in_plain_python_run() {
+    let place = Place::new();
+    for name in ["own-models.yaml", "popularity.py", "item_knn.py"] {
+        place.write(name, fs::read(root().join("examples").join(name)).unwrap());
+    }
+    let text = fs::read_to_string(place.path("own-models.yaml")).unwrap();
+    let changed = text.replace("{scheme: official}", "{scheme: official, only: [f1]}");
+    assert_ne!(text, changed);
+    place.write("e.yaml", changed);
+    let ended = run(&place, &[]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let csv = fine(&place, &["results", "e.yaml"]);
+    for metric in ["ndcg", "recall", "mrr"] {
+        let found = means(&csv, metric, "10");
+        assert_eq!(found["popularity"], found["popularity.py"]);
+        // Sums of cosines are rounded otherwise, and items of nearly one score are ordered otherwise.
+        for neighbours in [10, 100] {
+            let of = |system: &str| found[&format!("{system}[neighbours={neighbours}]")];
+            let (ours, theirs) = (of("item-knn"), of("item_knn.py"));
+            assert!((ours - theirs).abs() < 0.005 && ours > 1.2 * found["popularity"], "{found:?}");
+        }
+    }
+}
