@@ -59,7 +59,7 @@ fn check_libraries(program: &Path) -> Result<(), CliError> {
                 said: said.trim().to_owned(),
                 help: match is_python {
                     true => format!(
-                        "install them in this environment: `{} -m pip install 'rec-assay[train]'`",
+                        "install them in this environment: `{} -m pip install torch==2.11.0`",
                         above.join("bin/python").display()
                     ),
                     false => {

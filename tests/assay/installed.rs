@@ -163,7 +163,7 @@ fn without_libtorch_training_stops_at_once_and_says_what_to_install() {
     place.write("prefix/pyvenv.cfg", "");
     let stopped = assay(&place, ".", &["run", "trains.yaml"]);
     assert!(
-        stopped.err.contains("DIR/prefix/bin/python -m pip install 'rec-assay[train]'"),
+        stopped.err.contains("DIR/prefix/bin/python -m pip install torch==2.11.0"),
         "{}",
         stopped.err
     );
