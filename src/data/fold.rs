@@ -187,6 +187,16 @@ pub struct TrainingPart {
 }
 
 impl TrainingPart {
+    /// That of a fold that was just made.
+    pub fn of(fold: &Fold) -> Self {
+        Self {
+            users: fold.users.clone(),
+            items: fold.items.clone(),
+            train: fold.train.clone(),
+            validation: fold.validation.clone(),
+        }
+    }
+
     /// Reads a fold that [`Fold::write`] wrote.
     pub fn read(dir: &Path) -> Result<Self, DataError> {
         let users = read_ids(&dir.join(USERS), "user")?;

@@ -3,20 +3,16 @@
 use std::path::PathBuf;
 
 use super::{
-    Convention, EvalError, Fingerprint, OpenFold, Protocol, Rankings, ScoreSpec, Scores, Source,
-    Ties,
-    files::{Findings, Opened, ReadOptions},
+    Convention, EvalError, Fingerprint, OpenFold, Protocol, ScoreSpec, Scores, Source, Ties,
+    files::{Findings, Opened, OtherFold, ReadOptions},
 };
 use crate::{
     base::{hash::Digest, interrupt::Interrupt},
-    data::{Interactions, Relevance, RelevanceFrom},
+    data::{Relevance, RelevanceFrom},
 };
 
 /// Makes the other folds of a data set, with their names.
 pub type OtherFolds = Box<dyn Fn() -> Vec<(String, OpenFold)> + Send + Sync>;
-
-/// By how much another fold must fit better to be named.
-const TELLING: f64 = 0.25;
 
 /// What rankings are scored against.
 pub struct Split {
@@ -64,32 +60,17 @@ impl Split {
         let training = &self.open.training;
         let (rankings, mut findings) =
             opened.read(options, &training.users, &training.items, &self.open.seen)?;
-        findings.fits = self.fold_that_fits(&rankings, &findings);
+        let others = || {
+            let folds = self.other_folds.as_ref().map_or_else(Vec::new, |make| make());
+            let seen = folds.into_iter().map(|(name, open)| (name, open.seen));
+            Ok::<_, EvalError>(seen.collect())
+        };
+        let other = OtherFold::find(&rankings, &findings, others)?;
+        findings.fits = other.map(|other| other.describe(&self.fold));
         let source = Source::Lists(&rankings);
         let interrupt = Interrupt::default();
         let scores = self.open.score(spec, self.relevant, &source, &interrupt, &|_, _| {})?;
         Ok(ScoredFile { system: system.to_owned(), path: path.to_owned(), findings, scores })
-    }
-
-    /// The fold of the data set that the rankings fit, where they do not fit the one they are scored against.
-    fn fold_that_fits(&self, rankings: &Rankings, findings: &Findings) -> Option<String> {
-        if !findings.repeat_training() {
-            return None;
-        }
-        let own = findings.avoiding_training();
-        let share =
-            |seen: &Interactions| rankings.avoiding(seen) as f64 / findings.lists.max(1) as f64;
-        let others = self.other_folds.as_ref()?().into_iter();
-        let (best, name) = others
-            .map(|(name, open)| (share(&open.seen), name))
-            .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))?;
-        (best > own + TELLING).then(|| {
-            format!(
-                "those of the fold {}; {:.0} % avoid those of the fold {name}: the rankings look like that fold's",
-                self.fold,
-                100.0 * best
-            )
-        })
     }
 
     /// What a number rests on.

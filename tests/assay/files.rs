@@ -907,6 +907,44 @@ fn rankings_of_another_fold_are_said_to_be() {
         let right = place.assay(&["score", "--data", "sample", "--fold", fold, "r.csv"]);
         assert!(!right.err.contains("avoid training items"), "{}", right.err);
     }
+    // In an experiment it is an error before anything is written, unless it is accepted.
+    let experiment = |more: &str| {
+        place.write("f1.csv", of_fold("f1"));
+        place.write(
+            "e.yaml",
+            format!(
+                "experiment: external\ndata: {{set: sample, relevant: \">= 4\"}}\nsplit: {{scheme: official, only: \
+                 [f2]}}\nsystems: {{theirs: {{model: external, rankings: f1.csv{more}}}}}\n"
+            ),
+        );
+    };
+    let which = "rankings of another fold: 0 % of the lists avoid the training items of the fold f2, 100 % those of \
+                 the fold f1";
+    experiment("");
+    for verb in ["plan", "run"] {
+        let refused = place.assay(&[verb, "e.yaml"]);
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        assert!(
+            refused.err.contains(which) && refused.err.contains("accept_leak: true"),
+            "{}",
+            refused.err
+        );
+        assert!(!place.path(".assay").exists());
+    }
+    experiment(", accept_leak: true");
+    let marked = place.assay(&["run", "e.yaml"]);
+    assert_eq!(marked.code, 0, "{}", marked.err);
+    assert!(
+        marked.err.contains("warning: theirs f2: 0 % of the lists avoid training items: those of the fold f2; 100 % \
+                             avoid those of the fold f1"),
+        "{}",
+        marked.err
+    );
+    // On their own fold they are fine.
+    let own = std::fs::read_to_string(place.path("e.yaml")).unwrap();
+    place.write("e.yaml", own.replace("[f2]", "[f1]").replace(", accept_leak: true", ""));
+    let right = place.assay(&["run", "e.yaml"]);
+    assert!(right.code == 0 && !right.err.contains("avoid"), "{}", right.err);
     let place = self::place(&[
         ("tr.csv", b"user,item\n1,a\n2,b\n"),
         ("t.csv", b"user,item\n1,c\n2,c\n"),

@@ -38,6 +38,9 @@ pub struct ExternalParams {
     /// `none`: quotes are ordinary characters.
     #[serde(default, skip_serializing_if = "Quotes::are_usual")]
     quotes: Quotes,
+    /// Evaluates rankings that look like those of another fold, with a warning. Without it they are an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) accept_leak: bool,
     /// Where the experiment file lies.
     #[serde(skip)]
     pub(crate) directory: PathBuf,

@@ -257,6 +257,9 @@ impl<'a> Planner<'a> {
             fold: at.fold.to_owned(),
             split: at.split,
             rankings,
+            source: self.variant.data.source.clone(),
+            data: self.data.clone(),
+            scheme: self.variant.split.clone(),
             dirs,
         }))
     }

@@ -5,12 +5,24 @@ use std::{path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::output::{Predictions as PredictionsDir, Split};
+use super::{
+    output::{Predictions as PredictionsDir, Split},
+    split::dataset,
+};
 use crate::{
-    core::{Handle, KeyBuilder, Known, Pinned, Resources, RunContext, Step, StepError, StepStats},
-    data::{DataDirs, TrainingPart},
-    ranking::{Predictions, files::Findings},
-    tasks::top_n::SystemSpec,
+    core::{
+        Found, Handle, KeyBuilder, Known, Pinned, Resources, RunContext, Shared, Step, StepError,
+        StepStats,
+    },
+    data::{
+        DataDirs, DataError, DataSource, Interactions, SplitSpec, TrainingPart, fold_names,
+        split_fold,
+    },
+    ranking::{
+        Predictions, Rankings,
+        files::{Findings, OtherFold},
+    },
+    tasks::top_n::{ExternalParams, SystemSpec},
 };
 
 /// Reads a file of rankings of one fold.
@@ -20,6 +32,10 @@ pub struct ExternalStep {
     pub fold: String,
     pub split: Handle<Split>,
     pub rankings: Pinned,
+    /// Where the fold comes from, to tell rankings of another one.
+    pub source: DataSource,
+    pub data: Pinned,
+    pub scheme: SplitSpec,
     pub dirs: Arc<DataDirs>,
 }
 
@@ -34,6 +50,69 @@ impl StepStats for ExternalStats {
 
     fn warnings(&self) -> Vec<String> {
         self.findings.warnings()
+    }
+}
+
+impl ExternalStep {
+    fn params(&self) -> Result<&ExternalParams, StepError> {
+        match &*self.system {
+            SystemSpec::External(params) => Ok(params),
+            _ => Err(StepError::Internal("rankings of something that has none".into())),
+        }
+    }
+
+    /// The rankings, which must not be those of another fold.
+    fn read(
+        &self,
+        training: &TrainingPart,
+        shared: &Shared,
+        log: &dyn Fn(&str),
+    ) -> Result<(Rankings, Findings), StepError> {
+        let params = self.params()?;
+        let (rankings, mut findings) = params.read(&self.fold, training, &self.dirs)?;
+        let others = || self.other_folds(shared, log);
+        let Some(other) = OtherFold::find(&rankings, &findings, others)? else {
+            return Ok((rankings, findings));
+        };
+        if !params.accept_leak {
+            return Err(DataError::File {
+                path: self.rankings.what.clone().into(),
+                problem: format!(
+                    "rankings of another fold: {:.0} % of the lists avoid the training items of the fold {}, {:.0} % \
+                     those of the fold {}",
+                    100.0 * other.avoiding_here,
+                    self.fold,
+                    100.0 * other.avoiding,
+                    other.name
+                ),
+                help: format!(
+                    "name the fold that they were made for (`rankings: {{{}: FILE}}`), or set `accept_leak: true`, \
+                     which marks the results",
+                    other.name
+                ),
+            }
+            .into());
+        }
+        findings.fits = Some(other.describe(&self.fold));
+        Ok((rankings, findings))
+    }
+
+    /// What users have seen in the other folds of the scheme.
+    fn other_folds(
+        &self,
+        shared: &Shared,
+        log: &dyn Fn(&str),
+    ) -> Result<Vec<(String, Interactions)>, StepError> {
+        let data = dataset(shared, &self.source, &self.dirs, &self.data, log)?;
+        let all = SplitSpec { only: None, ..self.scheme.clone() };
+        let names = fold_names(&all, &self.source, &self.dirs)?;
+        let others = names.into_iter().filter(|name| *name != self.fold);
+        others
+            .map(|name| {
+                let fold = split_fold(&data, &all, &name)?;
+                Ok((name, TrainingPart::of(&fold).seen()))
+            })
+            .collect()
     }
 }
 
@@ -66,12 +145,18 @@ impl Step for ExternalStep {
         Resources { memory: 1 << 28 }
     }
 
+    /// Reads the file: rankings that cannot be used, or are of another fold, are an error before anything is written.
+    fn preflight(&self, shared: &Shared) -> Result<Found, StepError> {
+        self.rankings.verify()?;
+        let data = dataset(shared, &self.source, &self.dirs, &self.data, &|_| ())?;
+        let fold = split_fold(&data, &self.scheme, &self.fold)?;
+        self.read(&TrainingPart::of(&fold), shared, &|_| ())?;
+        Ok(Found::default())
+    }
+
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<ExternalStats, StepError> {
-        let SystemSpec::External(params) = &*self.system else {
-            return Err(StepError::Internal("rankings of something that has none".into()));
-        };
         let training = TrainingPart::read(&cx.dir(self.split))?;
-        let (rankings, findings) = params.read(&self.fold, &training, &self.dirs)?;
+        let (rankings, findings) = self.read(&training, cx.shared(), cx.log)?;
         for warning in findings.warnings() {
             (cx.log)(&format!("warning: {}: {warning}", self.rankings.what));
         }
