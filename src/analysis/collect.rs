@@ -30,6 +30,8 @@ pub struct Collected {
     pub warnings: Vec<(String, String)>,
     /// Resamples of users for comparisons between systems, if requested.
     pub draws: PairedDraws,
+    /// States of steps, as far as results needed them.
+    pub states: Vec<Option<Currency>>,
 }
 
 /// What takes every user's values, beside the number of users: asked for before they are read, as they
@@ -176,7 +178,8 @@ pub fn collect(
     }
     let slices = slice_sizes(experiment, &rows);
     let warnings = warnings(experiment, workspace);
-    Ok(Collected { rows, missing, missing_controls, slices, warnings, draws })
+    let states = currencies.states();
+    Ok(Collected { rows, missing, missing_controls, slices, warnings, draws, states })
 }
 
 /// Users, and pairs of users and folds, by system, fold (or `mean`) and cell.

@@ -92,6 +92,11 @@ impl<'a> Currencies<'a> {
         found
     }
 
+    /// The states that are known by now, by step.
+    pub fn states(&self) -> Vec<Option<Currency>> {
+        self.known.borrow().clone()
+    }
+
     /// Reads and hashes the files of many steps at a time.
     pub fn look_at(&self, steps: &[StepId]) {
         // By themselves: steps that wait for others could wait for each other.

@@ -1,5 +1,6 @@
 //! Drives the binary as a user does. One test program, so that it is linked once.
 
+mod audit;
 mod audit_ablation;
 mod audit_baselines;
 mod audit_language_models;

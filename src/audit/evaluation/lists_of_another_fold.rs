@@ -34,7 +34,7 @@ pub fn of_runs(runs: &Runs) -> Outcome {
             run.avoiding.iter().map(|(name, of)| format!("{name} {}", share(*of))).collect();
         let message = format!(
             "{}: {} of its lists contain nothing of that fold's training part, and {} nothing of the training part of \
-             {name}: the lists look like that fold's (all others: {})",
+             {name}: the lists look like that fold's (other folds: {})",
             run.of_fold(runs),
             share(run.avoiding_own()),
             share(*best),

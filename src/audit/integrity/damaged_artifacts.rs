@@ -17,13 +17,17 @@ pub const CHECK: Check = Check {
 };
 
 fn run(subject: &Subject) -> Result<Outcome, String> {
-    let steps: Vec<StepId> = subject.steps_done().into_iter().map(StepId::new).collect();
+    let steps = subject.steps_done();
+    // Results were read after the steps that they depend on were checked.
+    let known = &subject.collected.states;
+    let state = |step: usize| known.get(step).cloned().flatten();
     let currencies = Currencies::new(subject.experiment, subject.workspace);
-    currencies.look_at(&steps);
+    let unknown = steps.iter().filter(|step| state(**step).is_none());
+    currencies.look_at(&unknown.map(|step| StepId::new(*step)).collect::<Vec<_>>());
     let (mut damaged, mut outdated, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for step in &steps {
-        let name = subject.experiment.name(*step);
-        match currencies.of(*step) {
+        let name = subject.experiment.name(StepId::new(*step));
+        match state(*step).unwrap_or_else(|| currencies.of(StepId::new(*step))) {
             Currency::Current => {}
             Currency::Damaged(problem) => damaged.push(format!("{name} ({problem})")),
             Currency::Outdated(why) => outdated.push(format!("{name} ({why})")),
