@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Subject, threads};
 use crate::{
-    analysis::{Bootstrap, MEAN, Paired, ResultRow, Units, compare, differences},
+    analysis::{Bootstrap, MEAN, Paired, ResultRow, Units, compare, differences, trials_by_system},
     core::{Better, MeasureKey, Measurements},
     tasks::{PublishedTable, SystemRecord, TrialRecord, VariantRecord, metric},
 };
@@ -92,12 +92,17 @@ pub struct Arm<'a> {
 impl<'a> Subject<'a> {
     /// Systems with finished trials, in the order of the experiment file.
     pub fn arms(&self) -> Vec<Arm<'a>> {
-        let of = |trials: Vec<&'a TrialRecord>| Arm {
-            name: &trials[0].name,
-            record: self.system(trials[0]),
-            trials,
-        };
-        self.systems().into_iter().map(of).collect()
+        self.systems().into_iter().map(|trials| self.arm(trials)).collect()
+    }
+
+    /// All systems with all of their trials, whether they are finished or not.
+    pub fn planned_arms(&self) -> Vec<Arm<'a>> {
+        let all: Vec<&'a TrialRecord> = self.experiment.trials.iter().collect();
+        trials_by_system(&all).into_iter().map(|trials| self.arm(trials)).collect()
+    }
+
+    fn arm(&self, trials: Vec<&'a TrialRecord>) -> Arm<'a> {
+        Arm { name: &trials[0].name, record: self.system(trials[0]), trials }
     }
 
     /// Those of a variant.

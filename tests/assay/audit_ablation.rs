@@ -1,12 +1,18 @@
 //! `assay audit`: arms of ablations.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::PathBuf};
 
+use rec_assay::{
+    audit::{Outcome, Subject, find},
+    core::Workspace,
+    data::DataDirs,
+    tasks::Experiment,
+};
 use serde_json::json;
 
 use crate::{
     audited::Audited,
-    support::{Place, weights},
+    support::{Here, Place, not_run, root, weights},
 };
 
 const HEAD: &str = "experiment: e\ndata: {set: sample, relevant: '>= 4', disliked: '<= 2'}\nsplit: {scheme: official, only: [f1]}\n";
@@ -135,4 +141,38 @@ fn twenty_pure_contrasts_and_a_chain_of_single_steps_are_fine() {
     assert_eq!(fields(finding), ["alpha", "regularization"]);
     let message = finding["message"].as_str().unwrap();
     assert!(message.contains("they differ in 2 settings: alpha (7"), "{message}");
+}
+
+/// The experiment on Ebrat et al. 2025 declares the paper's own contrast. It is found before anything is trained, and its
+/// contrasts of one factor are pure.
+#[test]
+fn the_contrast_of_ebrat_2025_is_found_and_ours_are_pure() {
+    let data = std::env::var_os("ASSAY_DATA").map(PathBuf::from).unwrap_or_default();
+    let needed = ["ml-100k/u.data", "ebrat2025/users_structured_100k.csv"];
+    if needed.iter().any(|file| !data.join(file).is_file()) {
+        let test = "the_contrast_of_ebrat_2025_is_found_and_ours_are_pure";
+        return not_run(test, "ml-100k or ebrat2025 is not under ASSAY_DATA");
+    }
+    let dirs = DataDirs::new(vec![data, root().join("datasets")]);
+    let place = Place::new();
+    let workspace = Workspace::create(&place.path(".assay")).unwrap();
+    for (name, expected) in [("ebrat2025-ablations-u1", 1), ("ebrat2025-rerank", 0)] {
+        let path = root().join(format!("experiments/{name}.yaml"));
+        let record = Here::new(&Experiment::read(&path, &dirs).unwrap(), &dirs).record;
+        let subject = Subject::new(&record, &workspace).unwrap();
+        let Outcome::Checked(findings) = (find("impure-contrast").unwrap().run)(&subject).unwrap()
+        else {
+            panic!("{name} was not checked");
+        };
+        let messages: Vec<&str> = findings.iter().map(|of| &of.message[..]).collect();
+        assert_eq!(findings.len(), expected, "{messages:#?}");
+        if let [finding] = &findings[..] {
+            let value = finding.evidence.iter().find(|(name, _)| *name == "differences").unwrap();
+            assert_eq!(
+                value.1,
+                json!([{"field": "cosine", "values": [0.0, 2.0]}]),
+                "{messages:#?}"
+            );
+        }
+    }
 }

@@ -31,7 +31,8 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     if contrasts.is_empty() {
         return Ok(Outcome::NotApplicable("the experiment declares no `audit: contrasts`".into()));
     }
-    let arms = subject.arms();
+    // Settings can be compared before anything is trained.
+    let arms = subject.planned_arms();
     let mut findings = Vec::new();
     for contrast in contrasts {
         let of = contrast.arms.iter().map(|name| arm(&arms, name));
@@ -51,7 +52,6 @@ fn arm<'a, 'b>(arms: &'b [Arm<'a>], name: &str) -> Result<&'b Arm<'a>, String> {
     let named: Vec<&Arm> = arms.iter().filter(|arm| names_system(name, arm.name)).collect();
     match named[..] {
         [one] => Ok(one),
-        [] => Err(format!("the arm `{name}` has no results")),
         _ => Err(format!(
             "the arm `{name}` may be any of {}: name one of them in `audit: contrasts`",
             named.iter().map(|arm| arm.name).collect::<Vec<_>>().join(", ")
@@ -170,7 +170,7 @@ fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// Fits of an arm by fold and seed.
+/// Finished fits of an arm by fold and seed.
 struct Fits(BTreeMap<(String, u64), OfFit>);
 
 struct OfFit {
@@ -189,7 +189,8 @@ impl Fits {
         let mut fits = BTreeMap::new();
         let validates = !of_model(arm.record)["training"]["validate"].is_null();
         for trial in &arm.trials {
-            let Some(step) = trial.fit else { continue };
+            let is_done = subject.done.iter().any(|done| std::ptr::eq(*done, *trial));
+            let Some(step) = trial.fit.filter(|_| is_done) else { continue };
             let record = subject.record(step)?;
             let stats: FitStats = subject.stats(step)?;
             let training = stats.model.training.as_ref();

@@ -78,8 +78,9 @@ pub struct Exchange {
     pub user: String,
     /// Ids of the candidates in the order in which they were shown.
     pub shown: Vec<String>,
-    /// Ids in the order of the response, best first; none where it is unusable.
-    pub named: Option<Vec<String>>,
+    /// Ids of the response with what orders them, their rank or their score below 0: less is better. None where the
+    /// response is unusable.
+    pub named: Option<Vec<(String, f64)>>,
     /// Everything that was said to the model beside the list of candidates.
     pub outside: String,
 }
@@ -115,12 +116,8 @@ impl Exchange {
         let content = &record.response["choices"][0]["message"]["content"];
         let read = content.as_str().and_then(|content| read_response(content, &shown));
         let named = read.map(|read| match read.scores {
-            None => read.ids,
-            Some(scores) => {
-                let mut scored: Vec<(f64, String)> = scores.into_iter().zip(read.ids).collect();
-                scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-                scored.into_iter().map(|(_, id)| id).collect()
-            }
+            None => by_rank(read.ids),
+            Some(scores) => read.ids.into_iter().zip(scores.iter().map(|score| -score)).collect(),
         });
         Some(Self { user, shown, named, outside })
     }
@@ -128,34 +125,39 @@ impl Exchange {
     /// Ids of the response that were not shown.
     pub fn unknown(&self) -> usize {
         let named = self.named.iter().flatten();
-        named.filter(|id| !self.shown.contains(id)).count()
+        named.filter(|(id, _)| !self.shown.contains(id)).count()
     }
 
     /// Ids of the response beyond the first mention.
     pub fn repeated(&self) -> usize {
         let Some(named) = &self.named else { return 0 };
-        named.len() - named.iter().collect::<HashSet<_>>().len()
+        named.len() - named.iter().map(|(id, _)| id).collect::<HashSet<_>>().len()
     }
 
     /// Candidates that a usable response does not name.
     pub fn omitted(&self) -> usize {
         let Some(named) = &self.named else { return 0 };
-        self.shown.iter().filter(|id| !named.contains(id)).count()
+        let is_named = |id: &&String| named.iter().any(|(of, _)| of == *id);
+        self.shown.iter().filter(|id| !is_named(id)).count()
     }
 
-    /// Kendall's τ-b of the rank at which candidates were shown and that at which they were answered; none where that
-    /// says nothing.
+    /// Kendall's τ-b of the rank at which candidates were shown and that at which they were answered; equal scores are
+    /// ties. None where that says nothing.
     pub fn position_tau(&self) -> Option<f64> {
         let named = self.named.as_ref()?;
         let mut ranks = (Vec::new(), Vec::new());
         for (at, id) in self.shown.iter().enumerate() {
-            if let Some(rank) = named.iter().position(|of| of == id) {
+            if let Some((_, rank)) = named.iter().find(|(of, _)| of == id) {
                 ranks.0.push(at as f64);
-                ranks.1.push(rank as f64);
+                ranks.1.push(*rank);
             }
         }
         if ranks.0.len() < 3 { None } else { tau_b(&ranks.0, &ranks.1) }
     }
+}
+
+fn by_rank(ids: Vec<String>) -> Vec<(String, f64)> {
+    ids.into_iter().enumerate().map(|(rank, id)| (id, rank as f64)).collect()
 }
 
 /// The id of a line of a list of candidates: `[a7xk] Title`.
@@ -248,9 +250,12 @@ mod tests {
         assert_eq!((read.unknown(), read.repeated(), read.omitted()), (1, 1, 1));
         assert!(read.outside.contains("- Heat") && read.outside.contains("Put all"));
         assert!(!read.outside.contains("Jaws") && !read.outside.contains("Overview"));
-        let scored =
-            Exchange::of(&record(PROMPT, r#"{"scores": {"abcd": 1, "efgh": 9, "ijkm": 5}}"#));
-        assert_eq!(scored.unwrap().named.unwrap(), ["efgh", "ijkm", "abcd"].map(String::from));
+        let scored = |scores: &str| Exchange::of(&record(PROMPT, scores)).unwrap();
+        let all = scored(r#"{"scores": {"abcd": 1, "efgh": 9, "ijkm": 5}}"#);
+        assert_eq!(all.named.as_ref().unwrap()[1], ("efgh".into(), -9.0));
+        // Of three pairs one is in the order shown and two are not; equal scores say nothing.
+        assert_eq!(all.position_tau(), Some(-1.0 / 3.0));
+        assert_eq!(scored(r#"{"scores": {"abcd": 5, "efgh": 5, "ijkm": 5}}"#).position_tau(), None);
         // Shown a, e, i; answered i, e, a.
         let turned = Exchange::of(&record(PROMPT, r#"["ijkm", "efgh", "abcd"]"#)).unwrap();
         assert_eq!(turned.position_tau(), Some(-1.0));
@@ -313,7 +318,7 @@ mod tests {
             let of = Exchange {
                 user: chain["PID"].to_string(),
                 shown: list.trim_end_matches('.').split(", ").map(str::to_owned).collect(),
-                named: Some(answer.clone()),
+                named: Some(by_rank(answer.clone())),
                 outside: rest.to_owned(),
             };
             let truth = text(chain, "GT");

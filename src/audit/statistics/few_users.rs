@@ -2,7 +2,10 @@
 
 use crate::{
     analysis::{FEW_UNITS, MEAN, ResultRow},
-    audit::{Check, Family, Finding, Outcome, Severity, Subject, columns::Column},
+    audit::{
+        Check, Family, Finding, Outcome, Severity, Subject,
+        columns::{Column, is_ranked},
+    },
 };
 
 pub const CHECK: Check = Check {
@@ -34,11 +37,12 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             subject.done.iter().any(|trial| trial.variant == at && trial.name == row.system)
         };
         for slice in &variant.slices {
-            // Users with a relevant item, whatever the system: those that recall is a mean over; else the most that any
-            // metric is.
+            // Users with a relevant item: the most that any metric of relevance is a mean over.
             let of_slice = || {
                 let rows = subject.collected.rows.iter().filter(of_variant);
-                rows.filter(|row| row.slice == *slice && !row.one_of_several)
+                rows.filter(|row| {
+                    row.slice == *slice && !row.one_of_several && is_ranked(&row.metric)
+                })
             };
             let most =
                 |fold: &str| of_slice().filter(|row| row.fold == fold).map(|row| row.n_users).max();
