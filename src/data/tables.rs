@@ -124,6 +124,7 @@ mod tests {
             has_timestamps: true,
             folds: vec![],
             notes: vec![],
+            filtered: Vec::new(),
         };
         let csv = TableFormat::Csv.items(&data).unwrap();
         assert_eq!(String::from_utf8(csv).unwrap(), "item,title\n007,\"A film, long\"\n10,\n");
