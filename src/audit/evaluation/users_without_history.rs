@@ -39,7 +39,8 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             .filter(|slice| variant.slices.iter().any(|of| of == slice))
             .collect();
         let message = format!(
-            "{without} of {n} pairs of a tested user and a fold ({}) have no rating in the training part: {}; {}",
+            "{without} of {n} tested users ({}; users of several folds count in each) have no rating in the training part: \
+             {}; {}",
             percent(without, n),
             variant.rules.fallback,
             match &shown[..] {

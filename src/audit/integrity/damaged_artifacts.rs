@@ -12,7 +12,7 @@ pub const CHECK: Check = Check {
     title: "Stored files that differ from the checksums in their records",
     why: "What the results were made from is not what is stored, so nobody can check them.",
     source: "ARCHITECTURE.md, section From experiment to report",
-    fix: "Run `assay run` again, which makes damaged steps anew.",
+    fix: "Run `assay run` again, which rebuilds damaged steps.",
     run,
 };
 

@@ -9,7 +9,7 @@ pub const CHECK: Check = Check {
     title: "Trials of the experiment without a current result",
     why: "A mean over the trials that happened to finish is not the mean that the experiment announces, and systems \
           that fail are often the ones that do badly.",
-    source: "EVALUATION.md: all folds are reported",
+    source: "docs/EVALUATION.md, section Means: all folds have the same weight",
     fix: "Run `assay run` again, or remove what cannot run from the experiment file.",
     run,
 };

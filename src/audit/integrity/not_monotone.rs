@@ -1,9 +1,9 @@
 //! `not-monotone`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    analysis::ResultRow,
+    analysis::{MEAN, ResultRow},
     audit::{Check, Family, Finding, Outcome, Severity, Subject},
 };
 
@@ -41,14 +41,24 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     if columns.values().all(|rows| rows.len() < 2) {
         return Ok(Outcome::NotApplicable("no such metric has two cutoffs".into()));
     }
-    let mut findings = Vec::new();
-    for ((system, fold, seed, [protocol, convention, slice, metric]), rows) in &mut columns {
+    let (mut findings, mut seen) = (Vec::new(), BTreeSet::new());
+    // Rows of folds before means: a mean of wrong values is wrong, too, and is not said again.
+    let is_mean = |fold: &str, seed: &str| fold == MEAN || seed == MEAN;
+    let (of_folds, means): (Vec<_>, Vec<_>) =
+        columns.iter_mut().partition(|((_, fold, seed, _), _)| !is_mean(fold, seed));
+    for ((system, fold, seed, [protocol, convention, slice, metric]), rows) in
+        of_folds.into_iter().chain(means)
+    {
         rows.sort_by_key(|row| row.k);
         let falls = rows.windows(2).filter_map(|pair| {
             let (before, after) = (pair[0].value?, pair[1].value?);
             (after < before - SLACK).then_some((pair[0].k, before, pair[1].k, after))
         });
         for (k, before, next, after) in falls {
+            let is_new = seen.insert((*system, *protocol, *convention, *slice, *metric, k));
+            if !is_new && is_mean(fold, seed) {
+                continue;
+            }
             let message = format!(
                 "{system}, fold {fold}, seed {seed}, {protocol}, {convention}, slice {slice}: {metric}@{next} is {after:.6}, \
                  below {metric}@{k}, {before:.6}"

@@ -1,7 +1,9 @@
 //! `out-of-range`
 
+use std::collections::HashSet;
+
 use crate::{
-    analysis::ResultRow,
+    analysis::{CellKey, MEAN, ResultRow},
     audit::{Check, Family, Finding, Outcome, Severity, Subject},
 };
 
@@ -23,8 +25,13 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     let is_wrong = |row: &&ResultRow| {
         row.value.is_some_and(|value| !value.is_finite() || value < -SLACK || value > highest(row))
     };
-    let mut findings = Vec::new();
+    let (mut findings, mut seen) = (Vec::new(), HashSet::new());
+    // Rows of folds and seeds come first: a mean of a wrong value is wrong, too, and is not said again.
     for row in subject.collected.rows.iter().filter(is_wrong) {
+        let cell = (&row.system, CellKey::of(row));
+        if !seen.insert(cell) && (row.fold == MEAN || row.seed == MEAN) {
+            continue;
+        }
         let value = row.value.unwrap_or(f64::NAN);
         let message = format!(
             "{}, fold {}, seed {}, {}, {}, slice {}: {}@{} is {value}",

@@ -87,11 +87,11 @@ fn means_of_other_lists_are_found_with_their_values() {
 #[test]
 fn one_system_under_two_names_is_found() {
     let place = place(
-        "  a: {model: item-knn, k: {sweep: [20, 21]}}\n  b: {model: item-knn, k: 20}\n  popularity: {model: popularity}",
+        "  a: {model: item-knn, neighbours: {sweep: [20, 21]}}\n  b: {model: item-knn, neighbours: 20}\n  popularity: {model: popularity}",
     );
     let report = audit(&place, &["e.yaml"]);
     let finding = only(&report, "identical-rankings");
-    assert_eq!(finding["subject"], "a[k=20]");
+    assert_eq!(finding["subject"], "a[neighbours=20]");
     assert_eq!(finding["evidence"]["same_as"], serde_json::json!(["b"]));
 }
 
@@ -140,7 +140,8 @@ fn impossible_values_and_falling_metrics_are_found() {
             rows.filter(is).for_each(|row| row.value = Some(value));
         }
     };
-    let [falls] = &found(&set("recall", 10, 0.0001))[..] else { panic!() };
+    let of = found(&set("recall", 10, 0.0001));
+    let [falls] = &of[..] else { panic!("{of:?}") };
     let value = |name: &str| falls.iter().find(|(of, _)| *of == name).unwrap().1.as_f64().unwrap();
     assert_eq!((value("k"), value("next_k"), value("next_value")), (5.0, 10.0, 0.0001));
     close(value("value"), stored(&place, "item-knn", "recall", 5));
