@@ -79,11 +79,12 @@ fn text_and_cosine_switched_at_once_are_found() {
     place.write(
         "e.yaml",
         format!(
-            "{HEAD}profiles: {{template: {{from: template}}}}
+            "{HEAD}profiles:
+  genres: {{items: {{from: file, file: sample/items.csv, id: item, text: genres}}, users: {{from: mean}}}}
 systems:
   plain: {{{network}, features: 16, cosine: 0}}
   plain with cosine: {{{network}, features: 16, cosine: 2}}
-  text: {{{network}, features: 0, cosine: 2, text: {{profiles: template, train: true}}}}
+  text: {{{network}, features: 0, cosine: 2, text: {{profiles: genres, train: true}}}}
 {TAIL}audit:
   contrasts:
     - {{arms: [plain, text], factor: [text, features]}}

@@ -23,7 +23,7 @@ fn experiment(url: &str, endpoint: &str, users: &str, rerankers: &str) -> String
 data: {{set: sample, relevant: '>= 4', disliked: '<= 2'}}
 split: {{scheme: official, only: [f1]}}
 endpoints: {{chat: {{base_url: '{url}', concurrency: 8, {endpoint}}}}}
-profiles: {{p: {{items: {{from: metadata}}, users: {users}}}}}
+profiles: {{p: {{items: {{from: file, file: sample/items.csv, id: item, text: genres}}, users: {users}}}}}
 systems:
   als: {{model: als, factors: 8, iterations: 5}}
 {rerankers}evaluate: {{k: [10], metrics: [ndcg]}}

@@ -16,33 +16,39 @@ pub const CHECK: Check = Check {
     run,
 };
 
+/// How often an endpoint was asked the same for some systems.
+#[derive(Default)]
+struct Repeats {
+    seeds: BTreeSet<u64>,
+    systems: BTreeSet<String>,
+    temperature: Option<f64>,
+}
+
 fn run(subject: &Subject) -> Result<Outcome, String> {
     let steps = asking(subject)?;
     if steps.is_empty() {
         return Ok(Outcome::NotApplicable(NO_MODEL.into()));
     }
-    // By kind of step and endpoint: seeds and systems. Profiles are written once for all seeds.
-    let mut asked: BTreeMap<(String, String), (BTreeSet<u64>, Vec<String>, Option<f64>)> =
-        BTreeMap::new();
+    // By kind of step and endpoint.
+    let mut asked: BTreeMap<(String, String), Repeats> = BTreeMap::new();
     for step in steps {
-        let parameters = &step.endpoint["parameters"];
-        let temperature = parameters["temperature"].as_f64();
+        let temperature = step.endpoint["parameters"]["temperature"].as_f64();
         if temperature == Some(0.0) {
             continue;
         }
         let kind = subject.experiment.steps[step.step].kind.clone();
-        let place = (kind.clone(), step.endpoint.to_string());
-        let of = asked.entry(place).or_insert((BTreeSet::new(), Vec::new(), temperature));
-        match &kind[..] {
-            "profiles" => drop(of.0.insert(0)),
-            _ => of.0.extend(&step.seeds),
+        let is_profiles = kind == "profiles";
+        let of = asked.entry((kind, step.endpoint.to_string())).or_default();
+        of.temperature = temperature;
+        match is_profiles {
+            // Written once for all seeds.
+            true => of.seeds.extend([0]),
+            false => of.seeds.extend(&step.seeds),
         }
-        of.1.extend(
-            step.systems.iter().filter(|name| !of.1.contains(name)).cloned().collect::<Vec<_>>(),
-        );
+        of.systems.extend(step.systems);
     }
     let mut findings = Vec::new();
-    for ((kind, endpoint), (seeds, systems, temperature)) in asked {
+    for ((kind, endpoint), Repeats { seeds, systems, temperature }) in asked {
         if seeds.len() > 1 {
             continue;
         }

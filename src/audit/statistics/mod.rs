@@ -29,7 +29,8 @@ pub(super) fn contenders<'a, 'b>(
     let all: Vec<&Arm> = arms.iter().filter(|arm| !arm.record.knows_test).collect();
     let proposed: Vec<&Arm> =
         all.iter().filter(|arm| subject.is_proposed(arm.name) == Some(true)).copied().collect();
-    let first = match proposed.is_empty() {
+    // Where what is proposed has no result here, nothing is claimed.
+    let first = match subject.experiment.audit.proposed.is_empty() {
         true => subject.best(&all, column)?,
         false => subject.best(&proposed, column)?,
     };
