@@ -19,7 +19,7 @@ pub const CHECK: Check = Check {
     title: "Judges whose choice follows the order in which items are shown",
     why: "A judge that prefers what is shown first hands the base's order back. If items are shown in the base's order, \
           taste and position cannot be told apart.",
-    source: "Hou et al. 2024, Large Language Models are Zero-Shot Rankers for Recommender Systems, section 4.2; Wang et \
+    source: "Hou et al. 2024, Large Language Models are Zero-Shot Rankers for Recommender Systems; Wang et \
              al. 2024, Large Language Models are not Fair Evaluators",
     fix: "Compare with `judge: shuffle` and with `strategy: relevancy`, which shows items in random order; ask `bst` to \
           repeat comparisons in swapped order (`recheck`).",

@@ -62,6 +62,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             }
             None => "the endpoint's own temperature, as none is set".into(),
         };
+        let systems: Vec<String> = systems.into_iter().collect();
         let message =
             format!("`{model}` was asked once ({kind}) at {at}, for {}", systems.join(", "));
         findings.push(
