@@ -26,7 +26,7 @@ DOCUMENTS = ["README.md", "LICENSE-MIT", "CHANGELOG.md", "SECURITY.md"]
 # Debian 12: glibc 2.36, GCC 12.2. Ubuntu 24.04 has later ones.
 NEWEST = {"GLIBC": (2, 36), "GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13)}
 # What every Debian and Ubuntu has.
-SYSTEM = re.compile(r"(ld-linux-.*|lib(c|m|dl|pthread|rt|gcc_s|stdc\+\+))\.so\.\d+")
+SYSTEM = re.compile(r"(ld-linux-.*|lib(c|m|dl|pthread|rt|util|gcc_s|stdc\+\+))\.so\.\d+")
 TRAINS = """experiment: trains
 data: {set: sample, relevant: ">= 4"}
 split: {scheme: official, only: [f1]}
