@@ -92,7 +92,7 @@ split: {scheme: official, only: [f1], validation: {fraction: 0.2}}
 systems:
   als:
     model: als
-    iterations: 12
+    training: {epochs: 12}
     search: {over: {factors: [8, 96, 16, 80, 24, 64, 32, 48]}, metric: ndcg, k: 10}
 evaluate: {k: [10]}
 """

@@ -155,6 +155,9 @@ impl SplitSpec {
         if let Some((key, ..)) = belongs.iter().find(|(_, given, belongs)| *given && !belongs) {
             return Err(format!("`{key}` has no effect with the scheme `{scheme}`"));
         }
+        if self.only.as_ref().is_some_and(Vec::is_empty) {
+            return Err("`only` is empty; expected names of folds".into());
+        }
         let share = |name: &str, value: f64| {
             if value > 0.0 && value < 1.0 {
                 Ok(())

@@ -126,9 +126,25 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         result.map_err(|error| error.or_at(&self.0.at))
     }
 
+    /// Keys have names: derived code would take the values of a list for the first keys.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Diagnostic> {
+        match self.0.value {
+            Value::Sequence(_) => {
+                let error: Diagnostic = de::Error::invalid_type(de::Unexpected::Seq, &visitor);
+                Err(error.or_at(&self.0.at))
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit unit_struct seq tuple tuple_struct map identifier ignored_any
     }
 }
 
@@ -255,7 +271,9 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
         visitor: V,
     ) -> Result<V::Value, Diagnostic> {
         match self.content {
-            Some(node) => de::Deserializer::deserialize_any(NodeDeserializer(node), visitor),
+            Some(node) => {
+                de::Deserializer::deserialize_struct(NodeDeserializer(node), "", &[], visitor)
+            }
             None => Err(Diagnostic::at(&self.name.at, "this name needs settings")
                 .expected("a mapping `name: {…}`")),
         }

@@ -221,6 +221,32 @@ mod tests {
     }
 
     #[test]
+    fn values_may_use_files_and_old_names() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("base.yaml"), "model: als\nold: 5\n").unwrap();
+        let file = Arc::new(SourceFile { path: dir.path().join("x.yaml"), text: FILE.into() });
+        let mut root = Node::parse(&file).unwrap();
+        let renamed = [Renamed { within: "systems.*", old: "old", new: &["training", "epochs"] }];
+        let texts = ["systems.x={use: base.yaml, factors: 2}", "systems.als.old=7"];
+        let parse = |text: &&str| Override::parse(text, dir.path()).unwrap();
+        let overrides: Vec<Override> = texts[..1].iter().map(parse).collect();
+        let applied = apply(&mut root, &overrides, &["systems"], &renamed).unwrap();
+        assert_eq!((applied.files.len(), applied.warnings.len()), (1, 1));
+        // `als` is the file's name of no system here, so the second is refused; `x` has the key under its new name.
+        let overrides: Vec<Override> = texts[1..].iter().map(parse).collect();
+        assert!(apply(&mut root, &overrides, &["systems"], &renamed).is_err());
+        let overrides = [parse(&"systems.x.old=7")];
+        let applied = apply(&mut root, &overrides, &["systems"], &renamed).unwrap();
+        assert_eq!(applied.set, ["systems.x.training.epochs=7"]);
+        let of = |path: &[&str]| {
+            let path: Vec<String> = path.iter().map(|key| (*key).to_owned()).collect();
+            at_path(&root, &path).unwrap().to_yaml()
+        };
+        assert_eq!(of(&["systems", "x", "training", "epochs"]), serde_yaml::Value::from(7));
+        assert_eq!(of(&["systems", "x", "factors"]), serde_yaml::Value::from(2));
+    }
+
+    #[test]
     fn errors_point_at_the_text_of_the_command_line() {
         for (text, column, says) in [
             ("systems.y.factors=1", 1, "`systems` has no `y`"),

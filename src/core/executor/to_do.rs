@@ -113,9 +113,16 @@ impl<'a> ToDo<'a> {
 
     /// By trial, the steps that it needs for the ends.
     pub(super) fn by_trial(&self) -> BTreeMap<usize, Vec<StepId>> {
-        let mut by_trial: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
+        // A step may serve trials that this run is not for.
+        let of_ends = self.options.ends.iter().flat_map(|end| &self.graph[*end].trials);
+        let mut by_trial: BTreeMap<usize, Vec<StepId>> =
+            of_ends.map(|trial| (*trial, Vec::new())).collect();
         for node in self.graph.nodes().iter().filter(|node| self.needed[node.id.at()]) {
-            node.trials.iter().for_each(|trial| by_trial.entry(*trial).or_default().push(node.id));
+            for trial in &node.trials {
+                if let Some(steps) = by_trial.get_mut(trial) {
+                    steps.push(node.id);
+                }
+            }
         }
         by_trial
     }

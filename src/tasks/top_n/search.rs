@@ -87,7 +87,7 @@ fn tenth() -> f64 {
 )]
 pub enum Over {
     /// One of these.
-    Choice(#[schemars(with = "Vec<serde_json::Value>")] Vec<serde_yaml::Value>),
+    Choice(#[schemars(with = "Vec<serde_json::Value>", length(min = 1))] Vec<serde_yaml::Value>),
     Range(Range),
 }
 

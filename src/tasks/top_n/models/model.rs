@@ -140,6 +140,8 @@ pub struct ModelDef {
     /// What `model:` calls it.
     pub name: &'static str,
     about: &'static str,
+    /// Where its defaults come from, in a sentence or two; empty where it has no settings.
+    defaults: &'static str,
     /// Settings that have another name in keys of steps: the name in files, and that one. Their old names.
     stored: &'static [(&'static str, &'static str)],
     read: fn(&Node) -> Result<Arc<dyn Model>, Diagnostic>,
@@ -155,10 +157,16 @@ impl ModelDef {
         Self {
             name,
             about,
+            defaults: "",
             stored: &[],
             read: |node| Ok(Arc::new(from_node::<M>(node)?)),
             schema: M::json_schema,
         }
+    }
+
+    /// The same with a note on where its defaults come from.
+    pub(super) const fn defaults(self, defaults: &'static str) -> Self {
+        Self { defaults, ..self }
     }
 
     /// The same with settings that have another name in keys of steps.
@@ -195,7 +203,11 @@ impl ModelDef {
 
     /// The schema of a system with this model.
     pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
-        tagged(self.name, self.about, (self.schema)(generator))
+        let about = match self.defaults.is_empty() {
+            true => self.about.to_owned(),
+            false => format!("{}\n\nDefaults: {}", self.about, self.defaults),
+        };
+        tagged(self.name, &about, (self.schema)(generator))
     }
 }
 

@@ -34,7 +34,7 @@ pub struct PureSvdParams {
 
 impl Default for PureSvdParams {
     fn default() -> Self {
-        Self { factors: 100 }
+        Self { factors: 20 }
     }
 }
 

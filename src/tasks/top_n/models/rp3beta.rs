@@ -29,7 +29,7 @@ pub struct Rp3BetaParams {
 
 impl Default for Rp3BetaParams {
     fn default() -> Self {
-        Self { neighbours: Neighbours::Number(100), alpha: 1.0, beta: 0.6 }
+        Self { neighbours: Neighbours::Number(100), alpha: 1.0, beta: 0.3 }
     }
 }
 

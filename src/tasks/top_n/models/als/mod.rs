@@ -131,10 +131,10 @@ impl Default for AlsParams {
         Self {
             factors: 64,
             iterations: 15,
-            regularization: 0.01,
+            regularization: 30.0,
             frequency_scaling: FrequencyScaling::default(),
             confidence: Confidence::OnePlusAlphaR,
-            alpha: 40.0,
+            alpha: 10.0,
             values: Values::Binary,
             solver: Solver::Cg,
             cg_steps: 3,
@@ -345,7 +345,7 @@ mod tests {
         let side = params.side(&positives());
         let n = positives().items_of(UserIx(8)).len() as f32;
         assert!((side.lambda[8] - 0.5 * (n + 0.1 * 30.0).sqrt()).abs() < 1e-6);
-        assert_eq!(super::AlsParams::default().side(&positives()).lambda[8], 0.01);
+        assert_eq!(super::AlsParams::default().side(&positives()).lambda[8], 30.0);
     }
 
     #[test]
