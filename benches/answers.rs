@@ -103,6 +103,7 @@ fn record(n: u32) -> Record {
         latency_ms: 900,
         attempt: 1,
         usage: Usage { input: 200, output: 150, cached: 0 },
+        generation: 0,
         money: Some(0.0001),
         model: Some("test".into()),
         fingerprint: None,

@@ -261,6 +261,41 @@ mod tests {
         told.recv().unwrap().unwrap();
     }
 
+    /// What two processes renew at once: every reader finds the same, whichever file it reads first.
+    #[test]
+    fn which_answer_is_the_later_does_not_depend_on_the_order_of_files() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path();
+        let renewed = |answer: &str, generation: u32| Record {
+            kind: Kind::Renewed,
+            generation,
+            ..record(1, answer)
+        };
+        let found = |answers: &Answers| {
+            answers.look_again().unwrap();
+            answers.find(&request(1).identity()).unwrap().unwrap().response["answer"].clone()
+        };
+        let first = Answers::open(dir).unwrap();
+        put(&first, record(1, "old"));
+        let second = Answers::open(dir).unwrap();
+        put(&second, renewed("by the second", 1));
+        // The first has not seen that, and writes later, into the earlier file.
+        put(&first, renewed("by the first", 1));
+        let agreed = found(&first);
+        assert_eq!(found(&second), agreed);
+        assert_eq!(found(&Answers::open(dir).unwrap()), agreed);
+        // Renewed again in the earlier file: it knew of both.
+        put(&first, renewed("again", 2));
+        put(&second, record(1, "late, and of the first generation"));
+        for answers in [&first, &second, &Answers::open(dir).unwrap()] {
+            assert_eq!(found(answers), "again");
+        }
+        drop((first, second));
+        assert_eq!(found(&Answers::open(dir).unwrap()), "again");
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        assert_eq!(found(&Answers::open(dir).unwrap()), "again");
+    }
+
     fn filled(dir: &Path, n: u32) {
         let answers = Answers::open(dir).unwrap();
         for n in 0..n {

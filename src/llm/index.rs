@@ -29,6 +29,7 @@ pub struct Place {
     pub len: u32,
     /// Of the response.
     response: u64,
+    generation: u32,
 }
 
 /// A segment and how much of it the index knows.
@@ -67,7 +68,7 @@ pub struct Counts {
     pub damaged: u64,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Stands where a response's hash stands, for requests that a run went on without.
 const ABANDONED: u64 = 0;
 const FILES: &str = "index";
@@ -263,7 +264,7 @@ impl Index {
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .filter(|name| name.ends_with(".jsonl"))
             .collect();
-        // Names start with the time: later records take the place of earlier ones.
+        // In this order; which of two answers is found does not depend on it.
         names.sort();
         for name in names {
             let path = self.segment_path(&name);
@@ -395,7 +396,7 @@ impl Index {
             Kind::Abandoned => {
                 self.counts.abandoned += 1;
                 // It never hides an answer.
-                let place = Place { segment, offset, len, response: ABANDONED };
+                let place = Place { segment, offset, len, response: ABANDONED, generation: 0 };
                 match &mut self.table {
                     Table::Memory(table) => drop(table.entry(head.key).or_insert(place)),
                     Table::Sled(db) => {
@@ -409,15 +410,25 @@ impl Index {
                 }
             }
             Kind::Answer | Kind::Renewed => {
-                let place = Place { segment, offset, len, response: head.response };
-                let before = match &mut self.table {
-                    Table::Memory(table) => table.insert(head.key, place),
+                let (response, generation) = (head.response, head.generation);
+                let place = Place { segment, offset, len, response, generation };
+                let before = match &self.table {
+                    Table::Memory(table) => table.get(&head.key).copied(),
                     Table::Sled(db) => {
-                        let before = db.insert(head.key, &encode(place)[..]);
-                        before.map_err(io::Error::other)?.and_then(|before| decode(&before))
+                        let before = db.get(head.key).map_err(io::Error::other)?;
+                        before.and_then(|before| decode(&before))
                     }
                 };
-                match (before.filter(|before| before.response != ABANDONED), head.kind) {
+                let before = before.filter(|before| before.response != ABANDONED);
+                if before.is_none_or(|before| self.order(&before) < self.order(&place)) {
+                    match &mut self.table {
+                        Table::Memory(table) => drop(table.insert(head.key, place)),
+                        Table::Sled(db) => {
+                            db.insert(head.key, &encode(place)[..]).map_err(io::Error::other)?;
+                        }
+                    }
+                }
+                match (before, head.kind) {
                     (None, _) => self.counts.answers += 1,
                     (Some(_), Kind::Renewed) => self.counts.renewed += 1,
                     (Some(before), _) if before.response == head.response => {
@@ -428,6 +439,13 @@ impl Index {
             }
         }
         Ok(())
+    }
+
+    /// Of two answers to one request, the greater is found. It does not depend on when which is read: the one that
+    /// took the place of more, then the one in the later file, further on.
+    fn order(&self, place: &Place) -> (u32, &str, u64) {
+        let name = self.segments.get(place.segment as usize).map_or("", |of| of.name.as_str());
+        (place.generation, name, place.offset)
     }
 
     fn segment(&mut self, name: &str) -> u32 {
@@ -499,19 +517,26 @@ fn files_of(dir: &Path) -> io::Result<BTreeMap<String, Digest>> {
     Ok(files)
 }
 
-fn encode(place: Place) -> [u8; 24] {
-    let mut bytes = [0; 24];
+fn encode(place: Place) -> [u8; 28] {
+    let mut bytes = [0; 28];
     bytes[..4].copy_from_slice(&place.segment.to_le_bytes());
     bytes[4..12].copy_from_slice(&place.offset.to_le_bytes());
     bytes[12..16].copy_from_slice(&place.len.to_le_bytes());
-    bytes[16..].copy_from_slice(&place.response.to_le_bytes());
+    bytes[16..24].copy_from_slice(&place.response.to_le_bytes());
+    bytes[24..].copy_from_slice(&place.generation.to_le_bytes());
     bytes
 }
 
 fn decode(bytes: &[u8]) -> Option<Place> {
-    let bytes: [u8; 24] = bytes.try_into().ok()?;
+    let bytes: [u8; 28] = bytes.try_into().ok()?;
     let word =
         |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-    Some(Place { segment: word(0), offset: long(4), len: word(12), response: long(16) })
+    Some(Place {
+        segment: word(0),
+        offset: long(4),
+        len: word(12),
+        response: long(16),
+        generation: word(24),
+    })
 }

@@ -82,6 +82,10 @@ pub struct Record {
     /// What it cost, where the price is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<f64>,
+    /// How many responses to the request it takes the place of, one after the other: of two, the one that knew of
+    /// more is the later, wherever it stands.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
     /// `model`, `system_fingerprint` and `finish_reason` as answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -89,6 +93,10 @@ pub struct Record {
     pub fingerprint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<String>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Record {
@@ -110,6 +118,7 @@ impl Record {
             attempt: 1,
             usage: Usage::default(),
             money: None,
+            generation: 0,
             model: None,
             fingerprint: None,
             finish: None,
@@ -124,6 +133,7 @@ pub struct Head {
     pub key: Key,
     /// Of the response: two answers to one key are told apart by it.
     pub response: u64,
+    pub generation: u32,
 }
 
 const START: &[u8] = b"{\"sum\":\"";
@@ -177,10 +187,13 @@ pub fn head(text: &[u8]) -> Option<Head> {
         key: std::borrow::Cow<'a, str>,
         #[serde(borrow)]
         hash: std::borrow::Cow<'a, str>,
+        #[serde(default)]
+        generation: u32,
     }
     let brief: Brief = serde_json::from_slice(text).ok()?;
     let response = u64::from_str_radix(&brief.hash, 16).ok()?;
-    Some(Head { kind: brief.kind, key: from_hex(&brief.key)?, response })
+    let (kind, generation) = (brief.kind, brief.generation);
+    Some(Head { kind, key: from_hex(&brief.key)?, response, generation })
 }
 
 /// What was found at a place of a segment.

@@ -97,12 +97,16 @@ pub fn failure(response: &Value) -> Option<String> {
         .then(|| format!("it ended with finish_reason `{}`", shown(finish)))
 }
 
-/// Whether a response has no text and does not say why.
+/// Whether a response has no text and does not say why. A model may end before the first word: then the server says
+/// that it stopped, after at least one token (recorded from llama.cpp and vLLM).
 pub fn is_empty(response: &Value) -> bool {
     let choice = choice(response);
     let message = &choice["message"];
     let finish = choice["finish_reason"].as_str().unwrap_or_default().to_ascii_lowercase();
-    content(message).is_none_or(|text| text.trim().is_empty())
+    let has_ended =
+        !finish.is_empty() && response["usage"]["completion_tokens"].as_u64().unwrap_or(0) > 0;
+    !has_ended
+        && content(message).is_none_or(|text| text.trim().is_empty())
         && refusal(message).is_none()
         && !is_reasoned(message)
         && !WITHOUT_TEXT.contains(&finish.as_str())
@@ -161,6 +165,9 @@ mod tests {
         ] {
             let response = with(json!({"message": {"content": " "}, "finish_reason": finish}));
             assert_eq!(is_empty(&response), empty, "{finish}");
+            let mut ended = response;
+            ended["usage"] = json!({"completion_tokens": 1});
+            assert_eq!(is_empty(&ended), finish.is_empty(), "{finish}");
         }
     }
 }

@@ -183,13 +183,17 @@ impl Worker {
                     transport.endpoint.redact_value(&mut response);
                     record.response = response;
                     describe(&mut record, spec);
+                    // Also a failure that an earlier version kept for an answer.
+                    let kept = self.kept(&request.key);
                     record.kind = match self.mode {
-                        Mode::Refresh => Kind::Renewed,
                         Mode::Off => Kind::Unshared,
-                        // A failure that an earlier version kept for an answer.
-                        _ if self.is_kept(&request.key) => Kind::Renewed,
+                        Mode::Refresh => Kind::Renewed,
+                        _ if kept.is_some() => Kind::Renewed,
                         _ => Kind::Answer,
                     };
+                    if record.kind == Kind::Renewed {
+                        record.generation = kept.map_or(0, |kept| kept.saturating_add(1));
+                    }
                     limits.settle(since, record.usage.input + record.usage.output);
                     limits.good();
                     limits.nobody_there(true);
@@ -258,9 +262,14 @@ impl Worker {
         }
     }
 
-    /// Whether the journal holds a reply to a request, usable or not.
-    fn is_kept(&self, key: &Key) -> bool {
-        matches!(self.answers.get(key), Ok(Some(record)) if record.kind.is_response())
+    /// The generation of the reply to a request that the journal holds, usable or not.
+    fn kept(&self, key: &Key) -> Option<u32> {
+        if self.mode == Mode::Refresh {
+            // Another process may have renewed it meanwhile.
+            let _ = self.answers.look_again();
+        }
+        let record = self.answers.get(key).ok()??;
+        record.kind.is_response().then_some(record.generation)
     }
 
     /// Waits for Ctrl-C.

@@ -500,7 +500,7 @@ fn a_failure_with_status_200_is_requested_again_and_never_kept() {
         if let Some(more) = more.as_object() {
             choice.as_object_mut().unwrap().extend(more.clone());
         }
-        json!({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+        json!({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 0}})
     };
     let gone = json!({"error": {"code": 502, "message": "Upstream provider went away"}});
     let failures = [
