@@ -6,6 +6,7 @@ mod bootstrap;
 mod collect;
 mod comparison;
 mod kendall;
+mod means;
 mod orders;
 pub mod published;
 pub mod row;
@@ -19,6 +20,7 @@ pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserVa
 pub use collect::{Collected, Differences, Request, collect, trials_by_system, units_of};
 pub use comparison::{Paired, Test, compare};
 pub use kendall::tau_b;
+pub use means::{MEANS, MeanDifference, RunMean};
 pub use orders::Orders;
 pub use published::{Reproduction, difference, differences};
 pub use row::{Basis, ResultRow};

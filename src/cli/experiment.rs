@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::CliError;
+use super::{CliError, slot_of};
 use crate::{
     base::{terminal::tell, text::distinct, yaml::nearest},
     core::{StepId, Workspace},
@@ -96,11 +96,15 @@ impl ExperimentArg {
         let dirs = DataDirs::from_env();
         let experiment = Experiment::read_with(&self.file, &self.set, &dirs)?;
         experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
+        let slot = slot_of(&experiment, workspace);
         let error = match Plan::new(&experiment, &dirs) {
-            Ok(plan) => return Ok(ExperimentRecord::new(&experiment, &plan, &dirs)?),
+            Ok(plan) => {
+                let record = ExperimentRecord::new(&experiment, &plan, &dirs)?;
+                return Ok(ExperimentRecord { slot: slot.name, ..record });
+            }
             Err(error) => error,
         };
-        let record = match ExperimentRecord::read(workspace, &experiment.name) {
+        let record = match ExperimentRecord::read(workspace, &slot.name) {
             Ok(record) if error.is_missing() => record,
             _ => return Err(error.into()),
         };
@@ -111,7 +115,7 @@ impl ExperimentArg {
             return Err(CliError::Usage(format!(
                 "{error}\n  = note: the workspace has results of this experiment, but the experiment file has \
                  changed since; `{} {}` shows the recorded results",
-                "assay results", experiment.name
+                "assay results", slot.name
             )));
         }
         let why = error.to_string();

@@ -38,9 +38,9 @@ impl Gc {
         for experiment in &self.experiments {
             let record = ExperimentArg::of_file(experiment.clone()).recorded(&workspace)?;
             kept.steps.extend(record.steps.iter().map(|step| step.key));
-            let last = workspace.path(&["experiments", &record.name, "run.json"]);
+            let last = workspace.path(&["experiments", record.slot(), "run.json"]);
             kept.runs.extend(read_json::<RunRecord>(&last).ok().map(|run| run.run));
-            kept.experiments.insert(record.name);
+            kept.experiments.insert(record.slot().to_owned());
         }
         let garbage = workspace.garbage(&kept)?;
         if self.yes {

@@ -9,6 +9,7 @@ mod commands;
 mod compare;
 mod completions;
 mod data;
+mod diff;
 mod error;
 mod experiment;
 mod explanations;
@@ -27,6 +28,7 @@ mod rankings;
 mod report;
 mod results;
 mod run;
+mod runs;
 mod schema;
 mod score;
 mod self_test;
@@ -52,6 +54,7 @@ use crate::{
     },
     core::Workspace,
     report::for_spreadsheets,
+    tasks::{Experiment, Slot},
 };
 
 /// Run and check recommender-system experiments.
@@ -67,6 +70,7 @@ use crate::{
   assay results experiments/quickstart.yaml --csv > results.csv
   assay compare experiments/quickstart.yaml  test which differences are statistically significant
   assay score --data ml-100k --fold u1 rankings.csv     evaluate rankings of another tool
+  assay diff experiments/quickstart.yaml     show what differs between its last two runs
   assay data list                            list data sets and where they are
 
 Exit codes: 0 success; 1 a check failed; 2 invalid usage, experiment file or data;
@@ -109,6 +113,7 @@ enum Verb {
     Ls(ls::Ls),
     Show(show::Show),
     Split(split::Split),
+    Diff(diff::Diff),
     Data(data::Data),
     Cache(cache::Cache),
     Gc(gc::Gc),
@@ -172,6 +177,7 @@ fn run(verb: Verb) -> Exit {
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),
         Verb::Split(args) => args.run(),
+        Verb::Diff(args) => args.run(),
         Verb::Data(args) => args.run(),
         Verb::Cache(args) => args.run(),
         Verb::Gc(args) => args.run(),
@@ -187,6 +193,22 @@ fn run(verb: Verb) -> Exit {
             tell!("error: {error}");
             error.exit()
         }
+    }
+}
+
+/// Where the results of an experiment are kept.
+fn slot_of(experiment: &Experiment, workspace: &Workspace) -> Slot {
+    Slot::find(workspace, &experiment.name, &experiment.path, &experiment.source_texts())
+}
+
+/// Says under which name they are kept, if it is not the experiment's own.
+fn tell_slot(slot: &Slot, name: &str) {
+    if let Some(other) = &slot.other {
+        tell!(
+            "note: {} has an experiment of the name `{name}`, too: the results of this one are kept as `{}`",
+            other.display(),
+            slot.name
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     experiment::{Part, Planned},
     keys::Keys,
     preflight::{Checked, MissingKeys},
-    print, print_json,
+    print, print_json, slot_of,
 };
 use crate::{
     base::{exit::Exit, files::read_json, terminal::tell, text::counted},
@@ -84,8 +84,9 @@ impl PlanArgs {
         let selected = self.part.select(&record)?;
         let shown = Shown::of(&plan, selected);
         let workspace = self.workspace.open();
+        let slot = slot_of(&experiment, &workspace);
         let before: BTreeMap<String, Value> =
-            read_json(&workspace.path(&["experiments", &experiment.name, "plan.json"]))
+            read_json(&workspace.path(&["experiments", &slot.name, "plan.json"]))
                 .unwrap_or_default();
         let currencies = Currencies::new(&plan.graph, &workspace);
         let all: Vec<StepId> = plan.graph.nodes().iter().map(|node| node.id).collect();

@@ -48,8 +48,8 @@ impl ReportArgs {
             )));
         }
         let last: Option<RunRecord> =
-            read_json(&workspace.path(&["experiments", &experiment.name, "run.json"])).ok();
-        let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(&experiment.name));
+            read_json(&workspace.path(&["experiments", experiment.slot(), "run.json"])).ok();
+        let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(experiment.slot()));
         let out = OutputDir::open(&dir, INDEX, self.overwrite)?;
         let rendered = render(&experiment, &workspace, &collected, last.as_ref(), out)?;
         print(&format!("report: {}\n", rendered.index.display()))?;

@@ -15,10 +15,13 @@ use super::{
     progress::reporter,
     published::{Anyway, reproductions},
     results::warn_of_missing,
+    slot_of,
     table::main_table,
+    tell_slot,
 };
 use crate::{
-    analysis::{Reproduction, Request, collect},
+    analysis::{MEANS, Reproduction, Request, RunMean, collect},
+    base::files::write_json,
     base::terminal::tell,
     base::{exit::Exit, interrupt::Interrupt, output::OutputDir, text::counted},
     core::{Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
@@ -108,12 +111,14 @@ impl Run {
             _ => experiment.task.keys(),
         };
         self.keys.check(&keys)?;
+        let workspace = self.workspace.open();
+        let slot = slot_of(&experiment, &workspace);
+        record.slot = slot.name.clone();
         let dir = match &self.out {
             Some(dir) => dir.clone(),
-            None => PathBuf::from("reports").join(&experiment.name),
+            None => PathBuf::from("reports").join(&slot.name),
         };
         let out = OutputDir::open(&dir, INDEX, self.overwrite)?;
-        let workspace = self.workspace.open();
         let options = Options {
             responses,
             ends: self.ends(&plan, &selected)?,
@@ -162,10 +167,14 @@ impl Run {
         Keys::tell(&keys);
         Commands::tell(&commands);
         let reporter = reporter(self.json, self.quiet);
+        tell_slot(&slot, &experiment.name);
+        slot.claim(&workspace)?;
         record.write(&workspace)?;
         let header = RunHeader {
             experiment: experiment.name.clone(),
             overrides: experiment.overrides.clone(),
+            slot: slot.name.clone(),
+            file: experiment.path.display().to_string(),
             sources: experiment.source_texts(),
             resolved: serde_json::to_value(&experiment.resolved)?,
             data: plan.data.iter().map(ToString::to_string).collect(),
@@ -187,6 +196,8 @@ impl Run {
         let (controls, failures): (Vec<&Failure>, Vec<&Failure>) =
             outcome.record.failures.iter().partition(|failure| is_added(&failure.trial));
         if !collected.rows.is_empty() {
+            let means = workspace.path(&["runs", &outcome.record.run, MEANS]);
+            write_json(&means, &RunMean::all(&collected.rows))?;
             let run = Some(&outcome.record);
             let rendered = render(&record, &workspace, &collected, run, out)?;
             for (trial, warning) in &collected.warnings {

@@ -156,6 +156,8 @@ impl Ran {
         let header = RunHeader {
             experiment: experiment.name.clone(),
             overrides: experiment.overrides.clone(),
+            slot: experiment.name.clone(),
+            file: experiment.path.display().to_string(),
             sources: experiment.source_texts(),
             resolved: serde_json::to_value(&experiment.resolved)?,
             data: plan.data.iter().map(ToString::to_string).collect(),

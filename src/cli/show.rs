@@ -1,19 +1,23 @@
 //! `assay show`
 
-use super::{CliError, WorkspaceArg, print, print_json};
+use super::{
+    CliError, WorkspaceArg, print, print_json,
+    runs::{date, find_run, state},
+};
 use crate::{
-    base::{exit::Exit, files::read_json, yaml::nearest},
+    base::{exit::Exit, yaml::nearest},
     core::{Record, RunRecord},
 };
 
-/// Show the record of an experiment's last run, or of a step
+/// Show the record of a run, of an experiment's last run, or of a step
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   assay show quickstart           the last run: experiment file, parameters, machine, versions
+  assay show 1764508654123-4711   a run (`assay ls EXPERIMENT` lists them)
   assay show 3fa9c1               a step, by a prefix of its key
   assay show 'als u1'             steps, by a part of their label")]
 pub struct Show {
-    /// Name of an experiment, prefix of a step's key, or part of a step's label
+    /// Name or file of an experiment, name of a run, prefix of a step's key, or part of a step's label
     what: String,
     #[command(flatten)]
     workspace: WorkspaceArg,
@@ -25,9 +29,7 @@ pub struct Show {
 impl Show {
     pub fn run(self) -> Result<Exit, CliError> {
         let workspace = self.workspace.open();
-        let run = workspace.path(&["experiments", &self.what, "run.json"]);
-        if run.is_file() {
-            let run: RunRecord = read_json(&run)?;
+        if let Some(run) = find_run(&workspace, &self.what)? {
             match self.json {
                 true => print_json(&run)?,
                 false => print(&(run_text(&run) + "\n"))?,
@@ -74,12 +76,15 @@ fn run_text(run: &RunRecord) -> String {
     };
     let set: String = run.overrides.iter().map(|set| format!("with        {set}\n")).collect();
     let mut text = format!(
-        "experiment  {}\n{set}run         {}\nrevision    {revision}\nprogram     assay {} ({})\n\
+        "experiment  {}\n{set}file        {}\nrun         {}\nstarted     {}\nstate       {}\nrevision    {revision}\nprogram     assay {} ({})\n\
          libraries   {}\nmachine     {}, {} cores, {}, {}\nthreads     {}\n\
          time        {:.1} s wall, {:.1} s processor\npeak memory {:.0} MiB\n\
          steps       {} run, {} reused\ndata        {}\n",
-        run.experiment,
+        run.slot(),
+        run.file,
         run.run,
+        date(run),
+        state(run),
         machine.assay,
         machine.program,
         libraries.join(", "),
@@ -95,6 +100,9 @@ fn run_text(run: &RunRecord) -> String {
         run.steps_reused,
         run.data.join(", "),
     );
+    for file in &run.files {
+        text.push_str(&format!("read        {} {}\n", file.digest.short(), file.what));
+    }
     for failure in &run.failures {
         text.push_str(&format!(
             "failed      {} in {}: {}\n",

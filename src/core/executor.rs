@@ -16,8 +16,8 @@ use std::{
 use to_do::State;
 
 use super::{
-    Event, Failure, Graph, Node, Outcome, Reporter, RunHeader, RunRecord, StepError, StepId,
-    context::RunState, event::TrialsDone, machine::machine, measure::process_peak_and_cpu,
+    Event, Failure, FileDigest, Graph, Node, Outcome, Reporter, RunHeader, RunRecord, StepError,
+    StepId, context::RunState, event::TrialsDone, machine::machine, measure::process_peak_and_cpu,
     record::Machine, task::Task,
 };
 use crate::{
@@ -65,7 +65,7 @@ pub fn run(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let id = format!("{}-{}", now.as_millis(), std::process::id());
     let machine = machine(&header.directory);
-    let name = header.experiment.clone();
+    let name = header.slot.clone();
     let (graph, workspace, options) = (to_do.graph, to_do.workspace, to_do.options);
     to_do.news.drain(..).for_each(|event| reporter.report(&event));
     let shared = std::mem::take(&mut to_do.shared);
@@ -73,11 +73,14 @@ pub fn run(
     let logs = workspace.path(&["runs", &id, "logs"]);
     let mut record = RunRecord {
         run: id.clone(),
-        experiment: header.experiment,
+        experiment: header.experiment.clone(),
         overrides: header.overrides,
+        slot: header.slot,
+        file: header.file,
         sources: header.sources,
         resolved: header.resolved,
         data: header.data,
+        files: files(graph),
         machine: machine.clone(),
         threads: options.threads,
         started: now.as_secs(),
@@ -94,7 +97,7 @@ pub fn run(
     write_json(&run_file, &record)?;
     write_json(&workspace.path(&["experiments", &name, "plan.json"]), &key_inputs(graph))?;
     reporter.report(&Event::RunStarted {
-        experiment: name.clone(),
+        experiment: header.experiment,
         run: id.clone(),
         steps: to_do.steps(),
         to_do: to_do.count,
@@ -129,6 +132,13 @@ pub fn run(
     });
     let bad_input = bad_input && !record.failures.is_empty();
     Ok(Outcome { record, interrupted, unanswered, bad_input, disk_full, internal, undone })
+}
+
+/// The files that the steps read, each once.
+fn files(graph: &Graph) -> Vec<FileDigest> {
+    let pinned = graph.nodes().iter().flat_map(|node| &node.pinned);
+    let files = pinned.map(|file| FileDigest { what: file.what.clone(), digest: file.digest });
+    files.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Key inputs of every step under a name that stays, to say later what made a step stale.

@@ -4,8 +4,8 @@
 //! steps/<kind>/<key>/    one finished step: its files and record.json; a directory that exists is complete
 //! locks/<key>.lock       held by the process that runs the step; released if the process dies
 //! tmp/                   unfinished steps
-//! runs/<run>/            run.json and one log per trial
-//! experiments/<name>/    the plan of the last run of each experiment
+//! runs/<run>/            run.json, means.json and one log per trial
+//! experiments/<name>/    the plan of the last run of each experiment; the name is that of its slot (`tasks/slot.rs`)
 //! ```
 
 mod commands;
@@ -39,7 +39,7 @@ pub use machine::machine;
 pub use measurements::{
     Aggregate, Better, Caveats, Mean, MeasureKey, Measurements, MetricInfo, Resample,
 };
-pub use outcome::{Failure, Outcome, RunHeader, RunRecord};
+pub use outcome::{Failure, FileDigest, Outcome, RunHeader, RunRecord};
 pub use preflight::{Found, preflight};
 pub use record::{FileRecord, InputRecord, Machine, Record};
 pub use stale::{OTHER_INPUT, why_stale};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
-use crate::llm::Spent;
+use crate::{base::hash::Digest, llm::Spent};
 
 /// A trial that failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,12 +39,22 @@ pub struct RunRecord {
     /// What replaced values of the experiment file, `path=value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<String>,
+    /// The name of its directories: that of the experiment, unless another file has it. Empty in records of earlier
+    /// versions.
+    #[serde(default)]
+    pub slot: String,
+    /// The experiment file.
+    #[serde(default)]
+    pub file: String,
     /// The files of the experiment as they were, path and text.
     pub sources: Vec<(String, String)>,
     /// The experiment with all included files merged.
     pub resolved: serde_json::Value,
     /// Hash of the data's source files, by setting.
     pub data: Vec<String>,
+    /// Files that steps read: data, prompts, texts, rankings.
+    #[serde(default)]
+    pub files: Vec<FileDigest>,
     pub machine: Machine,
     pub threads: usize,
     /// Seconds since 1970.
@@ -61,12 +71,30 @@ pub struct RunRecord {
     pub finished: bool,
 }
 
+/// A file that steps read, as it was when the run was planned.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileDigest {
+    pub what: String,
+    pub digest: Digest,
+}
+
+impl RunRecord {
+    /// The name of the experiment's directories.
+    pub fn slot(&self) -> &str {
+        if self.slot.is_empty() { &self.experiment } else { &self.slot }
+    }
+}
+
 /// Description of a run, for its record.
 #[derive(Clone, Debug)]
 pub struct RunHeader {
     pub experiment: String,
     /// What replaces values of the experiment file, `path=value`.
     pub overrides: Vec<String>,
+    /// The name of its directories.
+    pub slot: String,
+    /// The experiment file.
+    pub file: String,
     /// The files of the experiment as they are, path and text.
     pub sources: Vec<(String, String)>,
     /// The experiment with all included files merged.

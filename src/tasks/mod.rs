@@ -6,6 +6,7 @@ mod plan;
 pub mod published;
 mod record;
 mod schema;
+mod slot;
 mod task;
 pub mod top_n;
 
@@ -17,4 +18,5 @@ pub use record::{
     Evaluation, ExperimentRecord, Rules, StepRecord, SystemRecord, TrialRecord, VariantRecord,
 };
 pub use schema::{bare_schema, schema};
+pub use slot::Slot;
 pub use task::{SplitOf, TASKS, Task, TaskDef, metric};

@@ -24,6 +24,9 @@ const VERSION: u32 = 1;
 pub struct ExperimentRecord {
     pub version: u32,
     pub name: String,
+    /// The name of its directories; empty in records of earlier versions.
+    #[serde(default)]
+    pub slot: String,
     pub task: String,
     /// What replaced values of the file, `path=value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -187,6 +190,7 @@ impl ExperimentRecord {
         Ok(Self {
             version: VERSION,
             name: experiment.name.clone(),
+            slot: experiment.name.clone(),
             task: experiment.task.def().name.to_owned(),
             overrides: experiment.overrides.clone(),
             describe: experiment.describe.clone(),
@@ -202,10 +206,15 @@ impl ExperimentRecord {
 
     /// Writes it to the workspace as the record of the last run.
     pub fn write(&self, workspace: &Workspace) -> Result<(), FileError> {
-        write_json(&workspace.path(&["experiments", &self.name, "experiment.json"]), self)
+        write_json(&workspace.path(&["experiments", self.slot(), "experiment.json"]), self)
     }
 
-    /// The record of the last run of an experiment.
+    /// The name of its directories.
+    pub fn slot(&self) -> &str {
+        if self.slot.is_empty() { &self.name } else { &self.slot }
+    }
+
+    /// The record of the last run of an experiment, by the name of its directories.
     pub fn read(workspace: &Workspace, name: &str) -> Result<Self, FileError> {
         let path = workspace.path(&["experiments", name, "experiment.json"]);
         let record: Self = read_json(&path)?;

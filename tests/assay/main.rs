@@ -28,9 +28,11 @@ mod preflight;
 mod quickstart;
 mod real_data;
 mod records;
+mod replaced;
 mod rerank;
 mod resume;
 mod rules;
+mod runs;
 mod schema;
 mod score;
 // Where assay is linked without libtorch: see build.rs.

@@ -168,6 +168,8 @@ impl Here {
         let header = RunHeader {
             experiment: self.record.name.clone(),
             overrides: Vec::new(),
+            slot: self.record.name.clone(),
+            file: self.record.path.clone(),
             sources: self.record.sources.clone(),
             resolved: serde_json::Value::Null,
             data: Vec::new(),

@@ -151,6 +151,8 @@ impl Case {
         let header = RunHeader {
             experiment: "small".into(),
             overrides: Vec::new(),
+            slot: "small".into(),
+            file: "small.yaml".into(),
             sources: Vec::new(),
             resolved: serde_json::Value::Null,
             data: Vec::new(),
