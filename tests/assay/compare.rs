@@ -149,7 +149,7 @@ fn what_there_is_not_to_compare_is_an_error() {
         (&["-k", "7"], "no k `7`"),
         (&["--reference", "ease"], "no result of a system `ease`"),
         (&["--fold", "f9"], "no fold `f9`"),
-        (&["--metric", "nDCG"], "did you mean `ndcg`?"),
+        (&["--metric", "ndgc"], "did you mean `ndcg`?"),
         (&["--system", "als", "--reference", "als"], "no other system"),
         (&["--metric", "gini", "--reference", "als"], "nothing to compare"),
     ] {
