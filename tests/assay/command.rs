@@ -579,6 +579,22 @@ fn a_search_tries_settings_on_a_part_of_the_training_part() {
         chosen,
         [("params.item=y", false), ("params.item=w", false), ("params.item=z", true)]
     );
+    // A random part of a training part that is split by time knows what came later.
+    let timed = "user,item,rating,when\n".to_owned()
+        + &(0..90).map(|at| format!("u{},i{},5,{at}\n", at % 9, at / 9)).collect::<String>();
+    place.write("ratings.csv", timed);
+    let text = fs::read_to_string(place.path("e.yaml")).unwrap();
+    let text = text
+        .replace("rating: rating, fold: fold", "rating: rating, timestamp: when")
+        .replace("{scheme: official, only: [f1]}", "{scheme: temporal, test: 0.2}")
+        .replace("seed: 7", "by: random");
+    place.write("e.yaml", text);
+    let ended = run(&place, &[]);
+    assert!(
+        ended.code == 0 && ended.err.contains("settings are chosen on random ratings"),
+        "{}",
+        ended.err
+    );
 }
 
 /// The examples without packages run on the sample, and give what the same models of assay give.

@@ -1,10 +1,21 @@
 //! The program outside of its checkout: what comes with it, what stands in its way, and what it needs beside it.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
 use crate::support::{Ended, Place, ended, root};
+
+/// The libraries of this build.
+fn libtorch() -> PathBuf {
+    let given = std::env::var_os("LIBTORCH").map(PathBuf::from);
+    given.unwrap_or_else(|| root().join(".libtorch")).join("lib")
+}
 
 /// A prefix with the programs, and with libtorch if `libraries`; nothing of this checkout is above or beside it.
 fn installed(libraries: bool) -> Place {
@@ -18,7 +29,7 @@ fn installed(libraries: bool) -> Place {
     }
     if libraries {
         fs::create_dir_all(place.path("prefix/lib")).unwrap();
-        symlink(root().join(".libtorch/lib"), place.path("prefix/lib/assay")).unwrap();
+        symlink(libtorch(), place.path("prefix/lib/assay")).unwrap();
     }
     place
 }
@@ -171,7 +182,7 @@ fn without_libtorch_training_stops_at_once_and_says_what_to_install() {
     for version in ["3.10", "3.14"] {
         let site = place.path(&format!("prefix/lib/python{version}/site-packages/torch"));
         fs::create_dir_all(&site).unwrap();
-        symlink(root().join(".libtorch/lib"), site.join("lib")).unwrap();
+        symlink(libtorch(), site.join("lib")).unwrap();
         fine(&place, ".", &["run", "trains.yaml", "--force", "all", "--quiet"]);
         fs::remove_dir_all(site).unwrap();
     }

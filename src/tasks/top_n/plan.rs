@@ -298,7 +298,8 @@ impl<'a> Planner<'a> {
             })
         });
         let label = of.label(at.fold, at.seed);
-        Ok(self.add(CommandStep { label, run, search, seed: at.seed }))
+        let warnings = of_validation(of.variant, &of.system.model);
+        Ok(self.add(CommandStep { label, run, search, seed: at.seed, warnings }))
     }
 
     /// The step that fits a system.
@@ -708,6 +709,10 @@ fn warnings(variant: &Variant, system: &System, fold: &str) -> Vec<String> {
 fn of_validation(variant: &Variant, model: &SystemSpec) -> Vec<String> {
     let (cut, what) = match model {
         SystemSpec::Search(search) => (search.spec.cut, "settings are chosen"),
+        SystemSpec::Command(params) => match &params.search {
+            Some(search) => (search.spec.cut, "settings are chosen"),
+            None => return Vec::new(),
+        },
         model if model.validates() => {
             let cut = variant.split.cut(variant.split.validation.and_then(|of| of.by));
             (cut, "the best epoch is chosen")

@@ -73,6 +73,8 @@ pub struct CommandStep {
     pub run: CommandRun,
     pub search: Option<Handle<SearchTrials>>,
     pub seed: u64,
+    /// What readers of its results must know of how its settings were chosen.
+    pub warnings: Vec<String>,
 }
 
 /// Searches the settings of a program, once per fold for all seeds.
@@ -94,13 +96,15 @@ pub struct CommandStats {
     /// The settings that its search chose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSummary>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl StepStats for CommandStats {
     const VERSION: u32 = 1;
 
     fn warnings(&self) -> Vec<String> {
-        self.findings.warnings()
+        self.warnings.iter().cloned().chain(self.findings.warnings()).collect()
     }
 }
 
@@ -310,6 +314,7 @@ impl Step for CommandStep {
             peak_memory_bytes: used.peak_memory_bytes,
             findings,
             search,
+            warnings: self.warnings.clone(),
         })
     }
 }
