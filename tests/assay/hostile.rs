@@ -117,7 +117,7 @@ fn a_prompt_sees_its_values_and_nothing_else() {
     // The characters of a long text, one by one, are known when it is filled in.
     let place = written(&endpoint.url(), "", "[user]\n{% for c in title %}{{ c }}{% endfor %}\n");
     let refused = with(&place, &ASK, &[]);
-    assert!(refused.code == 4 && refused.err.contains("a text and not a list"), "{}", refused.err);
+    assert!(refused.code == 2 && refused.err.contains("a text and not a list"), "{}", refused.err);
     assert_eq!(endpoint.seen.total(), 0, "nothing was asked");
     let place = written(&endpoint.url(), "", PROMPT);
     fs::remove_file(place.path("prompt.md")).unwrap();
