@@ -205,7 +205,7 @@ impl ModelDef {
     pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         let about = match self.defaults.is_empty() {
             true => self.about.to_owned(),
-            false => format!("{} Defaults: {}", self.about, self.defaults),
+            false => format!("{}\n\nDefaults: {}", self.about, self.defaults),
         };
         tagged(self.name, &about, (self.schema)(generator))
     }
