@@ -87,7 +87,7 @@ fn two_processes_share_one_workspace() {
     let place = slow();
     let start = || {
         place
-            .command(&["run", "slow.yaml"])
+            .command(&["run", "slow.yaml", "--json"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -98,7 +98,7 @@ fn two_processes_share_one_workspace() {
     let mut finished = 0;
     for run in &both {
         assert_eq!(run.code, 0, "{}", run.err);
-        finished += run.err.lines().filter(|line| line.starts_with('[')).count();
+        finished += run.out.matches("{\"event\":\"step-finished\"").count();
     }
     assert_eq!(finished, STEPS, "every step is done by exactly one of the two");
 }
