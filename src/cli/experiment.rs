@@ -104,7 +104,10 @@ impl ExperimentArg {
             }
             Err(error) => error,
         };
-        let record = match ExperimentRecord::read(workspace, &slot.name) {
+        // Of a workspace that was copied, the record may be that of this file before it was changed.
+        let record = ExperimentRecord::read(workspace, &slot.name)
+            .or_else(|_| ExperimentRecord::read(workspace, &experiment.name));
+        let record = match record {
             Ok(record) if error.is_missing() => record,
             _ => return Err(error.into()),
         };
@@ -115,7 +118,8 @@ impl ExperimentArg {
             return Err(CliError::Usage(format!(
                 "{error}\n  = note: the workspace has results of this experiment, but the experiment file has \
                  changed since; `{} {}` shows the recorded results",
-                "assay results", slot.name
+                "assay results",
+                record.slot()
             )));
         }
         let why = error.to_string();
