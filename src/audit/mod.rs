@@ -176,7 +176,7 @@ pub fn audit(subject: &Subject, checks: &[&'static Check]) -> Vec<Checked> {
         let accepted = outcome.findings().iter().map(accept).collect();
         Checked { check, outcome, accepted }
     };
-    threads::each(checks, |check| run(check))
+    threads::each(checks, run)
 }
 
 /// Whether a check can be made of files.

@@ -23,23 +23,16 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     Ok(of_runs(subject.runs()?))
 }
 
+/// By fold and seed.
+type Lists = BTreeMap<(usize, String), Digest>;
+
 pub fn of_runs(runs: &Runs) -> Outcome {
-    // By fold and seed; fewer than two systems say nothing.
-    type Lists<'a> = BTreeMap<(usize, &'a str), Digest>;
-    let lists = |of: &[&'_ Run]| -> Vec<((usize, String), Digest)> {
-        of.iter()
-            .filter(|run| run.n_lists > 0)
-            .map(|run| ((run.fold, run.seed.clone()), run.digest))
-            .collect()
+    let lists = |of: Vec<&Run>| -> Lists {
+        let with_lists = of.into_iter().filter(|run| run.n_lists > 0);
+        with_lists.map(|run| ((run.fold, run.seed.clone()), run.digest)).collect()
     };
-    let systems: Vec<(&str, Vec<((usize, String), Digest)>)> =
-        runs.by_system().into_iter().map(|(name, of)| (name, lists(&of))).collect();
-    let tables: Vec<(&str, Lists)> = systems
-        .iter()
-        .map(|(name, of)| {
-            (*name, of.iter().map(|((fold, seed), of)| ((*fold, &**seed), *of)).collect())
-        })
-        .collect();
+    let tables: Vec<(&str, Lists)> =
+        runs.by_system().into_iter().map(|(name, of)| (name, lists(of))).collect();
     let are_same = |a: &Lists, b: &Lists| {
         let mut shared =
             a.iter().filter_map(|(key, of)| b.get(key).map(|other| of == other)).peekable();
