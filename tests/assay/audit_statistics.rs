@@ -33,7 +33,7 @@ evaluate: {{k: [10], metrics: [ndcg], slices: [{slices}]}}
         )
     };
     let (few, some) = (cold_users(10), cold_users(20));
-    assert!(few > 0 && few < 10 && some >= 10 && some < 100, "{few} {some}");
+    assert!((1..10).contains(&few) && (10..100).contains(&some), "{few} {some}");
     for (slices, severities) in [
         ("all, 'cold<10', 'cold<20'", ["warning", "note"]),
         ("'cold<10', 'cold<20'", ["error", "note"]),
