@@ -31,4 +31,5 @@ pub mod text;
 pub fn use_tensors() {
     nn::fill_slots();
     tasks::top_n::networks::fill_slot();
+    tasks::next_item::networks::fill_slot();
 }

@@ -11,7 +11,7 @@ use crate::{
     ranking::{OpenFold, Predictions, Rankings, Slice, Ties, UNKNOWN, files::Findings, ties},
     tasks::{
         TrialRecord,
-        top_n::{
+        shared::{
             RecordSettings,
             steps::{ExternalStats, SplitStats},
         },

@@ -26,7 +26,7 @@ use crate::{
     },
     core::{MeasureKey, Workspace, why_stale},
     report::main_cutoff,
-    tasks::{ExperimentRecord, TrialRecord, metric, top_n::steps::SplitStats},
+    tasks::{ExperimentRecord, TrialRecord, metric, shared::steps::SplitStats},
 };
 
 /// Over fewer units, tests of skewed differences reject too often (docs/EVALUATION.md, by simulation).

@@ -15,11 +15,12 @@ use crate::{
         text::distinct,
     },
     core::{Currencies, Currency, StepId},
+    data::SequencePart,
     ranking::{
         OpenFold, Predictions, UNKNOWN,
         files::export::{Place, Target, interactions, qrels, run},
     },
-    tasks::{TrialRecord, top_n::RecordSettings},
+    tasks::{TrialRecord, shared::RecordSettings},
 };
 
 /// The file that lists what was written, and that the test part was opened.
@@ -159,7 +160,7 @@ impl Export {
             };
             let (test, opening) = open.hand_out("export", |test| match self.format {
                 Target::Trec => qrels(test, settings.relevant, users, items),
-                _ => Ok(interactions(self.format, test, users, items)),
+                _ => Ok(interactions(self.format, test.iter(), users, items)),
             });
             let test = test.map_err(CliError::Usage)?;
             openings.push(json!({"fold": name, "test_opened": opening, "split": experiment.steps[trial.split].key}));
@@ -167,9 +168,11 @@ impl Export {
                 write(format!("{name}.qrels"), test)?;
                 continue;
             }
-            write(file("train"), interactions(self.format, &open.training.train, users, items))?;
-            if !open.training.validation.is_empty() {
-                let text = interactions(self.format, &open.training.validation, users, items);
+            // With the order and the repeats of sequences.
+            let parts = SequencePart::read(&experiment.dir(&workspace, trial.split))?;
+            write(file("train"), interactions(self.format, parts.train.iter(), users, items))?;
+            if !parts.validation.is_empty() {
+                let text = interactions(self.format, parts.validation.iter(), users, items);
                 write(file("valid"), text)?;
             }
             write(file("test"), test)?;

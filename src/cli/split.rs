@@ -160,7 +160,14 @@ fn of(what: &Path, dirs: &DataDirs) -> Result<Of, CliError> {
     let Some(set) = set else {
         let experiment = Experiment::read(what, dirs)?;
         experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
-        return Ok(Of { name: experiment.name, splits: experiment.task.splits() });
+        let splits = experiment.task.splits();
+        if splits.is_empty() {
+            return Err(CliError::Usage(format!(
+                "`assay split` does not write the splits of the task `{}`",
+                experiment.task.def().name
+            )));
+        }
+        return Ok(Of { name: experiment.name, splits });
     };
     let source = DataSource::set(set.to_owned());
     let split = SplitSpec::official();

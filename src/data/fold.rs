@@ -8,15 +8,15 @@ use polars::prelude::*;
 
 use super::{
     Cut, DataError, Dataset, FilterEffect, Ids, Interaction, Interactions, ItemIx, Relevance,
-    ScoringPermit, Time, TrainingData, UserIx, cut::cut_rows,
+    ScoringPermit, Time, TrainingData, UserIx, cut::cut_rows, sequences::hash_rows,
 };
 use crate::base::{hash::Digest, parquet};
 
-const TRAIN: &str = "train.parquet";
-const VALIDATION: &str = "validation.parquet";
-const TEST: &str = "test.parquet";
-const USERS: &str = "users.parquet";
-const ITEMS: &str = "items.parquet";
+pub(super) const TRAIN: &str = "train.parquet";
+pub(super) const VALIDATION: &str = "validation.parquet";
+pub(super) const TEST: &str = "test.parquet";
+pub(super) const USERS: &str = "users.parquet";
+pub(super) const ITEMS: &str = "items.parquet";
 
 /// The files of a fold.
 pub const FOLD_FILES: [&str; 5] = [TRAIN, VALIDATION, TEST, USERS, ITEMS];
@@ -99,28 +99,40 @@ impl Fold {
 
     /// Writes the fold into the directory `dir`.
     pub fn write(&self, dir: &Path) -> Result<(), DataError> {
-        for (file, ids, column) in [(USERS, &self.users, "user"), (ITEMS, &self.items, "item")] {
-            let frame = DataFrame::new(ids.len(), vec![Column::new(column.into(), ids.names())]);
-            write(&dir.join(file), frame)?;
-        }
-        for (file, part) in
-            [(TRAIN, &self.train), (VALIDATION, &self.validation), (TEST, &self.test)]
-        {
-            let rows: Vec<Interaction> = part.iter().collect();
-            let column = |name: &str, values: Vec<u32>| Column::new(name.into(), values);
-            let frame = DataFrame::new(
-                rows.len(),
-                vec![
-                    column("user", rows.iter().map(|row| row.user.0).collect()),
-                    column("item", rows.iter().map(|row| row.item.0).collect()),
-                    Column::new("rating".into(), part.ratings()),
-                    times_column(&rows),
-                ],
-            );
-            write(&dir.join(file), frame)?;
-        }
-        Ok(())
+        let rows = |part: &Interactions| part.iter().collect::<Vec<Interaction>>();
+        let parts = [&self.train, &self.validation, &self.test].map(rows);
+        write_parts(dir, &self.users, &self.items, parts)
     }
+}
+
+/// Writes the names and the three parts of a fold into the directory `dir`; rows are kept in their order.
+pub(super) fn write_parts(
+    dir: &Path,
+    users: &Ids,
+    items: &Ids,
+    parts: [Vec<Interaction>; 3],
+) -> Result<(), DataError> {
+    for (file, ids, column) in [(USERS, users, "user"), (ITEMS, items, "item")] {
+        let frame = DataFrame::new(ids.len(), vec![Column::new(column.into(), ids.names())]);
+        write(&dir.join(file), frame)?;
+    }
+    for (file, rows) in [TRAIN, VALIDATION, TEST].into_iter().zip(&parts) {
+        let column = |name: &str, values: Vec<u32>| Column::new(name.into(), values);
+        let frame = DataFrame::new(
+            rows.len(),
+            vec![
+                column("user", rows.iter().map(|row| row.user.0).collect()),
+                column("item", rows.iter().map(|row| row.item.0).collect()),
+                Column::new(
+                    "rating".into(),
+                    rows.iter().map(|row| row.rating).collect::<Vec<f32>>(),
+                ),
+                times_column(rows),
+            ],
+        );
+        write(&dir.join(file), frame)?;
+    }
+    Ok(())
 }
 
 /// Whole seconds are kept as integers, as they were before there were fractions.
@@ -144,19 +156,11 @@ fn write(path: &Path, frame: PolarsResult<DataFrame>) -> Result<(), DataError> {
 
 fn digest_of(parts: [&Interactions; 3]) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        for row in part.iter() {
-            hasher.update(&row.user.0.to_le_bytes());
-            hasher.update(&row.item.0.to_le_bytes());
-            hasher.update(&row.rating.to_le_bytes());
-            hasher.update(&row.timestamp.bytes());
-        }
-        hasher.update(b"end");
-    }
+    parts.into_iter().for_each(|part| hash_rows(&mut hasher, part.iter()));
     Digest::from_blake3(hasher.finalize())
 }
 
-fn names_digest_of(users: &Ids, items: &Ids) -> Digest {
+pub(super) fn names_digest_of(users: &Ids, items: &Ids) -> Digest {
     Digest::of_json(&[users.names(), items.names()])
 }
 
@@ -288,7 +292,7 @@ fn damaged(path: &Path) -> impl Fn(PolarsError) -> DataError {
     }
 }
 
-fn read_ids(path: &Path, column: &str) -> Result<Ids, DataError> {
+pub(super) fn read_ids(path: &Path, column: &str) -> Result<Ids, DataError> {
     let frame = parquet::read(path).map_err(|error| DataError::io(path, error))?;
     let names = frame.column(column).and_then(|column| column.str()).map_err(damaged(path))?;
     // Rows of the parts are indices into this order: it is kept, not made again.
@@ -297,6 +301,15 @@ fn read_ids(path: &Path, column: &str) -> Result<Ids, DataError> {
 }
 
 fn read_part(path: &Path, n_users: usize, n_items: usize) -> Result<Interactions, DataError> {
+    Ok(Interactions::new(n_users, n_items, &read_rows(path, n_users, n_items)?))
+}
+
+/// Rows in the order in which they were written.
+pub(super) fn read_rows(
+    path: &Path,
+    n_users: usize,
+    n_items: usize,
+) -> Result<Vec<Interaction>, DataError> {
     let frame = parquet::read(path).map_err(|error| DataError::io(path, error))?;
     let rows = || -> PolarsResult<Vec<Interaction>> {
         let users = frame.column("user")?.u32()?;
@@ -321,7 +334,7 @@ fn read_part(path: &Path, n_users: usize, n_items: usize) -> Result<Interactions
     if rows.iter().any(|row| row.user.at() >= n_users || row.item.at() >= n_items) {
         return Err(damaged(path)(PolarsError::OutOfBounds("an index is out of range".into())));
     }
-    Ok(Interactions::new(n_users, n_items, &rows))
+    Ok(rows)
 }
 
 #[cfg(test)]

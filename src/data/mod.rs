@@ -13,6 +13,8 @@ mod permit;
 mod readers;
 pub mod relevance;
 pub mod sample;
+mod sequence_split;
+mod sequences;
 mod source;
 mod split;
 mod stats;
@@ -32,6 +34,10 @@ pub use permit::ScoringPermit;
 pub use readers::{DuplicateRule, Quotes, ReaderSpec, content::Encoding};
 pub(crate) use readers::{cells, content, delimited};
 pub use relevance::{Relevance, RelevanceFrom};
+pub use sequence_split::{
+    SequenceFold, SequencePart, SequenceScheme, SequenceSplit, Targets, check_sequence_fold,
+};
+pub use sequences::{SequenceData, Sequences};
 pub use source::{DataDirs, DataSource};
 pub use split::{Scheme, SplitSpec, TimeTies, fold_names, split_fold};
 pub use stats::DatasetStats;

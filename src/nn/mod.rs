@@ -12,12 +12,14 @@ pub mod device;
 pub mod encoder;
 mod error;
 pub mod graph;
+pub mod item_loss;
 pub mod learn;
 pub mod loss;
 pub mod network;
 pub mod optimizer;
 pub mod propagate;
 pub mod sampler;
+pub mod sequence;
 pub mod start;
 pub mod tensors;
 pub mod wide;
@@ -25,7 +27,7 @@ pub mod wide;
 pub use encoder::{Encoder, EncoderSpec, weights_digest};
 pub use error::NnError;
 pub use sampler::{Draw, Exclude, Negatives};
-pub use tch::{Cuda, Device, Kind, Tensor, kind::Element};
+pub use tch::{Cuda, Device, Kind, Tensor, kind::Element, no_grad_guard};
 pub use tensors::one_thread;
 
 /// Fills the slots of this room.

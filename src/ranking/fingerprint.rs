@@ -23,6 +23,9 @@ pub struct Fingerprint {
     /// What users without history get, where that is not what is popular.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// Which items are not ranked, where the task leaves a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<String>,
     pub k: usize,
     /// Which users means are over.
     pub users: String,

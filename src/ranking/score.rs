@@ -151,7 +151,9 @@ pub fn score_finite(
     model.score(users, scores);
     let n_items = model.n_items().max(1);
     let first_wrong = |(user, row): (&UserIx, &[f32])| {
-        let item = row.iter().position(|score| !score.is_finite())?;
+        let is_score =
+            |score: &f32| score.is_finite() || (*score == f32::NEG_INFINITY && model.omits_items());
+        let item = row.iter().position(|score| !is_score(score))?;
         let (at, value) = ((*user, item as u32), row[item]);
         let of = format!("the item of index {item}, of the user of index {},", user.0);
         model.recommends_to(*user).then_some(EvalError::NotFinite { value, at, of })

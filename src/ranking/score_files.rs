@@ -89,6 +89,7 @@ impl Split {
             protocol_settings: String::new(),
             convention,
             fallback: None,
+            exclude: None,
             ties: ties.rule(),
             k,
             users: match (convention, self.open.is_qrels()) {

@@ -13,6 +13,11 @@ pub trait Scorer: Send + Sync {
     /// leaving them out is the protocol's business.
     fn score(&self, users: &[UserIx], scores: &mut [f32]);
 
+    /// Whether a score of −∞ leaves an item out of the user's list. Otherwise it is an error.
+    fn omits_items(&self) -> bool {
+        false
+    }
+
     /// Whether this user gets a list at all. Where not, all scores are −∞.
     fn recommends_to(&self, _user: UserIx) -> bool {
         true

@@ -30,11 +30,16 @@ use crate::{
     },
     core::{RunRecord, Workspace},
     ranking::{Slice, score_files::Split},
-    tasks::{
-        ExperimentRecord,
-        top_n::networks::{Epoch, HISTORY},
-    },
+    tasks::{ExperimentRecord, shared::HISTORY},
 };
+
+/// What is drawn of an epoch, whatever the network.
+#[derive(serde::Deserialize)]
+struct Epoch {
+    epoch: usize,
+    loss: f64,
+    validation: Option<f64>,
+}
 
 /// The page's frame, the parts that several pages share, and the pages.
 const TEMPLATES: [(&str, &str); 5] = [

@@ -2,10 +2,12 @@
 
 mod audit;
 mod experiment;
+pub mod next_item;
 mod plan;
 pub mod published;
 mod record;
 mod schema;
+pub mod shared;
 mod slot;
 mod task;
 pub mod top_n;

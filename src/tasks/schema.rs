@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{AuditSpec, TASKS};
+use super::{AuditSpec, TASKS, TaskDef};
 
 /// What stands in place of a value: the levels of a sweep.
 const SWEEP: &str = "Sweep";
@@ -12,10 +12,15 @@ const USE: &str = "Use";
 /// Keys whose values are as they are: neither swept nor from a file.
 const PLAIN: [&str; 4] = ["experiment", "task", "describe", "include"];
 
-/// The schema of a file without `use:` and sweeps: what a reader of the reference wants to know.
-pub fn bare_schema() -> Value {
+/// The task of this name; the default if there is none.
+fn task_of(name: &str) -> &'static TaskDef {
+    TASKS.iter().find(|task| task.name == name).unwrap_or(&TASKS[0])
+}
+
+/// The schema of a file of a task without `use:` and sweeps: what a reader of the reference wants to know.
+pub fn bare_schema(task: &str) -> Value {
     let names: Vec<&str> = TASKS.iter().map(|task| task.name).collect();
-    let mut root = (TASKS[0].schema)();
+    let mut root = (task_of(task).schema)();
     root["properties"]["task"] = json!({
         "description": "The kind of prediction.",
         "enum": names,
@@ -35,10 +40,10 @@ pub fn bare_schema() -> Value {
     root
 }
 
-/// The JSON Schema of an experiment file.
-pub fn schema() -> Value {
-    let mut root = bare_schema();
-    let not_swept = TASKS[0].not_swept;
+/// The JSON Schema of an experiment file of a task.
+pub fn schema(task: &str) -> Value {
+    let mut root = bare_schema(task);
+    let not_swept = task_of(task).not_swept;
     let Some(sections) = root["properties"].as_object_mut() else { return root };
     let mut swept = Vec::new();
     for (key, section) in sections {

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use super::{Plan, VariantRecord, top_n};
+use super::{Plan, VariantRecord, next_item, top_n};
 use crate::{
     base::{
         files::FileError,
@@ -55,7 +55,7 @@ pub struct SplitOf {
 }
 
 /// All tasks; the first is the default.
-pub const TASKS: &[TaskDef] = &[top_n::TASK];
+pub const TASKS: &[TaskDef] = &[top_n::TASK, next_item::TASK];
 
 /// Finds a metric by name. Metrics of several tasks with the same name are the same metric.
 pub fn metric(name: &str) -> Option<&'static MetricInfo> {

@@ -23,6 +23,7 @@ mod keys;
 mod llm;
 mod messages;
 mod networks;
+mod next_item;
 mod overrides;
 mod preflight;
 mod quickstart;

@@ -85,6 +85,11 @@ evaluate: {k: [10]}
 fn a_killed_training_goes_on_from_its_checkpoint() {
     let place = Place::new();
     place.write("e.yaml", LONG);
+    goes_on_when_killed(&place, "lightgcn--f1--seed1");
+}
+
+/// Kills the run of `e.yaml`, which trains one network, again and again.
+pub fn goes_on_when_killed(place: &Place, trial: &str) {
     place.fine(&["run", "e.yaml", "--workspace", "whole"]);
     for signal in ["-KILL", "-INT"] {
         let workspace = format!("cut{signal}");
@@ -97,8 +102,8 @@ fn a_killed_training_goes_on_from_its_checkpoint() {
                 .spawn()
                 .unwrap();
             // Until it has learnt something that it would have to learn again.
-            let before = epochs_logged(&place, &workspace);
-            while epochs_logged(&place, &workspace) < before + 4
+            let before = epochs_logged(place, &workspace, trial);
+            while epochs_logged(place, &workspace, trial) < before + 4
                 && child.try_wait().unwrap().is_none()
             {
                 thread::sleep(Duration::from_millis(5));
@@ -106,7 +111,7 @@ fn a_killed_training_goes_on_from_its_checkpoint() {
             let pid = child.id().to_string();
             let _ = std::process::Command::new("kill").args([signal, &pid]).status();
             child.wait().unwrap();
-            let goes_on = logs(&place, &workspace)
+            let goes_on = logs(place, &workspace, trial)
                 .iter()
                 .filter(|l| l.contains("goes on after epoch"))
                 .count();
@@ -124,14 +129,14 @@ fn a_killed_training_goes_on_from_its_checkpoint() {
 }
 
 /// The training's log of every run in a workspace.
-fn logs(place: &Place, workspace: &str) -> Vec<String> {
+fn logs(place: &Place, workspace: &str, trial: &str) -> Vec<String> {
     let runs = fs::read_dir(place.path(workspace).join("runs")).into_iter().flatten().flatten();
-    runs.filter_map(|run| fs::read_to_string(run.path().join("logs/lightgcn--f1--seed1.log")).ok())
+    runs.filter_map(|run| fs::read_to_string(run.path().join(format!("logs/{trial}.log"))).ok())
         .collect()
 }
 
-fn epochs_logged(place: &Place, workspace: &str) -> usize {
-    logs(place, workspace).iter().map(|log| log.matches(": epoch ").count()).sum()
+fn epochs_logged(place: &Place, workspace: &str, trial: &str) -> usize {
+    logs(place, workspace, trial).iter().map(|log| log.matches(": epoch ").count()).sum()
 }
 
 #[test]

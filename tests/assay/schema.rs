@@ -142,7 +142,7 @@ struct Checks {
 impl Checks {
     fn new() -> Self {
         let dirs = DataDirs::new(vec![root().join("datasets")]);
-        Self { schema: schema(), place: Place::new(), dirs }
+        Self { schema: schema("top-n"), place: Place::new(), dirs }
     }
 
     fn by_schema(&self, value: &Value) -> Result<(), String> {
@@ -456,7 +456,7 @@ fn what_the_schema_refuses_the_parser_refuses_and_the_other_way_round() {
 fn unknown_keys_are_refused_with_the_keys_that_the_schema_has() {
     let checks = Checks::new();
     let base = yaml(BASE);
-    for model in schema()["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
+    for model in schema("top-n")["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
         let name = model["properties"]["model"]["const"].as_str().unwrap();
         let mut experiment = base.clone();
         let (key, _) = base["systems"]
@@ -494,7 +494,7 @@ fn the_reference_is_current() {
         assert!(is_kind || cells[4].trim_end_matches('|').trim() != "", "no meaning: {row}");
     }
     // Every key of the schema, and every model, has its place.
-    for model in schema()["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
+    for model in schema("top-n")["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
         let name = model["properties"]["model"]["const"].as_str().unwrap();
         assert!(reference.contains(&format!("\n### {name}\n")), "{name}");
         for key in model["properties"].as_object().unwrap().keys() {

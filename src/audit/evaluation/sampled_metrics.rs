@@ -3,7 +3,7 @@
 use crate::{
     audit::{Check, Family, Finding, Outcome, Severity, Subject},
     ranking::Protocol,
-    tasks::top_n::RecordSettings,
+    tasks::shared::RecordSettings,
 };
 
 pub const CHECK: Check = Check {

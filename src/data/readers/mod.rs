@@ -5,6 +5,7 @@ pub(crate) mod content;
 pub(crate) mod delimited;
 mod movielens;
 mod recbole;
+mod sequences;
 mod table;
 mod user_items;
 
@@ -18,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use self::cells::IdLook;
 use super::{
-    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, Time, UserIx,
-    dataset::Catalogue, ids::ItemIx, source::Located,
+    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, SequenceData, Sequences,
+    Time, UserIx, dataset::Catalogue, ids::ItemIx, source::Located,
 };
 use crate::base::yaml::{Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node};
 
@@ -37,13 +38,16 @@ pub enum ReaderSpec {
     Table(Box<table::Table>),
     /// One line a user: `user item item …`.
     UserItems(user_items::UserItems),
+    /// One line a user in the order of time: `user item item …`.
+    Sequences(sequences::SequenceFile),
     /// Not interactions: the weights and the tokenizer of a text encoder.
     #[schemars(skip)]
     Encoder,
 }
 
 impl ReaderSpec {
-    const NAMES: [&str; 5] = ["movielens100k", "movielens1m", "recbole", "table", "user-items"];
+    const NAMES: [&str; 6] =
+        ["movielens100k", "movielens1m", "recbole", "table", "user-items", "sequences"];
 
     /// Reads the settings of the reader called `name`.
     pub(crate) fn deserialize_named(
@@ -60,6 +64,7 @@ impl ReaderSpec {
             "recbole" => Self::Recbole(from_node(settings)?),
             "table" => Self::Table(from_node(settings)?),
             "user-items" => Self::UserItems(from_node(settings)?),
+            "sequences" => Self::Sequences(from_node(settings)?),
             "encoder" => {
                 let _: NoSettings = from_node(settings)?;
                 Self::Encoder
@@ -77,6 +82,7 @@ impl ReaderSpec {
         match self {
             // Ids of MovieLens and of LightGCN's files are whole numbers.
             Self::Movielens100k | Self::Movielens1m(_) | Self::UserItems(_) | Self::Encoder => 1,
+            Self::Sequences(_) => 1,
             // Times keep fractions, genres are the words of a `token_seq`.
             Self::Recbole(_) => 3,
             // Of ids that are partly numbers, numbers come first; times keep fractions, ids like `1.0` are `1`.
@@ -90,7 +96,7 @@ impl ReaderSpec {
             Self::Movielens100k | Self::Movielens1m(_) => Ok(true),
             Self::Recbole(spec) => spec.has_ratings(folder),
             Self::Table(spec) => Ok(spec.has_ratings()),
-            Self::UserItems(_) | Self::Encoder => Ok(false),
+            Self::UserItems(_) | Self::Sequences(_) | Self::Encoder => Ok(false),
         }
     }
 
@@ -102,6 +108,7 @@ impl ReaderSpec {
             Self::Recbole(spec) => spec.files(),
             Self::Table(spec) => spec.files(),
             Self::UserItems(spec) => spec.files(),
+            Self::Sequences(spec) => spec.files(),
             Self::Encoder => ["model.safetensors", "tokenizer.json"].map(String::from).to_vec(),
         }
     }
@@ -191,6 +198,8 @@ pub(crate) struct Raw {
     pub catalogue: Catalogue,
     pub has_ratings: bool,
     pub has_timestamps: bool,
+    /// Whether times order the interactions of one user and of no two.
+    pub is_ordered: bool,
     /// What was decided while reading, a sentence each.
     pub notes: Vec<String>,
     /// What the identifiers of the file of items look like.
@@ -203,12 +212,20 @@ pub(crate) fn official_folds(located: &Located) -> Result<Vec<String>, DataError
         ReaderSpec::Movielens100k => Ok(movielens::fold_names_100k()),
         ReaderSpec::UserItems(_) => Ok(vec!["official".into()]),
         ReaderSpec::Table(spec) => spec.fold_names(&located.folder),
-        ReaderSpec::Movielens1m(_) | ReaderSpec::Recbole(_) | ReaderSpec::Encoder => Ok(Vec::new()),
+        ReaderSpec::Movielens1m(_)
+        | ReaderSpec::Recbole(_)
+        | ReaderSpec::Sequences(_)
+        | ReaderSpec::Encoder => Ok(Vec::new()),
     }
 }
 
 /// Reads the files and puts them together.
 pub(crate) fn read(located: &Located) -> Result<Dataset, DataError> {
+    assemble(&located.name, raw(located)?, located.duplicates)
+}
+
+/// What the files hold.
+fn raw(located: &Located) -> Result<Raw, DataError> {
     let folder = &located.folder;
     let raw = match &located.reader {
         ReaderSpec::Movielens100k => movielens::read_100k(folder)?,
@@ -216,6 +233,7 @@ pub(crate) fn read(located: &Located) -> Result<Dataset, DataError> {
         ReaderSpec::Recbole(spec) => spec.read(folder)?,
         ReaderSpec::Table(spec) => spec.read(folder)?,
         ReaderSpec::UserItems(spec) => spec.read(folder)?,
+        ReaderSpec::Sequences(spec) => spec.read(folder)?,
         ReaderSpec::Encoder => {
             return Err(DataError::File {
                 path: folder.clone(),
@@ -224,16 +242,77 @@ pub(crate) fn read(located: &Located) -> Result<Dataset, DataError> {
             });
         }
     };
-    assemble(&located.name, raw, located.duplicates)
+    Ok(raw)
+}
+
+/// Reads the files as one sequence for each user. Several interactions of a user with an item are repeats, and
+/// all are kept unless `rule` says otherwise.
+pub(crate) fn read_sequences(
+    located: &Located,
+    rule: Option<DuplicateRule>,
+) -> Result<SequenceData, DataError> {
+    let raw = raw(located)?;
+    let rows = &raw.interactions;
+    if !raw.has_timestamps && !raw.is_ordered {
+        return Err(DataError::File {
+            path: rows.path.clone(),
+            problem: "its interactions have neither times nor an order".into(),
+            help: "name the column of times (`columns: {timestamp: NAME}`); where the rows are in the order of \
+                   time, say `in_time_order: true`; files of lines `user item item …` in the order of time are \
+                   read with `reader: sequences`"
+                .into(),
+        });
+    }
+    if rows.users.is_empty() {
+        return Err(DataError::File {
+            path: rows.path.clone(),
+            problem: "no interaction in it".into(),
+            help: "a data set needs at least one line".into(),
+        });
+    }
+    let (users, items) = (user_ids(&raw), item_ids(&raw));
+    let index = Index::of(&raw, &users, &items, rule);
+    let mut notes = raw.notes.clone();
+    let mut rows = index.rows(rows, &mut notes)?;
+    // Stable: of interactions at one time the earlier row of the file comes first.
+    rows.sort_by_key(|row| (row.user, row.timestamp));
+    Ok(SequenceData {
+        name: located.name.clone(),
+        sequences: Sequences::new(users.len(), items.len(), &rows),
+        users,
+        items,
+        has_times: raw.has_timestamps,
+        notes,
+    })
+}
+
+/// All parts of a data set and its folds.
+fn parts(raw: &Raw) -> impl Iterator<Item = &Rows> {
+    std::iter::once(&raw.interactions).chain(raw.folds.iter().flat_map(|fold| {
+        [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten()
+    }))
+}
+
+fn user_ids(raw: &Raw) -> Ids {
+    ids(raw, &raw.users, |rows| &rows.users)
+}
+
+fn item_ids(raw: &Raw) -> Ids {
+    ids(raw, &raw.items, |rows| &rows.items)
+}
+
+fn ids(raw: &Raw, listed: &Option<(PathBuf, Vec<String>)>, of: fn(&Rows) -> &Vec<String>) -> Ids {
+    match listed {
+        Some((_, names)) => Ids::new(names.iter().cloned()),
+        None => {
+            let names: HashSet<&String> = parts(raw).flat_map(|part| of(part).iter()).collect();
+            Ids::new(names.into_iter().cloned())
+        }
+    }
 }
 
 fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataError> {
-    let parts = || {
-        std::iter::once(&raw.interactions).chain(raw.folds.iter().flat_map(|fold| {
-            [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten()
-        }))
-    };
-    for part in parts() {
+    for part in parts(&raw) {
         if part.users.is_empty() {
             return Err(DataError::File {
                 path: part.path.clone(),
@@ -242,23 +321,8 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
             });
         }
     }
-    let ids = |listed: &Option<(PathBuf, Vec<String>)>, of: fn(&Rows) -> &Vec<String>| match listed
-    {
-        Some((_, names)) => Ids::new(names.iter().cloned()),
-        None => {
-            let names: HashSet<&String> = parts().flat_map(|part| of(part).iter()).collect();
-            Ids::new(names.into_iter().cloned())
-        }
-    };
-    let users = ids(&raw.users, |rows| &rows.users);
-    let items = ids(&raw.items, |rows| &rows.items);
-    let index = Index {
-        users: &users,
-        items: &items,
-        users_file: raw.users.as_ref().map(|(path, _)| path.as_path()),
-        items_file: raw.items.as_ref().map(|(path, _)| path.as_path()),
-        rule,
-    };
+    let (users, items) = (user_ids(&raw), item_ids(&raw));
+    let index = Index::of(&raw, &users, &items, Some(rule));
     let mut notes = raw.notes.clone();
     notes.extend(different_looks(&raw));
     let rows = index.rows(&raw.interactions, &mut notes)?;
@@ -396,10 +460,21 @@ struct Index<'a> {
     items: &'a Ids,
     users_file: Option<&'a Path>,
     items_file: Option<&'a Path>,
-    rule: DuplicateRule,
+    /// None where repeats are kept.
+    rule: Option<DuplicateRule>,
 }
 
-impl Index<'_> {
+impl<'a> Index<'a> {
+    fn of(raw: &'a Raw, users: &'a Ids, items: &'a Ids, rule: Option<DuplicateRule>) -> Self {
+        Self {
+            users,
+            items,
+            users_file: raw.users.as_ref().map(|(path, _)| path.as_path()),
+            items_file: raw.items.as_ref().map(|(path, _)| path.as_path()),
+            rule,
+        }
+    }
+
     fn rows(&self, raw: &Rows, notes: &mut Vec<String>) -> Result<Vec<Interaction>, DataError> {
         let mut rows = Vec::with_capacity(raw.users.len());
         for at in 0..raw.users.len() {
@@ -423,61 +498,64 @@ impl Index<'_> {
                 timestamp: raw.timestamps[at],
             });
         }
-        self.resolve_duplicates(raw, rows, notes)
+        match self.rule {
+            Some(rule) => resolve_duplicates(rule, raw, rows, notes),
+            None => Ok(rows),
+        }
     }
+}
 
-    fn resolve_duplicates(
-        &self,
-        raw: &Rows,
-        rows: Vec<Interaction>,
-        notes: &mut Vec<String>,
-    ) -> Result<Vec<Interaction>, DataError> {
-        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-        order.sort_unstable_by_key(|&at| (rows[at as usize].user, rows[at as usize].item, at));
-        let mut dropped = vec![false; rows.len()];
-        let mut kept = order.first().copied();
-        for pair in order.windows(2) {
-            let (earlier, later) = (kept.unwrap_or(pair[0]) as usize, pair[1] as usize);
-            if (rows[earlier].user, rows[earlier].item) != (rows[later].user, rows[later].item) {
-                kept = Some(pair[1]);
-                continue;
-            }
-            let loser = match self.rule {
-                DuplicateRule::Error => {
-                    return Err(DataError::Line {
-                        path: raw.path.clone(),
-                        line: raw.lines[later] as usize,
-                        problem: "a duplicate interaction".into(),
-                        found: format!(
-                            "user `{}` and item `{}`, as on line {}",
-                            raw.users[later], raw.items[later], raw.lines[earlier]
-                        ),
-                        expected: "each pair once (or say what to keep with `duplicates: \
-                                   keep-first | keep-last | keep-highest`)"
-                            .into(),
-                    });
-                }
-                DuplicateRule::KeepFirst => later,
-                DuplicateRule::KeepLast => earlier,
-                DuplicateRule::KeepHighest if rows[later].rating > rows[earlier].rating => earlier,
-                DuplicateRule::KeepHighest => later,
-            };
-            dropped[loser] = true;
-            if loser == earlier {
-                kept = Some(pair[1]);
-            }
+fn resolve_duplicates(
+    rule: DuplicateRule,
+    raw: &Rows,
+    rows: Vec<Interaction>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Interaction>, DataError> {
+    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+    order.sort_unstable_by_key(|&at| (rows[at as usize].user, rows[at as usize].item, at));
+    let mut dropped = vec![false; rows.len()];
+    let mut kept = order.first().copied();
+    for pair in order.windows(2) {
+        let (earlier, later) = (kept.unwrap_or(pair[0]) as usize, pair[1] as usize);
+        if (rows[earlier].user, rows[earlier].item) != (rows[later].user, rows[later].item) {
+            kept = Some(pair[1]);
+            continue;
         }
-        let n_dropped = dropped.iter().filter(|dropped| **dropped).count();
-        if n_dropped > 0 {
-            notes.push(format!(
-                "{}: {n_dropped} duplicate interactions dropped ({:?})",
-                raw.path.file_name().unwrap_or_default().to_string_lossy(),
-                self.rule
-            ));
+        let loser = match rule {
+            DuplicateRule::Error => {
+                return Err(DataError::Line {
+                    path: raw.path.clone(),
+                    line: raw.lines[later] as usize,
+                    problem: "a duplicate interaction".into(),
+                    found: format!(
+                        "user `{}` and item `{}`, as on line {}",
+                        raw.users[later], raw.items[later], raw.lines[earlier]
+                    ),
+                    expected: "each pair once (or say what to keep with `duplicates: \
+                               keep-first | keep-last | keep-highest`)"
+                        .into(),
+                });
+            }
+            DuplicateRule::KeepFirst => later,
+            DuplicateRule::KeepLast => earlier,
+            DuplicateRule::KeepHighest if rows[later].rating > rows[earlier].rating => earlier,
+            DuplicateRule::KeepHighest => later,
+        };
+        dropped[loser] = true;
+        if loser == earlier {
+            kept = Some(pair[1]);
         }
-        let rows = rows.into_iter().zip(dropped).filter(|(_, dropped)| !dropped);
-        Ok(rows.map(|(row, _)| row).collect())
     }
+    let n_dropped = dropped.iter().filter(|dropped| **dropped).count();
+    if n_dropped > 0 {
+        notes.push(format!(
+            "{}: {n_dropped} duplicate interactions dropped ({:?})",
+            raw.path.file_name().unwrap_or_default().to_string_lossy(),
+            rule
+        ));
+    }
+    let rows = rows.into_iter().zip(dropped).filter(|(_, dropped)| !dropped);
+    Ok(rows.map(|(row, _)| row).collect())
 }
 
 /// The nearest of `names` as a hint for a column that is not there.

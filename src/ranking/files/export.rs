@@ -50,12 +50,17 @@ pub fn run(target: Target, places: &[Place], tag: &str) -> Result<String, String
 }
 
 /// A part of a split as text.
-pub fn interactions(target: Target, part: &Interactions, users: &Ids, items: &Ids) -> String {
+pub fn interactions(
+    target: Target,
+    part: impl Iterator<Item = Interaction>,
+    users: &Ids,
+    items: &Ids,
+) -> String {
     let mut text = String::new();
     if target == Target::Recbole {
         text.push_str("user_id:token\titem_id:token\trating:float\ttimestamp:float\n");
     }
-    for Interaction { user, item, rating, timestamp } in part.iter() {
+    for Interaction { user, item, rating, timestamp } in part {
         let (user, item) = (users.name(user.0), items.name(item.0));
         let _ = writeln!(text, "{user}\t{item}\t{rating}\t{timestamp}");
     }

@@ -4,7 +4,7 @@ use super::{NShown, Row, Selection, Spread, is_unranked};
 use crate::{
     analysis::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, MEAN, ResultRow, few_users},
     base::text::{distinct, grouped, users_text},
-    ranking::{Convention, Metric, Ties},
+    ranking::{Convention, Metric, Protocol, Ties},
 };
 
 /// One sentence.
@@ -157,6 +157,13 @@ impl RestsOn<'_> {
             ));
         }
         notes.extend(of_unbounded(chosen));
+        if selections.iter().any(|of| of.protocol == Protocol::Sampled.name()) {
+            notes.push(
+                "Protocol `sampled`: inconsistent with the ranking of all items; it may order systems otherwise \
+                 (Krichene and Rendle 2020)."
+                    .into(),
+            );
+        }
         for from in distinct(chosen.iter().filter_map(|row| row.learns_from.as_deref())) {
             let rows = chosen.iter().filter(|row| row.learns_from.as_deref() == Some(&from[..]));
             let systems = distinct(rows.map(|row| row.system.as_str()));

@@ -1,6 +1,6 @@
 //! Experiment files of this task: data, split, systems, evaluation.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use serde::Serialize;
 
@@ -16,7 +16,11 @@ use crate::{
     data::{DataDirs, DataError, DataSource, Relevance, RelevanceFrom, SplitSpec},
     llm::{AnswersSpec, JudgeSpec},
     ranking::{Protocol, ScoreSpec},
-    tasks::{Task, experiment::required},
+    tasks::{
+        Task,
+        experiment::required,
+        shared::{check_system_names, seeds},
+    },
     text::{MetadataSpec, ProfilesSpec},
 };
 
@@ -65,7 +69,10 @@ impl TopN {
             .map(|(label, node)| Variant::read(label, &node, dirs))
             .collect::<Result<Vec<_>, _>>()?;
         let mapping = root.mapping("an experiment file")?;
-        check_system_names(&variants, required(mapping, "systems", root)?)?;
+        let names = variants.iter().flat_map(|variant| {
+            variant.systems.iter().map(|system| (system.name.as_str(), variant.label.as_str()))
+        });
+        check_system_names(names, required(mapping, "systems", root)?)?;
         Ok(Arc::new(Self { variants }))
     }
 }
@@ -357,69 +364,4 @@ impl TrainOn {
         }
         Ok(train_on)
     }
-}
-
-fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {
-    let Some(entry) = mapping.get("seeds") else { return Ok(vec![1]) };
-    if let Value::Integer(seed) = entry.value.value {
-        // One seed to some, a number of seeds to others: either gives numbers.
-        let several: Vec<String> = (1..=seed.clamp(2, 4)).map(|seed| seed.to_string()).collect();
-        let more = if seed > 4 { ", …" } else { "" };
-        return Err(Diagnostic::at(
-            &entry.value.at,
-            format!("`seeds: {seed}` may be the seed {seed} or a number of seeds"),
-        )
-        .help(format!(
-            "write `seeds: [{seed}]` for one seed, or list them: `seeds: [{}{more}]`",
-            several.join(", ")
-        )));
-    }
-    let seeds: Vec<u64> = from_node(&entry.value)?;
-    if seeds.is_empty() {
-        return Err(Diagnostic::at(&entry.value.at, "`seeds` is empty")
-            .expected("at least one whole number: `seeds: [1, 2, 3]`"));
-    }
-    let mut taken = BTreeSet::new();
-    for seed in &seeds {
-        if !taken.insert(seed) {
-            return Err(Diagnostic::at(
-                &entry.value.at,
-                format!("the seed {seed} is given twice: one run would count as two"),
-            ));
-        }
-    }
-    Ok(seeds)
-}
-
-fn check_system_names(variants: &[Variant], systems: &Entry) -> Result<(), Diagnostic> {
-    let mut taken = BTreeSet::new();
-    for variant in variants {
-        for system in &variant.systems {
-            if system.name.trim().is_empty() || system.name.chars().any(char::is_control) {
-                let at = place_of(&system.name, systems)?;
-                return Err(Diagnostic::at(at, "a system has no printable name")
-                    .expected("a name of one line: `als: {model: als}`"));
-            }
-            let name = format!("{}{}", system.name, variant.label);
-            if taken.contains(&name) {
-                let at = place_of(&system.name, systems)?;
-                let problem = format!(
-                    "two systems have the name `{name}` (including the levels of their sweeps): their results \
-                     could not be distinguished"
-                );
-                return Err(Diagnostic::at(at, problem)
-                    .expected("a unique name for each")
-                    .help("rename one of them, or a level: `{sweep: {low: 2, high: 3}}`"));
-            }
-            taken.insert(name);
-        }
-    }
-    Ok(())
-}
-
-/// The position of a system in the file.
-pub(super) fn place_of<'a>(name: &str, systems: &'a Entry) -> Result<&'a Position, Diagnostic> {
-    let entries = systems.value.mapping("systems")?.entries();
-    let found = entries.iter().filter(|of| name.starts_with(&of.key)).max_by_key(|of| of.key.len());
-    Ok(found.map_or(&systems.value.at, |of| &of.value.at))
 }

@@ -2,7 +2,6 @@
 
 pub mod command;
 mod experiment;
-pub mod external;
 mod fallback;
 mod metrics;
 pub mod models;
@@ -21,9 +20,7 @@ mod validate;
 
 pub use command::CommandParams;
 pub use experiment::{DataSpec, System, TopN, Variant};
-pub use external::ExternalParams;
 pub use fallback::{History, WithFallback};
-pub use record::RecordSettings;
 pub use search::{Search, SearchSpec};
 pub use system::SystemSpec;
 pub use train_on::{Take, TrainOn, TrainShare};
@@ -35,7 +32,7 @@ use crate::{
     data::{DataDirs, DataError},
     llm::{AnswersSpec, JudgeSpec, KeyUse},
     ranking::METRICS,
-    tasks::{Plan, SplitOf, Task, TaskDef, VariantRecord},
+    tasks::{Plan, SplitOf, Task, TaskDef, VariantRecord, shared},
 };
 
 /// The task.
@@ -51,8 +48,8 @@ pub const TASK: TaskDef = TaskDef {
     kinds: &steps::KINDS,
     metrics: &METRICS,
     check: record::check,
-    means: record::means,
-    measurements: record::measurements,
+    means: shared::means,
+    measurements: shared::measurements,
 };
 
 impl Task for TopN {

@@ -8,12 +8,12 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    CommandParams, ExternalParams, Search, System, SystemSpec, Variant,
+    CommandParams, Search, System, SystemSpec, Variant,
     command::CommandProgram,
     rerank::{ExplainSpec, JudgeName, RerankParams},
     steps::{
         Asked, Authors, CommandRun, CommandSearchStep, CommandStep, CutStep, EmbeddingsStep,
-        EvaluateStep, ExplainStep, ExternalStep, FitStep, FittedModel, ItemProfilesStep,
+        EvaluateStep, ExplainStep, ExternalStep, FitStep, FittedModel, FoldsOf, ItemProfilesStep,
         JudgeInputs, Learning, PredictStep, RerankStep, SearchStep, SplitStep, UserProfilesStep,
         output::{Explanations, Model, Predictions, Profiles, Split, Vectors},
     },
@@ -24,7 +24,7 @@ use crate::{
     data::{DataDirs, DataError, fold_names},
     nn::weights_digest,
     ranking::{PredictSpec, Protocol},
-    tasks::{Plan, Trial},
+    tasks::{Plan, Trial, shared::ExternalParams},
     text::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles},
 };
 
@@ -253,13 +253,16 @@ impl<'a> Planner<'a> {
         let dirs = self.dirs.clone();
         Ok(self.add(ExternalStep {
             label: of.label(at.fold, at.seed),
-            system: of.spec.clone(),
+            params: external.clone(),
             fold: at.fold.to_owned(),
             split: at.split,
             rankings,
-            source: self.variant.data.source.clone(),
-            data: self.data.clone(),
-            scheme: self.variant.split.clone(),
+            folds: Some(Box::new(FoldsOf {
+                source: self.variant.data.source.clone(),
+                data: self.data.clone(),
+                scheme: self.variant.split.clone(),
+                dirs: dirs.clone(),
+            })),
             dirs,
         }))
     }

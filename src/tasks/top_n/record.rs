@@ -2,32 +2,17 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::{System, SystemSpec, Variant, rerank::JudgeName, steps::check_split};
 use crate::{
-    base::{files::FileError, hash::Digest},
-    core::{Mean, Measurements, Record},
-    data::{DataDirs, DataError, Relevance, SplitSpec, fold_names},
-    ranking::{Convention, EvalError, Fallback, Fingerprint, Protocol, ScoreSpec, scores},
-    tasks::{Evaluation, Plan, Rules, SystemRecord, VariantRecord},
+    base::hash::Digest,
+    core::Record,
+    data::{DataDirs, DataError, SplitSpec, fold_names},
+    ranking::Fallback,
+    tasks::{
+        Plan, Rules, SystemRecord, VariantRecord,
+        shared::{RecordSettings, RestsOn, check_means},
+    },
 };
-
-/// The settings of a variant that are specific to this task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RecordSettings {
-    pub relevant: Relevance,
-    /// Normalised.
-    pub evaluate: ScoreSpec,
-}
-
-impl RecordSettings {
-    /// Those of a variant.
-    pub fn of(variant: &VariantRecord) -> Result<Self, String> {
-        let of = serde_json::from_value(variant.settings.clone());
-        of.map_err(|error| format!("the record of the experiment is damaged: {error}"))
-    }
-}
 
 pub(super) fn check(
     kind: &str,
@@ -37,28 +22,8 @@ pub(super) fn check(
 ) -> Result<(), String> {
     match kind {
         "split" => check_split(dir, record),
-        "evaluate" => scores::check_summary(dir, &RecordSettings::of(variant)?.evaluate)
-            .map_err(|error| error.to_string()),
+        "evaluate" => check_means(dir, variant),
         _ => Ok(()),
-    }
-}
-
-pub(super) fn means(dir: &Path) -> Result<Vec<Mean>, FileError> {
-    let summary = scores::read_summary(dir).map_err(|error| unread(dir, error))?;
-    Ok(summary.iter().map(Mean::from).collect())
-}
-
-pub(super) fn measurements(dir: &Path, variant: &VariantRecord) -> Result<Measurements, FileError> {
-    let settings = RecordSettings::of(variant)
-        .map_err(|problem| FileError::Damaged { path: dir.to_owned(), problem })?;
-    scores::read_measurements(dir, &settings.evaluate).map_err(|error| unread(dir, error))
-}
-
-fn unread(dir: &Path, error: EvalError) -> FileError {
-    match error {
-        EvalError::Io { path, source } => FileError::Io { path, source },
-        EvalError::Malformed { path, problem } => FileError::Damaged { path, problem },
-        error => FileError::Damaged { path: dir.to_owned(), problem: error.to_string() },
     }
 }
 
@@ -78,35 +43,13 @@ impl Variant {
         let all = SplitSpec { only: None, ..self.split.clone() };
         let evaluate = self.evaluate.normalised();
         let split_digest = Digest::of_json(&folds);
-        let fingerprint = |protocol: Protocol, convention: Convention, k| Fingerprint {
-            data: plan.data[at].to_string(),
+        let rests_on = RestsOn {
+            data: plan.data[at],
             filter: (!source.filters().is_empty()).then(|| source.filters().to_string()),
-            split: split_digest.to_string(),
-            relevant: data.relevant.to_string(),
-            protocol,
-            protocol_settings: match protocol {
-                Protocol::Sampled => {
-                    let of = evaluate.sampled;
-                    format!("{} negatives, seed {}", of.negatives, of.seed)
-                }
-                _ => String::new(),
-            },
-            convention,
-            ties: evaluate.ties.rule(),
-            fallback: (evaluate.fallback != Fallback::default())
-                .then(|| evaluate.fallback.to_string()),
-            k,
-            users: convention.users_rule().into(),
+            split: split_digest,
+            relevant: data.relevant,
+            exclude: None,
         };
-        let evaluations = evaluate.pairs().flat_map(|(protocol, convention)| {
-            evaluate.k.iter().map(move |k| (protocol, convention, *k))
-        });
-        let evaluations = evaluations.map(|(protocol, convention, k)| Evaluation {
-            protocol: protocol.to_string(),
-            convention: convention.to_string(),
-            k,
-            fingerprint: fingerprint(protocol, convention, k).short(),
-        });
         Ok(VariantRecord {
             label: self.label.clone(),
             data: source.name(),
@@ -126,7 +69,7 @@ impl Variant {
             split_digest,
             all_folds: fold_names(&all, source, dirs)?,
             seeds: self.seeds.clone(),
-            evaluations: evaluations.collect(),
+            evaluations: rests_on.evaluations(&evaluate),
             metrics: evaluate.metrics.iter().map(ToString::to_string).collect(),
             slices: evaluate.slices.iter().map(ToString::to_string).collect(),
             settings: serde_json::to_value(RecordSettings {

@@ -2,9 +2,10 @@
 
 use super::{
     SystemSpec,
-    experiment::{System, place_of},
+    experiment::System,
     rerank::{JudgeName, RerankParams, Strategy, Variant},
 };
+use crate::tasks::shared::place_of;
 use crate::{
     base::yaml::{Diagnostic, node::Entry},
     llm::JudgeSpec,

@@ -6,9 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{
-    CommandParams, ExternalParams, Search,
+    CommandParams, Search,
     command::{CommandSearch, Placeholder},
-    models::{MODELS, ModelDef, ModelSpec, Size, out_of_range, tagged},
+    models::{MODELS, ModelDef, ModelSpec, Size},
     rerank::RerankParams,
     search,
 };
@@ -18,12 +18,12 @@ use crate::{
         de::from_node,
         node::{Entry, Node},
     },
+    tasks::shared::{EXTERNAL, EXTERNAL_REVISION, ExternalParams, Tagged, out_of_range, tagged},
     text::TextSpec,
 };
 
-/// Names of rerankers, of rankings from files and of programs in `model:`.
+/// Names of rerankers and of programs in `model:`.
 const RERANK: &str = "rerank";
-const EXTERNAL: &str = "external";
 const COMMAND: &str = "command";
 
 /// A kind of system.
@@ -130,8 +130,7 @@ impl SystemSpec {
             Self::Model(model) => model.revision(),
             Self::Search(search) => search.first().revision(),
             Self::Rerank(_) => 1,
-            // Ties are kept with the lists, go by the items' own ids, and −∞ is no recommendation.
-            Self::External(_) => 3,
+            Self::External(_) => EXTERNAL_REVISION,
             Self::Command(_) => 1,
         }
     }
@@ -211,12 +210,6 @@ impl SystemSpec {
 /// `{"model": "als", …}` with the settings beside the name; a part of the keys of steps.
 impl Serialize for SystemSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Tagged<'a, T> {
-            model: &'a str,
-            #[serde(flatten)]
-            settings: &'a T,
-        }
         match self {
             Self::Model(model) => model.serialize(serializer),
             Self::Search(search) => {

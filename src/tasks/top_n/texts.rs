@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use super::{
-    experiment::{System, place_of},
-    rerank::JudgeName,
-};
+use super::{experiment::System, rerank::JudgeName};
 use crate::{
     base::yaml::{
         Diagnostic,
@@ -13,6 +10,7 @@ use crate::{
         node::{Entry, Mapping},
     },
     llm::{AnswersSpec, JudgeSpec},
+    tasks::shared::place_of,
     text::{MetadataSpec, ProfilesSpec},
 };
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, Model, ModelError, Recommender, Size, Wrong, factors::Factors};
+use super::{Factors, FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{base::arrays::Saved, data::TrainingData, tasks::top_n::History, text::TextSpec};
 
 /// Settings.

@@ -20,28 +20,19 @@ mod user_knn;
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
-
 use crate::{
-    base::{
-        arrays::ArrayError,
-        interrupt::{Interrupt, Interrupted},
-    },
-    data::{DataError, UserIx},
-    nn::NnError,
-    ranking::Scorer,
-    tasks::top_n::{History, networks::TrainingStats},
+    base::interrupt::Interrupt, data::UserIx, ranking::Scorer, tasks::top_n::History,
     text::Features,
 };
 
+pub(crate) use crate::tasks::shared::Factors;
+pub use crate::tasks::shared::{ModelError, ModelStats};
 pub use als::AlsParams;
 pub use bprmf::BprMfParams;
 pub use content::ContentParams;
-pub(crate) use factors::Factors;
 pub use gat::{Edges, GatParams};
 pub use lightgcn::LightGcnParams;
-pub use model::{Model, ModelDef, ModelSpec, Settings, Size, Wrong};
-pub(super) use model::{out_of_range, tagged};
+pub use model::{Model, ModelDef, ModelSpec, Size, Wrong};
 pub use ngcf::{Loss, NgcfParams};
 
 /// The length of the vectors has one name in files. In keys of steps it has the one it had.
@@ -124,59 +115,6 @@ impl<'a> FitContext<'a> {
     }
 }
 
-/// Why a model could not be fitted, saved or loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The data cannot carry this model; says what to change.
-    #[error("{0}")]
-    Unsuitable(String),
-    /// A number left the range of floats.
-    #[error("{0}")]
-    Diverged(String),
-    #[error("{path}: {source}")]
-    Io { path: std::path::PathBuf, source: std::io::Error },
-    /// A saved model that does not fit the data or is not one.
-    #[error("{path}: {problem}")]
-    Malformed { path: std::path::PathBuf, problem: String },
-}
-
-impl From<ArrayError> for ModelError {
-    fn from(error: ArrayError) -> Self {
-        match error {
-            ArrayError::NotFinite(problem) => Self::Diverged(problem),
-            ArrayError::Io { path, source } => Self::Io { path, source },
-            ArrayError::Malformed { path, problem } => Self::Malformed { path, problem },
-        }
-    }
-}
-
-impl From<NnError> for ModelError {
-    fn from(error: NnError) -> Self {
-        match error {
-            NnError::Interrupted(interrupted) => Self::Interrupted(interrupted),
-            NnError::Data(error) => Self::Data(error),
-            NnError::Io { path, source } => Self::Io { path, source },
-            NnError::NoTensors(error) => Self::Unsuitable(error.to_string()),
-            NnError::Unsuitable(problem) => Self::Unsuitable(problem),
-            NnError::Diverged(problem) => Self::Diverged(problem),
-        }
-    }
-}
-
-impl From<ModelError> for crate::core::StepError {
-    fn from(error: ModelError) -> Self {
-        match error {
-            ModelError::Interrupted(interrupted) => Self::Interrupted(interrupted),
-            ModelError::Data(error) => error.into(),
-            error => Self::failed(error),
-        }
-    }
-}
-
 /// A fitted model.
 pub trait Recommender: Scorer {
     /// Whether there is anything in the user's vector; of models that are vectors of texts.
@@ -198,23 +136,6 @@ pub trait Recommender: Scorer {
     }
 }
 
-/// What the record of a fit says of the model.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModelStats {
-    /// Of models that are trained in epochs. Its fields are those of the record itself.
-    #[serde(flatten, deserialize_with = "training_stats")]
-    pub training: Option<TrainingStats>,
-}
-
-/// A flattened `Option` would take what it cannot read for nothing; here that is an error.
-fn training_stats<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TrainingStats>, D::Error> {
-    let fields = serde_json::Map::deserialize(from)?;
-    match fields.contains_key("epochs") {
-        true => serde_json::from_value(fields.into()).map(Some).map_err(D::Error::custom),
-        false => Ok(None),
-    }
-}
-
 /// Epochs of a training, and the learning rate of each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingPath {
@@ -229,6 +150,7 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
+    use crate::tasks::top_n::networks::TrainingStats;
     use crate::{
         base::yaml::{diagnostic::SourceFile, node::Node},
         data::{Interaction, Interactions, ItemIx, Relevance, TrainingData},

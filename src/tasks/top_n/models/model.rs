@@ -1,7 +1,7 @@
 //! What a model is ([`Model`]), what the list of models holds ([`ModelDef`]), and a model that was read
 //! from an experiment file ([`ModelSpec`]).
 
-use std::{any::Any, fmt::Debug, ops::Deref, path::Path, sync::Arc};
+use std::{fmt::Debug, ops::Deref, path::Path, sync::Arc};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{
@@ -9,34 +9,23 @@ use serde::{
     de::DeserializeOwned,
     ser::{Error, SerializeMap},
 };
-use serde_json::{Map, Value};
 
 use super::{FitContext, MODELS, ModelError, Recommender};
 use crate::{
     base::{
         arrays,
-        yaml::{
-            Diagnostic,
-            de::from_node,
-            node::{self, Node},
-        },
+        yaml::{Diagnostic, de::from_node, node::Node},
     },
     data::TrainingData,
     nn::Exclude,
-    tasks::top_n::{History, networks::Training},
+    tasks::{
+        shared::{Settings, Training, out_of_range, tagged},
+        top_n::History,
+    },
     text::TextSpec,
 };
 
-/// A setting that is out of range: its name, and what is wrong.
-pub type Wrong = (&'static str, String);
-
-/// The size of a training part, for guesses at memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Size {
-    pub users: usize,
-    pub items: usize,
-    pub ratings: usize,
-}
+pub use crate::tasks::shared::{Size, Wrong};
 
 /// The settings of a model, which know what it needs and how it learns.
 ///
@@ -119,21 +108,6 @@ pub trait Model: Settings {
     }
 }
 
-/// What every type of settings has without saying so.
-pub trait Settings: Any + Debug + Send + Sync {
-    /// The settings as JSON, in the order of the fields.
-    fn json(&self) -> serde_json::Result<Map<String, Value>>;
-}
-
-impl<T: Any + Debug + Send + Sync + Serialize> Settings for T {
-    fn json(&self) -> serde_json::Result<Map<String, Value>> {
-        match serde_json::to_value(self)? {
-            Value::Object(settings) => Ok(settings),
-            other => Err(serde_json::Error::custom(format!("settings are {other}, not fields"))),
-        }
-    }
-}
-
 /// A model of the list: its name, how its settings are read, and their schema.
 #[derive(Debug)]
 pub struct ModelDef {
@@ -209,42 +183,6 @@ impl ModelDef {
         };
         tagged(self.name, &about, (self.schema)(generator))
     }
-}
-
-/// The error for a setting of `node` that is out of range.
-pub(in crate::tasks::top_n) fn out_of_range(node: &Node, (field, message): Wrong) -> Diagnostic {
-    // A setting of a mapping below has a path.
-    let mut at = node;
-    for key in field.split('.') {
-        match &at.value {
-            node::Value::Mapping(mapping) => match mapping.get(key) {
-                Some(entry) => at = &entry.value,
-                None => break,
-            },
-            _ => break,
-        }
-    }
-    Diagnostic::at(&at.at, format!("`{field}`: {message}"))
-}
-
-/// The schema of settings beside `model: NAME`.
-pub(in crate::tasks::top_n) fn tagged(name: &str, about: &str, mut settings: Schema) -> Schema {
-    let schema = settings.ensure_object();
-    schema.insert("description".into(), about.into());
-    let mut properties = Map::from_iter([(
-        "model".to_owned(),
-        serde_json::json!({"type": "string", "const": name}),
-    )]);
-    if let Some(Value::Object(of_settings)) = schema.remove("properties") {
-        properties.extend(of_settings);
-    }
-    schema.insert("properties".into(), properties.into());
-    let mut required = vec![Value::from("model")];
-    if let Some(Value::Array(of_settings)) = schema.remove("required") {
-        required.extend(of_settings);
-    }
-    schema.insert("required".into(), required.into());
-    settings
 }
 
 /// A model of the list with its settings, which were validated.

@@ -6,7 +6,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::settings::{Training, Validate};
+use super::{Training, Validate};
 use crate::{
     base::random::mix,
     data::{Interactions, TrainingData},

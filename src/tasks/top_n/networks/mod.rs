@@ -7,7 +7,6 @@
 mod bpr;
 #[cfg(test)]
 mod golden;
-mod settings;
 #[cfg(test)]
 mod twins;
 
@@ -18,10 +17,10 @@ use std::{
     path::Path,
 };
 
+pub use crate::tasks::shared::{HISTORY, Training, Validate};
+pub(crate) use crate::tasks::shared::{layers, not_negative, positive, share, width};
 pub use bpr::Epoch;
 pub(crate) use bpr::Objective;
-pub use settings::{Training, Validate};
-pub(crate) use settings::{layers, not_negative, positive, share, width};
 
 pub use crate::nn::learn::{Keep, KeptBy, Schedule, Stop, TrainingStats, Watch};
 
@@ -39,9 +38,6 @@ use crate::{
     nn::{Device, NnError, Tensor, device, network::Network, one_thread},
     ranking::Scorer,
 };
-
-/// The file of epochs beside a fitted network.
-pub const HISTORY: &str = "history.json";
 
 /// Makes a network of start values, which `place` puts where they are to be.
 type MakeNetwork = Box<dyn FnOnce(&dyn Fn(Tensor) -> Tensor) -> Box<dyn Network>>;

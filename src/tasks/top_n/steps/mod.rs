@@ -8,9 +8,7 @@
 
 mod command;
 mod embeddings;
-mod evaluate;
 mod explain;
-mod external;
 mod fit;
 mod learning;
 mod predict;
@@ -21,16 +19,14 @@ mod split;
 
 pub use command::{CommandRun, CommandSearchStep, CommandStats, CommandStep};
 pub use embeddings::{EmbeddingsStats, EmbeddingsStep};
-pub use evaluate::{EvaluateStats, EvaluateStep};
 pub use explain::{ExplainStats, ExplainStep};
-pub use external::{ExternalStats, ExternalStep};
 pub use fit::{FitStats, FitStep};
 pub use learning::Learning;
 pub use predict::{FittedModel, PredictStats, PredictStep};
 pub use profiles::{Asked, Authors, ItemProfilesStep, ProfilesStats, UserProfilesStep, Written};
 pub use rerank::{JudgeInputs, RerankStats, RerankStep};
 pub use search::{SearchStats, SearchStep};
-pub use split::{CutStep, SplitStats, SplitStep, check_split, filter_notes};
+pub use split::{CutStep, FoldsOf, SplitStep, check_split, filter_notes};
 
 /// Kinds of steps, in the order in which they run.
 pub const KINDS: [&str; 9] = [
@@ -45,25 +41,9 @@ pub const KINDS: [&str; 9] = [
     "evaluate",
 ];
 
-/// Outputs of steps.
-pub mod output {
-    /// A fold: training, validation and the sealed test part.
-    pub enum Split {}
-    /// Texts of items or of users.
-    pub enum Profiles {}
-    /// Embeddings of such texts.
-    pub enum Vectors {}
-    /// Trials of a search.
-    pub enum SearchTrials {}
-    /// A fitted model.
-    pub enum Model {}
-    /// [`crate::ranking::Predictions`].
-    pub enum Predictions {}
-    /// Explanations of reranked lists.
-    pub enum Explanations {}
-    /// Values per user, and their means.
-    pub enum Values {}
-}
+pub use crate::tasks::shared::steps::{
+    EvaluateStats, EvaluateStep, ExternalStats, ExternalStep, SplitStats, output,
+};
 
 /// Keys of the responses of language models that a step used.
 pub const RESPONSES: &str = "answers.json";

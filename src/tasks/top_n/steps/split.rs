@@ -2,18 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use serde::{Deserialize, Serialize};
-
-use super::output::Split;
+use super::{SplitStats, output::Split};
 use crate::{
     base::hash::Digest,
-    core::{
-        Found, Handle, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError, StepStats,
-    },
+    core::{Found, Handle, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError},
     data::{
         Cut, DataDirs, DataSource, Dataset, FOLD_FILES, FilterEffect, Fold, SplitSpec,
-        TrainingPart, check_fold, split_fold,
+        TrainingPart, check_fold, fold_names, split_fold,
     },
+    tasks::shared::steps::Folds,
 };
 
 /// Raise it if the code changes its meaning.
@@ -30,53 +27,19 @@ pub struct SplitStep {
     pub fold: String,
 }
 
-/// Sizes and digests of a fold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SplitStats {
-    pub users: usize,
-    pub items: usize,
-    pub train: usize,
-    pub validation: usize,
-    pub test: usize,
-    /// Of the data set; none of a cut.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_hash: Option<Digest>,
-    pub split_hash: Option<Digest>,
-    pub names_hash: Option<Digest>,
-    /// What each filter removed before the split, in turn.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub filters: Vec<FilterEffect>,
-    /// Irregularities of the data set's files.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
-    /// Notes on the split.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub split_notes: Vec<String>,
-}
-
-impl StepStats for SplitStats {
-    const VERSION: u32 = 1;
-
-    fn warnings(&self) -> Vec<String> {
-        self.split_notes.clone()
-    }
-}
-
-impl SplitStats {
-    fn of(fold: &Fold) -> Self {
-        Self {
-            users: fold.users.len(),
-            items: fold.items.len(),
-            train: fold.train.len(),
-            validation: fold.validation.len(),
-            test: fold.test_len(),
-            data_hash: None,
-            split_hash: Some(fold.digest()),
-            names_hash: Some(fold.names_digest()),
-            filters: fold.filtered.clone(),
-            notes: Vec::new(),
-            split_notes: fold.notes.clone(),
-        }
+fn stats_of(fold: &Fold) -> SplitStats {
+    SplitStats {
+        users: fold.users.len(),
+        items: fold.items.len(),
+        train: fold.train.len(),
+        validation: fold.validation.len(),
+        test: fold.test_len(),
+        data_hash: None,
+        split_hash: Some(fold.digest()),
+        names_hash: Some(fold.names_digest()),
+        filters: fold.filtered.clone(),
+        notes: Vec::new(),
+        split_notes: fold.notes.clone(),
     }
 }
 
@@ -115,6 +78,32 @@ pub(super) fn dataset(
         }
         Ok(read)
     })
+}
+
+/// The folds of a scheme.
+pub struct FoldsOf {
+    pub source: DataSource,
+    pub data: Pinned,
+    pub scheme: SplitSpec,
+    pub dirs: Arc<DataDirs>,
+}
+
+impl Folds for FoldsOf {
+    fn names(&self) -> Result<Vec<String>, StepError> {
+        let all = SplitSpec { only: None, ..self.scheme.clone() };
+        Ok(fold_names(&all, &self.source, &self.dirs)?)
+    }
+
+    fn training(
+        &self,
+        name: &str,
+        shared: &Shared,
+        log: &dyn Fn(&str),
+    ) -> Result<TrainingPart, StepError> {
+        let data = dataset(shared, &self.source, &self.dirs, &self.data, log)?;
+        let all = SplitSpec { only: None, ..self.scheme.clone() };
+        Ok(TrainingPart::of(&split_fold(&data, &all, name)?))
+    }
 }
 
 impl Step for SplitStep {
@@ -159,7 +148,7 @@ impl Step for SplitStep {
         Ok(SplitStats {
             data_hash: Some(data.digest()),
             notes: data.notes.clone(),
-            ..SplitStats::of(&fold)
+            ..stats_of(&fold)
         })
     }
 }
@@ -205,6 +194,6 @@ impl Step for CutStep {
         let training = TrainingPart::read(&cx.dir(self.split))?;
         let fold = training.cut(&self.fold, self.cut, self.share, self.seed)?;
         fold.write(dir)?;
-        Ok(SplitStats::of(&fold))
+        Ok(stats_of(&fold))
     }
 }

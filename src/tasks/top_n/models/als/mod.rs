@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use self::solve::Side;
 use self::solve::half_step;
-use super::{FitContext, Model, ModelError, Recommender, Size, Wrong, factors::Factors};
+use super::{Factors, FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     base::simd::WIDTH,
     data::{Interactions, TrainingData, UserIx},

@@ -146,7 +146,7 @@ pub fn share(name: &'static str, value: f64) -> Result<(), Wrong> {
 
 impl Training {
     /// The settings of the training loop among these.
-    pub(super) fn of_loop(&self) -> LoopSettings {
+    pub(in crate::tasks) fn of_loop(&self) -> LoopSettings {
         LoopSettings {
             epochs: self.epochs,
             optimizer: self.optimizer,

@@ -5,38 +5,43 @@ use std::{path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    output::{Predictions as PredictionsDir, Split},
-    split::dataset,
-};
+use super::output::{Predictions as PredictionsDir, Split};
 use crate::{
     core::{
         Found, Handle, KeyBuilder, Known, Pinned, Resources, RunContext, Shared, Step, StepError,
         StepStats,
     },
-    data::{
-        DataDirs, DataError, DataSource, Interactions, SplitSpec, TrainingPart, fold_names,
-        split_fold,
-    },
+    data::{DataDirs, DataError, Interactions, TrainingPart},
     ranking::{
         Predictions, Rankings,
         files::{Findings, OtherFold},
     },
-    tasks::top_n::{ExternalParams, SystemSpec},
+    tasks::shared::{EXTERNAL, EXTERNAL_REVISION, ExternalParams, Tagged},
 };
 
 /// Reads a file of rankings of one fold.
 pub struct ExternalStep {
     pub label: String,
-    pub system: Arc<SystemSpec>,
+    pub params: ExternalParams,
     pub fold: String,
     pub split: Handle<Split>,
     pub rankings: Pinned,
-    /// Where the fold comes from, to tell rankings of another one.
-    pub source: DataSource,
-    pub data: Pinned,
-    pub scheme: SplitSpec,
+    /// All folds, to tell rankings of another one; none if the task has one fold.
+    pub folds: Option<Box<dyn Folds>>,
     pub dirs: Arc<DataDirs>,
+}
+
+/// The folds of a split, before they are written.
+pub trait Folds: Send + Sync {
+    fn names(&self) -> Result<Vec<String>, StepError>;
+
+    /// What the fold `name` trains on.
+    fn training(
+        &self,
+        name: &str,
+        shared: &Shared,
+        log: &dyn Fn(&str),
+    ) -> Result<TrainingPart, StepError>;
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,13 +59,6 @@ impl StepStats for ExternalStats {
 }
 
 impl ExternalStep {
-    fn params(&self) -> Result<&ExternalParams, StepError> {
-        match &*self.system {
-            SystemSpec::External(params) => Ok(params),
-            _ => Err(StepError::Internal("rankings of something that has none".into())),
-        }
-    }
-
     /// The rankings, which must not be those of another fold.
     fn read(
         &self,
@@ -68,13 +66,12 @@ impl ExternalStep {
         shared: &Shared,
         log: &dyn Fn(&str),
     ) -> Result<(Rankings, Findings), StepError> {
-        let params = self.params()?;
-        let (rankings, mut findings) = params.read(&self.fold, training, &self.dirs)?;
+        let (rankings, mut findings) = self.params.read(&self.fold, training, &self.dirs)?;
         let others = || self.other_folds(shared, log);
         let Some(other) = OtherFold::find(&rankings, &findings, others)? else {
             return Ok((rankings, findings));
         };
-        if !params.accept_leak {
+        if !self.params.accept_leak {
             return Err(DataError::File {
                 path: self.rankings.what.clone().into(),
                 problem: format!(
@@ -103,14 +100,12 @@ impl ExternalStep {
         shared: &Shared,
         log: &dyn Fn(&str),
     ) -> Result<Vec<(String, Interactions)>, StepError> {
-        let data = dataset(shared, &self.source, &self.dirs, &self.data, log)?;
-        let all = SplitSpec { only: None, ..self.scheme.clone() };
-        let names = fold_names(&all, &self.source, &self.dirs)?;
-        let others = names.into_iter().filter(|name| *name != self.fold);
+        let Some(folds) = &self.folds else { return Ok(Vec::new()) };
+        let others = folds.names()?.into_iter().filter(|name| *name != self.fold);
         others
             .map(|name| {
-                let fold = split_fold(&data, &all, &name)?;
-                Ok((name, TrainingPart::of(&fold).seen()))
+                let training = folds.training(&name, shared, log)?;
+                Ok((name, training.seen()))
             })
             .collect()
     }
@@ -128,11 +123,11 @@ impl Step for ExternalStep {
     }
 
     fn revision(&self) -> Value {
-        serde_json::json!([Self::REVISION, self.system.revision()])
+        serde_json::json!([Self::REVISION, EXTERNAL_REVISION])
     }
 
     fn key_inputs(&self, key: &mut KeyBuilder) {
-        key.value("model", &*self.system)
+        key.value("model", Tagged { model: EXTERNAL, settings: &self.params })
             .step("split", self.split)
             .file("rankings", &self.rankings);
     }
@@ -148,9 +143,10 @@ impl Step for ExternalStep {
     /// Reads the file: rankings that cannot be used, or are of another fold, are an error before anything is written.
     fn preflight(&self, shared: &Shared) -> Result<Found, StepError> {
         self.rankings.verify()?;
-        let data = dataset(shared, &self.source, &self.dirs, &self.data, &|_| ())?;
-        let fold = split_fold(&data, &self.scheme, &self.fold)?;
-        self.read(&TrainingPart::of(&fold), shared, &|_| ())?;
+        if let Some(folds) = &self.folds {
+            let training = folds.training(&self.fold, shared, &|_| ())?;
+            self.read(&training, shared, &|_| ())?;
+        }
         Ok(Found::default())
     }
 

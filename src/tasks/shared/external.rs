@@ -109,7 +109,7 @@ impl ExternalParams {
     }
 
     /// Reads the rankings of a fold.
-    pub(super) fn read(
+    pub(in crate::tasks) fn read(
         &self,
         fold: &str,
         training: &TrainingPart,

@@ -1,0 +1,124 @@
+//! BSARec (Shin et al. 2024): self-attention beside a filter that scales high frequencies of the sequence.
+//!
+//! The filter mixes all positions, later ones too, and padding takes part in it: so sequences are padded to one length,
+//! and every prefix is an example of its own. As in the released code the softmax is over all rows, padding included.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FitContext, NextItem, SequenceModel, Size, Wrong, sasrec::memory_of};
+use crate::{
+    data::SequencePart,
+    nn::sequence::{Filter, Positions, Transformer},
+    tasks::{
+        next_item::networks::{self, Learns, LossSpec, Plan, Rows, SequenceTraining, Shape},
+        shared::{ModelError, share},
+    },
+};
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BsaRecParams {
+    /// Width of the item embeddings.
+    pub dim: usize,
+    pub layers: usize,
+    pub heads: usize,
+    /// How many of the last items are looked at; shorter sequences are padded to it.
+    pub length: usize,
+    /// Weight of the filter; that of attention is 1 − `alpha`.
+    pub alpha: f64,
+    /// Frequencies up to ⌊c ÷ 2⌋ pass unscaled.
+    pub c: usize,
+    pub dropout: f64,
+    pub attention_dropout: f64,
+    pub loss: LossSpec,
+    pub training: SequenceTraining,
+}
+
+impl Default for BsaRecParams {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            layers: 2,
+            heads: 1,
+            length: 50,
+            alpha: 0.7,
+            c: 5,
+            dropout: 0.5,
+            attention_dropout: 0.5,
+            loss: LossSpec::Softmax,
+            training: SequenceTraining { batch: 256, ..SequenceTraining::default() },
+        }
+    }
+}
+
+impl SequenceModel for BsaRecParams {
+    fn validate(&self) -> Result<(), Wrong> {
+        networks::shape(self.dim, self.heads, self.layers, self.length)?;
+        share("dropout", self.dropout)?;
+        share("attention_dropout", self.attention_dropout)?;
+        if !(0.0..=1.0).contains(&self.alpha) {
+            return Err(("alpha", format!("is {}; expected 0 to 1", self.alpha)));
+        }
+        self.loss.validate()?;
+        self.training.validate()
+    }
+
+    fn is_seeded(&self) -> bool {
+        true
+    }
+
+    fn validates(&self) -> bool {
+        self.training.validate.is_some()
+    }
+
+    fn needs_tensors(&self) -> bool {
+        true
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        let shape = (self.dim, self.layers, self.heads);
+        let logits = 12 * self.training.batch * size.items;
+        memory_of(size, shape, (self.training.batch, self.length), false)
+            + logits
+            + 4 * size.ratings * self.length
+    }
+
+    fn fit(
+        &self,
+        data: &SequencePart,
+        context: &FitContext,
+    ) -> Result<Box<dyn NextItem>, ModelError> {
+        let plan = Plan {
+            shape: Shape::Transformer(Transformer {
+                dim: self.dim,
+                layers: self.layers,
+                heads: self.heads,
+                inner: 4 * self.dim,
+                longest: self.length,
+                is_causal: true,
+                dropout: self.dropout,
+                attention_dropout: self.attention_dropout,
+                filter: Some(Filter { alpha: self.alpha, c: self.c }),
+            }),
+            learns: Learns::Prefixes,
+            positions: Positions::FromEnd,
+            longest: self.length,
+            dim: self.dim,
+            rows: Rows { items: data.items.len() },
+            padding_in_softmax: true,
+        };
+        networks::fit(plan, self.loss, &self.training, data, context)
+    }
+
+    fn load(&self, dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
+        networks::load(dir, data)
+    }
+
+    fn files(&self) -> &'static [&'static str] {
+        networks::FILES
+    }
+}

@@ -1,0 +1,141 @@
+//! From the variants of an experiment to a graph of steps, and the trials that its ends are.
+
+use std::sync::Arc;
+
+use super::{
+    SystemSpec, Variant,
+    steps::{FitStep, PredictStep, SplitStep},
+};
+use crate::{
+    base::limits,
+    core::{Handle, Pinned},
+    data::{DataDirs, DataError, Relevance},
+    ranking::PredictSpec,
+    tasks::{
+        Plan, Trial,
+        shared::steps::{EvaluateStep, ExternalStep},
+    },
+};
+
+/// Plans the variants of an experiment.
+pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataError> {
+    let dirs = Arc::new(dirs.clone());
+    let mut plan = Plan::default();
+    for (at, variant) in variants.iter().enumerate() {
+        plan_variant(&mut plan, at, variant, &dirs)?;
+    }
+    Ok(plan)
+}
+
+fn plan_variant(
+    plan: &mut Plan,
+    at: usize,
+    variant: &Variant,
+    dirs: &Arc<DataDirs>,
+) -> Result<(), DataError> {
+    let (of, from) = (variant.data.clone(), dirs.clone());
+    let data = Pinned::new(format!("the data set {}", variant.data.name()), move || {
+        of.sequence_digest(&from)
+    })?;
+    plan.data.push(data.digest);
+    let seeds = |model: &SystemSpec| match model.is_seeded() {
+        true => &variant.seeds[..],
+        false => &variant.seeds[..1],
+    };
+    let trials: usize = variant.systems.iter().map(|system| seeds(&system.model).len()).sum();
+    let trials = trials.saturating_add(plan.trials.len());
+    if trials > limits::most_trials() {
+        return Err(DataError::Split(format!(
+            "{}\n  = help: {}",
+            limits::too_many_trials(Some(trials)),
+            limits::MORE_TRIALS
+        )));
+    }
+    let fold = variant.split.fold_name().to_owned();
+    let evaluate = variant.evaluate.normalised();
+    let predict = PredictSpec::of(&evaluate);
+    let split = plan.add(
+        at,
+        SplitStep {
+            label: format!("{}{} {fold}", variant.data.name(), variant.label),
+            source: variant.data.clone(),
+            dirs: dirs.clone(),
+            data,
+            split: variant.split.written_out(),
+        },
+    );
+    for (system_at, system) in variant.systems.iter().enumerate() {
+        let name = format!("{}{}", system.name, variant.label);
+        for &seed in seeds(&system.model) {
+            let label = match system.model.is_seeded() {
+                true => format!("{name} {fold} seed {seed}"),
+                false => format!("{name} {fold}"),
+            };
+            let (fit, predictions) = match &system.model {
+                SystemSpec::Model(model) => {
+                    let fit = FitStep {
+                        label: label.clone(),
+                        model: model.clone(),
+                        split,
+                        sequences: variant.split.written_out(),
+                        exclude: variant.exclude,
+                        seed,
+                    };
+                    let fit = plan.add(at, fit);
+                    let step = PredictStep {
+                        label: label.clone(),
+                        model: model.clone(),
+                        split,
+                        fit,
+                        exclude: variant.exclude,
+                        fallback: evaluate.fallback,
+                        predict,
+                    };
+                    (Some(fit), plan.add(at, step))
+                }
+                SystemSpec::External(external) => {
+                    external.folds(&name, std::slice::from_ref(&fold))?;
+                    let path = external.locate(&fold, dirs)?;
+                    let rankings =
+                        Pinned::file(path.clone()).map_err(|error| DataError::io(&path, error))?;
+                    let step = ExternalStep {
+                        label: label.clone(),
+                        params: (**external).clone(),
+                        fold: fold.clone(),
+                        split,
+                        rankings,
+                        folds: None,
+                        dirs: dirs.clone(),
+                    };
+                    (None, plan.add(at, step))
+                }
+            };
+            let from_scores = fit.is_some().then_some(predict);
+            let step = EvaluateStep {
+                label,
+                split,
+                predictions,
+                from_scores,
+                is_external: fit.is_none(),
+                evaluate: evaluate.clone(),
+                relevant: Relevance::Any,
+            };
+            let evaluated = plan.add(at, step);
+            plan.add_trial(Trial {
+                variant: at,
+                is_added: false,
+                system: system_at,
+                name: name.clone(),
+                fold: fold.clone(),
+                seed,
+                split: split.id(),
+                fit: fit.map(Handle::id),
+                predictions: predictions.id(),
+                from_scores,
+                explain: None,
+                evaluate: evaluated.id(),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Steps that fit a model to sequences.
+
+use std::{path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
+    data::{SequencePart, SequenceSplit},
+    tasks::{
+        next_item::{
+            Exclude,
+            models::{FitContext, ModelSpec, NextItem},
+            networks::EmbeddingOrder,
+        },
+        shared::{
+            ModelStats, Size,
+            steps::{
+                SplitStats,
+                output::{Model, Split},
+            },
+        },
+    },
+};
+
+/// Fits a model.
+pub struct FitStep {
+    pub label: String,
+    pub model: ModelSpec,
+    pub split: Handle<Split>,
+    /// How the sequences were split.
+    pub sequences: SequenceSplit,
+    pub exclude: Exclude,
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FitStats {
+    /// Number of interactions of the training part.
+    pub interactions: usize,
+    /// Number of trained parameters, of networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<usize>,
+    /// AAE and SA of the item embeddings, of networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<EmbeddingOrder>,
+    #[serde(flatten)]
+    pub model: ModelStats,
+}
+
+impl StepStats for FitStats {
+    const VERSION: u32 = 1;
+}
+
+/// A fitted model in memory for prediction, so that it need not be read from disk.
+pub(super) struct InMemory(pub Box<dyn NextItem>);
+
+/// Estimates memory from the size of a fold.
+pub(super) fn memory_of(
+    known: &dyn Known,
+    split: Handle<Split>,
+    guess: impl Fn(Size) -> u64,
+) -> u64 {
+    let stats = known.record(split.id()).and_then(|record| record.stats::<SplitStats>().ok());
+    stats.map_or(0, |of| guess(Size { users: of.users, items: of.items, ratings: of.train }))
+}
+
+impl Step for FitStep {
+    type Output = Model;
+    type Stats = FitStats;
+
+    const KIND: &'static str = "fit";
+    const REVISION: u32 = 1;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn revision(&self) -> Value {
+        serde_json::json!([Self::REVISION, self.model.revision()])
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.value("next-item", &self.model)
+            .step("split", self.split)
+            .value_if(self.model.validates(), "exclude", self.exclude)
+            .value("seed", self.model.is_seeded().then_some(self.seed));
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        self.model.files().to_vec()
+    }
+
+    fn resources(&self, known: &dyn Known) -> Resources {
+        Resources { memory: memory_of(known, self.split, |size| self.model.memory(size) as u64) }
+    }
+
+    fn needs_tensors(&self) -> bool {
+        self.model.needs_tensors()
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<FitStats, StepError> {
+        (cx.log)(&format!("{} with {}", self.model.name(), serde_json::json!(self.model)));
+        let data = SequencePart::read(&cx.dir(self.split))?;
+        let scratch = cx.scratch();
+        let context = FitContext {
+            seed: self.seed,
+            exclude: self.exclude,
+            split: &self.sequences,
+            interrupt: cx.interrupt(),
+            progress: cx.progress,
+            log: cx.log,
+            scratch: Some(&scratch),
+        };
+        let fitted = self.model.fit(&data, &context)?;
+        fitted.save(dir)?;
+        let stats = FitStats {
+            interactions: data.train.len(),
+            parameters: fitted.parameters(),
+            order: fitted.order(&data, self.seed),
+            model: fitted.stats(),
+        };
+        cx.keep(Arc::new(InMemory(fitted)));
+        Ok(stats)
+    }
+}
