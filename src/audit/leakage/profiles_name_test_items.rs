@@ -290,10 +290,11 @@ mod tests {
         assert_eq!(titles.of[0], ["heat (1995)", "heat"]);
         assert_eq!(titles.of[1], ["sabrina (1954)"]);
         assert_eq!(titles.of[3], ["m (1931)"]);
-        // By popularity: M, Heat, Sabrina (1995), Sabrina (1954); M is too short.
-        assert_eq!(titles.as_popular(0, &HashSet::new()), Some(2));
+        // By popularity: M, Heat, Sabrina (1995), Sabrina (1954); of equally near items the less popular one.
+        assert_eq!(titles.as_popular(0, &HashSet::new()), Some(3));
         assert_eq!(titles.as_popular(2, &HashSet::from([0])), Some(1));
-        assert_eq!(titles.as_popular(2, &HashSet::from([0, 1])), None);
+        assert_eq!(titles.as_popular(2, &HashSet::from([0, 1])), Some(3));
+        assert_eq!(titles.as_popular(2, &HashSet::from([0, 1, 3])), None);
         assert!(has_words("likes heat, and more", "heat") && !has_words("likes heathers", "heat"));
     }
 }
