@@ -17,6 +17,9 @@ use super::{
 };
 use crate::base::hash::Digest;
 
+/// Given a user's times, where the validation part and the test part begin.
+type CutAt = Box<dyn Fn(&[Time]) -> (usize, usize)>;
+
 /// How sequences are split. The validation part is always what comes last before the test part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -122,7 +125,7 @@ impl SequenceSplit {
     /// Splits a data set.
     pub fn split(&self, data: &SequenceData) -> Result<SequenceFold, DataError> {
         let mut notes = Vec::new();
-        let cut: Box<dyn Fn(&[Time]) -> (usize, usize)> = match self.scheme {
+        let cut: CutAt = match self.scheme {
             SequenceScheme::LeaveOneOut => last(1),
             SequenceScheme::Last => last(self.n.unwrap_or(1)),
             SequenceScheme::Temporal => self.by_time(data)?,
@@ -185,10 +188,7 @@ impl SequenceSplit {
     }
 
     /// Two points in time; interactions of one moment stay together, so shares are as near as that allows.
-    fn by_time(
-        &self,
-        data: &SequenceData,
-    ) -> Result<Box<dyn Fn(&[Time]) -> (usize, usize)>, DataError> {
+    fn by_time(&self, data: &SequenceData) -> Result<CutAt, DataError> {
         if !data.has_times {
             return Err(DataError::Split(format!(
                 "times of different users cannot be compared in the data set `{}`, but the scheme `temporal` \
@@ -218,7 +218,7 @@ impl SequenceSplit {
 }
 
 /// The last `n` and the `n` before them; a user with too few is not tested.
-fn last(n: usize) -> Box<dyn Fn(&[Time]) -> (usize, usize)> {
+fn last(n: usize) -> CutAt {
     Box::new(move |times| match times.len() > 2 * n {
         true => (times.len() - 2 * n, times.len() - n),
         false => (times.len(), times.len()),
