@@ -103,6 +103,12 @@ impl<'a> Subject<'a> {
         self.experiment.record(self.workspace, step).map_err(|error| error.to_string())
     }
 
+    /// Whether a step is finished.
+    pub fn has_run(&self, step: usize) -> bool {
+        let of = &self.experiment.steps[step];
+        self.workspace.exists(&of.kind, &of.key)
+    }
+
     /// Statistics of a finished step.
     pub fn stats<S: StepStats>(&self, step: usize) -> Result<S, String> {
         let of = &self.experiment.steps[step];

@@ -34,6 +34,7 @@ pub enum DataSource {
         duplicates: Option<DuplicateRule>,
         /// Which interactions are used: filters that are applied in turn, before the split.
         #[serde(skip_serializing_if = "Filters::is_empty")]
+        #[schemars(default)]
         filter: Filters,
     },
     /// Files of one's own.
@@ -44,6 +45,7 @@ pub enum DataSource {
         duplicates: Option<DuplicateRule>,
         /// Which interactions are used: filters that are applied in turn, before the split.
         #[serde(skip_serializing_if = "Filters::is_empty")]
+        #[schemars(default)]
         filter: Filters,
         #[serde(flatten)]
         reader: ReaderSpec,

@@ -32,7 +32,7 @@ fn unequal_tuning_training_data_and_missing_baselines_are_found_with_their_numbe
   mine: {{model: als, factors: 8, confidence: alpha-r, search: {{trials: 4, over: {{regularization: [2, 5, 10], alpha: [1, 2]}}}}}}
   knn: {{model: item-knn, neighbours: 20}}
   knn tuned: {{model: item-knn, search: {{trials: 2, over: {{neighbours: [20, 50]}}}}}}
-  knn equal: {{model: item-knn, search: {{trials: 3, over: {{neighbours: [20, 50]}}}}}}
+  knn equal: {{model: item-knn, search: {{trials: 3, over: {{neighbours: [20, 50, 80]}}}}}}
   weak: {{model: als, factors: 1, iterations: 1, regularization: 1000}}
   any: {{model: item-knn, neighbours: 20, positives: any}}
 {TAIL}published:
@@ -113,11 +113,11 @@ fn values_far_from_the_published_ones_are_found_and_equal_ones_are_fine() {
 #[test]
 fn searches_of_the_workspace_say_what_fixed_settings_are_worth() {
     let place = Place::new();
-    let search = "experiment: s\nDATAsystems:\n  als: {model: als, iterations: 5, confidence: alpha-r, alpha: 2, \
+    let search = "experiment: s\nDATAsystems:\n  als: {model: als, iterations: 5, regularization: 1, confidence: alpha-r, alpha: 2, \
                   search: {over: {factors: [1, 16]}}}\n";
     place.write("s.yaml", search.replace("DATA", HEAD) + TAIL);
     let fixed = |factors: u32| {
-        let of = "  als: {model: als, iterations: 5, confidence: alpha-r, alpha: 2, factors: ";
+        let of = "  als: {model: als, iterations: 5, regularization: 1, confidence: alpha-r, alpha: 2, factors: ";
         format!("experiment: e\n{HEAD}systems:\n{of}{factors}}}\n{TAIL}")
     };
     place.write("e.yaml", fixed(1));

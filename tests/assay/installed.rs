@@ -169,7 +169,7 @@ fn without_libtorch_training_stops_at_once_and_says_what_to_install() {
         "{}",
         stopped.err
     );
-    assert_eq!(fs::read_dir(place.path(".assay/runs")).unwrap().count(), 0);
+    assert!(!place.path(".assay").exists(), "nothing was done");
     // In a Python environment pip installs them.
     place.write("prefix/pyvenv.cfg", "");
     let stopped = assay(&place, ".", &["run", "trains.yaml"]);

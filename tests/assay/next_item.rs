@@ -174,14 +174,14 @@ split: {scheme: leave-one-out}
 systems:
   sasrec:
     model: sasrec
-    dim: 16
+    factors: 16
     length: 6
     dropout: 0.1
     loss: {gbce: {negatives: 3}}
     training: {epochs: 40, batch: 16, learning_rate: 0.01, validate: {every: 4, k: 1}, stop: {on: validation, patience: 5}}
-  gru4rec: {model: gru4rec, dim: 16, hidden: 16, length: 6, training: {epochs: 30, batch: 16, learning_rate: 0.01}}
-  bert4rec: {model: bert4rec, dim: 16, length: 10, mask_last: 0.5, training: {epochs: 200, batch: 8, learning_rate: 0.003}}
-  bsarec: {model: bsarec, dim: 16, length: 6, dropout: 0.1, training: {epochs: 20, batch: 32, learning_rate: 0.01}}
+  gru4rec: {model: gru4rec, factors: 16, hidden: 16, length: 6, training: {epochs: 30, batch: 16, learning_rate: 0.01}}
+  bert4rec: {model: bert4rec, factors: 16, length: 10, mask_last: 0.5, training: {epochs: 200, batch: 8, learning_rate: 0.003}}
+  bsarec: {model: bsarec, factors: 16, length: 6, dropout: 0.1, training: {epochs: 20, batch: 32, learning_rate: 0.01}}
 evaluate: {exclude: seen, k: [1]}
 ";
 
@@ -213,7 +213,7 @@ task: next-item
 data: {reader: sequences, folder: data, file: s.txt}
 split: {scheme: leave-one-out}
 systems:
-  sasrec: {model: sasrec, dim: 32, length: 8, training: {epochs: 120, batch: 8, validate: {every: 7}}}
+  sasrec: {model: sasrec, factors: 32, length: 8, training: {epochs: 120, batch: 8, validate: {every: 7}}}
 evaluate: {k: [1]}
 ",
     );

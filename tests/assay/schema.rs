@@ -146,7 +146,9 @@ impl Checks {
     }
 
     fn by_schema(&self, value: &Value) -> Result<(), String> {
-        match problem(&self.schema, &self.schema["$defs"], value, "") {
+        let of_task = value["task"].as_str().map(schema);
+        let schema = of_task.as_ref().unwrap_or(&self.schema);
+        match problem(schema, &schema["$defs"], value, "") {
             None => Ok(()),
             Some(problem) => Err(problem),
         }
@@ -459,13 +461,15 @@ fn unknown_keys_are_refused_with_the_keys_that_the_schema_has() {
     for model in schema("top-n")["$defs"]["SystemSpec"]["oneOf"].as_array().unwrap() {
         let name = model["properties"]["model"]["const"].as_str().unwrap();
         let mut experiment = base.clone();
-        let (key, _) = base["systems"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .find(|(_, of)| of["model"] == name)
-            .unwrap();
-        experiment["systems"][key]["zzz"] = json!(1);
+        let known = base["systems"].as_object().unwrap().iter().find(|(_, of)| of["model"] == name);
+        match (known, name) {
+            (Some((key, _)), _) => experiment["systems"][key]["zzz"] = json!(1),
+            (None, "command") => {
+                experiment["systems"]["program"] =
+                    json!({"model": "command", "run": "rank {out}", "zzz": 1});
+            }
+            (None, name) => panic!("{name} is not among the systems"),
+        }
         let error = checks.by_parser(&experiment).unwrap_err();
         let expected = error.split("= expected ").nth(1).unwrap_or_default();
         let line = expected.lines().next().unwrap_or_default().trim_start_matches("one of ");

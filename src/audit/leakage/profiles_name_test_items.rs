@@ -43,12 +43,14 @@ struct Used {
 fn run(subject: &Subject) -> Result<Outcome, String> {
     let steps = &subject.experiment.steps;
     let mut used: Vec<Used> = Vec::new();
-    for trial in &subject.done {
+    // Texts that are written are checked before anything is trained on them.
+    for trial in &subject.experiment.trials {
         for step in subject.ancestors(trial.predictions) {
             let inputs = &steps[step].inputs;
             // Profiles of users are made from a fold and from the profiles of items.
             let is_of = |kind: &str| inputs.iter().any(|input| steps[*input].kind == kind);
-            if steps[step].kind != "profiles" || !is_of("split") || !is_of("profiles") {
+            let is_of_users = steps[step].kind == "profiles" && is_of("split") && is_of("profiles");
+            if !is_of_users || !subject.has_run(step) {
                 continue;
             }
             match used.iter_mut().find(|of| (of.step, of.split) == (step, trial.split)) {

@@ -250,10 +250,16 @@ data: {{set: sample, relevant: \">= 4\", disliked: \"<= 2\"}}
 split: {{scheme: official, only: [{folds}]}}
 profiles:
   mine: {{items: {{from: template}}, users: {{{users}}}}}
-systems: {{content: {{model: content, text: {{profiles: mine}}}}}}
+systems: {{popularity: {{model: popularity}}, content: {{model: content, text: {{profiles: mine}}}}}}
 evaluate: {{k: [10]}}
 "
     )
+}
+
+/// Writes the texts, and fits what needs none: encoding is slow.
+fn write_texts(place: &Place) {
+    place.fine(&["run", "e.yaml", "--quiet", "--until", "profiles"]);
+    place.fine(&["run", "e.yaml", "--quiet", "--only", "popularity"]);
 }
 
 /// Texts of users that name the titles of what they rated in some folds.
@@ -302,7 +308,7 @@ fn profiles_that_name_test_items_are_found_whatever_they_declare() {
     // Made from f1's test part, declared as made from no ratings: found by what the texts say.
     place.write("users.csv", texts(&["f1"]));
     place.write("e.yaml", profiles(&file("no-ratings"), "f1"));
-    place.fine(&["run", "e.yaml", "--quiet"]);
+    write_texts(&place);
     let report = audit(&place, &["e.yaml"]);
     let finding = only(&report, "profiles-name-test-items");
     let (users, share) = named();
@@ -313,7 +319,7 @@ fn profiles_that_name_test_items_are_found_whatever_they_declare() {
     // Made from the training part of f2, used on f1, and declared.
     place.write("users.csv", texts(&["f1", "f3", "f4", "f5"]));
     place.write("e.yaml", profiles(&(file("f2") + ", accept_leak: true"), "f1"));
-    place.fine(&["run", "e.yaml", "--quiet"]);
+    write_texts(&place);
     let report = audit(&place, &["e.yaml"]);
     let of = findings(&report, "profiles-name-test-items");
     assert_eq!(of.len(), 2, "{of:?}");
@@ -330,7 +336,7 @@ fn profiles_of_the_training_part_raise_nothing() {
     for from in ["template", "metadata"] {
         let place = Place::new();
         place.write("e.yaml", profiles(&format!("from: {from}"), "f1, f2, f3, f4, f5"));
-        place.fine(&["run", "e.yaml", "--quiet"]);
+        write_texts(&place);
         is_clean(&audit(&place, &["e.yaml"]), "profiles-name-test-items");
     }
     let all = ["f1", "f2", "f3", "f4", "f5"];
@@ -342,7 +348,7 @@ fn profiles_of_the_training_part_raise_nothing() {
         );
         let file = format!("from: file, file: users.csv, id: user, text: text, built_from: {fold}");
         place.write("e.yaml", profiles(&file, fold));
-        place.fine(&["run", "e.yaml", "--quiet"]);
+        write_texts(&place);
         is_clean(&audit(&place, &["e.yaml"]), "profiles-name-test-items");
     }
 }

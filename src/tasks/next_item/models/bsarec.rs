@@ -23,6 +23,7 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct BsaRecParams {
     /// Width of the item embeddings.
+    #[serde(rename = "factors")]
     pub dim: usize,
     pub layers: usize,
     pub heads: usize,

@@ -21,6 +21,7 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct Gru4RecParams {
     /// Width of the item embeddings.
+    #[serde(rename = "factors")]
     pub dim: usize,
     /// Width of the recurrent units.
     pub hidden: usize,

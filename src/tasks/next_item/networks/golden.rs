@@ -217,11 +217,11 @@ fn every_network_learns_what_follows_under_every_loss() {
         ] {
             // Dropout is there so that its masks are drawn. What is masked is seldom the last item.
             let (more, epochs, rate) = match model {
-                "gru4rec" => ("dim: 16, dropout: 0.1", 60, 0.01),
+                "gru4rec" => ("factors: 16, dropout: 0.1", 60, 0.01),
                 "bert4rec" => {
-                    ("dim: 32, dropout: 0, attention_dropout: 0, mask_last: 0.5", 200, 0.002)
+                    ("factors: 32, dropout: 0, attention_dropout: 0, mask_last: 0.5", 200, 0.002)
                 }
-                _ => ("dim: 16, dropout: 0.1, heads: 2, attention_dropout: 0.1", 60, 0.01),
+                _ => ("factors: 16, dropout: 0.1, heads: 2, attention_dropout: 0.1", 60, 0.01),
             };
             let yaml = format!(
                 "{{model: {model}, {more}, length: 6, loss: {loss}, training: {{epochs: \

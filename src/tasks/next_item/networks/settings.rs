@@ -159,12 +159,12 @@ pub fn shape(dim: usize, heads: usize, layers: usize, longest: usize) -> Result<
         true => Ok(()),
         false => Err((name, format!("is {value}; expected 1 to {most}"))),
     };
-    within("dim", dim, 4096)?;
+    within("factors", dim, 4096)?;
     within("heads", heads, 64)?;
     within("layers", layers, 32)?;
     within("length", longest, 10_000)?;
     match dim.is_multiple_of(heads) {
         true => Ok(()),
-        false => Err(("heads", format!("is {heads}, which does not divide `dim`, {dim}"))),
+        false => Err(("heads", format!("is {heads}, which does not divide `factors`, {dim}"))),
     }
 }
