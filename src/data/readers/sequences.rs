@@ -12,6 +12,7 @@ use crate::data::{DataError, Time};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceFile {
+    /// The file.
     file: String,
 }
 

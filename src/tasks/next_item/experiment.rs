@@ -300,11 +300,6 @@ pub(super) fn schema() -> serde_json::Value {
             {"type": "object", "required": ["use"]},
         ]},
     });
-    let evaluate = root["properties"]["evaluate"].take();
-    root["properties"]["evaluate"] = serde_json::json!({
-        "description": "How rankings are evaluated.",
-        "allOf": [evaluate],
-        "properties": {"exclude": exclude.to_value()},
-    });
+    root["$defs"]["ScoreSpec"]["properties"]["exclude"] = exclude.to_value();
     root
 }
