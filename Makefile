@@ -1,7 +1,7 @@
 # The whole developer interface. Each target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check lint install dist wheel newcomer libtorch encoder tools clean
+.PHONY: help run test bench check attack lint install dist wheel newcomer libtorch encoder tools clean
 
 PREFIX ?= /usr/local
 
@@ -29,6 +29,10 @@ bench: libtorch ## Compare speed with other tools
 check: libtorch ## Compare metrics with ranx and ir-measures on real rankings
 	cargo build --release --locked
 	python3 tools/check_metrics.py
+
+attack: libtorch ## Change files that assay reads, 300 times with a fixed seed; no wrong result, no panic
+	cargo build --release --locked
+	python3 tools/attack.py 300 1
 
 lint: libtorch ## Check format, features and run clippy
 	cargo fmt --check
