@@ -30,7 +30,7 @@ check: libtorch ## Compare metrics with ranx and ir-measures on real rankings
 	cargo build --release --locked
 	python3 tools/check_metrics.py
 
-attack: libtorch ## Change files that assay reads, 300 times with a fixed seed; no wrong result, no panic
+attack: libtorch encoder ## Change files that assay reads, 300 times with a fixed seed; no wrong result, no panic
 	cargo build --release --locked
 	python3 tools/attack.py 300 1
 
