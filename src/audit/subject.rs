@@ -6,8 +6,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use super::Runs;
-use super::language_models::Responses;
+use super::{Outcome, Runs, language_models::Responses};
 use crate::{
     analysis::{Collected, Request, Units, collect},
     base::files::FileError,
@@ -101,6 +100,12 @@ impl<'a> Subject<'a> {
     /// The record of a finished step.
     pub fn record(&self, step: usize) -> Result<Record, String> {
         self.experiment.record(self.workspace, step).map_err(|error| error.to_string())
+    }
+
+    /// What a check gives that is about another task than the experiment's.
+    pub fn of_another_task(&self, task: &str) -> Option<Outcome> {
+        let is_other = self.experiment.task != task;
+        is_other.then(|| Outcome::NotApplicable(format!("it is about the task `{task}`")))
     }
 
     /// Whether a step is finished.

@@ -316,3 +316,30 @@ fn rankings_of_others_are_scored_to_the_digit() {
         assert_eq!(four(value(&csv, name, "ndcg", "10")), ndcg, "{name}");
     }
 }
+
+/// Checks about ratings and their baselines are not about sequences.
+#[test]
+fn an_audit_of_sequences_checks_all_that_applies() {
+    let place = Place::new();
+    let lines: String = (1..=40)
+        .map(|user| {
+            let items = (0..6).map(|at| ((user * 7 + at * at * 3) % 23 + 1).to_string());
+            format!("{user} {}\n", items.collect::<Vec<_>>().join(" "))
+        })
+        .collect();
+    place.write("s.txt", lines);
+    place.write(
+        "e.yaml",
+        "experiment: e\ntask: next-item\ndata: {reader: sequences, file: s.txt}\nsplit: {scheme: leave-one-out}\n\
+         systems: {popularity: {model: popularity}, markov: {model: markov}}\nevaluate: {k: [5]}\n",
+    );
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let report: Value = serde_json::from_str(&place.fine(&["audit", "e.yaml", "--json"])).unwrap();
+    assert_eq!(report["tally"]["not_checked"], 0, "{report}");
+    let outcome = |id: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == id).unwrap()["outcome"].clone()
+    };
+    assert_eq!(outcome("missing-baselines"), "not-applicable");
+    assert_eq!(outcome("missing-results"), "passed");
+}
