@@ -47,14 +47,15 @@ pub fn searches(record: &ExperimentRecord, workspace: &Workspace) -> Searches {
     let mut found = Searches { rows: Vec::new(), missing: Vec::new(), any: false };
     let mut done: Vec<(&str, &str)> = Vec::new();
     for trial in &record.trials {
-        let settings = &record.system(trial).settings;
-        if settings["model"] != "search" || done.contains(&(&trial.name, &trial.fold)) {
+        let Some(search) = record.system(trial).search() else { continue };
+        if done.contains(&(&trial.name, &trial.fold)) {
             continue;
         }
         done.push((&trial.name, &trial.fold));
         found.any = true;
-        let inputs = trial.fit.into_iter().flat_map(|fit| &record.steps[fit].inputs);
-        let step = inputs.copied().find(|step| record.steps[*step].kind == "search");
+        // A program has no fit.
+        let inputs = &record.steps[trial.fit.unwrap_or(trial.predictions)].inputs;
+        let step = inputs.iter().copied().find(|step| record.steps[*step].kind == "search");
         let label = format!("{} {}", trial.name, trial.fold);
         let Some(step) = step else { continue };
         match currencies.of(StepId::new(step)) {
@@ -75,16 +76,20 @@ pub fn searches(record: &ExperimentRecord, workspace: &Workspace) -> Searches {
                 continue;
             }
         };
-        let spec = &settings["spec"];
+        let spec = &search["spec"];
+        let (Some(metric), Some(k)) = (spec["metric"].as_str(), spec["k"].as_u64()) else {
+            found.missing.push(format!("{label} (damaged: its record has no metric)"));
+            continue;
+        };
         for (at, of) in trials.into_iter().enumerate() {
             found.rows.push(SearchRow {
                 experiment: record.name.clone(),
                 system: trial.name.clone(),
                 fold: trial.fold.clone(),
                 trial: at + 1,
-                settings: values(settings, at),
-                metric: spec["metric"].as_str().unwrap_or_default().to_owned(),
-                k: spec["k"].as_u64().unwrap_or_default() as usize,
+                settings: values(search, at),
+                metric: metric.to_owned(),
+                k: k as usize,
                 validation: of.value,
                 epochs: of.epochs,
                 chosen: of.chosen,
@@ -96,11 +101,11 @@ pub fn searches(record: &ExperimentRecord, workspace: &Workspace) -> Searches {
 }
 
 /// The searched fields of a trial as the file gives them, with the names they have in files.
-fn values(settings: &Value, at: usize) -> Map<String, Value> {
-    let def = settings["candidates"][at]["model"].as_str().and_then(ModelDef::find);
-    let over = settings["spec"]["over"].as_object();
+fn values(search: &Value, at: usize) -> Map<String, Value> {
+    let def = search["candidates"][at]["model"].as_str().and_then(ModelDef::find);
+    let over = search["spec"]["over"].as_object();
     let fields: Vec<&String> = over.into_iter().flat_map(|over| over.keys()).collect();
-    let mut rest = settings["labels"][at].as_str().unwrap_or_default();
+    let mut rest = search["labels"][at].as_str().unwrap_or_default();
     let mut values = Map::new();
     // `alpha=1, iterations=2`: a value ends where the next field begins.
     for (n, field) in fields.iter().enumerate() {

@@ -52,12 +52,10 @@ fn is_within(field: &str, of: &str) -> bool {
 
 /// The search of a system, if it has one: number of trials, and the fields that they vary.
 pub fn search(system: &SystemRecord) -> Option<(usize, Vec<&str>)> {
-    let settings = &system.settings;
-    (settings["model"] == "search").then(|| {
-        let trials = settings["candidates"].as_array().map_or(0, Vec::len);
-        let over = settings["spec"]["over"].as_object();
-        (trials, over.into_iter().flat_map(|of| of.keys().map(String::as_str)).collect())
-    })
+    let search = system.search()?;
+    let trials = search["candidates"].as_array().map_or(0, Vec::len);
+    let over = search["spec"]["over"].as_object();
+    Some((trials, over.into_iter().flat_map(|of| of.keys().map(String::as_str)).collect()))
 }
 
 /// The settings of the model itself: of a search, those of one of its trials.
@@ -74,9 +72,13 @@ pub fn fields(system: &SystemRecord) -> Fields {
     flatten("", of_model(system), &mut fields);
     // What is explained changes no list.
     fields.retain(|field, _| !is_within(field, "explain"));
-    let Some((trials, over)) = search(system) else { return fields };
+    // That of a program stands beside its settings.
+    fields.retain(|field, _| !is_within(field, "search"));
+    let (Some((trials, over)), Some(of_search)) = (search(system), system.search()) else {
+        return fields;
+    };
     fields.retain(|field, _| !over.iter().any(|of| is_within(field, of)));
-    let spec = &system.settings["spec"];
+    let spec = &of_search["spec"];
     fields.insert("search.trials".into(), trials.into());
     for name in ["seed", "metric", "k", "validation"] {
         fields.insert(format!("search.{name}"), spec[name].clone());

@@ -1,4 +1,4 @@
-//! `judges:` and `answers:` of an experiment: language models, and what becomes of their answers.
+//! `judges:` and `answers:` of an experiment: language models, and the use of their responses.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub struct JudgeSpec {
     /// answers, so it is counted and off by default.
     #[schemars(range(max = 10))]
     pub repairs: u32,
-    /// What becomes of a step whose requests failed for good.
+    /// What happens to a step whose requests failed in the end.
     pub failures: Failures,
     /// Money for a million tokens; without it costs are unknown.
     pub price: Option<Price>,
@@ -75,7 +75,7 @@ pub enum Structured {
     Text,
 }
 
-/// What becomes of a step whose requests failed for good.
+/// What happens to a step whose requests failed in the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failures {
@@ -242,8 +242,9 @@ impl JudgeSpec {
     }
 }
 
-/// What becomes of answers.
+/// Where responses of language models come from, and what they may cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ResponsesSpec")]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswersSpec {
     pub mode: Mode,
@@ -251,22 +252,22 @@ pub struct AnswersSpec {
     pub budget: Budget,
 }
 
-/// Where answers are taken from.
+/// Where responses come from.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Answers that are there are used, others asked for and kept
+    /// Recorded responses are used; others are requested and recorded
     #[default]
     Record,
-    /// As `record` where no answer is there yet, as `replay` otherwise
+    /// As `record` if no response is recorded yet, otherwise as `replay`
     Once,
-    /// Only answers that are there; a missing one is an error
+    /// Only recorded responses are used; a missing one is an error
     Replay,
-    /// Everything is asked anew; new answers take the place of old ones
+    /// All responses are requested again and replace recorded ones
     Refresh,
-    /// Answers are not looked up, and not found later either (they are journaled all the same)
+    /// Recorded responses are not used, and new ones are not used later (they are still in the journal)
     Off,
 }
 

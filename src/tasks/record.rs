@@ -118,6 +118,16 @@ pub struct SystemRecord {
     pub reranks: Option<(String, Slice)>,
 }
 
+impl SystemRecord {
+    /// Its search, of a model or of a program: `spec`, `labels` and `candidates`. None if its settings are fixed.
+    pub fn search(&self) -> Option<&serde_json::Value> {
+        match self.settings["model"] == "search" {
+            true => Some(&self.settings),
+            false => self.settings.get("search").filter(|search| search.is_object()),
+        }
+    }
+}
+
 /// One system on one fold with one seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrialRecord {

@@ -559,6 +559,16 @@ fn a_search_tries_settings_on_a_part_of_the_training_part() {
         assert!(rows.parse::<usize>().unwrap() < 90, "{line}");
     }
     assert_eq!(runs[3..], ["z 117 1", "z 117 2"]);
+    // It is a search like that of a model to those who ask for trials, and to an audit.
+    let listed = fine(&place, &["results", "e.yaml", "--trials", "--csv"]);
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    assert!(
+        ["y", "w", "z"].iter().all(|item| listed.contains(&format!("params.item={item}"))),
+        "{listed}"
+    );
+    let audit = assay(&place, &["audit", "e.yaml", "--json", "--only", "untuned-baselines"]);
+    let audit: Value = serde_json::from_str(&audit.out).unwrap();
+    assert_eq!(audit["checks"][0]["findings"].as_array().unwrap().len(), 0, "{audit}");
     let plan = fine(&place, &["plan", "e.yaml", "--json"]);
     let plan: Value = serde_json::from_str(&plan).unwrap();
     let search =

@@ -44,7 +44,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let mut pairs = Vec::new();
         if let Some(column) = Column::main(variant) {
             for fixed in fixed.iter().filter(is_baseline) {
-                for tuned in tuned.iter().filter(|of| of.record.model == fixed.record.model) {
+                for tuned in tuned.iter().filter(|of| is_same_model(of, fixed)) {
                     compared += 1;
                     let paired = subject.paired([fixed, tuned], &column)?;
                     let sign = if column.is_lower_better() { -1.0 } else { 1.0 };
@@ -82,7 +82,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             if tuned.iter().any(|of| of.record.model == arm.record.model) {
                 continue;
             }
-            let (n, finding) = in_workspace(subject, arm);
+            let (n, finding) = in_workspace(subject, arm)?;
             compared += n;
             findings.extend(finding);
         }
@@ -96,14 +96,20 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     })
 }
 
+/// Programs are the same model if they have the same command line.
+fn is_same_model(one: &Arm, other: &Arm) -> bool {
+    let of = |arm: &Arm| (arm.record.model.clone(), arm.record.settings["run"].clone());
+    of(one) == of(other)
+}
+
 /// Searches of the workspace on the same folds that tried just these settings. Returns their number, and what the
 /// best trials of them are better by.
-fn in_workspace(subject: &Subject, arm: &Arm) -> (usize, Option<Finding>) {
+fn in_workspace(subject: &Subject, arm: &Arm) -> Result<(usize, Option<Finding>), String> {
     let splits: BTreeSet<Digest> =
         arm.trials.iter().map(|trial| subject.experiment.steps[trial.split].key).collect();
     let fit = arm.trials[0].fit.and_then(|fit| subject.record(fit).ok());
     let (mut n, mut here, mut best, mut trials) = (0, 0.0, 0.0, 0);
-    for (dir, record) in searches(subject.workspace) {
+    for (dir, record) in searches(subject.workspace)? {
         let inputs = &record.key_inputs;
         let model = &inputs["model"];
         let is_same =
@@ -124,7 +130,7 @@ fn in_workspace(subject: &Subject, arm: &Arm) -> (usize, Option<Finding>) {
         }
     }
     if n == 0 || best - here <= LEAST * best.abs() {
-        return (n, None);
+        return Ok((n, None));
     }
     let (here, best) = (here / n as f64, best / n as f64);
     let message = format!(
@@ -136,21 +142,21 @@ fn in_workspace(subject: &Subject, arm: &Arm) -> (usize, Option<Finding>) {
         .with("validation", here)
         .with("best_validation", best)
         .with("searches", n);
-    (n, Some(finding))
+    Ok((n, Some(finding)))
 }
 
 /// Directories of finished searches, with their records.
-fn searches(workspace: &Workspace) -> Vec<(PathBuf, Record)> {
+fn searches(workspace: &Workspace) -> Result<Vec<(PathBuf, Record)>, String> {
     let steps = workspace.path(&["steps", SearchStep::KIND]);
     let dirs = std::fs::read_dir(steps).into_iter().flatten().flatten();
-    let mut found: Vec<_> = dirs
-        .filter_map(|entry| {
-            let name = entry.file_name().to_str()?.to_owned();
-            let key: Digest = serde_json::from_value(Value::String(name)).ok()?;
-            let record = workspace.record(SearchStep::KIND, &key).ok()?;
-            Some((entry.path(), record))
-        })
-        .collect();
+    let of = |entry: std::fs::DirEntry| {
+        // What has another name is no step.
+        let name = entry.file_name().to_str()?.to_owned();
+        let key: Digest = serde_json::from_value(Value::String(name)).ok()?;
+        let record = workspace.record(SearchStep::KIND, &key);
+        Some(record.map(|record| (entry.path(), record)).map_err(|error| error.to_string()))
+    };
+    let mut found = dirs.filter_map(of).collect::<Result<Vec<_>, _>>()?;
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    found
+    Ok(found)
 }

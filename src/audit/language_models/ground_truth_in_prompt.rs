@@ -74,7 +74,8 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let Some(titles) = titles(subject, step.step, &fold)? else { continue };
         let counts = count(&fold, &titles, texts);
         let rate = (counts.controls_named + 1) as f64 / (counts.controls + 1) as f64;
-        let p = binomial_p(counts.named, counts.tests, rate.min(1.0)).unwrap_or(1.0);
+        let p = binomial_p(counts.named, counts.tests, rate.min(1.0));
+        let p = p.ok_or_else(|| format!("{}: there is no chance of {rate}", of.label))?;
         if counts.named == 0 || p >= ALPHA {
             continue;
         }

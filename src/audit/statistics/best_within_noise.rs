@@ -16,7 +16,7 @@ pub const CHECK: Check = Check {
     family: Family::Statistics,
     severity: Severity::Warning,
     title: "A best system that cannot be told from others, or a proposed one that is not best",
-    why: "A bold number says that a system is best. If users drawn anew could turn the order around, the table does not \
+    why: "A bold number says that a system is best. If another sample of users could reverse the order, the table does not \
           show it.",
     source: "Sakai 2014, Statistical Reform in Information Retrieval?; Urbano, Lima and Hanjalic 2019, Statistical \
              Significance Testing in Information Retrieval",

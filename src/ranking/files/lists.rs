@@ -34,7 +34,7 @@ pub enum Order {
     Score,
 }
 
-/// What becomes of recommended items that the user has in training.
+/// What to do with recommended items that the user has in training.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
 )]

@@ -6,7 +6,7 @@ use crate::{
     tasks::next_item::models::NextItem,
 };
 
-/// What becomes of the items that a user had before.
+/// How items that a user had before are ranked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exclude {
     /// They are not ranked. An item that comes again cannot be hit.
