@@ -79,7 +79,7 @@ fn mean_of(folds: &[Vec<&ResultRow>], counts: &CountOf) -> ResultRow {
         high: None,
         caveats: caveats_of(folds),
         one_of_several: false,
-        is_unanswered: all.iter().all(|row| row.is_unanswered),
+        lacks_responses: all.iter().all(|row| row.lacks_responses),
         ..all[0].clone()
     }
 }

@@ -97,7 +97,7 @@ pub fn collect(
     let currencies = Currencies::new(experiment, workspace);
     let ends: Vec<StepId> =
         experiment.trials.iter().map(|trial| StepId::new(trial.evaluate)).collect();
-    currencies.look_at(&ends);
+    currencies.verify(&ends);
     for trial in &experiment.trials {
         let summary = match currencies.of(StepId::new(trial.evaluate)) {
             Currency::Current => {
@@ -108,14 +108,14 @@ pub fn collect(
             Currency::Absent => Err(String::new()),
         };
         let basis = basis(experiment, workspace, trial);
-        let is_unanswered = experiment.is_unanswered(workspace, trial);
+        let lacks_responses = experiment.lacks_responses(workspace, trial);
         let of_trial = summary.and_then(|means| {
             let basis = basis?;
             means
                 .iter()
                 .map(|mean| {
                     let row = row(experiment, trial, &basis, mean)?;
-                    Ok(ResultRow { is_unanswered, ..row })
+                    Ok(ResultRow { lacks_responses, ..row })
                 })
                 .collect::<Result<Vec<_>, _>>()
         });

@@ -21,7 +21,7 @@ pub use collect::{Collected, Differences, Request, collect, trials_by_system, un
 pub use comparison::{Paired, Test, compare};
 pub use kendall::tau_b;
 pub use means::{MEANS, MeanDifference, RunMean};
-pub use orders::Orders;
+pub use orders::RankAgreement;
 pub use published::{Reproduction, difference, differences};
 pub use row::{Basis, ResultRow};
 pub use searches::{SearchRow, Searches, searches};

@@ -1,4 +1,4 @@
-//! The order of the systems under every evaluation setting (protocol and convention).
+//! Agreement of the order of systems between evaluation settings (protocol and convention).
 
 use comfy_table::CellAlignment;
 use serde::Serialize;
@@ -11,22 +11,24 @@ use crate::base::text::{distinct, plain_table, users_text};
 
 /// Values of systems under evaluation settings, for one metric, cutoff, slice and fold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Orders {
+pub struct RankAgreement {
     pub metric: String,
     pub k: usize,
     pub slice: String,
     pub fold: String,
     pub systems: Vec<String>,
-    pub ways: Vec<Way>,
-    /// Kendall's τ-b between the orders of two ways, `[ways, ways]`; none where it is undefined.
+    #[serde(rename = "ways")]
+    pub settings: Vec<EvaluationSetting>,
+    /// Kendall's τ-b between the orders of two settings, `[settings, settings]`; none where it is undefined.
     pub tau: Vec<Vec<Option<f64>>>,
     /// Pairs of systems that swap ranks between two settings.
-    pub swaps: Vec<Swap>,
+    #[serde(rename = "swaps")]
+    pub inversions: Vec<RankInversion>,
 }
 
-/// An evaluation setting: a protocol with a convention.
+/// A protocol with a convention.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Way {
+pub struct EvaluationSetting {
     pub protocol: String,
     pub convention: String,
     /// By system.
@@ -36,41 +38,41 @@ pub struct Way {
     pub n_users: Vec<usize>,
 }
 
-/// `better` is over `worse` by the first way, and under it by the ways in `under`.
+/// `better` ranks above `worse` under the settings in `over`, which include the first one that separates them, and below
+/// it under the settings in `under`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Swap {
+pub struct RankInversion {
     pub better: String,
     pub worse: String,
-    /// Indices into [`Orders::ways`].
+    /// Indices into [`RankAgreement::settings`].
     pub over: Vec<usize>,
     pub under: Vec<usize>,
-    /// By way: the interval of `better`'s mean less `worse`'s, where there is one.
+    /// By setting: the interval of the mean of `better` minus that of `worse`, if there is one.
     pub differences: Vec<Option<Interval>>,
     pub evidence: Evidence,
 }
 
-impl Swap {
+impl RankInversion {
     /// Whether it is statistically significant.
     pub fn is_established(&self) -> bool {
         self.evidence == Evidence::Established
     }
 }
 
-/// Whether the swap of two systems is statistically significant.
+/// Whether a rank inversion is statistically significant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
-    /// The interval of the difference is above 0 by one way, and below 0 by another.
+    /// The interval of the difference is above 0 under one setting, and below 0 under another.
     Established,
-    /// It is not.
+    /// Not significant.
     NotDistinguishable,
-    /// There are not intervals of both: too few users, not the same users, or a metric of all lists.
+    /// There are no intervals for both sides: too few users, different users, or a metric over all lists.
     NoInterval,
 }
 
-impl Orders {
-    /// None where fewer than two ways have a value. Systems change places for certain only where
-    /// `draws` say so.
+impl RankAgreement {
+    /// None if fewer than two settings have values. `draws` decide which inversions are significant.
     pub fn new(
         rows: &[ResultRow],
         draws: &PairedDraws,
@@ -92,7 +94,7 @@ impl Orders {
         let systems = distinct(chosen.iter().map(|row| row.system.as_str()));
         let pairs =
             distinct(chosen.iter().map(|row| format!("{}\n{}", row.protocol, row.convention)));
-        let ways: Vec<Way> = pairs
+        let settings: Vec<EvaluationSetting> = pairs
             .iter()
             .map(|pair| {
                 let (protocol, convention) = pair.split_once('\n').unwrap_or_default();
@@ -106,7 +108,7 @@ impl Orders {
                 let values: Vec<Option<f64>> =
                     systems.iter().map(|system| of(system)?.value).collect();
                 let above = |value: f64| values.iter().flatten().filter(|v| **v > value).count();
-                Way {
+                EvaluationSetting {
                     protocol: protocol.into(),
                     convention: convention.into(),
                     ranks: values.iter().map(|value| value.map(|v| above(v) + 1)).collect(),
@@ -115,45 +117,45 @@ impl Orders {
                 }
             })
             .collect();
-        if ways.len() < 2 || systems.is_empty() {
+        if settings.len() < 2 || systems.is_empty() {
             return None;
         }
-        let tau = |a: &Way, b: &Way| {
+        let tau = |a: &EvaluationSetting, b: &EvaluationSetting| {
             let both = a.values.iter().zip(&b.values).filter_map(|(a, b)| a.zip(*b));
             let (a, b): (Vec<f64>, Vec<f64>) = both.unzip();
             tau_b(&a, &b)
         };
-        let cell_of = |way: usize| {
-            let way: &Way = &ways[way];
-            chosen
-                .iter()
-                .copied()
-                .find(|row| (&row.protocol, &row.convention) == (&way.protocol, &way.convention))
+        let cell_of = |setting: usize| {
+            let setting: &EvaluationSetting = &settings[setting];
+            chosen.iter().copied().find(|row| {
+                (&row.protocol, &row.convention) == (&setting.protocol, &setting.convention)
+            })
         };
-        let mut swaps = swaps(&systems, &ways);
-        for swap in &mut swaps {
-            let difference =
-                |way: usize| draws.difference(&swap.better, &swap.worse, cell_of(way)?);
-            swap.differences = (0..ways.len()).map(difference).collect();
-            swap.evidence = evidence(swap);
+        let mut inversions = inversions(&systems, &settings);
+        for inversion in &mut inversions {
+            let difference = |setting: usize| {
+                draws.difference(&inversion.better, &inversion.worse, cell_of(setting)?)
+            };
+            inversion.differences = (0..settings.len()).map(difference).collect();
+            inversion.evidence = evidence(inversion);
         }
-        // Of many, what is established is shown first.
-        swaps.sort_by_key(|swap| swap.evidence);
+        // Significant inversions are shown first.
+        inversions.sort_by_key(|inversion| inversion.evidence);
         Some(Self {
             metric: metric.into(),
             k,
             slice: slice.into(),
             fold: fold.into(),
-            tau: ways.iter().map(|a| ways.iter().map(|b| tau(a, b)).collect()).collect(),
-            swaps,
+            tau: settings.iter().map(|a| settings.iter().map(|b| tau(a, b)).collect()).collect(),
+            inversions,
             systems,
-            ways,
+            settings,
         })
     }
 
     /// `full · standard`
-    pub fn way_name(&self, at: usize) -> String {
-        format!("{} · {}", self.ways[at].protocol, self.ways[at].convention)
+    pub fn setting_name(&self, at: usize) -> String {
+        format!("{} · {}", self.settings[at].protocol, self.settings[at].convention)
     }
 
     /// `ndcg, k = 10, slice all, fold u1`
@@ -171,15 +173,17 @@ impl Orders {
         if self.systems.len() < 2 {
             return "There is only one system, so there is no order.".into();
         }
-        if self.swaps.is_empty() {
+        if self.inversions.is_empty() {
             return format!(
                 "No two of the {} systems swap ranks: the order does not depend on the evaluation setting.",
                 self.systems.len()
             );
         }
         let pairs = self.systems.len() * (self.systems.len() - 1) / 2;
-        let n = |of: Evidence| self.swaps.iter().filter(|swap| swap.evidence == of).count();
-        let swap = |n: usize| if n == 1 { "swaps" } else { "swap" };
+        let n = |of: Evidence| {
+            self.inversions.iter().filter(|inversion| inversion.evidence == of).count()
+        };
+        let verb = |n: usize| if n == 1 { "swaps" } else { "swap" };
         let established = n(Evidence::Established);
         let others = [
             (n(Evidence::NotDistinguishable), "not statistically significant"),
@@ -188,7 +192,7 @@ impl Orders {
         let others: Vec<String> = others
             .iter()
             .filter(|(n, _)| *n > 0)
-            .map(|(n, why)| format!("{n} {} ranks, {why}", swap(*n)))
+            .map(|(n, why)| format!("{n} {} ranks, {why}", verb(*n)))
             .collect();
         match (established, others.join("; ")) {
             (0, others) => format!(
@@ -201,50 +205,51 @@ impl Orders {
                 format!(
                     "{n} of {pairs} pairs of systems {} ranks, statistically significant{others}: the \
                      order depends on the evaluation setting.",
-                    swap(n)
+                    verb(n)
                 )
             }
         }
     }
 
-    /// A pair that swaps ranks: `als > lightgcn by full · standard; under by …`.
-    pub fn swap_text(&self, swap: &Swap) -> String {
-        let names = |ways: &[usize]| {
-            let (shown, more) = ways.split_at(ways.len().min(SHOWN_WAYS));
-            let names: Vec<String> = shown.iter().map(|way| self.way_name(*way)).collect();
+    /// A pair that swaps ranks: `significant: als over lightgcn under full · standard; reversed under …`.
+    pub fn inversion_text(&self, inversion: &RankInversion) -> String {
+        let names = |settings: &[usize]| {
+            let (shown, more) = settings.split_at(settings.len().min(SHOWN_SETTINGS));
+            let names: Vec<String> =
+                shown.iter().map(|setting| self.setting_name(*setting)).collect();
             let more = match more.len() {
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
             format!("{}{more}", names.join(", "))
         };
-        let evidence = match swap.evidence {
+        let evidence = match inversion.evidence {
             Evidence::Established => "significant",
             Evidence::NotDistinguishable => "not significant",
             Evidence::NoInterval => "no intervals",
         };
-        // The widest apart from 0 of either side, which the evidence rests on.
-        let shown = |ways: &[usize], sign: f64| {
-            let ends = ways.iter().filter_map(|way| swap.differences[*way]);
+        // The interval furthest from 0 on each side, on which the evidence is based.
+        let interval = |settings: &[usize], sign: f64| {
+            let ends = settings.iter().filter_map(|setting| inversion.differences[*setting]);
             let near = |(low, high): &Interval| if sign > 0.0 { *low } else { -high };
             let best = ends.max_by(|a, b| near(a).total_cmp(&near(b)));
             best.map_or(String::new(), |(low, high)| format!(" [{low:+.4}, {high:+.4}]"))
         };
         format!(
             "{evidence}: {} over {} under {}{}; reversed under {}{}",
-            swap.better,
-            swap.worse,
-            names(&swap.over),
-            shown(&swap.over, 1.0),
-            names(&swap.under),
-            shown(&swap.under, -1.0)
+            inversion.better,
+            inversion.worse,
+            names(&inversion.over),
+            interval(&inversion.over, 1.0),
+            names(&inversion.under),
+            interval(&inversion.under, -1.0)
         )
     }
 
     /// Explains the brackets of pairs that swap ranks; none if there are no such pairs.
     pub fn note(&self) -> Option<String> {
-        let has_intervals = |swap: &Swap| swap.evidence != Evidence::NoInterval;
-        self.swaps.iter().any(has_intervals).then(|| {
+        let has_intervals = |inversion: &RankInversion| inversion.evidence != Evidence::NoInterval;
+        self.inversions.iter().any(has_intervals).then(|| {
             format!(
                 "Significant: in two evaluation settings the {:.0} % interval of the paired difference (first system − \
                  second, same resamples of users) excludes 0, with opposite signs. [low, high]: the interval \
@@ -257,18 +262,19 @@ impl Orders {
 
     /// A warning about intervals over few users.
     fn few(&self) -> Option<String> {
-        let n = self.ways.iter().flat_map(|way| &way.n_users).filter(|n| **n < FEW_UNITS);
+        let n =
+            self.settings.iter().flat_map(|setting| &setting.n_users).filter(|n| **n < FEW_UNITS);
         few_users(&distinct(n.map(|n| users_text(*n, *n))))
     }
 
     /// A cell: value and rank, and after the first row the difference to it.
-    pub fn text(&self, way: usize, system: usize) -> String {
-        let of = &self.ways[way];
+    pub fn text(&self, setting: usize, system: usize) -> String {
+        let of = &self.settings[setting];
         let (Some(value), Some(rank)) = (of.values[system], of.ranks[system]) else {
             return "–".into();
         };
-        match self.ways[0].values[system] {
-            Some(first) if way > 0 => format!("{value:.4} {:+.4} ({rank})", value - first),
+        match self.settings[0].values[system] {
+            Some(first) if setting > 0 => format!("{value:.4} {:+.4} ({rank})", value - first),
             _ => format!("{value:.4} ({rank})"),
         }
     }
@@ -285,10 +291,10 @@ impl Orders {
         table.set_header(
             header.chain(self.systems.iter().cloned()).chain(["τ with the first".to_owned()]),
         );
-        for way in 0..self.ways.len() {
-            let head = [self.way_name(way), self.n_text(way)].into_iter();
-            let cells = (0..self.systems.len()).map(|system| self.text(way, system));
-            table.add_row(head.chain(cells).chain([self.tau_text(way, 0)]));
+        for setting in 0..self.settings.len() {
+            let head = [self.setting_name(setting), self.n_text(setting)].into_iter();
+            let cells = (0..self.systems.len()).map(|system| self.text(setting, system));
+            table.add_row(head.chain(cells).chain([self.tau_text(setting, 0)]));
         }
         for at in 1..self.systems.len() + 3 {
             if let Some(column) = table.column_mut(at) {
@@ -296,11 +302,14 @@ impl Orders {
             }
         }
         let mut text = format!("{}\n{table}\n{}\n", self.title(), self.verdict());
-        for swap in self.swaps.iter().take(SHOWN_SWAPS) {
-            text.push_str(&format!("  {}\n", self.swap_text(swap)));
+        for inversion in self.inversions.iter().take(SHOWN_INVERSIONS) {
+            text.push_str(&format!("  {}\n", self.inversion_text(inversion)));
         }
-        if self.swaps.len() > SHOWN_SWAPS {
-            text.push_str(&format!("  and {} more (--json)\n", self.swaps.len() - SHOWN_SWAPS));
+        if self.inversions.len() > SHOWN_INVERSIONS {
+            text.push_str(&format!(
+                "  and {} more (--json)\n",
+                self.inversions.len() - SHOWN_INVERSIONS
+            ));
         }
         text.push_str(
             "Value, difference to the first row, rank in parentheses; τ: Kendall's τ-b.\n",
@@ -312,8 +321,8 @@ impl Orders {
     }
 
     /// Number of users the means of an evaluation setting are over: one number, or a range.
-    pub fn n_text(&self, way: usize) -> String {
-        let n = &self.ways[way].n_users;
+    pub fn n_text(&self, setting: usize) -> String {
+        let n = &self.settings[setting].n_users;
         match (n.iter().min(), n.iter().max()) {
             (Some(low), Some(high)) if low != high => format!("{low}–{high}"),
             (Some(n), _) => n.to_string(),
@@ -322,16 +331,16 @@ impl Orders {
     }
 }
 
-const SHOWN_SWAPS: usize = 12;
-const SHOWN_WAYS: usize = 2;
+const SHOWN_INVERSIONS: usize = 12;
+const SHOWN_SETTINGS: usize = 2;
 
-fn swaps(systems: &[String], ways: &[Way]) -> Vec<Swap> {
-    let mut swaps = Vec::new();
+fn inversions(systems: &[String], settings: &[EvaluationSetting]) -> Vec<RankInversion> {
+    let mut inversions = Vec::new();
     for a in 0..systems.len() {
         for b in a + 1..systems.len() {
             let (mut a_over, mut b_over) = (Vec::new(), Vec::new());
-            for (at, way) in ways.iter().enumerate() {
-                match way.values[a].zip(way.values[b]) {
+            for (at, setting) in settings.iter().enumerate() {
+                match setting.values[a].zip(setting.values[b]) {
                     Some((x, y)) if x > y => a_over.push(at),
                     Some((x, y)) if x < y => b_over.push(at),
                     _ => {}
@@ -342,7 +351,7 @@ fn swaps(systems: &[String], ways: &[Way]) -> Vec<Swap> {
             }
             let (better, worse, over, under) =
                 if a_over[0] < b_over[0] { (a, b, a_over, b_over) } else { (b, a, b_over, a_over) };
-            swaps.push(Swap {
+            inversions.push(RankInversion {
                 better: systems[better].clone(),
                 worse: systems[worse].clone(),
                 over,
@@ -352,14 +361,14 @@ fn swaps(systems: &[String], ways: &[Way]) -> Vec<Swap> {
             });
         }
     }
-    swaps
+    inversions
 }
 
-fn evidence(swap: &Swap) -> Evidence {
-    let of = |ways: &[usize]| -> Vec<Interval> {
-        ways.iter().filter_map(|way| swap.differences[*way]).collect()
+fn evidence(inversion: &RankInversion) -> Evidence {
+    let of = |settings: &[usize]| -> Vec<Interval> {
+        settings.iter().filter_map(|setting| inversion.differences[*setting]).collect()
     };
-    let (over, under) = (of(&swap.over), of(&swap.under));
+    let (over, under) = (of(&inversion.over), of(&inversion.under));
     if over.is_empty() || under.is_empty() {
         return Evidence::NoInterval;
     }
@@ -391,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_changes_places_is_named_with_the_ways() {
+    fn a_pair_that_swaps_ranks_is_named_with_its_settings() {
         let rows: Vec<ResultRow> = [
             ("a", "standard", 0.3),
             ("b", "standard", 0.2),
@@ -403,22 +412,22 @@ mod tests {
         .map(|(system, convention, value)| row(system, convention, value))
         .to_vec();
         let draws = PairedDraws::default();
-        let of = |rows: &[ResultRow]| Orders::new(rows, &draws, "map", 10, ("all", "u1"));
+        let of = |rows: &[ResultRow]| RankAgreement::new(rows, &draws, "map", 10, ("all", "u1"));
         let orders = of(&rows).unwrap();
-        assert_eq!(orders.ways[1].ranks, [Some(2), Some(1), Some(3)]);
+        assert_eq!(orders.settings[1].ranks, [Some(2), Some(1), Some(3)]);
         assert!((orders.tau[0][1].unwrap() - 1.0 / 3.0).abs() < 1e-12);
         insta::assert_snapshot!(orders.terminal());
         assert!(of(&rows[..3]).is_none());
     }
 
-    /// Values of 60 users under two ways; what users have more under one system than under the other
-    /// is `shift` more or less 0.05, so its mean is `shift` with a standard error of 0.05 / √60 = 0.0065.
-    fn orders(shifts: [f64; 2]) -> Orders {
+    /// Values of 60 users under two settings. The difference of the two systems is `shift` ± 0.05 for each user, so its mean
+    /// is `shift` with a standard error of 0.05 / √60 = 0.0065.
+    fn orders(shifts: [f64; 2]) -> RankAgreement {
         let conventions = [Convention::Standard, Convention::Libreco];
         let cells = |of_system: f64| {
-            let value = |user: usize, way: usize| {
+            let value = |user: usize, setting: usize| {
                 let noise = if user.is_multiple_of(2) { 0.05 } else { -0.05 };
-                (user as f64 * 0.37).fract() + of_system * (shifts[way] + noise)
+                (user as f64 * 0.37).fract() + of_system * (shifts[setting] + noise)
             };
             let key = |convention: Convention| MeasureKey {
                 protocol: "full".into(),
@@ -440,20 +449,20 @@ mod tests {
         let (mut draws, mut rows) = (PairedDraws::default(), Vec::new());
         for (system, of_system) in [("a", 1.0), ("b", 0.0)] {
             let cells = cells(of_system);
-            for (way, convention) in conventions.iter().enumerate() {
-                let values = cells.values.iter().skip(way).step_by(2);
+            for (setting, convention) in conventions.iter().enumerate() {
+                let values = cells.values.iter().skip(setting).step_by(2);
                 rows.push(row(system, convention.name(), values.sum::<f64>() / 60.0));
             }
             let mut units = Units::default();
             units.add("u1", cells);
             draws.add(system, &units, Bootstrap::default(), ("u1", "all"), &|_| true);
         }
-        Orders::new(&rows, &draws, "map", 10, ("all", "u1")).unwrap()
+        RankAgreement::new(&rows, &draws, "map", 10, ("all", "u1")).unwrap()
     }
 
-    /// The means change places in all of these; the interval is about ±0.0126 around the shift.
+    /// The order of the means changes in all cases; the interval is about ±0.0126 around the shift.
     #[test]
-    fn a_change_of_places_is_established_only_where_both_intervals_exclude_0() {
+    fn an_inversion_is_significant_only_if_both_intervals_exclude_0() {
         for (shifts, expected) in [
             ([0.04, -0.04], Evidence::Established),
             ([0.04, -0.004], Evidence::NotDistinguishable),
@@ -461,9 +470,9 @@ mod tests {
             ([0.004, -0.004], Evidence::NotDistinguishable),
         ] {
             let orders = orders(shifts);
-            let [swap] = &orders.swaps[..] else { panic!("{orders:?}") };
-            assert_eq!(swap.evidence, expected, "{shifts:?}");
-            for (shift, interval) in shifts.iter().zip(&swap.differences) {
+            let [inversion] = &orders.inversions[..] else { panic!("{orders:?}") };
+            assert_eq!(inversion.evidence, expected, "{shifts:?}");
+            for (shift, interval) in shifts.iter().zip(&inversion.differences) {
                 let (low, high) = interval.unwrap();
                 assert!((low - (shift - 0.0126)).abs() < 0.002, "{shift} {low}");
                 assert!((high - (shift + 0.0126)).abs() < 0.002, "{shift} {high}");

@@ -60,7 +60,7 @@ pub struct ResultRow {
     /// Whether no response of its language model could be used, so that its lists are its base's; excluded from
     /// comparisons.
     #[serde(skip)]
-    pub is_unanswered: bool,
+    pub lacks_responses: bool,
     /// The slice of users with lists of the system itself, if not all users.
     #[serde(skip)]
     pub own_lists_of: Option<String>,
@@ -108,7 +108,7 @@ impl ResultRow {
             caveats: mean.caveats,
             basis: Arc::default(),
             knows_test: false,
-            is_unanswered: false,
+            lacks_responses: false,
             own_lists_of: None,
             learns_from: None,
             one_of_several: false,
@@ -141,7 +141,7 @@ impl ResultRow {
             caveats: Caveats::default(),
             basis: Arc::default(),
             knows_test: false,
-            is_unanswered: false,
+            lacks_responses: false,
             own_lists_of: None,
             learns_from: None,
             one_of_several: false,

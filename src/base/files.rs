@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! How files are opened and written: a file that exists is complete.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What can go wrong with a file.
+/// An error about a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("{}: {source}{}", path.display(), hint(path, source))]
@@ -22,7 +22,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// The error below it.
+    /// The underlying error.
     pub fn into_io(self) -> io::Error {
         match self {
             Self::Io { source, .. } => source,
@@ -48,8 +48,8 @@ fn is_full_kind(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-/// What to do where a file could not be written for want of space. Says which directory is full: `--out` and the
-/// temporary directory may be on other disks than the workspace.
+/// Help for a file that could not be written because a disk is full. It names the directory: `--out` and the temporary
+/// directory may be on other disks than the workspace.
 pub fn full_disk_help(path: &Path) -> String {
     let dir = path.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap_or(path);
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
@@ -60,7 +60,7 @@ pub fn full_disk_help(path: &Path) -> String {
     )
 }
 
-/// Whether an error, or one below it, says that a disk is full.
+/// Whether an error or one of its causes is a full disk.
 pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut at = Some(error);
     while let Some(error) = at {
@@ -83,19 +83,18 @@ pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {
     move |source| FileError::Io { path, source }
 }
 
-/// Opens a file to read it; something that is no plain file (a pipe, a device, a directory) is an error, and is
-/// not waited for.
+/// Opens a file for reading. A pipe, a device or a directory is an error, and does not block.
 pub fn open_plain(path: &Path) -> io::Result<File> {
     plain(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?)
 }
 
-/// The same of a file that assay wrote: one that is a link is an error, since a workspace may be a stranger's.
+/// Opens a file that assay wrote, for reading. A link is an error, because a workspace may come from someone else.
 pub fn open_own(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     plain(no_link(OpenOptions::new().read(true).custom_flags(flags).open(path))?)
 }
 
-/// Opens a file for locks, which is made where it is missing. What it holds stays, and links are not followed.
+/// Opens or creates a lock file. Its content is kept, and links are not followed.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let mut options = OpenOptions::new();
@@ -103,18 +102,18 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     plain(no_link(options.open(path))?)
 }
 
-/// Opens a file that assay wrote to read and to write in it. Links are not followed.
-pub fn open_to_mend(path: &Path) -> io::Result<File> {
+/// Opens a file that assay wrote, for reading and writing. Links are not followed.
+pub fn open_to_repair(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     plain(no_link(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path))?)
 }
 
-/// Whether an error says that nothing may be written there.
+/// Whether an error means that the directory is read-only.
 pub fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Opens a log to write at its end, which is made where it is missing. Links are not followed.
+/// Opens or creates a log file for appending. Links are not followed.
 pub fn open_log(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let mut options = OpenOptions::new();
@@ -139,7 +138,7 @@ fn plain(file: File) -> io::Result<File> {
     }
 }
 
-/// Reads a text of at most so many bytes from a plain file.
+/// Reads a text with a maximum size from a plain file.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let mut text = String::new();
     open_plain(path)?.take(most + 1).read_to_string(&mut text)?;
@@ -161,7 +160,7 @@ pub fn config_file(name: &str) -> Option<PathBuf> {
     Some(user_dir("XDG_CONFIG_HOME", ".config")?.join("assay").join(name))
 }
 
-/// A directory of the user: that of the variable, or `below` their home.
+/// A directory of the user: the value of the variable, or `below` their home.
 pub fn user_dir(variable: &str, below: &str) -> Option<PathBuf> {
     let absolute =
         |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -177,14 +176,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     })
 }
 
-/// Writes what a step needs to go on after it was stopped, with a checksum behind it that also covers where it
-/// lies: the memory of another step is none.
+/// Writes the data with which an interrupted step continues, with a checksum that also covers the path: the file of another
+/// step is not valid.
 pub fn write_memory(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let sum = memory_sum(path, content);
     write_whole(path, &[content, sum.as_bytes()].concat())
 }
 
-/// What [`write_memory`] wrote; none where there is nothing, an error where it is not what was written.
+/// Reads the file of [`write_memory`]; none if there is no file, an error if it is damaged.
 pub fn read_memory(path: &Path) -> Result<Option<Vec<u8>>, String> {
     let mut content = match read_own(path) {
         Ok(content) => content,
@@ -203,7 +202,7 @@ pub fn read_memory(path: &Path) -> Result<Option<Vec<u8>>, String> {
 
 fn memory_sum(path: &Path, content: &[u8]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    // The step's key and what is below it; the workspace itself may be moved.
+    // Only the step's key and the path below it, because the workspace may be moved.
     let parts: Vec<_> = path.iter().collect();
     let from =
         parts.iter().rposition(|part| *part == "scratch").map_or(parts.len() - 1, |at| at + 1);
@@ -214,13 +213,13 @@ fn memory_sum(path: &Path, content: &[u8]) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// Writes a JSON file in one go: the file is there whole or not at all.
+/// Writes a JSON file atomically: a file that exists is complete.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
     let text = serde_json::to_vec_pretty(value).map_err(|error| io_error(path)(error.into()))?;
     write_new(path, &text, true)
 }
 
-/// Writes a file in one go; it is not forced to disk, since it can be made again.
+/// Writes a file atomically. It is not synced to disk, because it can be rebuilt.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), FileError> {
     write_new(path, content, false)
 }
@@ -234,7 +233,7 @@ fn write_new(path: &Path, content: &[u8], durable: bool) -> Result<(), FileError
         if durable {
             file.as_file().sync_all()?;
         }
-        // Readable by others, as files that are not temporary are.
+        // Readable by others, like files that are not temporary.
         #[cfg(unix)]
         fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         file.persist(path).map_err(|error| error.error)
@@ -242,10 +241,10 @@ fn write_new(path: &Path, content: &[u8], durable: bool) -> Result<(), FileError
     write().map(drop).map_err(io_error(path))
 }
 
-/// Begins the names of temporary files and directories.
+/// Prefix of the names of temporary files and directories.
 const TEMPORARY: &str = ".assay-tmp-";
 
-/// A temporary file in a directory; what killed processes left of such files there is removed.
+/// A temporary file in a directory. Temporary files of killed processes in it are removed.
 pub fn temporary_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
     sweep(dir);
     loop {
@@ -256,7 +255,7 @@ pub fn temporary_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
     }
 }
 
-/// A temporary directory, with the lock that says that it is in use.
+/// A temporary directory, with a lock that shows that it is in use.
 pub fn temporary_dir(dir: &Path) -> io::Result<(tempfile::TempDir, File)> {
     sweep(dir);
     loop {
@@ -268,14 +267,14 @@ pub fn temporary_dir(dir: &Path) -> io::Result<(tempfile::TempDir, File)> {
     }
 }
 
-/// Locks it for as long as it is open. Another process may have taken it for a dead one's before it was locked.
+/// Locks it while it is open. Before that, another process may have removed it as one of a dead process.
 fn is_held(file: &File, path: &Path) -> bool {
-    // A file system without locks: nobody else sees the lock, and nobody removes anything.
+    // A file system without locks: no process removes files there.
     let _ = file.lock_shared();
     path.exists()
 }
 
-/// Removes temporary files whose process is gone; once in each directory.
+/// Removes temporary files of dead processes; once per directory.
 fn sweep(dir: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if !SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.to_owned()) {
@@ -305,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_of_a_step_is_what_was_written_there() {
+    fn the_data_of_a_step_are_valid_only_at_their_path() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (dir.path().join("scratch/a/m"), dir.path().join("scratch/b/m"));
         assert_eq!(read_memory(&one), Ok(None));
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_files_of_the_dead_are_removed_and_others_stay() {
+    fn temporary_files_of_dead_processes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let dead = dir.path().join(format!("{TEMPORARY}dead"));
         let dead_dir = dir.path().join(format!("{TEMPORARY}dir"));
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_known_through_other_errors() {
+    fn a_full_disk_is_detected_as_a_cause() {
         let full = || io::Error::from_raw_os_error(libc::ENOSPC);
         let dir = tempfile::tempdir().unwrap();
         let error = io_error(&dir.path().join("out/x"))(full());
@@ -364,9 +363,9 @@ mod tests {
         fs::write(&target, "mine").unwrap();
         symlink(&target, &link).unwrap();
         let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
-        // Safe: the name ends in a zero byte.
+        // SAFETY: the name ends in a zero byte.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        for open in [open_own, open_lock, open_log, open_to_mend] {
+        for open in [open_own, open_lock, open_log, open_to_repair] {
             assert!(open(&link).is_err() && open(&pipe).is_err());
         }
         assert!(open_plain(&pipe).is_err() && open_plain(Path::new("/dev/zero")).is_err());

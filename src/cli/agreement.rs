@@ -7,7 +7,7 @@ use super::{
     results::{results_of_record, warn_of_missing},
 };
 use crate::{
-    analysis::{Differences, MEAN, Orders, Request},
+    analysis::{Differences, MEAN, RankAgreement, Request},
     base::{exit::Exit, text::distinct},
     ranking::Slice,
     report::main_cutoff,
@@ -74,11 +74,11 @@ impl Agreement {
         let request = Request { intervals: Vec::new(), differences: Some(differences) };
         let collected =
             results_of_record(&self.experiment, &experiment, &self.workspace, &request)?;
-        let orders: Vec<Orders> = metrics
+        let orders: Vec<RankAgreement> = metrics
             .iter()
             .filter_map(|metric| {
                 let place = (slice.as_str(), self.fold.as_str());
-                Orders::new(&collected.rows, &collected.draws, metric, k, place)
+                RankAgreement::new(&collected.rows, &collected.draws, metric, k, place)
             })
             .collect();
         if orders.is_empty() {
@@ -92,7 +92,7 @@ impl Agreement {
         if self.json {
             print_json(&orders)?;
         } else {
-            let texts: Vec<String> = orders.iter().map(Orders::terminal).collect();
+            let texts: Vec<String> = orders.iter().map(RankAgreement::terminal).collect();
             print(&texts.join("\n"))?;
         }
         Ok(warn_of_missing(&collected))

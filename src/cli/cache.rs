@@ -13,10 +13,10 @@ use crate::{
     base::{exit::Exit, files::read_json, output::check_file, terminal::tell},
     core::Workspace,
     llm::{
-        Answers, DIRECTORY, LlmError, cassette,
+        DIRECTORY, LlmError, Responses, cassette,
         explain::{difference, nearest},
         journal,
-        journal::{Found, Kind},
+        journal::{Kind, LineState},
         key::{Key, from_hex, hex},
         reply, short,
     },
@@ -25,7 +25,7 @@ use crate::{
 
 /// Inspect and maintain the recorded responses of language models
 ///
-/// Every response is written to a journal under WORKSPACE/answers before it is used. An index makes it searchable;
+/// Every response is written to a journal under WORKSPACE/responses before it is used. An index makes it searchable;
 /// the index is rebuilt from the journal if it is missing or damaged.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -110,26 +110,26 @@ impl Cache {
         }
         let workspace =
             if writes { Workspace::create(&self.workspace.workspace)? } else { workspace };
-        let answers = Answers::open(&dir)?;
+        let responses = Responses::open(&dir)?;
         let exit = match self.verb {
-            Verb::Stats { json } => stats(&answers, json),
-            Verb::Verify { json } => verify(&answers, json),
-            Verb::Explain { key, json } => explain(&answers, &key, json),
-            Verb::Rebuild => rebuild(&answers),
+            Verb::Stats { json } => stats(&responses, json),
+            Verb::Verify { json } => verify(&responses, json),
+            Verb::Explain { key, json } => explain(&responses, &key, json),
+            Verb::Rebuild => rebuild(&responses),
             Verb::Export { file, experiment, overwrite } => {
-                check_file(&file, overwrite, cassette::is_one)?;
+                check_file(&file, overwrite, cassette::is_cassette)?;
                 let keys = match experiment {
                     Some(experiment) => Some(keys_of(&workspace, &experiment)?),
                     None => None,
                 };
-                let manifest = cassette::export(&answers, keys.as_ref(), &file)?;
+                let manifest = cassette::export(&responses, keys.as_ref(), &file)?;
                 print_json(&manifest)?;
                 Ok(Exit::Pass)
             }
-            Verb::Import { file, json } => import(&answers, &file, json),
-            Verb::Gc => gc(&answers),
+            Verb::Import { file, json } => import(&responses, &file, json),
+            Verb::Gc => gc(&responses),
         };
-        for note in answers.take_notes() {
+        for note in responses.take_notes() {
             tell!("warning: {note}");
         }
         exit
@@ -168,7 +168,7 @@ fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key
 /// What one model answered.
 #[derive(Default, serde::Serialize)]
 struct OfModel {
-    answers: u64,
+    responses: u64,
     failures: u64,
     input_tokens: u64,
     output_tokens: u64,
@@ -176,21 +176,21 @@ struct OfModel {
     seconds: f64,
 }
 
-fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
+fn stats(responses: &Responses, json: bool) -> Result<Exit, CliError> {
     let mut models: BTreeMap<String, OfModel> = BTreeMap::new();
     let mut bytes = 0;
-    let segments = answers.with_index(|index| index.segment_paths());
+    let segments = responses.with_index(|index| index.segment_paths());
     for path in &segments {
         bytes += std::fs::metadata(path).map_or(0, |file| file.len());
         journal::scan(path, 0, &mut |_, _, _, found| {
-            let Found::Record(text) = found else { return };
+            let LineState::Record(text) = found else { return };
             let Some(record) = journal::record(text) else { return };
-            let model = record.request["body"]["model"].as_str().unwrap_or(&record.judge);
+            let model = record.request["body"]["model"].as_str().unwrap_or(&record.endpoint);
             let of = models.entry(model.to_owned()).or_default();
             match record.kind {
                 Kind::Failure => of.failures += 1,
                 Kind::Abandoned => {}
-                _ => of.answers += 1,
+                _ => of.responses += 1,
             }
             of.input_tokens = of.input_tokens.saturating_add(record.usage.input);
             of.output_tokens = of.output_tokens.saturating_add(record.usage.output);
@@ -199,11 +199,11 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         })
         .map_err(|error| LlmError::store(path, error))?;
     }
-    let index: u64 = size_of(&answers.dir().join("index"));
-    let counts = answers.counts();
+    let index: u64 = size_of(&responses.dir().join("index"));
+    let counts = responses.counts();
     if json {
         print_json(&json!({
-            "directory": answers.dir(), "segments": segments.len(), "journal_bytes": bytes,
+            "directory": responses.dir(), "segments": segments.len(), "journal_bytes": bytes,
             "index_bytes": index, "counts": counts, "models": models,
         }))?;
         return Ok(Exit::Pass);
@@ -222,7 +222,7 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
     for (model, of) in &models {
         table.add_row([
             model.clone(),
-            of.answers.to_string(),
+            of.responses.to_string(),
             of.failures.to_string(),
             of.input_tokens.to_string(),
             of.output_tokens.to_string(),
@@ -233,7 +233,7 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
     print(&format!(
         "{table}\n{} responses ({} repeated, {} refreshed, {} in conflict, {} not shared), \
          {} failed requests, {} damaged lines\njournal {:.1} MB in {} files, index {:.1} MB: {}\n",
-        counts.answers,
+        counts.responses,
         counts.repeated,
         counts.renewed,
         counts.conflicts,
@@ -243,7 +243,7 @@ fn stats(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         bytes as f64 / 1e6,
         segments.len(),
         index as f64 / 1e6,
-        answers.dir().display()
+        responses.dir().display()
     ))?;
     Ok(Exit::Pass)
 }
@@ -258,18 +258,18 @@ fn size_of(dir: &std::path::Path) -> u64 {
         .sum()
 }
 
-fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
+fn verify(responses: &Responses, json: bool) -> Result<Exit, CliError> {
     let (mut lines, mut problems) = (0usize, Vec::new());
     let mut seen: BTreeMap<Key, ()> = BTreeMap::new();
     let mut torn = Vec::new();
-    for path in answers.with_index(|index| index.segment_paths()) {
+    for path in responses.with_index(|index| index.segment_paths()) {
         journal::scan(&path, 0, &mut |number, offset, _, found| {
             lines += 1;
             let place = format!("{}:{number} (byte {offset})", path.display());
             match found {
-                Found::Torn => torn.push((path.clone(), offset, place)),
-                Found::Damaged => problems.push(format!("{place}: checksum mismatch")),
-                Found::Record(text) => match journal::record(text) {
+                LineState::Torn => torn.push((path.clone(), offset, place)),
+                LineState::Damaged => problems.push(format!("{place}: checksum mismatch")),
+                LineState::Record(text) => match journal::record(text) {
                     None => problems.push(format!("{place}: not a record")),
                     Some(record) => {
                         let key = crate::llm::key::key_of(&record.request);
@@ -277,7 +277,7 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
                             problems.push(format!("{place}: the key does not match the request"));
                         } else if matches!(
                             record.kind,
-                            Kind::Answer | Kind::Renewed | Kind::Abandoned
+                            Kind::Response | Kind::Renewed | Kind::Abandoned
                         ) {
                             seen.insert(key, ());
                         }
@@ -287,13 +287,13 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         })
         .map_err(|error| LlmError::store(&path, error))?;
     }
-    // A process that is at work on these answers may have been in the middle of a line.
+    // A process that is at work on these responses may have been in the middle of a line.
     for (path, offset, place) in torn {
         let mut is_torn = !journal::is_being_written(&path);
         if is_torn {
             is_torn = false;
             journal::scan(&path, offset, &mut |_, _, _, found| {
-                is_torn |= matches!(found, Found::Torn);
+                is_torn |= matches!(found, LineState::Torn);
             })
             .map_err(|error| LlmError::store(&path, error))?;
         }
@@ -302,25 +302,25 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         }
     }
     // And it may have written what was read just now after the index was opened.
-    answers.look_again()?;
+    responses.catch_up_with_others()?;
     for key in seen.keys() {
-        match answers.get(key) {
+        match responses.get(key) {
             Ok(Some(_)) => {}
             Ok(None) => problems.push(format!("{} is not in the index", short(&hex(key)))),
             Err(error) => problems.push(error.to_string()),
         }
     }
-    for name in answers.with_index(|index| index.lost()) {
+    for name in responses.with_index(|index| index.lost()) {
         problems.push(format!("{name}: this journal file is missing or truncated"));
     }
-    let conflicts = answers.counts().conflicts;
+    let conflicts = responses.counts().conflicts;
     if conflicts > 0 {
         problems.push(format!(
             "{conflicts} responses were received again with another text; the later one is used"
         ));
     }
     if json {
-        print_json(&json!({"lines": lines, "answers": seen.len(), "problems": problems}))?;
+        print_json(&json!({"lines": lines, "responses": seen.len(), "problems": problems}))?;
     } else {
         for problem in &problems {
             print(&format!("{problem}\n"))?;
@@ -328,14 +328,14 @@ fn verify(answers: &Answers, json: bool) -> Result<Exit, CliError> {
         print(&format!("{lines} lines, {} responses, {} problems\n", seen.len(), problems.len()))?;
     }
     // Acknowledged damage is reported, but is not a failure.
-    let counts = answers.counts();
-    let acknowledged = answers.with_index(|index| index.unacknowledged()) == 0;
+    let counts = responses.counts();
+    let acknowledged = responses.with_index(|index| index.unacknowledged()) == 0;
     let is_known = acknowledged && problems.len() as u64 == counts.damaged;
     Ok(if problems.is_empty() || is_known { Exit::Pass } else { Exit::GateFailed })
 }
 
-fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliError> {
-    let matching: Vec<Key> = answers
+fn explain(responses: &Responses, prefix: &str, as_json: bool) -> Result<Exit, CliError> {
+    let matching: Vec<Key> = responses
         .with_index(|index| index.places())?
         .into_iter()
         .map(|(key, ..)| key)
@@ -355,7 +355,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
             )));
         }
     };
-    let Some(record) = answers.get(&key)? else {
+    let Some(record) = responses.get(&key)? else {
         return Err(CliError::NoResults(format!("no response {prefix}")));
     };
     if as_json {
@@ -366,7 +366,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
         "{}\nfor {} by {} ({}), {} + {} tokens, {} ms, try {}, finished: {}\n",
         record.key,
         record.about,
-        record.judge,
+        record.endpoint,
         record.model.as_deref().unwrap_or("model unknown"),
         record.usage.input,
         record.usage.output,
@@ -389,7 +389,7 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
     // The most similar other request, to show why it is not the same.
     let mut request = record.request.clone();
     request["repeat"] = Value::from(u32::MAX);
-    if let Some(near) = nearest(answers, &request, None).filter(|near| near.key != record.key)
+    if let Some(near) = nearest(responses, &request, None).filter(|near| near.key != record.key)
         && let Some((place, here, there)) = difference(&record.request, &near.request)
     {
         text.push_str(&format!(
@@ -403,15 +403,15 @@ fn explain(answers: &Answers, prefix: &str, as_json: bool) -> Result<Exit, CliEr
     Ok(Exit::Pass)
 }
 
-fn rebuild(answers: &Answers) -> Result<Exit, CliError> {
-    answers.with_index(|index| index.rebuild())?;
-    let counts = answers.counts();
-    print(&format!("{} responses, {} damaged lines\n", counts.answers, counts.damaged))?;
+fn rebuild(responses: &Responses) -> Result<Exit, CliError> {
+    responses.with_index(|index| index.rebuild())?;
+    let counts = responses.counts();
+    print(&format!("{} responses, {} damaged lines\n", counts.responses, counts.damaged))?;
     Ok(Exit::Pass)
 }
 
-fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit, CliError> {
-    let imported = cassette::import(answers, file)?;
+fn import(responses: &Responses, file: &std::path::Path, json: bool) -> Result<Exit, CliError> {
+    let imported = cassette::import(responses, file)?;
     if json {
         print_json(&imported)?;
     } else {
@@ -419,7 +419,7 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
             "{} responses imported, {} already recorded, {} damaged ones repaired, {} conflicts\n",
             imported.added,
             imported.known,
-            imported.mended,
+            imported.repaired,
             imported.conflicts.len()
         ))?;
     }
@@ -429,14 +429,14 @@ fn import(answers: &Answers, file: &std::path::Path, json: bool) -> Result<Exit,
     Ok(if imported.conflicts.is_empty() { Exit::Pass } else { Exit::GateFailed })
 }
 
-fn gc(answers: &Answers) -> Result<Exit, CliError> {
-    if !answers.alone() {
+fn gc(responses: &Responses) -> Result<Exit, CliError> {
+    if !responses.lock_exclusively() {
         return Err(CliError::Usage(format!(
             "{}: another process uses these responses; try again when it has finished",
-            answers.dir().display()
+            responses.dir().display()
         )));
     }
-    let segments = answers.with_index(|index| index.segment_paths());
+    let segments = responses.with_index(|index| index.segment_paths());
     // A damaged line may still be restored from a backup, so nothing is deleted in that case.
     let (mut damaged, mut before) = (0, 0);
     // Indexed responses are copied by their positions; those that are not shared have none.
@@ -444,7 +444,7 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
     for path in &segments {
         before += std::fs::metadata(path).map_or(0, |file| file.len());
         journal::scan(path, 0, &mut |_, _, _, found| {
-            let Found::Record(text) = found else {
+            let LineState::Record(text) = found else {
                 damaged += 1;
                 return;
             };
@@ -457,7 +457,7 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
         })
         .map_err(|error| LlmError::store(path, error))?;
     }
-    let (open, lost) = answers.with_index(|index| (index.unacknowledged(), index.lost()));
+    let (open, lost) = responses.with_index(|index| (index.unacknowledged(), index.lost()));
     if !lost.is_empty() {
         return Err(CliError::Usage(format!(
             "journal files are missing or truncated: {}; nothing was changed\n  = help: restore them from a backup, \
@@ -471,7 +471,7 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
              lists them; restore them from a backup, or run `assay cache rebuild` to continue without them"
         )));
     }
-    let mut places = answers.with_index(|index| index.places())?;
+    let mut places = responses.with_index(|index| index.places())?;
     places.sort_by_key(|place| place.0);
     if places.len() != findable.len() {
         return Err(CliError::Usage(format!(
@@ -486,10 +486,10 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
     let mut write = |line: Vec<u8>| {
         lines += 1;
         let sender = sender.clone();
-        answers.append_line(line, move |result| drop(sender.send(result)));
+        responses.append_line(line, move |result| drop(sender.send(result)));
     };
     for (_, path, place) in &places {
-        write(answers.line(path, place)?);
+        write(responses.line(path, place)?);
     }
     unshared.into_iter().for_each(&mut write);
     drop(sender);
@@ -505,8 +505,8 @@ fn gc(answers: &Answers) -> Result<Exit, CliError> {
     for path in &segments {
         std::fs::remove_file(path)?;
     }
-    answers.with_index(|index| index.rebuild())?;
-    let after: u64 = answers
+    responses.with_index(|index| index.rebuild())?;
+    let after: u64 = responses
         .with_index(|index| index.segment_paths())
         .iter()
         .map(|path| std::fs::metadata(path).map_or(0, |file| file.len()))

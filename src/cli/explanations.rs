@@ -102,7 +102,8 @@ impl Explanations {
             })?;
             is_known |= rows.iter().any(|row| fits(&self.user, &row.user));
             rows.retain(|row| {
-                fits(&self.user, &row.user) && (!self.ungrounded || !row.check.unfounded.is_empty())
+                fits(&self.user, &row.user)
+                    && (!self.ungrounded || !row.check.ungrounded.is_empty())
             });
             let found = rows.len();
             if self.json {
@@ -144,15 +145,15 @@ impl Explanations {
 }
 
 fn line(row: &Row) -> String {
-    let mut text = format!("  user {} #{} {}: {}\n", row.user, row.place, row.title, row.text);
+    let mut text = format!("  user {} #{} {}: {}\n", row.user, row.rank, row.title, row.text);
     let mut notes = Vec::new();
-    if row.stands_in {
+    if row.is_fallback {
         notes.push("rule-based, because the judge gave no usable explanation".to_owned());
     }
-    if !row.check.unfounded.is_empty() {
-        notes.push(format!("ungrounded: {}", row.check.unfounded.join("; ")));
+    if !row.check.ungrounded.is_empty() {
+        notes.push(format!("ungrounded: {}", row.check.ungrounded.join("; ")));
     }
-    if row.check.said_before {
+    if row.check.is_duplicate {
         notes.push("duplicate".into());
     }
     if !notes.is_empty() {

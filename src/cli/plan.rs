@@ -90,7 +90,7 @@ impl PlanArgs {
                 .unwrap_or_default();
         let currencies = Currencies::new(&plan.graph, &workspace);
         let all: Vec<StepId> = plan.graph.nodes().iter().map(|node| node.id).collect();
-        currencies.look_at(&all);
+        currencies.verify(&all);
         let would_run = |id: &StepId| shown.has(*id) && currencies.of(*id) != Currency::Current;
         let to_run: Vec<StepId> = all.into_iter().filter(would_run).collect();
         let checked = preflight(&plan.graph, &to_run, &Shared::default());

@@ -186,7 +186,7 @@ impl Reporter for Bars {
                 }
             }
             Event::Spent { spent } => {
-                if spent.found + spent.asked > 0
+                if spent.cached + spent.requested > 0
                     && let Some(bar) = &state.overall
                 {
                     bar.set_message(format!(" · {spent}"));

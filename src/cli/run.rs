@@ -25,7 +25,7 @@ use crate::{
     base::terminal::tell,
     base::{exit::Exit, interrupt::Interrupt, output::OutputDir, text::counted},
     core::{Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
-    llm::{AnswersSpec, Mode},
+    llm::{Mode, ResponsesSpec},
     report::{INDEX, render},
     tasks::{Experiment, ExperimentRecord, Plan, TASKS},
 };
@@ -273,7 +273,7 @@ impl Run {
             Outcome { undone: true, .. } | Outcome { internal: true, .. } => Exit::Bug,
             Outcome { disk_full: true, .. } => Exit::DiskFull,
             Outcome { bad_input: true, .. } => Exit::Usage,
-            Outcome { unanswered: true, .. } => Exit::ReplayMiss,
+            Outcome { lacks_responses: true, .. } => Exit::ReplayMiss,
             _ => Exit::TrialsFailed,
         })
     }
@@ -367,7 +367,7 @@ impl Run {
     }
 
     /// `responses` of the experiment, with the options of the command line.
-    fn responses(&self, experiment: &Experiment) -> Result<AnswersSpec, CliError> {
+    fn responses(&self, experiment: &Experiment) -> Result<ResponsesSpec, CliError> {
         let mut responses = experiment.task.responses();
         if let Some(mode) = self.responses.or(self.answers) {
             responses.mode = mode;

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     analysis::{
-        Basis, Bootstrap, CellKey, Interval, Orders, PairedDraws, Reproduction, ResultRow, Units,
-        difference, few_users_of,
+        Basis, Bootstrap, CellKey, Interval, PairedDraws, RankAgreement, Reproduction, ResultRow,
+        Units, difference, few_users_of,
     },
     base::{
         exit::Exit,
@@ -232,7 +232,7 @@ impl Score {
                         .into(),
                 ));
             }
-            let texts: Vec<String> = orders.iter().map(Orders::terminal).collect();
+            let texts: Vec<String> = orders.iter().map(RankAgreement::terminal).collect();
             print(&texts.join("\n"))?;
         } else if reproduction.is_none() || self.format != Format::Terminal {
             let header = format!("{}, fold {}\n", split.data, split.fold);
@@ -368,13 +368,18 @@ fn units(split: &Split, file: &ScoredFile, spec: &ScoreSpec) -> Units {
 }
 
 /// Every metric, slice and cutoff under all evaluation settings.
-fn orders(rows: &[ResultRow], draws: &PairedDraws, spec: &ScoreSpec, fold: &str) -> Vec<Orders> {
+fn orders(
+    rows: &[ResultRow],
+    draws: &PairedDraws,
+    spec: &ScoreSpec,
+    fold: &str,
+) -> Vec<RankAgreement> {
     let mut orders = Vec::new();
     for slice in &spec.slices {
         for k in &spec.k {
             for metric in &spec.metrics {
                 let place = (&*slice.to_string(), fold);
-                orders.extend(Orders::new(rows, draws, metric.name(), *k, place));
+                orders.extend(RankAgreement::new(rows, draws, metric.name(), *k, place));
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     },
     core::{Event, Options, Reporter, RunHeader, ToDo, Workspace, run},
     data::{DataDirs, sample},
-    llm::AnswersSpec,
+    llm::ResponsesSpec,
     tasks::{Experiment, ExperimentRecord, Plan},
 };
 
@@ -149,7 +149,7 @@ impl Ran {
         let options = Options {
             threads,
             memory_bytes: 1 << 30,
-            responses: AnswersSpec::default(),
+            responses: ResponsesSpec::default(),
             ends: plan.ends(),
             forced: HashSet::new(),
         };

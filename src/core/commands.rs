@@ -1,8 +1,8 @@
 //! Programs that steps run, and which of them the user of this machine has allowed.
 //!
-//! An experiment of a stranger may name any program. It runs only after its user has said so
-//! (`--allow-commands`). The permission is recorded for the user, outside of the experiment and its workspace,
-//! and holds for this command line with these settings and this content of its files.
+//! An experiment file from someone else may name any program. It runs only with the user's permission
+//! (`--allow-commands`), which is recorded for the user, outside of the experiment and its workspace, and is valid only for
+//! this command line with these settings and this content of its files.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub struct CommandUse {
     pub line: String,
     /// The files that it is given, as in the experiment file.
     pub inputs: Vec<String>,
-    /// Of the command line, the settings, and the content of these files.
+    /// Digest of the command line, the settings, and the content of these files.
     pub digest: Digest,
 }
 
@@ -31,7 +31,7 @@ pub struct AllowedCommands(BTreeSet<Digest>);
 const FILE: &str = "allowed-commands.json";
 
 impl AllowedCommands {
-    /// What was allowed so far; nothing if that cannot be read.
+    /// The programs allowed so far; none if the file cannot be read.
     pub fn read() -> Self {
         config_file(FILE).and_then(|path| read_json(&path).ok()).unwrap_or_default()
     }

@@ -7,10 +7,10 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use super::{Graph, Handle, InputRecord, Record, StepId, Workspace, step::Known};
+use super::{Graph, Handle, InputRecord, Record, StepId, Workspace, step::FinishedSteps};
 use crate::{
     base::{files::FileError, hash::Digest, interrupt::Interrupt},
-    llm::{AnswersSpec, DIRECTORY, Llm, LlmError, Spent},
+    llm::{DIRECTORY, Llm, LlmError, ResponsesSpec, Spent},
 };
 
 type Value = Arc<dyn Any + Send + Sync>;
@@ -20,7 +20,7 @@ type Value = Arc<dyn Any + Send + Sync>;
 pub struct Shared(Mutex<HashMap<Digest, Arc<OnceLock<Value>>>>);
 
 impl Shared {
-    /// An input that `of` identifies; `read` is called if nobody has read it.
+    /// The input that `of` identifies; `read` is called if it has not been read.
     pub fn get<T: Any + Send + Sync, E>(
         &self,
         of: Digest,
@@ -34,7 +34,7 @@ impl Shared {
             return Ok(known);
         }
         let value = Arc::new(read()?);
-        // Two that read at once read the same.
+        // Two concurrent reads give the same value.
         let _ = cell.set(value.clone());
         Ok(value)
     }
@@ -45,7 +45,7 @@ pub struct RunState<'a> {
     pub graph: &'a Graph,
     pub workspace: &'a Workspace,
     pub interrupt: &'a Interrupt,
-    responses: AnswersSpec,
+    responses: ResponsesSpec,
     /// Opened when a step first uses a language model.
     llm: OnceLock<Result<Llm, String>>,
     shared: Shared,
@@ -58,7 +58,7 @@ impl<'a> RunState<'a> {
         graph: &'a Graph,
         workspace: &'a Workspace,
         interrupt: &'a Interrupt,
-        responses: AnswersSpec,
+        responses: ResponsesSpec,
         shared: Shared,
     ) -> Self {
         let (llm, kept) = (OnceLock::new(), Mutex::default());
@@ -68,7 +68,7 @@ impl<'a> RunState<'a> {
     /// Requests and cost, if there are any, and problems found in the files of responses.
     pub(super) fn spent(&self) -> Option<(Spent, Vec<String>)> {
         let llm = self.llm.get()?.as_ref().ok()?;
-        Some((llm.spent(), llm.answers().take_notes()))
+        Some((llm.spent(), llm.responses().take_notes()))
     }
 
     /// Frees what a step kept in memory.
@@ -77,7 +77,7 @@ impl<'a> RunState<'a> {
     }
 }
 
-impl Known for RunState<'_> {
+impl FinishedSteps for RunState<'_> {
     fn record(&self, step: StepId) -> Option<Record> {
         let node = &self.graph[step];
         self.workspace.record(node.kind, &node.key).ok()
@@ -97,7 +97,7 @@ pub struct RunContext<'a> {
 }
 
 impl RunContext<'_> {
-    /// Raised to stop the run.
+    /// The interrupt flag of the run.
     pub fn interrupt(&self) -> &Interrupt {
         self.state.interrupt
     }
@@ -116,7 +116,7 @@ impl RunContext<'_> {
 
     /// A directory for checkpoints that survives a kill of the step; it may not exist yet.
     pub fn scratch(&self) -> PathBuf {
-        // Work on other inputs is other work, though the key is the same.
+        // A checkpoint is only valid for the inputs it was computed from: the key may be the same for other inputs.
         let inputs: Vec<Digest> = self.inputs.iter().map(|input| input.content).collect();
         let of_step = self.state.workspace.scratch(&self.state.graph[self.step].key);
         of_step.join(Digest::of_json(&inputs).short())

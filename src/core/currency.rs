@@ -87,26 +87,26 @@ impl<'a> Currencies<'a> {
         if let Some(known) = &self.known.borrow()[step.at()] {
             return known.clone();
         }
-        let found = self.look(step);
+        let found = self.check(step);
         self.known.borrow_mut()[step.at()] = Some(found.clone());
         found
     }
 
-    /// The states that are known by now, by step.
+    /// The states checked so far, by step.
     pub fn states(&self) -> Vec<Option<Currency>> {
         self.known.borrow().clone()
     }
 
-    /// Reads and hashes the files of many steps at a time.
-    pub fn look_at(&self, steps: &[StepId]) {
-        // By themselves: steps that wait for others could wait for each other.
+    /// Reads and hashes the files of several steps in parallel.
+    pub fn verify(&self, steps: &[StepId]) {
+        // Without their inputs: steps that wait for each other would block.
         let (own, all, workspace) = (&self.own, self.steps, self.workspace);
         steps.par_iter().for_each(|step| {
             own[step.at()].get_or_init(|| self::own(all, *step, workspace));
         });
     }
 
-    fn look(&self, step: StepId) -> Currency {
+    fn check(&self, step: StepId) -> Currency {
         let own = self.own[step.at()].get_or_init(|| own(self.steps, step, self.workspace));
         let record = match own {
             Ok(record) => record,
@@ -162,7 +162,7 @@ pub(super) fn differs(
 ) -> Option<String> {
     let (kind, key) = steps.place(input);
     let made_from = record.made_from(key)?;
-    // An input that is gone or cannot be read says nothing against the result.
+    // A missing or unreadable input does not make the result outdated.
     let now = workspace.record(kind, &key).ok()?;
     let why = || format!("{} has been rebuilt with other content", steps.name(input));
     (now.content() != made_from).then(why)

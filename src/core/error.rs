@@ -24,7 +24,7 @@ pub enum StepError {
     /// An error of a task.
     #[error(transparent)]
     Failed(Box<dyn std::error::Error + Send + Sync>),
-    /// What the user gave cannot be used: the same for every trial.
+    /// A file or setting of the user cannot be used; the same for every trial.
     #[error(transparent)]
     BadInput(Box<dyn std::error::Error + Send + Sync>),
     #[error("it needs about {}, but the memory limit is {}\n  = help: raise it with `--memory`", gib(*needed), gib(*budget))]
@@ -48,7 +48,7 @@ fn gib(bytes: u64) -> String {
 }
 
 impl StepError {
-    /// A panic, or something else that must not happen.
+    /// A panic or another bug of assay.
     pub fn internal(problem: String) -> Self {
         match is_lack_of_threads(&problem) {
             true => Self::NoThreads(problem),
@@ -73,8 +73,8 @@ impl StepError {
     }
 
     /// Whether it failed because a response is not recorded or the budget is used up.
-    pub fn is_unanswered(&self) -> bool {
-        matches!(self, Self::Llm(LlmError::Missing(_) | LlmError::Budget(_)))
+    pub fn lacks_responses(&self) -> bool {
+        matches!(self, Self::Llm(LlmError::ReplayMisses(_) | LlmError::Budget(_)))
     }
 }
 

@@ -51,7 +51,7 @@ pub enum Event {
         #[serde(flatten)]
         spent: crate::llm::Spent,
     },
-    /// Something users should know, e.g. of the journal of responses.
+    /// A warning, e.g. about the journal of responses.
     Warning {
         text: String,
     },
@@ -90,14 +90,14 @@ pub enum Event {
     },
 }
 
-/// Trials of which nothing is left to do.
+/// Finished trials.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TrialsDone {
-    /// Those whose last step this was.
+    /// Trials whose last step this was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub finished_trials: Vec<String>,
     pub trials_done: usize,
-    /// Trials that had something to do.
+    /// Trials with steps to run.
     pub trials_to_do: usize,
 }
 

@@ -25,22 +25,22 @@ use crate::{
         files::{FileError, full_disk_help, write_json},
         interrupt::{Interrupt, Interrupted},
     },
-    llm::AnswersSpec,
+    llm::ResponsesSpec,
 };
 
-/// How often the coordinator looks at the interrupt flag and at steps of other processes.
+/// How often the coordinator checks the interrupt flag and the steps of other processes.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What a run may use, and what it is for.
+/// Resources and targets of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub threads: usize,
     pub memory_bytes: u64,
-    /// Where responses of language models are taken from.
-    pub responses: AnswersSpec,
-    /// The steps that the run is for; those they need are run too.
+    /// The use of recorded responses of language models.
+    pub responses: ResponsesSpec,
+    /// The steps to finish; steps that they need are run, too.
     pub ends: Vec<StepId>,
-    /// Steps that are run again although they are done.
+    /// Finished steps that are rerun.
     pub forced: HashSet<StepId>,
 }
 
@@ -49,11 +49,11 @@ pub struct Options {
 pub struct TrialName {
     /// `als u1 seed 1`
     pub name: String,
-    /// Its name as the name of a file.
+    /// Its name as a file name.
     pub file_name: String,
 }
 
-/// Runs what is to be done. Failed trials do not stop the others.
+/// Runs the steps to do. Failed trials do not stop the others.
 pub fn run(
     header: RunHeader,
     mut to_do: ToDo,
@@ -109,7 +109,7 @@ pub fn run(
     let interrupted = interrupt.is_raised() && coordinator.to_do.has_pending();
     let undone = !interrupted && coordinator.fail_undone();
     let (finished, failures) = (coordinator.finished, coordinator.failures);
-    let unanswered = coordinator.unanswered;
+    let lacks_responses = coordinator.lacks_responses;
     let (disk_full, internal) = (coordinator.disk_full, coordinator.internal);
     let bad_input = !coordinator.other_failure;
     record.spent = state.spent().map(|(spent, _)| spent);
@@ -131,7 +131,7 @@ pub fn run(
         interrupted,
     });
     let bad_input = bad_input && !record.failures.is_empty();
-    Ok(Outcome { record, interrupted, unanswered, bad_input, disk_full, internal, undone })
+    Ok(Outcome { record, interrupted, lacks_responses, bad_input, disk_full, internal, undone })
 }
 
 /// The files that the steps read, each once.
@@ -141,7 +141,7 @@ fn files(graph: &Graph) -> Vec<FileDigest> {
     files.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Key inputs of every step under a name that stays, to say later what made a step stale.
+/// Key inputs of every step under its stable name, to explain later why a step is stale.
 fn key_inputs(graph: &Graph) -> serde_json::Value {
     let pairs = graph.nodes().iter().map(|node| (node.name(), node.key_inputs.clone()));
     serde_json::Value::Object(pairs.collect())
@@ -154,25 +154,25 @@ struct Coordinator<'a> {
     reporter: &'a dyn Reporter,
     machine: &'a Machine,
     logs: PathBuf,
-    /// Trials that have something to do, and the steps that they need.
+    /// Trials with steps to run, and the steps that they need.
     open: BTreeMap<usize, Vec<StepId>>,
     trials_to_do: usize,
-    /// Steps that other processes work on.
-    elsewhere: BTreeSet<StepId>,
+    /// Steps that other processes run.
+    locked_by_others: BTreeSet<StepId>,
     free_threads: usize,
     used_memory: u64,
     finished: usize,
     failed: BTreeSet<usize>,
     failures: Vec<Failure>,
-    /// A step ended for want of a recorded response, or of money.
-    unanswered: bool,
+    /// A step failed because a response is not recorded or the budget is used up.
+    lacks_responses: bool,
     disk_full: bool,
     internal: bool,
-    /// A step failed for another reason than what the user gave.
+    /// A step failed for another reason than files and settings of the user.
     other_failure: bool,
 }
 
-/// A step's end, as its thread tells it.
+/// The end of a step, as reported by its thread.
 struct Ended {
     step: StepId,
     threads: usize,
@@ -202,12 +202,12 @@ impl<'a> Coordinator<'a> {
             reporter,
             machine,
             logs,
-            elsewhere: BTreeSet::new(),
+            locked_by_others: BTreeSet::new(),
             used_memory: 0,
             finished: 0,
             failed: BTreeSet::new(),
             failures: Vec::new(),
-            unanswered: false,
+            lacks_responses: false,
             disk_full: false,
             internal: false,
             other_failure: false,
@@ -218,31 +218,31 @@ impl<'a> Coordinator<'a> {
         let (sender, ended) = mpsc::channel::<Ended>();
         thread::scope(|scope| {
             let mut running = 0;
-            let mut looked = Instant::now();
+            let mut checked = Instant::now();
             loop {
                 if !self.state.interrupt.is_raised() {
                     running += self.start_ready(scope, &sender);
                 }
-                // Nothing is ready here: what is left waits for running steps, for steps of other
+                // Nothing is ready: the remaining steps wait for running steps, for steps of other
                 // processes, or, after an interrupt, for the next run.
                 let stopped = self.state.interrupt.is_raised();
-                if running == 0 && (stopped || self.elsewhere.is_empty()) {
+                if running == 0 && (stopped || self.locked_by_others.is_empty()) {
                     break;
                 }
                 if let Ok(end) = ended.recv_timeout(TICK) {
                     running -= 1;
                     self.end(end);
                 }
-                if looked.elapsed() >= TICK {
-                    self.look_at_others();
-                    looked = Instant::now();
+                if checked.elapsed() >= TICK {
+                    self.check_others();
+                    checked = Instant::now();
                 }
             }
         });
     }
 
-    /// A run that ended without an interrupt has done every step or said why not. Where it has not, that
-    /// is an error like any other: results that lack it must not pass for complete.
+    /// A run without an interrupt must finish every step or report its failure. An unfinished step is an error, so that
+    /// incomplete results do not seem complete.
     fn fail_undone(&mut self) -> bool {
         let undone = self.to_do.has_pending();
         while let Some(at) = self.to_do.states.iter().position(|state| state.is_pending()) {
@@ -252,7 +252,7 @@ impl<'a> Coordinator<'a> {
         undone
     }
 
-    /// Starts what can be started; returns how many steps that are.
+    /// Starts all steps that can run; returns their number.
     fn start_ready<'scope>(
         &mut self,
         scope: &'scope thread::Scope<'scope, '_>,
@@ -265,15 +265,14 @@ impl<'a> Coordinator<'a> {
         loop {
             let (started, adopted) = self.start_once(scope, sender);
             n_started += started;
-            // What waited for a step of another process is ready now.
+            // Steps that waited for a step of another process are now ready.
             if !adopted || self.state.interrupt.is_raised() {
                 return n_started;
             }
         }
     }
 
-    /// Starts what is ready by now; returns how many steps that are, and whether others were found to be
-    /// done by another process.
+    /// Starts the steps that are ready; returns their number, and whether a step of another process was adopted.
     fn start_once<'scope>(
         &mut self,
         scope: &'scope thread::Scope<'scope, '_>,
@@ -322,7 +321,7 @@ impl<'a> Coordinator<'a> {
                     continue;
                 }
             };
-            // Another process may have finished it since it was last looked at.
+            // Another process may have finished it since the last check.
             if !self.to_do.options.forced.contains(&at) && self.to_do.is_current(node) {
                 self.adopt(at);
                 adopted = true;
@@ -352,7 +351,7 @@ impl<'a> Coordinator<'a> {
             scope.spawn(move || {
                 let result = task.run(&lock);
                 drop(lock);
-                // The coordinator waits for every thread, so it is there to hear.
+                // The coordinator waits for every thread, so the receiver exists.
                 let _ = sender.send(Ended { step: at, threads, memory, result });
             });
             n_started += 1;
@@ -363,8 +362,8 @@ impl<'a> Coordinator<'a> {
     fn set(&mut self, step: StepId, state: State) {
         self.to_do.set(step, state);
         match state {
-            State::LockedByOther => drop(self.elsewhere.insert(step)),
-            _ => drop(self.elsewhere.remove(&step)),
+            State::LockedByOther => drop(self.locked_by_others.insert(step)),
+            _ => drop(self.locked_by_others.remove(&step)),
         }
     }
 
@@ -394,15 +393,15 @@ impl<'a> Coordinator<'a> {
             }
             Err(StepError::Interrupted(Interrupted)) => self.set(end.step, State::Waiting),
             Err(error) => {
-                self.unanswered |= error.is_unanswered();
+                self.lacks_responses |= error.lacks_responses();
                 self.fail(end.step, &error);
             }
         }
     }
 
-    /// A step is in place, made here or elsewhere.
+    /// Notes a finished step, of this process or another one.
     fn done(&mut self, step: StepId) {
-        self.elsewhere.remove(&step);
+        self.locked_by_others.remove(&step);
         self.to_do.done(step);
         self.to_do.news.drain(..).for_each(|event| self.reporter.report(&event));
         self.forget_unused(step);
@@ -411,7 +410,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// What a step left in memory is kept until every step that reads it is done, here or elsewhere.
+    /// Frees the output that a step kept in memory when no pending step reads it.
     fn forget_unused(&self, step: StepId) {
         let is_pending = |reader: &StepId| self.to_do.states[reader.at()].is_pending();
         let is_used = self.to_do.readers[step.at()].iter().any(is_pending);
@@ -420,7 +419,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Another process did the step.
+    /// Notes a step that another process finished.
     fn adopt(&mut self, step: StepId) {
         self.to_do.count -= 1;
         self.done(step);
@@ -436,7 +435,7 @@ impl<'a> Coordinator<'a> {
         });
     }
 
-    /// The trials that a finished step was the last of.
+    /// The trials that a finished step completes.
     fn trials_done(&mut self, step: StepId) -> TrialsDone {
         let is_open = |step: &StepId| self.to_do.states[step.at()].is_pending();
         let mut finished = Vec::new();
@@ -454,12 +453,12 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Steps of other processes: done by now, or given up by a process that died?
-    fn look_at_others(&mut self) {
-        for step in self.elsewhere.clone() {
+    /// Checks steps of other processes: they may be finished, or their process may have died.
+    fn check_others(&mut self) {
+        for step in self.locked_by_others.clone() {
             let node = &self.state.graph[step];
-            // While the lock is held nothing is looked at; once it is free, either the step is done
-            // or it is ours to do.
+            // Nothing to check while the lock is held; when it is free, the step is either done or has to be run
+            // here.
             match self.state.workspace.try_lock(&node.key) {
                 Ok(None) => {}
                 Ok(Some(lock)) => {
@@ -483,7 +482,7 @@ impl<'a> Coordinator<'a> {
         self.set(step, State::Failed);
         let mut at = 0;
         while at < lost.len() {
-            // What is done already stays done: only what is still to be done is lost.
+            // Finished steps stay finished; only pending steps fail.
             for reader in self.to_do.readers[lost[at].at()].clone() {
                 if self.to_do.states[reader.at()].is_pending() {
                     self.set(reader, State::Failed);
@@ -494,7 +493,7 @@ impl<'a> Coordinator<'a> {
         }
         lost.iter().for_each(|step| self.to_do.note_ready_below(*step));
         let ends: HashSet<StepId> = self.to_do.options.ends.iter().copied().collect();
-        // A step that was to be run again has failed, even where what it left before still stands.
+        // A step that was to be rerun has failed, even if its earlier result still exists.
         let is_lost = |of: &&StepId| ends.contains(of) || self.to_do.options.forced.contains(of);
         let mut trials: Vec<usize> = lost
             .iter()

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     CommandUse, Handle, Pinned, Requests, Step, StepId,
-    step::{AnyStep, Known, Resources},
+    step::{AnyStep, FinishedSteps, Resources},
 };
 use crate::base::hash::Digest;
 
@@ -65,8 +65,8 @@ impl Node {
     }
 
     /// The resources it needs.
-    pub fn resources(&self, known: &dyn Known) -> Resources {
-        self.step.resources(known)
+    pub fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
+        self.step.resources(finished)
     }
 
     /// The step, if it is one of this kind.

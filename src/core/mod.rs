@@ -43,5 +43,5 @@ pub use outcome::{Failure, FileDigest, Outcome, RunHeader, RunRecord};
 pub use preflight::{Found, preflight};
 pub use record::{FileRecord, InputRecord, Machine, Record};
 pub use stale::{OTHER_INPUT, why_stale};
-pub use step::{Handle, Known, Pinned, Requests, Resources, Step, StepId, StepStats};
+pub use step::{FinishedSteps, Handle, Pinned, Requests, Resources, Step, StepId, StepStats};
 pub use workspace::{Lock, Staging, StepState, Workspace};

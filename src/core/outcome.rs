@@ -20,7 +20,7 @@ pub struct Outcome {
     pub record: RunRecord,
     pub interrupted: bool,
     /// A step failed because a response is not recorded or the budget is used up.
-    pub unanswered: bool,
+    pub lacks_responses: bool,
     /// All failures are errors of the user's data or files.
     pub bad_input: bool,
     /// A step failed because a disk is full.
@@ -89,7 +89,7 @@ impl RunRecord {
 #[derive(Clone, Debug)]
 pub struct RunHeader {
     pub experiment: String,
-    /// What replaces values of the experiment file, `path=value`.
+    /// Replacements of values of the experiment file, `path=value`.
     pub overrides: Vec<String>,
     /// The name of its directories.
     pub slot: String,

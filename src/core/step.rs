@@ -127,7 +127,7 @@ pub trait Step: Send + Sync + 'static {
     }
 
     /// The resources it needs. Its input steps are finished.
-    fn resources(&self, _known: &dyn Known) -> Resources {
+    fn resources(&self, _finished: &dyn FinishedSteps) -> Resources {
         Resources::default()
     }
 
@@ -146,8 +146,8 @@ pub trait Step: Send + Sync + 'static {
         false
     }
 
-    /// Checks what can be checked before any step of a run starts: its input steps may not be finished. What it
-    /// reads for others, it leaves in `shared`.
+    /// Makes checks that are possible before any step runs: its input steps may not be finished. Inputs that other steps
+    /// need, too, stay in `shared`.
     fn preflight(&self, _shared: &Shared) -> Result<Found, StepError> {
         Ok(Found::default())
     }
@@ -157,7 +157,7 @@ pub trait Step: Send + Sync + 'static {
 }
 
 /// Access to records of finished steps before a step runs.
-pub trait Known {
+pub trait FinishedSteps {
     /// The record of a finished step.
     fn record(&self, step: StepId) -> Option<Record>;
 }
@@ -173,7 +173,7 @@ pub(super) struct Finished {
 pub(super) trait AnyStep: Send + Sync {
     fn files(&self) -> Vec<&'static str>;
     fn check(&self, dir: &Path, record: &Record) -> Result<(), String>;
-    fn resources(&self, known: &dyn Known) -> Resources;
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources;
     fn requests(&self, users: u64, items: u64) -> Option<Requests>;
     fn command(&self) -> Option<CommandUse>;
     fn needs_tensors(&self) -> bool;
@@ -191,8 +191,8 @@ impl<S: Step> AnyStep for S {
         Step::check(self, dir, record)
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
-        Step::resources(self, known)
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
+        Step::resources(self, finished)
     }
 
     fn requests(&self, users: u64, items: u64) -> Option<Requests> {

@@ -1,4 +1,4 @@
-//! One step on its own thread: a pool of its threads, a log, a staging directory, a record.
+//! A step on its own thread, with a thread pool, a log, a staging directory and a record.
 
 use std::{
     collections::HashSet,
@@ -59,7 +59,7 @@ impl Task<'_> {
     }
 
     /// Reports the cost of language models so far, and problems in the files of responses.
-    fn tell_spent(&self) {
+    fn report_spent(&self) {
         let Some((spent, notes)) = self.state.spent() else { return };
         for text in notes {
             self.reporter.report(&Event::Warning { text });
@@ -87,7 +87,7 @@ impl Task<'_> {
                 done,
                 of,
             });
-            self.tell_spent();
+            self.report_spent();
         };
         let context = RunContext {
             state: self.state,
@@ -97,7 +97,7 @@ impl Task<'_> {
             log,
         };
         let worked = caught(|| pool.install(|| node.any().run(&context, staging.dir())));
-        self.tell_spent();
+        self.report_spent();
         let Finished { stats, version, warnings } = worked.map_err(StepError::internal)??;
         self.verify_files()?;
         // Another process may have rebuilt an input while it was read.
@@ -157,8 +157,8 @@ impl Task<'_> {
         Ok((inputs, earlier))
     }
 
-    /// Where a step failed over what another one left, says so, and how to be rid of it: a step that is
-    /// taken for done is not made again.
+    /// Replaces the error if the step failed because an input step is damaged: the new error names the directory to remove,
+    /// because a step that counts as done is not rerun.
     fn blame(&self, error: StepError) -> StepError {
         if matches!(error, StepError::Interrupted(_) | StepError::Changed { .. }) {
             return error;

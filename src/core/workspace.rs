@@ -193,7 +193,7 @@ impl Workspace {
         }
     }
 
-    /// Starts a step, which needs its lock. Removes what a dead process left of it.
+    /// Starts a step, which needs its lock. Removes files of the step from dead processes.
     pub fn begin(&self, key: &Digest) -> Result<Staging, FileError> {
         let tmp = self.root.join("tmp");
         let prefix = format!("{}-", key.short());
@@ -220,7 +220,7 @@ impl Workspace {
             let path = dir.join(&name);
             let blake3 = Digest::of_own_file(&path).map_err(io_error(&path))?;
             let file = open_own(&path).map_err(io_error(&path))?;
-            // What a record vouches for must be on disk before the record is.
+            // The files must be on disk before the record that lists them.
             file.sync_all().map_err(io_error(&path))?;
             let bytes = file.metadata().map_err(io_error(&path))?.len();
             record.files.push(FileRecord { name, bytes, blake3 });
@@ -230,7 +230,7 @@ impl Workspace {
         record.seal = Some(seal_of(&value));
         write_json(&dir.join(RECORD), &record)?;
         let target = self.step_dir(&record.kind, &record.key);
-        // A damaged step is moved away in one go: nobody finds a part of it.
+        // A damaged step is moved away atomically, so that no process finds a part of it.
         let old = tempfile::tempdir_in(self.root.join("tmp")).map_err(io_error(&dir))?;
         match fs::rename(&target, old.path().join("old")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

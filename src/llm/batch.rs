@@ -1,8 +1,8 @@
-//! OpenAI's Batch API for bulk work: one file of requests, answered within a day at half the price.
+//! OpenAI's Batch API for bulk requests: one file of requests, processed within a day at half the price.
 //!
-//! What is on its way outlives this process. Before a batch is made, a note of it is written beside the
-//! journal, and the batch carries the note's name; the next run takes over every batch that a note of its
-//! own requests tells of, before it thinks of making another.
+//! A batch outlives this process. Before a batch is created, a note about it is written next to the journal, and the
+//! metadata of the batch contain the name of the note. Before the next run creates a batch, it finishes every batch with
+//! a note that contains one of its requests.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,11 +23,11 @@ use serde_json::{Value, json};
 
 use super::{
     LlmError,
-    asker::{Asker, Chat},
     journal::{Kind, Record, Usage},
     key::{Identity, hex},
+    session::{Chat, LlmSession},
     spent::{cost, describe, expected_tokens},
-    transport::{Call, Endpoint, MOST_OF_MESSAGE, Reply, Transport, Verdict},
+    transport::{Call, Endpoint, MAX_MESSAGE, Reply, Transport, Verdict},
 };
 use crate::base::{
     files::{read_own, write_json},
@@ -35,34 +35,34 @@ use crate::base::{
     terminal::{shown, shown_up_to},
 };
 
-/// A batch on its way.
+/// A pending batch.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
-    /// What the batch carries as its metadata.
+    /// The name in the metadata of the batch.
     name: String,
     base_url: String,
-    /// None while it is being made.
+    /// None until it has been created.
     batch: Option<String>,
     keys: Vec<String>,
 }
 
-/// A chat with what it is known by and what is sent.
-type Asked<'a> = (Identity, &'a Chat, Value);
+/// A chat with its identity and the body of its request.
+type Batched<'a> = (Identity, &'a Chat, Value);
 
-/// Most requests of one batch.
-const MOST: usize = 50_000;
-/// Looks at a batch that may fail in a row.
-const MOST_FAILURES: u32 = 20;
+/// Maximum number of requests of one batch.
+const MAX_REQUESTS: usize = 50_000;
+/// Maximum number of consecutive failed status requests.
+const MAX_FAILURES: u32 = 20;
 
-/// Gets answers to all chats that have none yet into the journal.
-pub(super) fn ask(
-    asker: &Asker,
+/// Requests the responses to all chats that have none yet, and writes them to the journal.
+pub(super) fn request(
+    session: &LlmSession,
     chats: &[Chat],
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<(), LlmError> {
-    let (mut all, mut order): (HashMap<String, Asked>, Vec<String>) = Default::default();
+    let (mut all, mut order): (HashMap<String, Batched>, Vec<String>) = Default::default();
     for chat in chats {
-        let request = asker.request(chat);
+        let request = session.request(chat);
         let identity = request.identity();
         let key = hex(&identity.key);
         if all.insert(key.clone(), (identity, chat, request.body)).is_none() {
@@ -70,58 +70,62 @@ pub(super) fn ask(
         }
     }
     let mut work = Work {
-        asker,
+        session,
         all,
-        dir: asker.llm.answers().dir().join("batches"),
+        dir: session.llm.responses().dir().join("batches"),
         transport: None,
         progress,
         lost: Vec::new(),
     };
-    let ready = || {
-        asker
+    let check_writable = || {
+        session
             .llm
-            .answers()
-            .ready()
-            .map_err(|problem| LlmError::Store(format!("nothing more is asked: {problem}")))
+            .responses()
+            .check_writable()
+            .map_err(|problem| LlmError::Store(format!("no more requests are sent: {problem}")))
     };
-    // First what was sent before.
+    // First the batches of earlier runs.
     for note in work.notes()? {
-        if note.base_url == asker.judge.1.base_url
+        if note.base_url == session.endpoint.1.base_url
             && note.keys.iter().any(|key| work.all.contains_key(key))
         {
-            // What a batch brings is paid for: it is fetched only where it can be kept.
-            ready()?;
+            // The responses of a batch are paid for: they are fetched only if they can be recorded.
+            check_writable()?;
             work.finish(note)?;
         }
     }
     let mut open = Vec::new();
     for key in order {
-        if asker.llm.answers().find(&work.all[&key].0)?.is_none_or(|of| of.kind == Kind::Abandoned)
+        if session
+            .llm
+            .responses()
+            .find(&work.all[&key].0)?
+            .is_none_or(|of| of.kind == Kind::Abandoned)
         {
             open.push(key);
         }
     }
-    for keys in open.chunks(MOST) {
-        ready()?;
+    for keys in open.chunks(MAX_REQUESTS) {
+        check_writable()?;
         work.send(keys)?;
     }
     match work.lost.len() {
         0 => Ok(()),
         lost => Err(LlmError::Failed(format!(
-            "{lost} requests of the batch were not answered, e.g. {}\n  = help: what was answered is kept; \
-             run again to ask for the rest",
+            "requests of the batch without a response: {lost}, e.g. {}\n  = help: received responses are recorded; \
+             run again to request the rest",
             work.lost[0]
         ))),
     }
 }
 
 struct Work<'a> {
-    asker: &'a Asker<'a>,
-    all: HashMap<String, Asked<'a>>,
+    session: &'a LlmSession<'a>,
+    all: HashMap<String, Batched<'a>>,
     dir: PathBuf,
     transport: Option<Transport>,
     progress: &'a (dyn Fn(u64, u64) + Sync),
-    /// Why requests were not answered.
+    /// Why requests have no response.
     lost: Vec<String>,
 }
 
@@ -130,7 +134,7 @@ impl Work<'_> {
         if let Some(transport) = &self.transport {
             return Ok(transport.clone());
         }
-        let transport = self.asker.llm.transport(&self.asker.judge.1)?;
+        let transport = self.session.llm.transport(&self.session.endpoint.1)?;
         self.transport = Some(transport.clone());
         Ok(transport)
     }
@@ -143,12 +147,12 @@ impl Work<'_> {
         write_json(&self.path(note), note).map_err(|error| LlmError::Store(error.to_string()))
     }
 
-    /// All notes. One that cannot be read may tell of a batch that is paid: it is an error.
+    /// All notes. A note that cannot be read is an error, because it may belong to a batch that is paid for.
     fn notes(&self) -> Result<Vec<Note>, LlmError> {
         let damaged = |path: &Path, error: &dyn std::fmt::Display| {
             LlmError::Store(format!(
-                "{}: the note of a batch on its way cannot be read: {error}\n  = help: look at the \
-                 endpoint's list of batches, and remove the file once none of them is yours",
+                "{}: the note about a pending batch cannot be read: {error}\n  = help: check the \
+                 endpoint's list of batches, and remove the file when none of them is yours",
                 path.display()
             ))
         };
@@ -164,25 +168,26 @@ impl Work<'_> {
             let text = read_own(path).map_err(|error| damaged(path, &error))?;
             let note: Note =
                 serde_json::from_slice(&text).map_err(|error| damaged(path, &error))?;
-            // Its name becomes the name of its file.
+            // The name is used as the name of the file.
             match path.file_stem().is_some_and(|stem| *stem == *note.name) {
                 true => Ok(note),
-                false => Err(damaged(path, &"the name in it is not that of its file")),
+                false => Err(damaged(path, &"the name in it differs from the name of the file")),
             }
         };
         paths.iter().map(read).collect()
     }
 
-    /// Makes a batch of these requests, and waits for it.
+    /// Creates a batch of these requests, and waits for it.
     fn send(&mut self, keys: &[String]) -> Result<(), LlmError> {
-        let spec = &self.asker.judge.1;
+        let spec = &self.session.endpoint.1;
         let (mut tokens, mut money) = (0u64, 0.0);
         for key in keys {
             let (input, output) = expected_tokens(&Call::Chat(self.all[key].2.clone()), spec);
             tokens = tokens.saturating_add(input + output);
             money += cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0) / 2.0;
         }
-        if let Some(problem) = self.asker.llm.spent().over(&self.asker.llm.budget(), tokens, money)
+        if let Some(problem) =
+            self.session.llm.spent().over(&self.session.llm.budget(), tokens, money)
         {
             return Err(LlmError::Budget(problem));
         }
@@ -193,40 +198,40 @@ impl Work<'_> {
         self.finish(note)
     }
 
-    /// Makes the batch of a note if it is not made yet, waits for it, and journals what it brings.
+    /// Creates the batch of a note if it does not exist yet, waits for it, and records its responses.
     fn finish(&mut self, mut note: Note) -> Result<(), LlmError> {
         let transport = self.transport()?;
-        let name = &self.asker.judge.0;
+        let name = &self.session.endpoint.0;
         let failed = |problem: String| {
-            LlmError::Hopeless(format!(
-                "the batch of {} requests to the judge `{name}`: {}\n  = help: it is taken over by the next \
-                 run, and not sent again",
+            LlmError::Fatal(format!(
+                "the batch of {} requests to the endpoint `{name}`: {}\n  = help: run again; the next run \
+                 continues with this batch and does not send it again",
                 note.keys.len(),
-                shown_up_to(&transport.endpoint.redact(&problem), MOST_OF_MESSAGE)
+                shown_up_to(&transport.endpoint.redact(&problem), MAX_MESSAGE)
             ))
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| LlmError::Hopeless(error.to_string()))?;
+            .map_err(|error| LlmError::Fatal(error.to_string()))?;
         let (client, _) = transport.client();
         if note.batch.is_none() {
-            let made = runtime.block_on(self.make(&client, &note)).map_err(&failed)?;
-            note.batch = Some(made);
+            let created = runtime.block_on(self.create(&client, &note)).map_err(&failed)?;
+            note.batch = Some(created);
             self.write(&note)?;
         }
         let batch = note.batch.clone().unwrap_or_default();
         let output = runtime.block_on(self.wait(&client, &batch, note.keys.len(), &failed))?;
         match output {
             Some(lines) => self.journal(&lines, &note)?,
-            None => self.lost.push(format!("the endpoint refused the batch {batch}")),
+            None => self.lost.push(format!("the endpoint rejected the batch {batch}")),
         }
-        // Everything it held is in the journal.
+        // All its responses are in the journal.
         fs::remove_file(self.path(&note)).map_err(|error| LlmError::store(&self.path(&note), error))
     }
 
-    /// The batch of a note: one that was made before the note could say so, or a new one.
-    async fn make(&self, client: &Client<Endpoint>, note: &Note) -> Result<String, String> {
+    /// The batch of a note: one that was created before its id could be noted, or a new one.
+    async fn create(&self, client: &Client<Endpoint>, note: &Note) -> Result<String, String> {
         let text = |error: OpenAIError| error.to_string();
         let listed: Value = in_time(client.batches().list_byot()).await?.map_err(text)?;
         let known = listed["data"].as_array().into_iter().flatten();
@@ -266,12 +271,12 @@ impl Work<'_> {
             Some(id) => Ok(id.to_owned()),
             None => {
                 let shown = shown(&batch.to_string());
-                Err(format!("the endpoint made a batch without a name: {shown}"))
+                Err(format!("the endpoint created a batch without an id: {shown}"))
             }
         }
     }
 
-    /// The lines that a finished batch brought; none of a batch that the endpoint refused.
+    /// The lines of a finished batch; none if the endpoint rejected it.
     async fn wait(
         &self,
         client: &Client<Endpoint>,
@@ -289,7 +294,7 @@ impl Work<'_> {
             match state {
                 Err(error) => {
                     failures += 1;
-                    if failures > MOST_FAILURES {
+                    if failures > MAX_FAILURES {
                         return Err(failed(error));
                     }
                 }
@@ -316,20 +321,20 @@ impl Work<'_> {
                     }
                 }
             }
-            // The batch goes on without us; the next run finds it again.
+            // The batch continues without this process; the next run finds it again.
             let until = std::time::Instant::now() + wait;
             while std::time::Instant::now() < until {
-                self.asker.llm.interrupt().check()?;
+                self.session.llm.interrupt().check()?;
                 tokio::time::sleep(wait.min(Duration::from_millis(100))).await;
             }
             wait = (wait * 2).min(Duration::from_secs(30));
         }
     }
 
-    /// Writes what came into the journal; waits until it is on disk.
+    /// Writes the lines of a batch to the journal, and waits until they are on disk.
     fn journal(&mut self, lines: &str, note: &Note) -> Result<(), LlmError> {
         let transport = self.transport()?;
-        let (name, spec) = &*self.asker.judge;
+        let (name, spec) = &*self.session.endpoint;
         let (sender, written) = std::sync::mpsc::channel();
         let mut answered: HashSet<&str> = HashSet::new();
         let mut causes: HashMap<&str, String> = HashMap::new();
@@ -337,7 +342,8 @@ impl Work<'_> {
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             let key = line["custom_id"].as_str().unwrap_or_default();
             let Some((key, (request, chat, _))) = self.all.get_key_value(key) else { continue };
-            if answered.contains(&key[..]) || self.asker.llm.answers().find(request)?.is_some() {
+            if answered.contains(&key[..]) || self.session.llm.responses().find(request)?.is_some()
+            {
                 answered.insert(key);
                 continue;
             }
@@ -352,10 +358,10 @@ impl Work<'_> {
                 too_long: false,
             };
             let mut record = Record {
-                kind: Kind::Answer,
+                kind: Kind::Response,
                 key: key.clone(),
                 about: chat.about.clone(),
-                judge: name.clone(),
+                endpoint: name.clone(),
                 request: request.canonical.clone(),
                 response: body,
                 status,
@@ -366,8 +372,8 @@ impl Work<'_> {
                     describe(&mut record, spec);
                     // Batches cost half.
                     record.money = record.money.map(|money| money / 2.0);
-                    self.asker.llm.spend(|spent| {
-                        spent.asked += 1;
+                    self.session.llm.spend(|spent| {
+                        spent.requested += 1;
                         spent.input_tokens = spent.input_tokens.saturating_add(record.usage.input);
                         spent.output_tokens =
                             spent.output_tokens.saturating_add(record.usage.output);
@@ -376,16 +382,14 @@ impl Work<'_> {
                     });
                     answered.insert(key);
                 }
-                Verdict::Again { cause, .. }
-                | Verdict::Failed(cause)
-                | Verdict::Hopeless(cause) => {
+                Verdict::Retry { cause, .. } | Verdict::Failed(cause) | Verdict::Fatal(cause) => {
                     record.kind = Kind::Failure;
                     record.cause = Some(cause.clone());
                     causes.insert(key, cause);
                 }
             }
             let sender = sender.clone();
-            self.asker.llm.answers().append(record, move |result| drop(sender.send(result)));
+            self.session.llm.responses().append(record, move |result| drop(sender.send(result)));
         }
         drop(sender);
         for result in written {
@@ -396,15 +400,17 @@ impl Work<'_> {
             .iter()
             .filter(|key| self.all.contains_key(*key) && !answered.contains(&key[..]));
         let lost: Vec<String> = open
-            .map(|key| causes.get(&key[..]).cloned().unwrap_or("the batch does not name it".into()))
+            .map(|key| {
+                causes.get(&key[..]).cloned().unwrap_or("the batch does not contain it".into())
+            })
             .collect();
         self.lost.extend(lost);
         Ok(())
     }
 }
 
-/// A call that does not hang for ever.
+/// A call with a timeout.
 async fn in_time<T>(call: impl Future<Output = T>) -> Result<T, String> {
-    let most = Duration::from_secs(600);
-    tokio::time::timeout(most, call).await.map_err(|_| "no reply within ten minutes".into())
+    let limit = Duration::from_secs(600);
+    tokio::time::timeout(limit, call).await.map_err(|_| "no reply within ten minutes".into())
 }

@@ -1,4 +1,4 @@
-//! Answers as one file to hand around: JSON lines, compressed, with a manifest in the first line.
+//! Cassettes: responses in one compressed file of JSON lines, with a manifest in the first line.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,11 +11,10 @@ use flate2::{Compression, GzBuilder, bufread, read::GzDecoder};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    LlmError,
-    answers::Answers,
-    journal,
+    LlmError, journal,
     journal::Kind,
     key::{Key, from_hex},
+    responses::Responses,
 };
 use crate::base::{
     files::{open_plain, temporary_file},
@@ -27,19 +26,20 @@ use crate::base::{
 /// The first line of a cassette.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The format's version.
+    /// Version of the format.
     pub cassette: u32,
-    pub answers: usize,
+    #[serde(rename = "answers")]
+    pub responses: usize,
     /// BLAKE3 of all lines after this one.
     pub blake3: Digest,
-    /// Answers by the model that was asked.
+    /// Responses by requested model.
     pub models: BTreeMap<String, usize>,
-    /// Milliseconds since 1970 of the first and the last answer.
+    /// Milliseconds since 1970 of the first and the last response.
     pub first: u64,
     pub last: u64,
     pub input_tokens: u64,
     pub output_tokens: u64,
-    /// What they cost, as far as prices were known.
+    /// Their cost, as far as prices were known.
     pub money: f64,
     pub assay: String,
 }
@@ -48,7 +48,7 @@ impl Manifest {
     fn empty() -> Self {
         Self {
             cassette: VERSION,
-            answers: 0,
+            responses: 0,
             blake3: Digest::of(""),
             models: BTreeMap::new(),
             first: u64::MAX,
@@ -70,84 +70,86 @@ impl Manifest {
         self.money += record.money.unwrap_or(0.0);
     }
 
-    /// What of it is not so: `found` is counted from the records.
-    fn differs(&self, found: &Self) -> Option<String> {
+    /// The first field that differs from `counted`, the manifest of the records.
+    fn differs(&self, counted: &Self) -> Option<String> {
         let is_other = |what: &str, says: String, is: String| {
             (says != is)
-                .then(|| format!("its manifest says {what} {says}, and its records come to {is}"))
+                .then(|| format!("its manifest says {what} {says}, but its records give {is}"))
         };
         let models = |of: &Self| format!("{:?}", of.models);
         let dates = |of: &Self| format!("{} to {}", of.first.min(of.last), of.last);
         let tokens = |of: &Self| format!("{} + {}", of.input_tokens, of.output_tokens);
         // Sums of floats, printed and read again.
-        let money = |of: &Self| match (of.money - found.money).abs() <= 1e-9 * found.money.abs() {
-            true => found.money.to_string(),
+        let money = |of: &Self| match (of.money - counted.money).abs() <= 1e-9 * counted.money.abs()
+        {
+            true => counted.money.to_string(),
             false => of.money.to_string(),
         };
-        is_other("answers", self.answers.to_string(), found.answers.to_string())
-            .or_else(|| is_other("models", models(self), models(found)))
-            .or_else(|| is_other("dates", dates(self), dates(found)))
-            .or_else(|| is_other("tokens", tokens(self), tokens(found)))
-            .or_else(|| is_other("money", money(self), money(found)))
+        is_other("responses", self.responses.to_string(), counted.responses.to_string())
+            .or_else(|| is_other("models", models(self), models(counted)))
+            .or_else(|| is_other("dates", dates(self), dates(counted)))
+            .or_else(|| is_other("tokens", tokens(self), tokens(counted)))
+            .or_else(|| is_other("money", money(self), money(counted)))
     }
 }
 
 const VERSION: u32 = 1;
-/// Most bytes of the first line.
-const MOST_OF_MANIFEST: u64 = 1 << 20;
+/// Maximum size of the first line in bytes.
+const MAX_MANIFEST: u64 = 1 << 20;
 
-/// What an import did.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Imported {
     pub manifest: Manifest,
     pub added: usize,
-    /// Were there already, the same.
+    /// Responses that were already recorded.
     pub known: usize,
-    /// Were there already, and were damaged.
-    pub mended: usize,
-    /// Were there already, different; what was there stays.
+    /// Responses whose recorded lines were damaged.
+    #[serde(rename = "mended")]
+    pub repaired: usize,
+    /// Keys of responses that were already recorded with other content, which is kept.
     pub conflicts: Vec<String>,
 }
 
-/// Writes the answers of `keys` (all, where none are given) to `path`, in the order of their keys.
+/// Writes the responses of `keys` (of all keys if none are given) to `path`, in the order of their keys.
 pub fn export(
-    answers: &Answers,
+    responses: &Responses,
     keys: Option<&BTreeSet<Key>>,
     path: &Path,
 ) -> Result<Manifest, LlmError> {
-    let places = answers.with_index(|index| index.places());
-    let mut places = places.map_err(|error| LlmError::store(answers.dir(), error))?;
+    let places = responses.with_index(|index| index.places());
+    let mut places = places.map_err(|error| LlmError::store(responses.dir(), error))?;
     places.retain(|(key, ..)| keys.is_none_or(|keys| keys.contains(key)));
     places.sort_by_key(|place| place.0);
     if let Some(missing) = keys.filter(|keys| keys.len() > places.len()) {
         return Err(LlmError::Store(format!(
-            "{} of {} answers are not in the journal any more\n  = help: run `assay cache verify`",
+            "{} of {} responses are no longer in the journal\n  = help: run `assay cache verify`",
             missing.len() - places.len(),
             missing.len()
         )));
     }
     let mut manifest = Manifest::empty();
-    // Twice over the lines: the manifest stands first, and memory holds one line at a time.
+    // Two passes: the manifest comes first, and only one line is in memory at a time.
     let mut hasher = blake3::Hasher::new();
     for (_, segment, place) in &places {
-        let line = read(answers, segment, place)?;
+        let line = read(responses, segment, place)?;
         hasher.update(&line);
         let record = journal::checked(&line).and_then(journal::record);
         let record = record.ok_or_else(|| damaged(segment))?;
         manifest.count(&record);
     }
-    manifest.answers = places.len();
+    manifest.responses = places.len();
     manifest.first = manifest.first.min(manifest.last);
     manifest.blake3 = Digest::from_blake3(hasher.finalize());
     let fail = |error: io::Error| LlmError::store(path, error);
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let file = temporary_file(directory.unwrap_or(Path::new("."))).map_err(fail)?;
-    // No time and no name in the header: the same answers are the same bytes.
+    // No time and no name in the header, so that the same responses give the same bytes.
     let mut out = GzBuilder::new().write(BufWriter::new(&file), Compression::default());
     let head = serde_json::to_string(&manifest).map_err(|error| fail(error.into()))?;
     out.write_all(head.as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(fail)?;
     for (_, segment, place) in &places {
-        out.write_all(&read(answers, segment, place)?).map_err(fail)?;
+        out.write_all(&read(responses, segment, place)?).map_err(fail)?;
     }
     out.finish().and_then(|mut out| out.flush()).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
@@ -159,48 +161,49 @@ pub fn export(
 }
 
 fn read(
-    answers: &Answers,
+    responses: &Responses,
     segment: &Path,
     place: &super::index::Place,
 ) -> Result<Vec<u8>, LlmError> {
-    answers.line(segment, place).map_err(|error| LlmError::store(segment, error))
+    responses.line(segment, place).map_err(|error| LlmError::store(segment, error))
 }
 
 fn damaged(segment: &Path) -> LlmError {
     LlmError::Store(format!(
-        "{}: a line is damaged\n  = help: `assay cache verify` says which",
+        "{}: a line is damaged\n  = help: `assay cache verify` shows which",
         segment.display()
     ))
 }
 
-/// Takes the answers of a cassette over, if all of it is sound. Importing twice changes nothing.
-pub fn import(answers: &Answers, path: &Path) -> Result<Imported, LlmError> {
+/// Imports the responses of a cassette, if all of it is valid. A second import changes nothing.
+pub fn import(responses: &Responses, path: &Path) -> Result<Imported, LlmError> {
     let manifest = verify(path)?;
-    let mut imported = Imported { manifest, added: 0, known: 0, mended: 0, conflicts: Vec::new() };
-    let mut mended = 0;
+    let mut imported =
+        Imported { manifest, added: 0, known: 0, repaired: 0, conflicts: Vec::new() };
+    let mut repaired = 0;
     let problem: Arc<Mutex<Option<String>>> = Arc::default();
-    let known = answers.with_index(|index| index.places());
-    let known = known.map_err(|error| LlmError::store(answers.dir(), error))?;
+    let known = responses.with_index(|index| index.places());
+    let known = known.map_err(|error| LlmError::store(responses.dir(), error))?;
     let known: BTreeSet<Key> = known.into_iter().map(|(key, ..)| key).collect();
     let (sender, done) = std::sync::mpsc::channel();
     each_line(path, &mut |line| {
-        let (text, record, key) = sound(line)?;
+        let (text, record, key) = valid(line)?;
         if known.contains(&key) {
-            match answers.get(&key) {
+            match responses.get(&key) {
                 Ok(Some(before)) if before.response == record.response => imported.known += 1,
-                // What stands here is damaged: the cassette mends it.
-                Err(_) => imported.mended += 1,
+                // The recorded line is damaged: the cassette repairs it.
+                Err(_) => imported.repaired += 1,
                 _ => imported.conflicts.push(record.key),
             }
-            if imported.mended == mended {
+            if imported.repaired == repaired {
                 return Ok(());
             }
-            mended = imported.mended;
+            repaired = imported.repaired;
         } else {
             imported.added += 1;
         }
         let (problem, sender) = (problem.clone(), sender.clone());
-        answers.append_line(journal::with_sum(text), move |written| {
+        responses.append_line(journal::with_sum(text), move |written| {
             if let Err(error) = written {
                 *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
@@ -210,7 +213,7 @@ pub fn import(answers: &Answers, path: &Path) -> Result<Imported, LlmError> {
     })
     .map_err(|problem| unusable(path, &problem))?;
     drop(sender);
-    // Until every line is on disk.
+    // Waits until every line is on disk.
     while done.recv().is_ok() {}
     let problem = problem.lock().unwrap_or_else(PoisonError::into_inner).take();
     match problem {
@@ -219,25 +222,24 @@ pub fn import(answers: &Answers, path: &Path) -> Result<Imported, LlmError> {
     }
 }
 
-/// Whether a file begins like a cassette.
-pub fn is_one(path: &Path) -> bool {
+/// Whether a file begins with the manifest of a cassette.
+pub fn is_cassette(path: &Path) -> bool {
     let Ok(file) = open_plain(path) else { return false };
     let mut line = Vec::new();
-    let read =
-        BufReader::new(GzDecoder::new(file).take(MOST_OF_MANIFEST)).read_until(b'\n', &mut line);
+    let read = BufReader::new(GzDecoder::new(file).take(MAX_MANIFEST)).read_until(b'\n', &mut line);
     read.is_ok() && serde_json::from_slice::<Manifest>(&line).is_ok()
 }
 
-/// The manifest of a cassette all of whose lines are as it says.
+/// The manifest of a cassette, after all lines have been checked against it.
 pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
     let mut manifest = None;
-    let (mut hasher, mut found) = (blake3::Hasher::new(), Manifest::empty());
+    let (mut hasher, mut counted) = (blake3::Hasher::new(), Manifest::empty());
     let mut keys = BTreeSet::new();
     each_line_with_head(
         path,
         &mut |head| {
             let read: Manifest =
-                serde_json::from_slice(head).map_err(|_| "its first line is no manifest")?;
+                serde_json::from_slice(head).map_err(|_| "its first line is not a manifest")?;
             if read.cassette != VERSION {
                 return Err("it was written by another version of assay");
             }
@@ -247,51 +249,51 @@ pub fn verify(path: &Path) -> Result<Manifest, LlmError> {
         &mut |line| {
             hasher.update(line);
             // All records are checked before any is imported.
-            let (_, record, key) = sound(line)?;
+            let (_, record, key) = valid(line)?;
             if !keys.insert(key) {
-                return Err("a second answer to one request");
+                return Err("a second response to the same request");
             }
-            found.answers += 1;
-            found.count(&record);
+            counted.responses += 1;
+            counted.count(&record);
             Ok(())
         },
     )
     .map_err(|problem| unusable(path, &problem))?;
     let manifest = manifest.ok_or_else(|| unusable(path, "it is empty"))?;
-    if let Some(problem) = manifest.differs(&found) {
-        return Err(unusable(path, &shown_all(&problem)));
+    if let Some(problem) = manifest.differs(&counted) {
+        return Err(unusable(path, &shortened(&problem)));
     }
     if manifest.blake3 != Digest::from_blake3(hasher.finalize()) {
-        return Err(unusable(path, "its answers do not have the hash that its manifest says"));
+        return Err(unusable(path, "its responses do not match the hash in its manifest"));
     }
     Ok(manifest)
 }
 
-/// On one line, and not longer than a message may be.
-fn shown_all(problem: &str) -> String {
+/// A problem on one line, shortened.
+fn shortened(problem: &str) -> String {
     on_one_line(&problem.chars().take(400).collect::<String>())
 }
 
-/// A line that can be taken over: its record's text, the record, its key.
-fn sound(line: &[u8]) -> Result<(&[u8], journal::Record, Key), &'static str> {
+/// A valid line: the text of its record, the record, and its key.
+fn valid(line: &[u8]) -> Result<(&[u8], journal::Record, Key), &'static str> {
     if line.last() != Some(&b'\n') {
-        return Err("the last line has no end");
+        return Err("the last line has no line break");
     }
     let text = journal::checked(line).ok_or("a line is damaged")?;
     let record = journal::record(text).ok_or("a line is not a record")?;
     if record.kind == Kind::Failure {
-        return Err("a line is not an answer");
+        return Err("a line is not a response");
     }
     let key = from_hex(&record.key).ok_or("a line has no key")?;
     match super::key::key_of(&record.request) == key {
         true => Ok((text, record, key)),
-        false => Err("an answer is not that of its request"),
+        false => Err("the key of a response does not match its request"),
     }
 }
 
 fn unusable(path: &Path, problem: &str) -> LlmError {
     LlmError::Store(format!(
-        "{}: {problem}\n  = help: get the cassette again; nothing was imported",
+        "{}: {problem}\n  = help: download the cassette again; nothing was imported",
         path.display()
     ))
 }
@@ -314,7 +316,7 @@ fn each_line_with_head(path: &Path, head: EachLine, each: EachLine) -> Result<()
             let mut behind = reader.into_inner().into_inner();
             return match behind.fill_buf().map_err(|error| error.to_string())?.is_empty() {
                 true => Ok(()),
-                false => Err("there are bytes behind its end".into()),
+                false => Err("it has bytes after its end".into()),
             };
         }
         number += 1;

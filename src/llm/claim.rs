@@ -1,5 +1,5 @@
-//! Claims on answers, so that no two processes pay for the same one at once: who asks holds a lock on one
-//! byte of a file, whose place the answer's key tells. A lock goes with its process, however that ends.
+//! Claims on responses, so that no two processes request the same one: a process locks one byte of a file at an
+//! offset derived from the key of the response. The system releases the lock when the process ends.
 
 use std::{fs::File, os::fd::AsRawFd, path::Path, thread, time::Duration};
 
@@ -9,28 +9,28 @@ use crate::base::{
     interrupt::{Interrupt, Interrupted},
 };
 
-/// How often it is looked whether another process is done.
+/// How often a waiting process tries again.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The claims of a directory of answers. Where the file cannot be had, nothing is claimed: the worst that
-/// can happen then is that an answer is paid twice.
+/// The claims of a directory of responses. If the file cannot be opened, nothing is claimed: in the worst case, a
+/// response is paid for twice.
 pub struct Claims(Option<File>);
 
-/// Held while an answer is asked for.
+/// Held while a response is requested.
 pub struct Claim<'a>(Option<(&'a File, i64)>);
 
 impl Claims {
-    /// Those of the answers in `dir`.
+    /// The claims of the responses in `dir`.
     pub fn open(dir: &Path) -> Self {
         Self(open_lock(&dir.join("claims")).ok())
     }
 
-    /// Claims an answer; waits for another process that is about it.
+    /// Claims a response; waits while another process requests it.
     pub fn take(&self, key: &Key, interrupt: &Interrupt) -> Result<Claim<'_>, Interrupted> {
         let Some(file) = &self.0 else { return Ok(Claim(None)) };
         let mut first = [0; 8];
         first.copy_from_slice(&key[..8]);
-        // Positive, and with room for the byte after.
+        // Positive, and so that the byte after it is a valid offset.
         let at = (u64::from_be_bytes(first) >> 2) as i64;
         loop {
             match lock(file, at, libc::F_WRLCK) {
@@ -39,7 +39,7 @@ impl Claims {
                     interrupt.check()?;
                     thread::sleep(TICK);
                 }
-                // A file system without such locks.
+                // The file system does not support such locks.
                 Err(_) => return Ok(Claim(None)),
             }
         }
@@ -54,15 +54,15 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// Locks of an open file, not of the process: threads of one process do not take them from each other.
+/// Locks the open file, not the process, so that threads of one process do not release each other's locks.
 fn lock(file: &File, at: i64, kind: libc::c_int) -> std::io::Result<()> {
-    // Safe: a plain structure of numbers, for which zeros are a value.
+    // SAFETY: a plain structure of numbers, for which zeros are a valid value.
     let mut of: libc::flock = unsafe { std::mem::zeroed() };
     of.l_type = kind as libc::c_short;
     of.l_whence = libc::SEEK_SET as libc::c_short;
     of.l_start = at;
     of.l_len = 1;
-    // Safe: the descriptor is open, and the structure lives over the call.
+    // SAFETY: the descriptor is open, and the structure outlives the call.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &of) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error()),
@@ -76,13 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_is_held_against_others_alone() {
+    fn a_claim_excludes_other_processes_only() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (Claims::open(dir.path()), Claims::open(dir.path()));
         let (key, another) = ([7; 32], [200; 32]);
         let interrupt = Interrupt::default();
         let held = one.take(&key, &interrupt).unwrap();
-        // The same process may ask twice; another answer is free.
+        // Other keys are not locked.
         drop(other.take(&another, &interrupt).unwrap());
         thread::scope(|scope| {
             let waits = scope.spawn(|| {

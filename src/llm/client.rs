@@ -1,6 +1,6 @@
-//! Asks judges: answers that are there are used, others are asked for over HTTP, journaled, and then used.
+//! The client: cached responses are used; others are requested over HTTP, written to the journal, and then used.
 //!
-//! One thread runs all requests; callers block. An answer reaches its caller only after it is on disk.
+//! One thread sends all requests; callers block. A caller receives a response only after it is on disk.
 
 use std::{
     collections::HashMap,
@@ -13,24 +13,24 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     LlmError,
-    answers::Answers,
-    asker::Asker,
     claim::Claims,
+    endpoint::{Budget, EndpointSpec, Mode, ResponsesSpec},
     journal::{Kind, Record},
-    judge::{AnswersSpec, Budget, JudgeSpec, Mode},
     key::{Identity, hex},
     keys::{Allowed, KeyUse},
+    responses::Responses,
+    session::LlmSession,
     spent::{Ledger, Spent},
     transport::{Call, Endpoint, Transport},
     worker::{Job, Worker},
 };
 use crate::base::interrupt::Interrupt;
 
-/// All judges of a run, and the answers of its workspace.
+/// The endpoints of a run, and the responses of its workspace.
 pub struct Llm {
-    pub(super) answers: Arc<Answers>,
+    pub(super) responses: Arc<Responses>,
     pub(super) mode: Mode,
-    spec: AnswersSpec,
+    spec: ResponsesSpec,
     jobs: Option<mpsc::UnboundedSender<Job>>,
     thread: Option<thread::JoinHandle<()>>,
     spent: Arc<Mutex<Ledger>>,
@@ -40,33 +40,33 @@ pub struct Llm {
 }
 
 impl Llm {
-    /// Opens the answers in `dir` and gets ready; nothing is asked yet.
-    pub fn open(dir: &Path, spec: AnswersSpec, interrupt: &Interrupt) -> Result<Self, LlmError> {
-        let answers = Arc::new(Answers::open(dir)?);
+    /// Opens the responses in `dir` and starts the client's thread; no request is sent yet.
+    pub fn open(dir: &Path, spec: ResponsesSpec, interrupt: &Interrupt) -> Result<Self, LlmError> {
+        let responses = Arc::new(Responses::open(dir)?);
         let mode = match spec.mode {
-            Mode::Once if answers.counts().answers > 0 => Mode::Replay,
+            Mode::Once if responses.counts().responses > 0 => Mode::Replay,
             Mode::Once => Mode::Record,
             mode => mode,
         };
         let spent = Arc::new(Mutex::new(Ledger::default()));
         let (jobs, receiver) = mpsc::unbounded_channel();
-        let (of, ledger, flag) = (answers.clone(), spent.clone(), interrupt.clone());
+        let (store, ledger, flag) = (responses.clone(), spent.clone(), interrupt.clone());
         let thread = thread::spawn(move || {
             let worker = Worker {
-                answers: of,
+                responses: store,
                 mode,
                 spec,
                 spent: ledger,
                 interrupt: flag,
                 limits: Default::default(),
                 waiting: Default::default(),
-                hopeless: Default::default(),
+                fatal: Default::default(),
                 renewed: Default::default(),
             };
             worker.run(receiver);
         });
         Ok(Self {
-            answers,
+            responses,
             mode,
             spec,
             jobs: Some(jobs),
@@ -78,122 +78,122 @@ impl Llm {
         })
     }
 
-    /// The answers of the workspace.
-    pub fn answers(&self) -> &Answers {
-        &self.answers
+    /// The responses of the workspace.
+    pub fn responses(&self) -> &Responses {
+        &self.responses
     }
 
-    /// What was asked and spent so far.
+    /// Requests and costs so far.
     pub fn spent(&self) -> Spent {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent
     }
 
-    /// Whether somebody wants the run to stop.
+    /// Tells whether the run is interrupted.
     pub(super) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
 
-    /// What this run may spend.
+    /// The budget of this run.
     pub(super) fn budget(&self) -> Budget {
         self.spec.budget
     }
 
-    /// Takes note of answers that came another way.
+    /// Books responses that did not pass through the thread: those of batches.
     pub(super) fn spend(&self, work: impl FnOnce(&mut Spent)) {
         work(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent);
     }
 
-    /// One who asks one judge on behalf of one step.
-    pub fn asker(&self, name: &str, judge: &JudgeSpec) -> Asker<'_> {
-        // Another process may have journaled what this one is about to ask for.
-        // Where its files cannot be read, the next lookup says so.
-        let _ = self.answers.look_again();
-        Asker::new(self, name, judge)
+    /// The requests of one step to one endpoint.
+    pub fn session(&self, name: &str, endpoint: &EndpointSpec) -> LlmSession<'_> {
+        // Another process may have recorded responses that this one needs.
+        // If its files cannot be read, the next lookup reports it.
+        let _ = self.responses.catch_up_with_others();
+        LlmSession::new(self, name, endpoint)
     }
 
-    /// The way to a judge's endpoint. The key is read when it is first needed: replays need none.
-    pub(super) fn transport(&self, judge: &JudgeSpec) -> Result<Transport, LlmError> {
+    /// The HTTP client of an endpoint. The key is read when it is first needed: replays need none.
+    pub(super) fn transport(&self, endpoint: &EndpointSpec) -> Result<Transport, LlmError> {
         let mut transports = self.transports.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = format!("{} {:?}", judge.base_url, judge.key_env);
+        let id = format!("{} {:?}", endpoint.base_url, endpoint.key_env);
         if let Some(transport) = transports.get(&id) {
             return Ok(transport.clone());
         }
-        let key = match KeyUse::of(judge) {
+        let key = match KeyUse::of(endpoint) {
             None => None,
             Some(key) => {
-                key.check(&Allowed::read()).map_err(LlmError::Hopeless)?;
-                let found = key.read().map_err(LlmError::Hopeless)?;
+                key.check(&Allowed::read()).map_err(LlmError::Fatal)?;
+                let found = key.read().map_err(LlmError::Fatal)?;
                 let found = found.ok_or_else(|| {
                     let name = &key.name;
-                    LlmError::Hopeless(format!(
-                        "the environment variable {name} is not set, and the key for {} is taken from \
-                         it\n  = help: export {name}=…, or replay recorded responses with `--responses replay`",
-                        judge.base_url
+                    LlmError::Fatal(format!(
+                        "the environment variable {name} is not set; it must contain the key for \
+                         {}\n  = help: export {name}=…, or replay recorded responses with `--responses replay`",
+                        endpoint.base_url
                     ))
                 })?;
                 Some(found)
             }
         };
         let transport =
-            Transport::new(Endpoint::new(&judge.base_url, key)).map_err(LlmError::Hopeless)?;
+            Transport::new(Endpoint::new(&endpoint.base_url, key)).map_err(LlmError::Fatal)?;
         transports.insert(id, transport.clone());
         Ok(transport)
     }
 
-    /// The answer to a request: from the journal, or asked for. Tells which.
+    /// The response to a request, and whether it was cached.
     pub(super) fn request(
         &self,
         request: Identity,
         call: impl FnOnce() -> Call,
-        judge: &Arc<(String, JudgeSpec)>,
+        endpoint: &Arc<(String, EndpointSpec)>,
         about: &str,
     ) -> Result<(Record, bool), LlmError> {
-        let looks = !matches!(self.mode, Mode::Refresh | Mode::Off);
-        let mut found = if looks { self.answers.find(&request)? } else { None };
-        // Held until the answer is journaled: another process that wants the same waits, and finds it.
+        let uses_cache = !matches!(self.mode, Mode::Refresh | Mode::Off);
+        let mut cached = if uses_cache { self.responses.find(&request)? } else { None };
+        // Held until the response is in the journal: another process with the same request waits, and then finds it.
         let mut _claim = None;
-        if looks && found.is_none() && self.mode != Mode::Replay {
+        if uses_cache && cached.is_none() && self.mode != Mode::Replay {
             _claim = Some(self.claims.take(&request.key, &self.interrupt)?);
-            let _ = self.answers.look_again();
-            found = self.answers.find(&request)?;
+            let _ = self.responses.catch_up_with_others();
+            cached = self.responses.find(&request)?;
         }
-        if let Some(record) = found
+        if let Some(record) = cached
             && (record.kind != Kind::Abandoned || self.mode == Mode::Replay)
         {
             if record.kind == Kind::Abandoned {
                 return Err(LlmError::Failed(record.cause.unwrap_or_default()));
             }
-            self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent.found += 1;
+            self.spent.lock().unwrap_or_else(PoisonError::into_inner).spent.cached += 1;
             return Ok((record, true));
         }
         if self.mode == Mode::Replay {
-            return Err(LlmError::Miss(Box::new(super::Miss {
+            return Err(LlmError::ReplayMiss(Box::new(super::ReplayMiss {
                 key: hex(&request.key),
                 about: about.to_owned(),
                 request: request.canonical,
             })));
         }
         self.interrupt.check()?;
-        let transport = self.transport(&judge.1)?;
-        let (reply, answered) = oneshot::channel();
+        let transport = self.transport(&endpoint.1)?;
+        let (reply, result) = oneshot::channel();
         let job = Job {
             request,
             call: call(),
-            judge: judge.clone(),
+            endpoint: endpoint.clone(),
             transport,
             about: about.to_owned(),
             reply,
         };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
-        match answered.blocking_recv() {
+        match result.blocking_recv() {
             Ok(result) if sent => Ok((result?, false)),
-            _ => Err(LlmError::Store("the client's thread has ended".into())),
+            _ => Err(LlmError::Store("the client's thread has stopped".into())),
         }
     }
 }
 
 impl Drop for Llm {
-    /// Waits for what is on its way, so that it gets into the journal.
+    /// Waits for requests in flight, so that their responses get into the journal.
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {

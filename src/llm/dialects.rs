@@ -1,5 +1,4 @@
-//! What other servers answer, as it was recorded from them (see `tests/golden/dialects/README.md`), sent
-//! over HTTP again byte for byte.
+//! Responses of other servers, recorded (see `tests/golden/dialects/README.md`) and sent again over HTTP, byte for byte.
 
 use std::{
     fs,
@@ -13,13 +12,13 @@ use std::{
 use serde_json::json;
 
 use super::{
-    asker::Answer,
     journal::Record,
+    session::Response,
     spent::describe,
     transport::{Call, Endpoint, Transport, Verdict},
 };
 
-/// Answers one request with these bytes.
+/// Sends these bytes as the reply to one request.
 fn serve(reply: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -35,12 +34,12 @@ fn serve(reply: Vec<u8>) -> String {
     url
 }
 
-/// What becomes of a recorded reply, in a few words.
+/// How the client interprets a recorded reply, in a few words.
 fn outcome(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dialects").join(file);
     let mut reply = fs::read(&path).unwrap();
     if file.ends_with(".json") {
-        // Bodies alone: the status is in the name.
+        // The file contains only the body; the status is in its name.
         let status = file.split('.').nth_back(1).filter(|part| part.parse::<u16>().is_ok());
         let head = format!(
             "HTTP/1.1 {} Whatever\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -56,14 +55,14 @@ fn outcome(file: &str) -> String {
     let reply = runtime.block_on(transport.send(&call, Duration::from_secs(5))).unwrap();
     let response = match reply.verdict(true) {
         Verdict::Response(response) => response,
-        Verdict::Again { cause, .. } => return format!("again: {cause}"),
+        Verdict::Retry { cause, .. } => return format!("retry: {cause}"),
         Verdict::Failed(cause) => return format!("failed: {cause}"),
-        Verdict::Hopeless(cause) => return format!("hopeless: {cause}"),
+        Verdict::Fatal(cause) => return format!("fatal: {cause}"),
     };
     let mut record = Record { response, ..Record::failure() };
     describe(&mut record, &Default::default());
     assert!(record.usage.input > 0 && record.model.is_some(), "{file}");
-    match Answer::of(record).text() {
+    match Response::of(record).text() {
         Ok(text) => match super::structured::values(text).first() {
             Some(value) => value.to_string(),
             None if text.is_empty() => "no text".into(),
@@ -74,7 +73,7 @@ fn outcome(file: &str) -> String {
 }
 
 #[test]
-fn recorded_dialects_are_understood() {
+fn recorded_replies_of_other_servers_are_interpreted() {
     let order = r#"{"order":["a","b","c"]}"#;
     for (file, expected) in [
         ("llama.cpp/plain_stop.http", "a text"),
@@ -89,9 +88,9 @@ fn recorded_dialects_are_understood() {
             "failed: status 400: request (6093 tokens) exceeds the available context size (2048 tokens), try \
              increasing it",
         ),
-        ("llama.cpp/wrong_key.http", "hopeless: status 401: Invalid API Key"),
-        ("llama.cpp/loading.http", "again: status 503: Loading model"),
-        ("llama.cpp/unknown_model.http", "hopeless: status 400: model 'no-such-model' not found"),
+        ("llama.cpp/wrong_key.http", "fatal: status 401: Invalid API Key"),
+        ("llama.cpp/loading.http", "retry: status 503: Loading model"),
+        ("llama.cpp/unknown_model.http", "fatal: status 400: model 'no-such-model' not found"),
         ("vllm/plain_stop.http", "a text"),
         ("vllm/json_schema_enum.http", order),
         ("vllm/json_object.http", "cut off at the limit of tokens"),
@@ -109,13 +108,13 @@ fn recorded_dialects_are_understood() {
         ),
         (
             "vllm/unknown_model.http",
-            "hopeless: status 404: The model `no-such-model` does not exist. Valid aliases: m.",
+            "fatal: status 404: The model `no-such-model` does not exist. Valid aliases: m.",
         ),
-        ("vllm/wrong_key.http", "hopeless: status 401: Unauthorized"),
+        ("vllm/wrong_key.http", "fatal: status 401: Unauthorized"),
         ("ollama/plain.json", "a text"),
         ("ollama/json_schema_enum.json", r#"{"order":["a","c","b"]}"#),
         ("ollama/reasoning_cut.json", "cut off at the limit of tokens"),
-        ("ollama/unknown_model.404.json", "hopeless: status 404: model 'no-such-model' not found"),
+        ("ollama/unknown_model.404.json", "fatal: status 404: model 'no-such-model' not found"),
         ("ollama/empty_messages.400.json", "failed: status 400: [] is too short - 'messages'"),
     ] {
         assert_eq!(outcome(file), expected, "{file}");

@@ -1,47 +1,46 @@
-//! Why an answer is missing: the nearest recorded request, and the first place where it differs.
+//! Why a response is not recorded: the most similar recorded request, and the first difference.
 
 use serde_json::Value;
 
 use super::{
-    Miss,
-    answers::Answers,
-    journal,
-    journal::{Found, Kind, Record},
+    ReplayMiss, journal,
+    journal::{Kind, LineState, Record},
+    responses::Responses,
     short,
 };
 
-/// How far the canonical forms of two requests agree, in bytes from both ends.
-fn alike(a: &str, b: &str) -> usize {
+/// Similarity of the canonical forms of two requests: number of equal bytes from both ends.
+fn similarity(a: &str, b: &str) -> usize {
     let start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a.as_bytes()[start..], &b.as_bytes()[start..]);
     let end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
     start + end
 }
 
-/// The recorded request that is most like `request`; of those for the same purpose, if there are any.
-pub fn nearest(answers: &Answers, request: &Value, about: Option<&str>) -> Option<Record> {
+/// The recorded request most similar to `request`, preferably one with the same `about`.
+pub fn nearest(responses: &Responses, request: &Value, about: Option<&str>) -> Option<Record> {
     let wanted = request.to_string();
     let mut best: Option<(bool, usize, Record)> = None;
-    for path in answers.with_index(|index| index.segment_paths()) {
-        // A segment that cannot be read has no neighbour in it.
+    for path in responses.with_index(|index| index.segment_paths()) {
+        // A segment that cannot be read is skipped.
         let _ = journal::scan(&path, 0, &mut |_, _, _, found| {
-            let Found::Record(text) = found else { return };
+            let LineState::Record(text) = found else { return };
             let Some(record) = journal::record(text).filter(|of| of.kind != Kind::Failure) else {
                 return;
             };
             let same = about == Some(&record.about[..]);
-            let likeness = alike(&wanted, &record.request.to_string());
+            let score = similarity(&wanted, &record.request.to_string());
             let better =
-                best.as_ref().is_none_or(|(of_same, of, _)| (same, likeness) > (*of_same, *of));
+                best.as_ref().is_none_or(|(of_same, of, _)| (same, score) > (*of_same, *of));
             if better {
-                best = Some((same, likeness, record));
+                best = Some((same, score, record));
             }
         });
     }
     best.map(|(_, _, record)| record)
 }
 
-/// The first difference of two values: where, and what stands there in each.
+/// The first difference of two values: its path, and both values.
 pub fn difference(a: &Value, b: &Value) -> Option<(String, String, String)> {
     fn walk(path: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
         if a == b {
@@ -94,8 +93,8 @@ pub fn difference(a: &Value, b: &Value) -> Option<(String, String, String)> {
     walk("", a, b)
 }
 
-/// What to say of answers that a replay wanted and did not find.
-pub(super) fn missing(answers: &Answers, misses: &[Miss]) -> String {
+/// The message about responses that a replay needs and that are not recorded.
+pub(super) fn misses_text(responses: &Responses, misses: &[ReplayMiss]) -> String {
     let shown: Vec<String> = misses
         .iter()
         .take(5)
@@ -106,13 +105,13 @@ pub(super) fn missing(answers: &Answers, misses: &[Miss]) -> String {
         n => format!("\n  and {} more", n - 5),
     };
     let first = &misses[0];
-    let near = match nearest(answers, &first.request, Some(&first.about)) {
-        None => "no answer is recorded at all".to_owned(),
+    let near = match nearest(responses, &first.request, Some(&first.about)) {
+        None => "no response is recorded".to_owned(),
         Some(near) => {
             let differs = difference(&first.request, &near.request);
             let (place, now, then) = differs.unwrap_or_default();
             format!(
-                "the nearest recorded request is {} ({}); it differs first in {place}:\n    now: {now}\n    \
+                "the most similar recorded request is {} ({}); the first difference is in {place}:\n    now: {now}\n    \
                  recorded: {then}",
                 short(&near.key),
                 near.about
@@ -120,9 +119,12 @@ pub(super) fn missing(answers: &Answers, misses: &[Miss]) -> String {
         }
     };
     format!(
-        "{} answers are not recorded, and `replay` asks nobody:\n{}{more}\n  = help: {near}\n  = help: run \
-         with `--responses record` to ask for them, or import the answers with `assay cache import`",
-        misses.len(),
+        "{} not recorded, and `replay` sends no requests:\n{}{more}\n  = help: {near}\n  = help: run \
+         with `--responses record` to request what is missing, or import responses with `assay cache import`",
+        match misses.len() {
+            1 => "1 response is".to_owned(),
+            n => format!("{n} responses are"),
+        },
         shown.join("\n")
     )
 }

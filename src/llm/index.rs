@@ -1,5 +1,5 @@
-//! The index of the journal: where the answer to a key stands. It can be rebuilt from the journal at
-//! any time, and is whenever it was not closed in order or is not, byte for byte, what it was then.
+//! The index of the journal: the position of the response to each key. It can be rebuilt from the journal at any time,
+//! and it is rebuilt if it was not closed properly, or if its files changed since.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     journal,
-    journal::{End, Found, Head, Kind},
+    journal::{End, Head, Kind, LineState},
     key::Key,
 };
 use crate::base::{
@@ -21,18 +21,18 @@ use crate::base::{
     hash::Digest,
 };
 
-/// Where a record stands.
+/// The position of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub segment: u32,
     pub offset: u64,
     pub len: u32,
-    /// Of the response.
+    /// Hash of the response.
     response: u64,
     generation: u32,
 }
 
-/// A segment and how much of it the index knows.
+/// A segment, and how much of it is indexed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Segment {
     name: String,
@@ -40,7 +40,7 @@ struct Segment {
     bytes: u64,
 }
 
-/// Written when the index is closed in order: what its files are, and what it covers.
+/// Written when the index is closed: digests of its files, and what it covers.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Seal {
     version: u32,
@@ -52,16 +52,17 @@ struct Seal {
 /// How many records there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Keys that have an answer.
-    pub answers: u64,
+    /// Keys with a response.
+    #[serde(rename = "answers")]
+    pub responses: u64,
     pub failures: u64,
-    /// Answers that came again, the same.
+    /// Responses received again, with the same content.
     pub repeated: u64,
-    /// Answers that came again, different, without having been asked for anew.
+    /// Responses received again with other content, although no refresh was requested.
     pub conflicts: u64,
     pub renewed: u64,
     pub unshared: u64,
-    /// Requests that a run went on without.
+    /// Requests that failed in a run that then continued without them.
     #[serde(default)]
     pub abandoned: u64,
     /// Lines whose checksum does not hold.
@@ -69,7 +70,7 @@ pub struct Counts {
 }
 
 const VERSION: u32 = 2;
-/// Stands where a response's hash stands, for requests that a run went on without.
+/// Takes the place of a response's hash for requests of the kind `Abandoned`.
 const ABANDONED: u64 = 0;
 const FILES: &str = "index";
 const SEAL: &str = "index.seal.json";
@@ -79,34 +80,33 @@ const ACKNOWLEDGED: &str = "damage-acknowledged.json";
 
 enum Table {
     Sled(sled::Db),
-    /// Of processes that came second: sled admits one.
+    /// For further processes: only one can open sled.
     Memory(HashMap<Key, Place>),
 }
 
-/// The index, open.
+/// The open index.
 pub struct Index {
     dir: PathBuf,
     table: Table,
     segments: Vec<Segment>,
     pub counts: Counts,
     acknowledged: u64,
-    /// Files of the journal that the index knew, and that are gone or shorter than they were.
+    /// Indexed files of the journal that are missing or truncated.
     lost: Vec<Segment>,
-    /// What was found on opening that somebody should know.
+    /// Warnings from opening the index.
     pub notes: Vec<String>,
     /// Held by the process that has the sled directory.
     _lock: Option<File>,
 }
 
 impl Index {
-    /// Opens the index of the journal in `dir/journal`, or makes it. Nothing but the journal decides
-    /// what is in it.
+    /// Opens or creates the index of the journal in `dir/journal`. Its content depends on the journal alone.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join(LOCK);
-        let made = fs::create_dir_all(dir.join("journal"));
-        let lock = match made.and_then(|()| open_lock(&path).map_err(named(&path))) {
+        let created = fs::create_dir_all(dir.join("journal"));
+        let lock = match created.and_then(|()| open_lock(&path).map_err(named(&path))) {
             Ok(lock) => Some(lock),
-            // Nothing may be written here: the journal alone says what there is.
+            // The directory is read-only: only the journal is used.
             Err(error) if is_read_only(&error) && dir.join("journal").is_dir() => None,
             Err(error) => return Err(error),
         };
@@ -120,23 +120,23 @@ impl Index {
             notes: Vec::new(),
             _lock: None,
         };
-        // They may have been restored.
+        // Missing files may have been restored.
         let mut lost = std::mem::take(&mut index.lost);
         lost.retain(|segment| !index.is_whole(segment));
         index.lost = lost;
         let Some(lock) = lock else {
-            index.look_at_seal();
+            index.check_seal();
             index.catch_up()?;
             return Ok(index);
         };
         match lock.try_lock() {
             Ok(()) => {
                 index._lock = Some(lock);
-                if !index.take_sealed() {
-                    index.start_anew();
+                if !index.open_sealed() {
+                    index.restart();
                 }
             }
-            // Another process has the index: this one goes by the journal alone.
+            // Another process has the index: this one reads only the journal.
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
@@ -144,14 +144,14 @@ impl Index {
         Ok(index)
     }
 
-    /// Throws the index away and makes it anew.
+    /// Deletes the index and builds it again from the journal.
     pub fn rebuild(&mut self) -> io::Result<()> {
         if self._lock.is_none() {
             return Err(io::Error::other("another process has the index open"));
         }
-        self.start_anew();
+        self.restart();
         self.catch_up()?;
-        // Whoever asks for this has been told of the damage, and goes on without.
+        // The user knows of the damage and continues without the damaged lines.
         self.acknowledged = self.counts.damaged;
         self.lost.clear();
         match fs::remove_file(self.dir.join(LOST)) {
@@ -162,24 +162,24 @@ impl Index {
             .map_err(|error| io::Error::other(error.to_string()))
     }
 
-    /// Names of files of the journal that are gone or were cut, and that nobody has said to go on without.
+    /// Names of missing or truncated files of the journal that the user has not acknowledged.
     pub fn lost(&self) -> Vec<String> {
         self.lost.iter().map(|segment| segment.name.clone()).collect()
     }
 
     fn is_whole(&self, segment: &Segment) -> bool {
         let found = fs::metadata(self.segment_path(&segment.name));
-        // One that held nothing yet may be gone.
+        // A file without indexed bytes may be missing.
         segment.bytes == 0 || found.is_ok_and(|found| found.len() >= segment.bytes)
     }
 
-    /// Damaged lines that nobody has said to go on without: an answer that is not found may be in one.
+    /// Number of damaged lines that the user has not acknowledged. They may contain responses that are not found.
     pub fn unacknowledged(&self) -> u64 {
         self.counts.damaged.saturating_sub(self.acknowledged)
     }
 
-    /// What the seal knows of the journal, where nothing may be written.
-    fn look_at_seal(&mut self) {
+    /// Looks for missing and truncated files, for a read-only directory.
+    fn check_seal(&mut self) {
         let Ok(seal) = read_json::<Seal>(&self.dir.join(SEAL)) else { return };
         for segment in seal.segments {
             if !self.is_whole(&segment) && !self.lost.contains(&segment) {
@@ -188,20 +188,20 @@ impl Index {
         }
     }
 
-    /// Takes the index that was closed in order, if its files are still what they were.
-    fn take_sealed(&mut self) -> bool {
+    /// Opens the index if it was closed properly and its files have not changed since.
+    fn open_sealed(&mut self) -> bool {
         let path = self.dir.join(SEAL);
         let existed = self.dir.join(FILES).exists();
         let Ok(seal) = read_json::<Seal>(&path) else {
             if existed {
                 self.notes.push(
-                    "the index of answers was not closed in order: it is rebuilt from the journal"
+                    "the index of responses was not closed properly; it is rebuilt from the journal"
                         .into(),
                 );
             }
             return false;
         };
-        // From here on the files change: until they are sealed again, nobody shall trust them.
+        // From here on the files change: they are not valid until they are sealed again.
         let _ = fs::remove_file(&path);
         let lost: Vec<&Segment> = seal.segments.iter().filter(|of| !self.is_whole(of)).collect();
         let sound = seal.version == VERSION
@@ -211,7 +211,7 @@ impl Index {
         let lost: Vec<Segment> = lost.into_iter().cloned().collect();
         for segment in lost {
             self.notes.push(format!(
-                "{}: this file of the journal is gone or was cut; responses that it held are missing",
+                "{}: this journal file is missing or truncated; its responses are lost",
                 self.segment_path(&segment.name).display()
             ));
             if !self.lost.contains(&segment) {
@@ -219,7 +219,7 @@ impl Index {
             }
         }
         if !self.lost.is_empty() && write_json(&self.dir.join(LOST), &self.lost).is_err() {
-            self.notes.push("what is missing of the journal cannot be noted down".into());
+            self.notes.push("the list of missing journal files cannot be written".into());
         }
         if sound && let Some(db) = self.open_sled() {
             (self.table, self.segments, self.counts) =
@@ -227,15 +227,15 @@ impl Index {
             return true;
         }
         self.notes.push(
-            "the index of answers is damaged or does not fit the journal: it is rebuilt from the \
+            "the index of responses is damaged or does not match the journal; it is rebuilt from the \
              journal"
                 .into(),
         );
         false
     }
 
-    fn start_anew(&mut self) {
-        // The old table must be closed before its files go.
+    fn restart(&mut self) {
+        // The old table must be closed before its files are removed.
         self.table = Table::Memory(HashMap::new());
         (self.segments, self.counts) = (Vec::new(), Counts::default());
         let _ = fs::remove_file(self.dir.join(SEAL));
@@ -243,7 +243,7 @@ impl Index {
         if let Some(db) = self.open_sled() {
             self.table = Table::Sled(db);
         } else {
-            self.notes.push("sled does not open: the index is kept in memory".into());
+            self.notes.push("sled cannot open the index; it is kept in memory".into());
         }
     }
 
@@ -257,14 +257,14 @@ impl Index {
         catch_unwind(AssertUnwindSafe(|| config.open())).ok()?.ok()
     }
 
-    /// Reads what the journal has more than the index.
+    /// Indexes the part of the journal that is not indexed yet.
     fn catch_up(&mut self) -> io::Result<()> {
         let mut names: Vec<String> = fs::read_dir(self.dir.join("journal"))?
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .filter(|name| name.ends_with(".jsonl"))
             .collect();
-        // In this order; which of two answers is found does not depend on it.
+        // Which of two responses is found does not depend on this order.
         names.sort();
         for name in names {
             let path = self.segment_path(&name);
@@ -277,12 +277,12 @@ impl Index {
             let mut heads = Vec::new();
             let (mut damaged, mut torn) = (Vec::new(), None);
             let end = journal::scan(&path, from, &mut |line, offset, len, found| match found {
-                Found::Record(text) => match journal::head(text) {
+                LineState::Record(text) => match journal::head(text) {
                     Some(head) => heads.push((head, offset, len as u32)),
                     None => damaged.push((line, offset)),
                 },
-                Found::Damaged => damaged.push((line, offset)),
-                Found::Torn => torn = Some(offset),
+                LineState::Damaged => damaged.push((line, offset)),
+                LineState::Torn => torn = Some(offset),
             })?;
             for (head, offset, len) in heads {
                 self.take(&head, at, offset, len)?;
@@ -292,28 +292,28 @@ impl Index {
                 let line =
                     if from == 0 { format!("line {line}") } else { format!("byte {offset}") };
                 self.notes.push(format!(
-                    "{}: {line} is damaged; what it held cannot be used (`assay cache verify` lists all)",
+                    "{}: {line} is damaged and cannot be used (`assay cache verify` lists all damaged lines)",
                     path.display()
                 ));
             }
             self.segments[at as usize].bytes = end;
             let Some(offset) = torn else { continue };
-            let end = match journal::mend_end(&path, offset) {
+            let end = match journal::repair_end(&path, offset) {
                 Err(error) if is_read_only(&error) => continue,
                 end => end?,
             };
             match end {
                 End::Cut(len) => self.notes.push(format!(
-                    "{}: the last line was torn when its process died; {len} bytes that nobody had used \
-                     are cut off",
+                    "{}: the last line was torn when its process died; its {len} bytes, which were never \
+                     used, are removed",
                     path.display()
                 )),
-                End::Mended => {
+                End::Repaired => {
                     self.notes.push(format!(
-                        "{}: the last line had lost its end; nothing else of it was lost",
+                        "{}: the last line had lost its line break, which was restored",
                         path.display()
                     ));
-                    // Once more, from the line that is whole now.
+                    // Again, from the line that is now complete.
                     return self.catch_up();
                 }
                 End::Alive => {}
@@ -322,12 +322,12 @@ impl Index {
         Ok(())
     }
 
-    /// Reads what other processes wrote meanwhile.
-    pub fn look_again(&mut self) -> io::Result<()> {
+    /// Indexes what other processes have written.
+    pub fn catch_up_with_others(&mut self) -> io::Result<()> {
         self.catch_up()
     }
 
-    /// Where the answer to a key stands.
+    /// The position of the response to a key.
     pub fn find(&self, key: &Key) -> io::Result<Option<(PathBuf, Place)>> {
         let place = match &self.table {
             Table::Memory(table) => table.get(key).copied(),
@@ -341,8 +341,14 @@ impl Index {
         Ok(Some((self.segment_path(&segment.name), place)))
     }
 
-    /// Takes note of a record that was just written by this process.
-    pub fn wrote(&mut self, head: &Head, path: &Path, offset: u64, len: u32) -> io::Result<()> {
+    /// Adds a record that this process has just written.
+    pub fn add_written(
+        &mut self,
+        head: &Head,
+        path: &Path,
+        offset: u64,
+        len: u32,
+    ) -> io::Result<()> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let at = self.segment(&name.unwrap_or_default());
         let end = offset + u64::from(len);
@@ -354,7 +360,7 @@ impl Index {
         Ok(())
     }
 
-    /// All places, in no order.
+    /// All positions, in no order.
     pub fn places(&self) -> io::Result<Vec<(Key, PathBuf, Place)>> {
         let path = |place: &Place| {
             let segment = self.segments.get(place.segment as usize).ok_or_else(unreadable)?;
@@ -395,21 +401,21 @@ impl Index {
             Kind::Unshared => self.counts.unshared += 1,
             Kind::Abandoned => {
                 self.counts.abandoned += 1;
-                // It never hides an answer.
+                // It never replaces a response.
                 let place = Place { segment, offset, len, response: ABANDONED, generation: 0 };
                 match &mut self.table {
                     Table::Memory(table) => drop(table.entry(head.key).or_insert(place)),
                     Table::Sled(db) => {
                         let none: Option<&[u8]> = None;
                         let bytes = encode(place);
-                        // Some answer stands there already: it stays.
+                        // An existing response is kept.
                         let _ = db
                             .compare_and_swap(head.key, none, Some(&bytes[..]))
                             .map_err(io::Error::other)?;
                     }
                 }
             }
-            Kind::Answer | Kind::Renewed => {
+            Kind::Response | Kind::Renewed => {
                 let (response, generation) = (head.response, head.generation);
                 let place = Place { segment, offset, len, response, generation };
                 let before = match &self.table {
@@ -429,7 +435,7 @@ impl Index {
                     }
                 }
                 match (before, head.kind) {
-                    (None, _) => self.counts.answers += 1,
+                    (None, _) => self.counts.responses += 1,
                     (Some(_), Kind::Renewed) => self.counts.renewed += 1,
                     (Some(before), _) if before.response == head.response => {
                         self.counts.repeated += 1;
@@ -441,8 +447,8 @@ impl Index {
         Ok(())
     }
 
-    /// Of two answers to one request, the greater is found. It does not depend on when which is read: the one that
-    /// took the place of more, then the one in the later file, further on.
+    /// Of two responses to one request, the one that is greater in this order is found: the one of the later generation,
+    /// then the one in the later file, then the one at the higher offset. It does not matter which is read first.
     fn order(&self, place: &Place) -> (u32, &str, u64) {
         let name = self.segments.get(place.segment as usize).map_or("", |of| of.name.as_str());
         (place.generation, name, place.offset)
@@ -462,7 +468,7 @@ impl Index {
 }
 
 impl Drop for Index {
-    /// Seals the index, so that the next to open it can trust it.
+    /// Seals the index, so that it need not be rebuilt when it is opened next.
     fn drop(&mut self) {
         if !matches!(self.table, Table::Sled(_)) {
             return;
@@ -486,16 +492,16 @@ impl Drop for Index {
 }
 
 fn unreadable() -> io::Error {
-    io::Error::other("the index of answers holds what it cannot: run `assay cache rebuild`")
+    io::Error::other("the index of responses is damaged\n  = help: run `assay cache rebuild`")
 }
 
-/// Hashes of all files below a directory.
+/// Adds the path to an error.
 fn named(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
     let path = path.to_owned();
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Sled writes into its files: a link among them, or in their place, is no index of assay's.
+/// Digests of all files below a directory. A symbolic link is an error, because sled would write to its target.
 fn files_of(dir: &Path) -> io::Result<BTreeMap<String, Digest>> {
     let mut files = BTreeMap::new();
     if fs::symlink_metadata(dir)?.is_symlink() {

@@ -1,7 +1,6 @@
-//! The journal: append-only files of lines that carry their checksum. Each process writes its own.
+//! The journal: append-only files of lines with checksums. Each process writes its own file.
 //!
-//! A line is `{"sum":"<16 hex of BLAKE3>","record":{…}}`, the sum over the bytes of the record as they
-//! stand there.
+//! A line is `{"sum":"<16 hex of BLAKE3>","record":{…}}`; the sum is over the bytes of the record.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -17,30 +16,31 @@ use serde_json::Value;
 
 use super::key::{Key, from_hex};
 use crate::base::{
-    files::{open_own, open_to_mend},
+    files::{open_own, open_to_repair},
     limits::{read_line, too_long},
 };
 
-/// What a record says.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A response that arrived whole; later questions like it get it.
-    Answer,
-    /// The same, asked for in spite of an earlier one, whose place it takes.
+    /// A complete response; later requests with the same key use it.
+    #[serde(rename = "answer")]
+    Response,
+    /// A response that replaces an earlier one.
     Renewed,
-    /// The same, not to be found by later questions.
+    /// A response that later requests do not use.
     Unshared,
-    /// A request that failed. Never an answer.
+    /// A request that failed; it has no response.
     Failure,
-    /// A request that failed for good, and that a run went on without: a replay does too.
+    /// A request that failed after all retries in a run that then continued without it. A replay continues, too.
     Abandoned,
 }
 
 impl Kind {
-    /// Whether it holds what an endpoint answered.
+    /// Whether it contains a response of an endpoint.
     pub fn is_response(self) -> bool {
-        matches!(self, Self::Answer | Self::Renewed | Self::Unshared)
+        matches!(self, Self::Response | Self::Renewed | Self::Unshared)
     }
 }
 
@@ -49,7 +49,7 @@ impl Kind {
 pub struct Usage {
     pub input: u64,
     pub output: u64,
-    /// Of the input: what the endpoint had in its cache.
+    /// Input tokens in the cache of the endpoint.
     #[serde(default)]
     pub cached: u64,
 }
@@ -59,14 +59,16 @@ pub struct Usage {
 pub struct Record {
     pub kind: Kind,
     pub key: String,
-    /// Of the response, 16 hex of BLAKE3: filled in by [`line`].
+    /// BLAKE3 of the response, 16 hexadecimal digits; filled in by [`line`].
     pub hash: String,
-    /// What it was for, e.g. `item 12`; not a part of the key.
+    /// Its purpose, e.g. `item 12`; not a part of the key.
     pub about: String,
-    pub judge: String,
+    /// The name of the endpoint in the experiment.
+    #[serde(rename = "judge")]
+    pub endpoint: String,
     /// The canonical request.
     pub request: Value,
-    /// The response's JSON; null of failures without any.
+    /// The response as JSON; null for failures without a response.
     pub response: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
@@ -75,18 +77,18 @@ pub struct Record {
     /// Milliseconds since 1970.
     pub at: u64,
     pub latency_ms: u64,
-    /// The first try is 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
     #[serde(default)]
     pub usage: Usage,
-    /// What it cost, where the price is known.
+    /// Its cost, if the price is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money: Option<f64>,
-    /// How many responses to the request it takes the place of, one after the other: of two, the one that knew of
-    /// more is the later, wherever it stands.
+    /// How many responses to the same request it replaces. Of two responses, the one with the higher generation is the
+    /// later, whichever file contains it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u32,
-    /// `model`, `system_fingerprint` and `finish_reason` as answered.
+    /// `model`, `system_fingerprint` and `finish_reason` of the response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +102,7 @@ fn is_zero(n: &u32) -> bool {
 }
 
 impl Record {
-    /// A failure, now, of which nothing is said yet.
+    /// A failure at the current time, without further details.
     pub fn failure() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
@@ -108,7 +110,7 @@ impl Record {
             key: String::new(),
             hash: String::new(),
             about: String::new(),
-            judge: String::new(),
+            endpoint: String::new(),
             request: Value::Null,
             response: Value::Null,
             cause: None,
@@ -126,12 +128,12 @@ impl Record {
     }
 }
 
-/// What the index keeps of a record.
+/// The part of a record that the index stores.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Head {
     pub kind: Kind,
     pub key: Key,
-    /// Of the response: two answers to one key are told apart by it.
+    /// Hash of the response, to compare two responses to one key.
     pub response: u64,
     pub generation: u32,
 }
@@ -141,7 +143,7 @@ const START: &[u8] = b"{\"sum\":\"";
 const ROOM: u64 = 1 << 20;
 const MIDDLE: &[u8] = b"\",\"record\":";
 
-/// A record as a line with its end.
+/// A record as a line with its line break.
 pub fn line(record: &mut Record) -> Vec<u8> {
     record.hash = sum(record.response.to_string().as_bytes());
     // invariant: a record has string keys only
@@ -149,7 +151,7 @@ pub fn line(record: &mut Record) -> Vec<u8> {
     with_sum(&text)
 }
 
-/// A record's text as a line with its end.
+/// The text of a record as a line with its line break.
 pub fn with_sum(text: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(text.len() + 48);
     line.extend_from_slice(START);
@@ -164,7 +166,7 @@ fn sum(text: &[u8]) -> String {
     blake3::hash(text).to_hex()[..16].to_owned()
 }
 
-/// The record's text in a line (with or without its end) whose checksum holds.
+/// The text of the record in a line (with or without its line break), if the checksum matches.
 pub fn checked(line: &[u8]) -> Option<&[u8]> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let rest = line.strip_prefix(START)?;
@@ -178,7 +180,7 @@ pub fn record(text: &[u8]) -> Option<Record> {
     serde_json::from_slice(text).ok()
 }
 
-/// The head of a checked text, without reading the rest.
+/// The head of a checked text, without parsing the rest.
 pub fn head(text: &[u8]) -> Option<Head> {
     #[derive(Deserialize)]
     struct Brief<'a> {
@@ -196,22 +198,22 @@ pub fn head(text: &[u8]) -> Option<Head> {
     Some(Head { kind, key: from_hex(&brief.key)?, response, generation })
 }
 
-/// What was found at a place of a segment.
-pub enum Found<'a> {
-    /// A record's text whose checksum holds.
+/// What a line of a segment contains.
+pub enum LineState<'a> {
+    /// The text of a record whose checksum matches.
     Record(&'a [u8]),
-    /// A line that is not one.
+    /// A line without a valid checksum.
     Damaged,
-    /// The last line, without its end.
+    /// The last line, without a line break.
     Torn,
 }
 
-/// Reads a segment from `from` on: calls `each` with (line number counted from there, offset, length,
-/// what was found). Returns the offset after the last whole line.
+/// Reads a segment from the offset `from`: calls `each` with line number (from there), offset, length, and content.
+/// Returns the offset after the last complete line.
 pub fn scan(
     path: &Path,
     from: u64,
-    each: &mut dyn FnMut(usize, u64, usize, Found),
+    each: &mut dyn FnMut(usize, u64, usize, LineState),
 ) -> io::Result<u64> {
     let mut file = open_own(path)?;
     file.seek(SeekFrom::Start(from))?;
@@ -228,12 +230,12 @@ pub fn scan(
             return Err(io::Error::new(io::ErrorKind::InvalidData, too_long(&what)));
         }
         if line.last() != Some(&b'\n') {
-            each(number, at, n, Found::Torn);
+            each(number, at, n, LineState::Torn);
             return Ok(at);
         }
         match checked(&line) {
-            Some(text) => each(number, at, n, Found::Record(text)),
-            None => each(number, at, n, Found::Damaged),
+            Some(text) => each(number, at, n, LineState::Record(text)),
+            None => each(number, at, n, LineState::Damaged),
         }
         at += n as u64;
     }
@@ -245,26 +247,26 @@ pub fn is_being_written(path: &Path) -> bool {
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
-/// What became of an end without a line break.
+/// The result of [`repair_end`] for a last line without a line break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Its process still writes it, or has finished it meanwhile.
+    /// Its process is still writing it, or has finished it since.
     Alive,
-    /// So many bytes that nobody had used were cut off.
+    /// So many bytes, which were never used, were removed.
     Cut(u64),
-    /// The record was whole, and only its line break was missing.
-    Mended,
+    /// The record was complete; only its line break was missing.
+    Repaired,
 }
 
-/// Looks at the end of a segment from `at` on, while nobody else can write it, and mends it.
-pub fn mend_end(path: &Path, at: u64) -> io::Result<End> {
-    let mut file = open_to_mend(path)?;
+/// Repairs the end of a segment from the offset `at`, while no other process can write to it.
+pub fn repair_end(path: &Path, at: u64) -> io::Result<End> {
+    let mut file = open_to_repair(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(End::Alive),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    // Its process may have finished the line since it was looked at.
+    // Its process may have finished the line since it was read.
     file.seek(SeekFrom::Start(at))?;
     let mut rest = Vec::new();
     file.read_to_end(&mut rest)?;
@@ -275,13 +277,13 @@ pub fn mend_end(path: &Path, at: u64) -> io::Result<End> {
         (true, ..) => return Ok(End::Alive),
         (_, true, _) => {
             file.write_all(b"\n")?;
-            End::Mended
+            End::Repaired
         }
-        // A line break of which a bit was flipped.
+        // A line break with a flipped bit.
         (_, _, Some((_, before))) if checked(before).is_some() => {
             file.seek(SeekFrom::Start(start + before.len() as u64))?;
             file.write_all(b"\n")?;
-            End::Mended
+            End::Repaired
         }
         _ => {
             file.set_len(start)?;
@@ -292,7 +294,7 @@ pub fn mend_end(path: &Path, at: u64) -> io::Result<End> {
     Ok(end)
 }
 
-/// Where a record was put.
+/// The position of a written record.
 #[derive(Clone, Debug)]
 pub struct Written {
     pub segment: PathBuf,
@@ -300,17 +302,17 @@ pub struct Written {
     pub len: u32,
 }
 
-/// Called once the record is on disk, or with why it is not.
+/// Called when the record is on disk, or with the error.
 pub type Done = Box<dyn FnOnce(Result<Written, String>) + Send>;
 
-/// Writes records on a thread of its own; those that come at one time share one fsync.
+/// Writes records on its own thread; records that arrive together share one fsync.
 pub struct Writer {
     sender: Option<mpsc::Sender<(Vec<u8>, Done)>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Writer {
-    /// A writer of new segments in `dir`. No file is made before the first record.
+    /// A writer of new segments in `dir`. No file is created before the first record.
     pub fn new(dir: &Path) -> Self {
         let dir = dir.to_owned();
         let (sender, receiver) = mpsc::channel::<(Vec<u8>, Done)>();
@@ -325,12 +327,12 @@ impl Writer {
         Self { sender: Some(sender), thread: Some(thread) }
     }
 
-    /// Makes sure that lines can be written: a segment is there, with room for what comes first.
+    /// Checks that lines can be written: creates a segment and reserves disk space.
     pub fn probe(&self) -> Result<(), String> {
         let (sender, probed) = mpsc::channel();
         let done: Done = Box::new(move |written| drop(sender.send(written.map(drop))));
         self.write(Vec::new(), done);
-        probed.recv().unwrap_or_else(|_| Err("the journal's thread has ended".into()))
+        probed.recv().unwrap_or_else(|_| Err("the journal's thread has stopped".into()))
     }
 
     /// Writes a line; `done` is called when it is on disk.
@@ -338,7 +340,7 @@ impl Writer {
         if let Some(sender) = &self.sender
             && let Err(mpsc::SendError((_, done))) = sender.send((line, done))
         {
-            done(Err("the journal's thread has ended".into()));
+            done(Err("the journal's thread has stopped".into()));
         }
     }
 }
@@ -398,7 +400,7 @@ fn append(dir: &Path, segment: &mut Option<Segment>, lines: &[&[u8]]) -> io::Res
         segment.file.sync_data()
     };
     if let Err(error) = write() {
-        // Half a line in the middle would look like damage later.
+        // A partial line would look like damage later.
         segment.len = start;
         segment.file.set_len(start)?;
         segment.file.seek(SeekFrom::Start(start))?;
@@ -407,22 +409,22 @@ fn append(dir: &Path, segment: &mut Option<Segment>, lines: &[&[u8]]) -> io::Res
     Ok(places)
 }
 
-/// Takes some of the disk and gives it back: a full one is noticed before anything is paid.
+/// Allocates and frees some disk space, so that a full disk is found before anything is paid for.
 fn make_room(file: &File, len: u64) -> io::Result<()> {
-    // Safe: the descriptor is open.
-    let taken =
+    // SAFETY: the descriptor is open.
+    let allocated =
         unsafe { libc::posix_fallocate(file.as_raw_fd(), len as libc::off_t, ROOM as libc::off_t) };
     file.set_len(len)?;
-    match taken {
+    match allocated {
         0 => Ok(()),
-        // A file system that cannot do that.
+        // The file system does not support it.
         libc::EOPNOTSUPP | libc::EINVAL => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 
-/// The number that a new segment's name starts with at least, to be the last of all.
-fn after_all(dir: &Path) -> io::Result<u64> {
+/// The lowest number with which the name of a new segment sorts after all others.
+fn next_number(dir: &Path) -> io::Result<u64> {
     let mut next = 0;
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
@@ -434,27 +436,27 @@ fn after_all(dir: &Path) -> io::Result<u64> {
     }
     match next < 100_000_000_000_000 {
         true => Ok(next),
-        // No clock of ours: a name of one digit more would be sorted before it.
+        // No valid time: a name with one more digit would sort before it.
         false => Err(io::Error::other(format!(
-            "a file in {} has a time in its name that no later one can follow: rename it",
+            "a file in {} has a time in its name that is too late for a later file; rename it",
             dir.display()
         ))),
     }
 }
 
-/// Makes a segment that nobody else writes, locked for as long as it is open.
+/// Creates a segment that only this process writes, locked while it is open.
 fn begin(dir: &Path) -> io::Result<Segment> {
     fs::create_dir_all(dir)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // Later files take the place of earlier ones, whatever the clock says meanwhile.
-    let now = (now.unwrap_or_default().as_millis() as u64).max(after_all(dir)?);
+    // Later files replace earlier ones, even if the clock was set back.
+    let now = (now.unwrap_or_default().as_millis() as u64).max(next_number(dir)?);
     let mut at = 0;
     loop {
         let path = dir.join(format!("{now:014}-{:08}-{at}.jsonl", std::process::id()));
         match OpenOptions::new().create_new(true).append(true).open(&path) {
             Ok(file) => {
                 file.lock()?;
-                // The name must survive a power cut too.
+                // The directory entry must survive a power failure, too.
                 File::open(dir)?.sync_all()?;
                 return Ok(Segment { path, file, len: 0 });
             }
@@ -470,7 +472,7 @@ mod tests {
 
     pub fn sample(key: u8) -> Record {
         Record {
-            kind: Kind::Answer,
+            kind: Kind::Response,
             key: super::super::key::hex(&[key; 32]),
             response: serde_json::json!({"n": key}),
             ..Record::failure()
@@ -478,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_anywhere_is_noticed() {
+    fn a_flipped_bit_anywhere_is_detected() {
         let mut written = sample(7);
         let line = line(&mut written);
         assert_eq!(record(checked(&line).unwrap()).unwrap(), written);
@@ -490,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_segment_is_the_last_whatever_the_clock_says() {
+    fn a_new_segment_sorts_last_even_if_the_clock_was_set_back() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("09999999999990-00000001-0.jsonl"), "").unwrap();
         let segment = begin(dir.path()).unwrap();
@@ -501,10 +503,10 @@ mod tests {
     }
 
     #[test]
-    fn records_are_on_disk_when_their_writer_is_told() {
+    fn records_are_on_disk_when_the_callback_is_called() {
         let dir = tempfile::tempdir().unwrap();
         let writer = Writer::new(dir.path());
-        let (sender, told) = mpsc::channel();
+        let (sender, done) = mpsc::channel();
         for key in 0..50 {
             let sender = sender.clone();
             writer.write(
@@ -513,7 +515,7 @@ mod tests {
             );
         }
         for _ in 0..50 {
-            let written = told.recv().unwrap();
+            let written = done.recv().unwrap();
             let bytes = fs::read(&written.segment).unwrap();
             let line = &bytes[written.offset as usize..][..written.len as usize];
             assert!(checked(line).is_some());
@@ -524,7 +526,7 @@ mod tests {
         assert!(!is_being_written(&segment));
         let mut count = 0;
         let end = scan(&segment, 0, &mut |_, _, _, found| {
-            count += usize::from(matches!(found, Found::Record(_)));
+            count += usize::from(matches!(found, LineState::Record(_)));
         });
         assert_eq!((count, end.unwrap()), (50, fs::metadata(&segment).unwrap().len()));
     }

@@ -1,31 +1,31 @@
-//! What a request is known by: a hash of everything an answer may depend on.
+//! The key of a request: a hash of everything a response may depend on.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a request's identity.
+/// SHA-256 of the canonical form of a request.
 pub type Key = [u8; 32];
 
-/// Fields of a request's body that cannot change an answer.
+/// Fields of a request body that do not affect the response.
 const IGNORED: [&str; 3] = ["stream", "user", "metadata"];
 
-/// What is asked of which endpoint.
+/// A request to an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The endpoint with the path: `https://api.openai.com/v1/chat/completions`.
     pub url: String,
-    /// The body; of a GET request its query.
+    /// The body, or the query of a GET request.
     pub body: Value,
-    /// Tells repeated questions apart.
+    /// Number of the repetition, which makes repeated requests different.
     pub repeat: u32,
     /// A hash of local weights.
     pub weights: Option<String>,
 }
 
 impl Request {
-    /// The canonical form: object keys sorted, nothing left out but what cannot matter.
+    /// The canonical form: sorted object keys, without fields that do not affect the response.
     pub fn canonical(&self) -> Value {
         let mut body = self.body.clone();
         if let Value::Object(body) = &mut body {
@@ -46,7 +46,7 @@ impl Request {
         key_of(&self.canonical())
     }
 
-    /// Both.
+    /// The canonical form and its key.
     pub fn identity(&self) -> Identity {
         let canonical = self.canonical();
         Identity { key: key_of(&canonical), canonical }
@@ -65,7 +65,7 @@ pub fn key_of(canonical: &Value) -> Key {
     Sha256::digest(canonical.to_string()).into()
 }
 
-/// In hexadecimal.
+/// A key in hexadecimal.
 pub fn hex(key: &[u8]) -> String {
     key.iter().fold(String::with_capacity(2 * key.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -73,7 +73,7 @@ pub fn hex(key: &[u8]) -> String {
     })
 }
 
-/// From hexadecimal.
+/// A key from hexadecimal.
 pub fn from_hex(text: &str) -> Option<Key> {
     let mut key = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_matters_but_those_that_cannot() {
+    fn the_key_depends_on_all_fields_that_affect_the_response() {
         let plain = request(json!({"model": "m", "messages": [], "temperature": 0}));
         let key = plain.key();
         let reordered = request(json!({"temperature": 0, "messages": [], "model": "m"}));

@@ -1,39 +1,39 @@
-//! Where keys go, and which of them need leave first.
+//! To which hosts API keys are sent, and which of them need the user's permission.
 //!
-//! An experiment of a stranger may name any environment variable and any host. A variable whose name says that
-//! it holds a key for an API goes to a host that is reached by https, or on this machine; anything else goes
-//! only after its user has said so (`--allow-key NAME@HOST`), which is recorded for the user, outside of the
-//! experiment and its workspace.
+//! An experiment file from someone else may name any environment variable and any host. Without permission, a variable
+//! is sent only if its name is typical of an API key and the host is reached by https or is this machine. Everything
+//! else needs `--allow-key NAME@HOST`. The permission is recorded for the user, outside of the experiment and its
+//! workspace.
 
 use std::{collections::BTreeSet, env, fmt, net::IpAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::JudgeSpec;
+use super::endpoint::EndpointSpec;
 use crate::base::files::{FileError, config_file, read_json, write_json};
 
-/// A key on its way to a host.
+/// An API key that is sent to a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyUse {
-    /// The environment variable that holds it.
+    /// The environment variable that contains it.
     pub name: String,
-    /// With the port, where the URL names one.
+    /// With the port, if the URL has one.
     pub host: String,
-    /// Whether it goes over the network as it is.
+    /// Whether it is sent over the network unencrypted.
     pub plain_http: bool,
 }
 
-/// Beginnings and parts of names of variables that hold something else than a key for language models,
-/// although they may end like one.
+/// Prefixes of names of variables that contain other secrets, although they may end like API keys.
 const OTHERS: [&str; 9] =
     ["AWS_", "AZURE_CLIENT", "CARGO_", "DOCKER", "GH_", "GITHUB_", "GITLAB_", "NPM_", "SSH_"];
+/// Parts of such names.
 const SECRETS: [&str; 4] = ["SECRET", "PASSW", "PRIVATE", "ACCESS_KEY"];
 
 impl KeyUse {
-    /// Where the key of an endpoint goes; none where it takes none.
-    pub fn of(judge: &JudgeSpec) -> Option<Self> {
-        let name = judge.key_env.clone()?;
-        let url = reqwest::Url::parse(&judge.base_url).ok()?;
+    /// The key of an endpoint, and its host; none if the endpoint has no key.
+    pub fn of(endpoint: &EndpointSpec) -> Option<Self> {
+        let name = endpoint.key_env.clone()?;
+        let url = reqwest::Url::parse(&endpoint.base_url).ok()?;
         let host = url.host_str()?;
         let host = match url.port() {
             Some(port) => format!("{host}:{port}"),
@@ -43,23 +43,23 @@ impl KeyUse {
         Some(Self { name, host, plain_http: url.scheme() == "http" && !local })
     }
 
-    /// Why it needs leave, if it does.
+    /// Why it needs permission, if it does.
     fn doubt(&self) -> Option<&'static str> {
         if self.plain_http {
-            return Some("plain http: everybody on the way can read it");
+            return Some("plain http is not encrypted");
         }
         let name = self.name.to_ascii_uppercase();
         let is_usual = ["_KEY", "_TOKEN"].iter().any(|end| name.ends_with(end));
         let is_other = OTHERS.iter().any(|of| name.starts_with(of))
             || SECRETS.iter().any(|of| name.contains(of));
-        (!is_usual || is_other).then_some("its name is not that of a key for a language model")
+        (!is_usual || is_other).then_some("its name is not that of an API key of a language model")
     }
 
-    /// Whether it may go there.
+    /// Checks that it may be sent.
     pub fn check(&self, allowed: &Allowed) -> Result<(), String> {
         match self.doubt() {
             Some(doubt) if !allowed.0.contains(self) => Err(format!(
-                "the key of {} would go to host {} ({doubt})\n  = help: if that is what you want, say so once: \
+                "the value of {} would be sent to host {} ({doubt})\n  = help: if you want this, allow it once with \
                  `--allow-key {}@{}`",
                 self.name, self.host, self.name, self.host
             )),
@@ -67,22 +67,22 @@ impl KeyUse {
         }
     }
 
-    /// The key; none where the variable is not set.
+    /// The key; none if the variable is not set.
     pub fn read(&self) -> Result<Option<String>, String> {
         let Some(key) = env::var_os(&self.name) else { return Ok(None) };
         let wrong = |what: &str| {
             format!(
-                "the key in {} {what}\n  = help: set the variable to the key alone, without quotes and line breaks",
+                "the key in {} {what}\n  = help: set the variable to the key only, without quotes and line breaks",
                 self.name
             )
         };
         let key = key.into_string().map_err(|_| wrong("is not text"))?;
         let key = key.trim();
         if key.chars().any(char::is_control) {
-            return Err(wrong("holds a line break or another control character"));
+            return Err(wrong("contains a line break or another control character"));
         }
         if !key.is_ascii() {
-            return Err(wrong("holds characters that no key has"));
+            return Err(wrong("contains characters that are not ASCII"));
         }
         Ok((!key.is_empty()).then(|| key.to_owned()))
     }
@@ -90,7 +90,7 @@ impl KeyUse {
 
 impl fmt::Display for KeyUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the key of {} goes to host {}", self.name, self.host)?;
+        write!(f, "the value of {} is sent to host {}", self.name, self.host)?;
         if self.plain_http {
             f.write_str(" over plain http")?;
         }
@@ -103,7 +103,7 @@ fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// What the user of this machine has allowed.
+/// The keys that the user of this machine has allowed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Allowed(BTreeSet<KeyUse>);
 
@@ -112,7 +112,7 @@ impl Allowed {
         config_file("allowed-keys.json")
     }
 
-    /// What was allowed so far; nothing where that cannot be read.
+    /// The keys allowed so far; none if the file cannot be read.
     pub fn read() -> Self {
         Self::path().and_then(|path| read_json(&path).ok()).unwrap_or_default()
     }
@@ -137,13 +137,13 @@ impl Allowed {
         }
     }
 
-    /// Keeps it for the user.
+    /// Records it for the user.
     pub fn write(&self) -> Result<(), FileError> {
         match Self::path() {
             Some(path) => write_json(&path, self),
             None => Err(FileError::Damaged {
                 path: "allowed-keys.json".into(),
-                problem: "there is no place for it: set XDG_CONFIG_HOME or HOME".into(),
+                problem: "there is no directory for it: set XDG_CONFIG_HOME or HOME".into(),
             }),
         }
     }
@@ -154,16 +154,16 @@ mod tests {
     use super::*;
 
     fn of(name: &str, url: &str) -> KeyUse {
-        KeyUse::of(&JudgeSpec {
+        KeyUse::of(&EndpointSpec {
             base_url: url.into(),
             key_env: Some(name.into()),
-            ..JudgeSpec::default()
+            ..EndpointSpec::default()
         })
         .unwrap()
     }
 
     #[test]
-    fn keys_go_by_https_or_stay_on_the_machine() {
+    fn keys_are_sent_by_https_or_to_this_machine_without_permission() {
         let nothing = Allowed::default();
         for (name, url) in [
             ("OPENAI_API_KEY", "https://api.openai.com/v1"),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn leave_for_https_is_no_leave_for_plain_http() {
+    fn permission_for_https_is_no_permission_for_plain_http() {
         let (https, http) = (of("X", "https://x.example/v1"), of("X", "http://x.example/v1"));
         let mut allowed = Allowed::default();
         allowed.allow("X@x.example", std::slice::from_ref(&https)).unwrap();

@@ -1,16 +1,16 @@
-//! How many requests at a time, and how many a minute.
+//! Concurrency and rate limits of requests.
 
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::judge::JudgeSpec;
+use super::endpoint::EndpointSpec;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Requests in vain after which an endpoint that never answered is taken not to be there.
+/// Failed connections after which an endpoint that never replied counts as unreachable.
 const UNREACHED: usize = 40;
 
-/// Limits of one endpoint. Lives on the client's one thread.
+/// Limits of one endpoint, used only on the client's thread.
 pub struct Limits {
     state: RefCell<State>,
     changed: Notify,
@@ -20,23 +20,23 @@ pub struct Limits {
 }
 
 struct State {
-    /// Requests at a time, now.
+    /// Current maximum number of concurrent requests.
     limit: usize,
     in_flight: usize,
-    /// Good answers since the limit last changed.
+    /// Successful responses since the limit last changed.
     good: usize,
-    /// A 429 to a request sent before this says nothing new.
+    /// When the limit was last reduced; a 429 to an earlier request does not reduce it again.
     shrunk: Option<Instant>,
-    /// Nothing is sent before.
+    /// No request is sent before this time.
     not_before: Option<Instant>,
-    /// Whether a reply of any kind ever came, and how many requests found nobody before.
+    /// Whether any reply was ever received, and the number of failed connections before.
     reached: bool,
     unreached: usize,
-    /// Requests of the last minute: when, and their tokens.
+    /// Requests of the last minute: time and tokens.
     sent: VecDeque<(Instant, u64)>,
 }
 
-/// A request that may be sent.
+/// Permission to send a request.
 pub struct Slot<'a> {
     limits: &'a Limits,
     pub since: Instant,
@@ -50,11 +50,11 @@ impl Drop for Slot<'_> {
 }
 
 impl Limits {
-    /// The limits of a judge: 20 at a time to begin with, or fewer.
-    pub fn new(judge: &JudgeSpec) -> Self {
+    /// The limits of an endpoint. It starts with at most 20 concurrent requests.
+    pub fn new(endpoint: &EndpointSpec) -> Self {
         Self {
             state: RefCell::new(State {
-                limit: judge.concurrency.min(20),
+                limit: endpoint.concurrency.min(20),
                 in_flight: 0,
                 good: 0,
                 shrunk: None,
@@ -64,13 +64,13 @@ impl Limits {
                 sent: VecDeque::new(),
             }),
             changed: Notify::new(),
-            most: judge.concurrency,
-            requests: judge.requests_per_minute.map(|limit| limit as usize),
-            tokens: judge.tokens_per_minute,
+            most: endpoint.concurrency,
+            requests: endpoint.requests_per_minute.map(|limit| limit as usize),
+            tokens: endpoint.tokens_per_minute,
         }
     }
 
-    /// Waits until a request of about so many tokens may be sent.
+    /// Waits until a request of about this many tokens may be sent.
     pub async fn slot(&self, tokens: u64) -> Slot<'_> {
         loop {
             let wait = {
@@ -90,12 +90,12 @@ impl Limits {
                     (_, paused, full) => paused.max(full).unwrap_or(now + Duration::from_secs(1)),
                 }
             };
-            // Somebody else may finish, or the time may come.
+            // Wakes up when another request finishes, or at that time.
             let _ = tokio::time::timeout_at(wait, self.changed.notified()).await;
         }
     }
 
-    /// When the rates allow a request of so many tokens, if not now.
+    /// When the rate limits allow a request of this many tokens, if not now.
     fn full(&self, state: &State, tokens: u64) -> Option<Instant> {
         if let Some(limit) = self.requests
             && state.sent.len() >= limit
@@ -117,7 +117,7 @@ impl Limits {
         state.sent.back().map(|(at, _)| *at + MINUTE)
     }
 
-    /// A good answer: after as many as the limit, one more at a time.
+    /// Notes a successful response; after as many as the limit, the limit grows by one.
     pub fn good(&self) {
         let mut state = self.state.borrow_mut();
         state.good += 1;
@@ -128,8 +128,8 @@ impl Limits {
         }
     }
 
-    /// The endpoint said 429 to a request sent at `since`: half as many at a time, and none before
-    /// `after` has passed.
+    /// Notes a reply with status 429 to a request sent at `since`: halves the limit, and sends no request before `after`
+    /// has passed.
     pub fn limited(&self, since: Instant, after: Option<Duration>) {
         let mut state = self.state.borrow_mut();
         let now = Instant::now();
@@ -143,16 +143,15 @@ impl Limits {
         }
     }
 
-    /// Takes note of whether a reply of any kind came. True once so many requests found nobody, and none
-    /// ever somebody, that there is nobody.
-    pub fn nobody_there(&self, replied: bool) -> bool {
+    /// Notes whether a reply was received. Returns true if many connections failed and no reply was ever received.
+    pub fn is_unreachable(&self, replied: bool) -> bool {
         let mut state = self.state.borrow_mut();
         state.reached |= replied;
         state.unreached += usize::from(!replied);
         !state.reached && state.unreached > UNREACHED
     }
 
-    /// The tokens that a request took after all.
+    /// Corrects the tokens of a request to the number it used.
     pub fn settle(&self, since: Instant, tokens: u64) {
         let mut state = self.state.borrow_mut();
         if let Some(entry) = state.sent.iter_mut().find(|(at, _)| *at == since) {
@@ -172,14 +171,14 @@ mod tests {
         tokio::task::LocalSet::new().block_on(&runtime, work);
     }
 
-    fn judge(concurrency: usize) -> JudgeSpec {
-        JudgeSpec { concurrency, ..JudgeSpec::default() }
+    fn endpoint(concurrency: usize) -> EndpointSpec {
+        EndpointSpec { concurrency, ..EndpointSpec::default() }
     }
 
     #[test]
-    fn no_more_at_a_time_than_allowed() {
+    fn concurrent_requests_do_not_exceed_the_limit() {
         run(async {
-            let limits = Rc::new(Limits::new(&judge(3)));
+            let limits = Rc::new(Limits::new(&endpoint(3)));
             let (now, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
             let tasks: Vec<_> = (0..40)
                 .map(|_| {
@@ -201,9 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn one_wave_of_429_halves_once_and_answers_let_it_grow() {
+    fn one_wave_of_429_halves_the_limit_once_and_responses_let_it_grow() {
         run(async {
-            let limits = Limits::new(&judge(100));
+            let limits = Limits::new(&endpoint(100));
             assert_eq!(limits.state.borrow().limit, 20);
             let sent = Instant::now();
             for _ in 0..20 {
@@ -221,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn rates_hold_over_any_minute() {
+    fn rate_limits_apply_to_every_minute() {
         run(async {
-            let mut spec = judge(100);
+            let mut spec = endpoint(100);
             (spec.requests_per_minute, spec.tokens_per_minute) = (Some(3), Some(100));
             let limits = Limits::new(&spec);
             for _ in 0..2 {

@@ -1,24 +1,25 @@
-//! Language models: asked over HTTP, answers kept in a journal, never lost and never paid for twice.
+//! Language models: requests over HTTP, and a journal of responses, so that no response is lost or paid for twice.
 //!
-//! `answers` is the store: a journal that is on disk before an answer is used, and an index made of it.
-//! `client` opens all that, `asker` is what others call, `worker` the thread that asks: limits, retries, budget (`spent`). `judge` is what an experiment says of both.
+//! `responses` is the store: a journal, which contains a response before it is used, and an index built from it.
+//! `client` opens the store; other modules call `session`; the thread in `worker` sends requests and applies limits,
+//! retries and the budget (`spent`). `endpoint` contains the settings of an experiment for all of this.
 
-pub mod answers;
-mod asker;
 mod batch;
 pub mod cassette;
 mod claim;
 pub mod client;
 #[cfg(test)]
 mod dialects;
+mod endpoint;
 pub mod explain;
 mod index;
 pub mod journal;
-mod judge;
 pub mod key;
 mod keys;
 mod limits;
 pub mod reply;
+pub mod responses;
+mod session;
 mod spent;
 pub mod structured;
 mod transport;
@@ -26,45 +27,45 @@ mod worker;
 
 use std::path::Path;
 
-pub use answers::Answers;
-pub use asker::{Answer, Asker, Chat, LlmStats, Outcome, Tally};
 pub use client::Llm;
+pub use endpoint::{Budget, EndpointSpec, Failures, Mode, Price, ResponsesSpec, Structured};
 pub use index::Counts;
-pub use judge::{AnswersSpec, Budget, Failures, JudgeSpec, Mode, Price, Structured};
 pub use keys::{Allowed, KeyUse};
+pub use responses::Responses;
+pub use session::{Chat, LlmSession, LlmStats, Outcome, Response, Tally};
 pub use spent::Spent;
 
-/// Where answers are kept in a workspace.
+/// The directory of responses in a workspace. Its name is older than the word *response*.
 pub const DIRECTORY: &str = "answers";
 
-/// Why an answer could not be had.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum LlmError {
     #[error(transparent)]
     Interrupted(#[from] crate::base::interrupt::Interrupted),
-    /// An answer that a replay wanted and did not find.
-    #[error("no recorded answer for {}", .0.about)]
-    Miss(Box<Miss>),
-    /// All of a step's, told together.
+    /// A replay needs a response that is not recorded.
+    #[error("no recorded response for {}", .0.about)]
+    ReplayMiss(Box<ReplayMiss>),
+    /// All such responses of a step in one message.
     #[error("{0}")]
-    Missing(String),
+    ReplayMisses(String),
     /// The budget does not allow the next request.
     #[error("{0}")]
     Budget(String),
-    /// A request failed for good; others may not.
+    /// A request failed after all retries; other requests may succeed.
     #[error("{0}")]
     Failed(String),
-    /// No request to this endpoint will do.
+    /// No request to this endpoint can succeed.
     #[error("{0}")]
-    Hopeless(String),
+    Fatal(String),
     /// The journal or its index.
     #[error("{0}")]
     Store(String),
 }
 
-/// A request that a replay found no answer to.
+/// A request of a replay without a recorded response.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Miss {
+pub struct ReplayMiss {
     pub key: String,
     pub about: String,
     /// The canonical request.
@@ -77,7 +78,7 @@ impl LlmError {
     }
 }
 
-/// The first digits of a key, for people.
+/// The first digits of a key, for messages.
 pub fn short(key: &str) -> &str {
     key.get(..12).unwrap_or(key)
 }

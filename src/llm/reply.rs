@@ -1,12 +1,12 @@
-//! What the body of a chat response says: its text, in whatever form a server gives it, and whether the server failed.
+//! Reads the body of a chat response: its text, in the forms that servers use, and whether the server failed.
 
 use serde_json::Value;
 
 use crate::base::terminal::shown;
 
-/// Values of `finish_reason` with which a server says that it gave up: OpenRouter writes `error`, vLLM `abort`. What
-/// has been written until then is no response of the model.
-const GIVEN_UP: [&str; 9] = [
+/// Values of `finish_reason` of servers that failed: OpenRouter writes `error`, vLLM `abort`. The text up to then is not
+/// a response of the model.
+const FAILED: [&str; 9] = [
     "abort",
     "aborted",
     "cancelled",
@@ -18,7 +18,7 @@ const GIVEN_UP: [&str; 9] = [
     "timeout",
 ];
 
-/// Values of `finish_reason` that say why a response has no text. Requesting only these again would change the
+/// Values of `finish_reason` that explain a response without text. To request only these again would change the
 /// distribution of responses.
 const WITHOUT_TEXT: [&str; 6] =
     ["content_filter", "function_call", "length", "max_tokens", "safety", "tool_calls"];
@@ -28,8 +28,8 @@ pub fn choice(response: &Value) -> &Value {
     &response["choices"][0]
 }
 
-/// The text of a message: the text itself, or that of its parts of the type `text`, one after the other. Other parts
-/// are thoughts, pictures and the like.
+/// The text of a message, or the concatenated text of its parts of the type `text`. Other parts are reasoning, images
+/// and so on.
 pub fn content(message: &Value) -> Option<String> {
     match &message["content"] {
         Value::String(text) => Some(text.clone()),
@@ -41,12 +41,12 @@ pub fn content(message: &Value) -> Option<String> {
     }
 }
 
-/// The text of a part of this type; a part that is a text has no type.
+/// The text of a part of this type; a part that is a string has no type.
 fn text_of<'a>(part: &'a Value, kind: &str) -> Option<&'a str> {
     match part {
         Value::String(text) => Some(text).filter(|_| kind == "text").map(String::as_str),
         part if part["type"].as_str() == Some(kind) => part[kind].as_str(),
-        // Some servers write `output_text`, as in OpenAI's newer interface.
+        // Some servers write `output_text`, as in OpenAI's newer API.
         part if kind == "text" && part["type"].as_str() == Some("output_text") => {
             part["text"].as_str()
         }
@@ -62,13 +62,13 @@ pub fn refusal(message: &Value) -> Option<String> {
     refusal.or(of_parts).map(str::to_owned)
 }
 
-/// Whether the server took a text for thoughts: `reasoning` of vLLM and Ollama, `reasoning_content` of llama.cpp, or
-/// parts of another type than text.
+/// Whether the server classified text as reasoning: `reasoning` of vLLM and Ollama, `reasoning_content` of llama.cpp,
+/// or parts of another type than text.
 pub fn is_reasoned(message: &Value) -> bool {
-    let some = |field: &str| message[field].as_str().is_some_and(|text| !text.trim().is_empty());
+    let has = |field: &str| message[field].as_str().is_some_and(|text| !text.trim().is_empty());
     let thinks = |part: &Value| matches!(part["type"].as_str(), Some("thinking" | "reasoning"));
-    some("reasoning")
-        || some("reasoning_content")
+    has("reasoning")
+        || has("reasoning_content")
         || message["content"].as_array().is_some_and(|parts| parts.iter().any(thinks))
 }
 
@@ -79,26 +79,26 @@ pub fn error_of(value: &Value) -> Option<String> {
     Some(message.map_or_else(|| error.to_string(), str::to_owned))
 }
 
-/// Why a body with status 200 is a failure of the server, if it says so.
+/// Why a body with status 200 reports a failure of the server, if it does.
 pub fn failure(response: &Value) -> Option<String> {
     if let Some(error) = error_of(response) {
         return Some(error);
     }
     if response["choices"].as_array().is_none_or(Vec::is_empty) {
-        return Some("it has no choice".into());
+        return Some("it has no choices".into());
     }
     let choice = choice(response);
     if let Some(error) = error_of(choice) {
         return Some(error);
     }
     let finish = choice["finish_reason"].as_str()?;
-    GIVEN_UP
+    FAILED
         .contains(&finish.to_ascii_lowercase().as_str())
         .then(|| format!("it ended with finish_reason `{}`", shown(finish)))
 }
 
-/// Whether a response has no text and does not say why. A model may end before the first word: then the server says
-/// that it stopped, after at least one token (recorded from llama.cpp and vLLM).
+/// Whether a response has no text and no reason for that. A model may stop before the first word; then the server
+/// reports at least one token (recorded from llama.cpp and vLLM).
 pub fn is_empty(response: &Value) -> bool {
     let choice = choice(response);
     let message = &choice["message"];
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_with_status_200_are_told_from_responses() {
+    fn failures_with_status_200_are_not_responses() {
         let with = |choice: Value| json!({"choices": [choice]});
         let message = json!({"content": "half a"});
         for failed in [

@@ -1,34 +1,36 @@
-//! What a run has asked and spent, what calls cost, and whether a budget allows more.
+//! Requests and costs of a run, the cost of calls, and the budget.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    endpoint::{Budget, EndpointSpec},
     journal::{Record, Usage},
-    judge::{Budget, JudgeSpec},
     transport::Call,
 };
 
-/// What a run has asked and spent.
+/// Requests and costs of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spent {
-    /// Answers taken from the journal.
-    pub found: u64,
-    /// Answers asked for.
-    pub asked: u64,
-    /// Tries that failed.
+    /// Responses from the journal.
+    #[serde(rename = "found")]
+    pub cached: u64,
+    /// Responses received from endpoints.
+    #[serde(rename = "asked")]
+    pub requested: u64,
+    /// Failed attempts.
     pub failed: u64,
     pub input_tokens: u64,
     pub output_tokens: u64,
-    /// In the currency of the judges' prices.
+    /// In the currency of the prices of endpoints.
     pub money: f64,
-    /// Whether some of it has no known price.
+    /// Whether the price of a response is unknown.
     pub unpriced: bool,
-    /// Answers that came whole.
+    /// Sum of the latencies of complete responses.
     pub seconds: f64,
 }
 
-/// What was spent, and what requests on their way may cost.
+/// The costs so far, and the maximum cost of requests in flight.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub spent: Spent,
@@ -37,21 +39,21 @@ pub(super) struct Ledger {
 }
 
 impl Spent {
-    /// Why a budget does not allow that much more; none where it does.
+    /// Why a budget does not allow so much more; none if it does.
     pub(super) fn over(&self, budget: &Budget, tokens: u64, money: f64) -> Option<String> {
         let spent = self.input_tokens.saturating_add(self.output_tokens);
         let what = if let Some(limit) = budget.tokens.filter(|limit| spent + tokens > *limit) {
-            format!("{spent} of {limit} tokens are spent, and what is next may take {tokens}")
+            format!("{spent} of {limit} tokens are used, and the next request may use {tokens}")
         } else if let Some(limit) = budget.money.filter(|limit| self.money + money > *limit) {
             format!(
-                "{:.4} of {limit:.4} is spent, and what is next may cost {money:.4}",
+                "{:.4} of {limit:.4} is spent, and the next request may cost {money:.4}",
                 self.money
             )
         } else {
             return None;
         };
         Some(format!(
-            "the budget is reached: {what}\n  = help: what was answered is kept; raise it with \
+            "the budget is reached: {what}\n  = help: received responses are recorded; raise the budget with \
              `--budget-money`, `--budget-tokens` or `responses.budget`, and run again"
         ))
     }
@@ -59,11 +61,11 @@ impl Spent {
 
 impl std::fmt::Display for Spent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} answers from the journal, {} asked for", self.found, self.asked)?;
+        write!(f, "{} responses cached, {} requested", self.cached, self.requested)?;
         if self.failed > 0 {
-            write!(f, ", {} tries failed", self.failed)?;
+            write!(f, ", {} attempts failed", self.failed)?;
         }
-        if self.asked > 0 {
+        if self.requested > 0 {
             write!(f, "; {} + {} tokens", self.input_tokens, self.output_tokens)?;
             match self.unpriced {
                 false => write!(f, ", cost {:.4}", self.money)?,
@@ -75,8 +77,8 @@ impl std::fmt::Display for Spent {
     }
 }
 
-/// Fills in what the response says of itself.
-pub(super) fn describe(record: &mut Record, spec: &JudgeSpec) {
+/// Fills in tokens, cost, model and finish reason of a response.
+pub(super) fn describe(record: &mut Record, spec: &EndpointSpec) {
     let response = &record.response;
     record.usage = usage_of(response);
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -86,7 +88,7 @@ pub(super) fn describe(record: &mut Record, spec: &JudgeSpec) {
     record.finish = text(&response["choices"][0]["finish_reason"]);
 }
 
-/// Tokens as a response tells them. No call takes billions: what says so is held to that.
+/// Tokens as reported by a response, at most 2³²: no call uses more.
 pub(super) fn usage_of(response: &Value) -> Usage {
     let number = |value: &Value| value.as_u64().unwrap_or(0).min(1 << 32);
     let usage = &response["usage"];
@@ -97,8 +99,8 @@ pub(super) fn usage_of(response: &Value) -> Usage {
     }
 }
 
-/// What tokens cost, where the price is known.
-pub fn cost(spec: &JudgeSpec, usage: &Usage) -> Option<f64> {
+/// The cost of tokens, if the price is known.
+pub fn cost(spec: &EndpointSpec, usage: &Usage) -> Option<f64> {
     let price = spec.price?;
     let cached = usage.cached.min(usage.input);
     let millions = |tokens: u64| tokens as f64 / 1e6;
@@ -109,8 +111,8 @@ pub fn cost(spec: &JudgeSpec, usage: &Usage) -> Option<f64> {
     )
 }
 
-/// (input, output) tokens a call may take at most: no token is less than a byte of the request.
-pub fn expected_tokens(call: &Call, spec: &JudgeSpec) -> (u64, u64) {
+/// The maximum number of (input, output) tokens of a call: a token has at least one byte.
+pub fn expected_tokens(call: &Call, spec: &EndpointSpec) -> (u64, u64) {
     match call {
         Call::Chat(body) => (body.to_string().len() as u64, spec.max_tokens),
         Call::Get(..) => (0, 0),

@@ -1,8 +1,8 @@
-//! Answers in JSON: asked for as the endpoint can, found wherever they stand in the text.
+//! JSON responses: how they are requested, and how they are found in a text.
 
 use serde_json::{Map, Value, json};
 
-use super::judge::Structured;
+use super::endpoint::Structured;
 
 /// A JSON Schema with a name.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,8 +11,8 @@ pub struct Schema {
     pub schema: Value,
 }
 
-/// Puts what asks for JSON into a request's body.
-pub fn ask(body: &mut Map<String, Value>, schema: &Schema, how: Structured) {
+/// Adds to the body of a request what asks for JSON.
+pub fn request_json(body: &mut Map<String, Value>, schema: &Schema, how: Structured) {
     match how {
         Structured::Schema => {
             body.insert(
@@ -35,7 +35,7 @@ pub fn ask(body: &mut Map<String, Value>, schema: &Schema, how: Structured) {
     }
 }
 
-/// Says in the last message what the answer has to be.
+/// Appends the schema to the last message.
 fn append(body: &mut Map<String, Value>, schema: &Schema) {
     let last =
         body.get_mut("messages").and_then(Value::as_array_mut).and_then(|all| all.last_mut());
@@ -48,10 +48,10 @@ fn append(body: &mut Map<String, Value>, schema: &Schema) {
     ));
 }
 
-/// The whole JSON objects and arrays in a text, in order: the text itself, in a fence, or with prose
-/// around. What a model thinks aloud before its answer (`<think>`) is no part of the answer.
+/// The complete JSON objects and arrays in a text, in order: the text itself, in a code fence, or within other text.
+/// Reasoning before the response (`<think>`) is ignored.
 pub fn values(text: &str) -> Vec<Value> {
-    let text = text.rsplit_once("</think>").map_or(text, |(_, answer)| answer).trim();
+    let text = text.rsplit_once("</think>").map_or(text, |(_, response)| response).trim();
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(at) = text[from..].find(['{', '[']) {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_found_wherever_it_stands() {
+    fn json_is_found_anywhere_in_a_text() {
         let value = json!({"ids": ["a", "b"]});
         for text in [
             r#"{"ids": ["a", "b"]}"#,
@@ -90,15 +90,15 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_is_asked_as_it_can() {
+    fn json_is_requested_by_schema_or_by_prompt() {
         let schema = Schema { name: "order".into(), schema: json!({"type": "object"}) };
         let mut body = Map::new();
         body.insert("messages".into(), json!([{"role": "user", "content": "Rank."}]));
         let mut by_schema = body.clone();
-        ask(&mut by_schema, &schema, Structured::Schema);
+        request_json(&mut by_schema, &schema, Structured::Schema);
         assert_eq!(by_schema["response_format"]["json_schema"]["name"], "order");
         let mut by_text = body.clone();
-        ask(&mut by_text, &schema, Structured::Text);
+        request_json(&mut by_text, &schema, Structured::Text);
         assert!(!by_text.contains_key("response_format"));
         assert!(by_text["messages"][0]["content"].as_str().unwrap().contains("JSON Schema"));
     }

@@ -1,4 +1,4 @@
-//! One request over HTTP: what came back in full, and what that means.
+//! One request over HTTP: the complete reply, and its interpretation.
 
 use std::{
     collections::HashSet,
@@ -21,7 +21,7 @@ use crate::base::{
     terminal::{shown, shown_up_to},
 };
 
-/// An endpoint with its key. Nothing is taken from the environment but what the judge names.
+/// An endpoint with its key. Only the variable that its settings name is read from the environment.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     base: String,
@@ -35,18 +35,17 @@ impl Endpoint {
         Self { base: base.trim_end_matches('/').to_owned(), key }
     }
 
-    /// Takes the key, and every piece of it of eight characters or more, out of a text, should an endpoint have
-    /// sent it back.
+    /// Removes the key, and every piece of it of eight characters or more, from a text, in case the endpoint sent it back.
     pub fn redact(&self, text: &str) -> String {
         let key = self.key.expose_secret().as_bytes();
-        // No key is so short; a word like `none` in its place stands in many texts.
+        // Real keys are longer; a placeholder like `none` occurs in many texts.
         if key.len() < SHORTEST_KEY {
             return text.to_owned();
         }
         let pieces: HashSet<&[u8]> = key.windows(SHORTEST_KEY).collect();
         let bytes = text.as_bytes();
         let mut out = String::with_capacity(text.len());
-        // Keys are ASCII, so pieces of them begin and end at characters.
+        // Keys are ASCII, so pieces of them begin and end at character boundaries.
         let (mut copied, mut at) = (0, 0);
         while at + SHORTEST_KEY <= bytes.len() {
             if !pieces.contains(&bytes[at..at + SHORTEST_KEY]) {
@@ -65,7 +64,7 @@ impl Endpoint {
         out
     }
 
-    /// Takes the key out of every text, name and number in a value; its form stays.
+    /// Removes the key from every string, name and number in a value, whose structure is kept.
     pub fn redact_value(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.redact(text),
@@ -90,7 +89,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes the key out of a body, before anything else sees it: nothing is cut, shown or stored before.
+    /// Removes the key from a body before it is shortened, shown or stored.
     fn redact_body(&self, body: Vec<u8>) -> Vec<u8> {
         if self.key.expose_secret().len() < SHORTEST_KEY {
             return body;
@@ -101,7 +100,7 @@ impl Endpoint {
             // A key may be written with escapes, which only the parsed value shows.
             if value != before || body.windows(2).any(|pair| pair == b"\\u") {
                 let text = value.to_string();
-                // Pieces that lie across several texts.
+                // Pieces that span several strings.
                 return self.redact(&text).into_bytes();
             }
         }
@@ -142,40 +141,40 @@ impl Config for Endpoint {
     }
 }
 
-/// Of keys, and of the pieces of them that are taken out of what comes back.
+/// Minimum length of keys, and of pieces of keys that are removed.
 const SHORTEST_KEY: usize = 8;
-/// How many times longer than a reply the file of a batch may be.
+/// Maximum size of the file of a batch, in maximum sizes of a reply.
 const REPLIES_OF_FILE: u64 = 128;
-/// Stands where a key stood.
+/// Replaces a key.
 const REDACTED: &str = "[key]";
 
-/// What an endpoint sent.
+/// The reply of an endpoint.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
     pub retry_after: Option<Duration>,
-    /// Whole: a connection that broke in the middle is an error.
+    /// Complete: an interrupted connection is an error.
     pub body: Vec<u8>,
-    /// Where a redirect says to go.
+    /// The target of a redirect.
     pub location: Option<String>,
-    /// It has more bytes than a reply may have; none are kept.
+    /// Whether it exceeds the maximum size; then the body is empty.
     pub too_long: bool,
 }
 
-/// What a reply means for the transport. What is in an answer is looked at elsewhere.
+/// How the client proceeds after a reply. The content of a response is checked by its reader.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// A response to keep: it has content, a refusal, or says why it ended.
+    /// A response to record: it has content, a refusal, or a reason for its end.
     Response(Value),
-    /// Worth another try.
-    Again { cause: String, limited: bool },
-    /// This request fails, others may not.
+    /// The request can be sent again.
+    Retry { cause: String, limited: bool },
+    /// This request fails; others may succeed.
     Failed(String),
-    /// No request to this endpoint will do.
-    Hopeless(String),
+    /// No request to this endpoint can succeed.
+    Fatal(String),
 }
 
-/// What is sent.
+/// A request to send.
 #[derive(Clone, Debug)]
 pub enum Call {
     Chat(Value),
@@ -183,7 +182,7 @@ pub enum Call {
     Get(String, Vec<(String, String)>),
 }
 
-/// A client without retries of its own.
+/// An HTTP client without retries.
 #[derive(Clone)]
 pub struct Transport {
     http: reqwest::Client,
@@ -191,9 +190,9 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A client; it opens no connection yet.
+    /// A client; it does not open a connection yet.
     pub fn new(endpoint: Endpoint) -> Result<Self, String> {
-        // Someone else may have installed it before: the same one.
+        // It may already be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(20))
@@ -204,7 +203,7 @@ impl Transport {
         Ok(Self { http, endpoint })
     }
 
-    /// Sends once. The error is of the connection: no whole reply came.
+    /// Sends a request once. An error means that no complete reply was received.
     pub async fn send(&self, call: &Call, timeout: Duration) -> Result<Reply, String> {
         let reply = tokio::time::timeout(timeout, async {
             match call {
@@ -236,7 +235,7 @@ impl Transport {
         reply.map_err(|error| self.endpoint.redact(&error))
     }
 
-    /// A client of async-openai whose replies are also seen whole, with status and headers.
+    /// A client of async-openai whose complete replies, with status and headers, are also available to us.
     pub fn client(&self) -> (Client<Endpoint>, Seen) {
         let seen = Seen::default();
         let service = Capture {
@@ -249,18 +248,18 @@ impl Transport {
     }
 }
 
-/// The last reply that came whole.
+/// The last complete reply.
 #[derive(Clone, Default)]
 pub struct Seen(Arc<Mutex<Option<Reply>>>);
 
 impl Seen {
-    /// Takes it.
+    /// Takes the reply.
     pub fn take(&self) -> Option<Reply> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Sends, reads the whole body, and shows both to us and to async-openai.
+/// Sends a request, reads the whole body, and passes it to us and to async-openai.
 #[derive(Clone)]
 struct Capture {
     http: reqwest::Client,
@@ -281,25 +280,25 @@ impl tower_service::Service<HttpRequestFactory> for Capture {
         let (http, seen, endpoint) = (self.http.clone(), self.seen.clone(), self.endpoint.clone());
         Box::pin(async move {
             let request = request.build().await?;
-            // The file that a batch brings holds many replies.
+            // The file of a batch contains many replies.
             let is_file = request.url().path().ends_with("/content");
-            let most = most_of_line().saturating_mul(if is_file { REPLIES_OF_FILE } else { 1 });
+            let limit = most_of_line().saturating_mul(if is_file { REPLIES_OF_FILE } else { 1 });
             let response = http.execute(request).await.map_err(OpenAIError::Reqwest)?;
-            let reply = whole(response, &endpoint, most).await.map_err(OpenAIError::Reqwest)?;
+            let reply = whole(response, &endpoint, limit).await.map_err(OpenAIError::Reqwest)?;
             if reply.too_long && is_file {
-                let limit = format!("it is longer than {} MB ({LINE_VARIABLE})", most >> 20);
-                return Err(OpenAIError::InvalidArgument(limit));
+                let problem = format!("it is longer than {} MB ({LINE_VARIABLE})", limit >> 20);
+                return Err(OpenAIError::InvalidArgument(problem));
             }
-            let mut again = http::Response::new(reply.body.clone());
-            *again.status_mut() =
+            let mut copy = http::Response::new(reply.body.clone());
+            *copy.status_mut() =
                 http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
             *seen.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply);
-            Ok(reqwest::Response::from(again))
+            Ok(reqwest::Response::from(copy))
         })
     }
 }
 
-/// A reply, from which the key is taken out.
+/// The complete reply, without the key.
 async fn whole(
     mut response: reqwest::Response,
     endpoint: &Endpoint,
@@ -308,7 +307,7 @@ async fn whole(
     let status = response.status().as_u16();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let retry_after = header(RETRY_AFTER).and_then(|text| {
-        // A date is one of the server's clock.
+        // A date refers to the server's clock.
         let now = header(DATE).and_then(date).unwrap_or_else(|| chrono::Utc::now().into());
         wait_of(text, now)
     });
@@ -316,7 +315,7 @@ async fn whole(
     let location = location.filter(|_| (300..400).contains(&status)).map(|to| endpoint.redact(to));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        // What comes later is not waited for: an endpoint may never end.
+        // The rest is not read: it may be endless.
         if (body.len() + chunk.len()) as u64 > most {
             return Ok(Reply { status, retry_after, body: Vec::new(), location, too_long: true });
         }
@@ -326,20 +325,20 @@ async fn whole(
     Ok(Reply { status, retry_after, body, location, too_long: false })
 }
 
-/// The longest wait that an endpoint may ask for, in seconds.
+/// The longest wait that an endpoint may request, in seconds.
 const LONGEST_WAIT: f64 = 86_400.0;
 
-/// What `Retry-After` asks for: seconds, or the wait until a date.
+/// The wait in `Retry-After`: seconds, or the time until a date.
 fn wait_of(text: &str, now: DateTime<FixedOffset>) -> Option<Duration> {
     let seconds = match text.trim().parse::<f64>() {
         Ok(seconds) => seconds,
-        // A date that has passed asks for no wait.
+        // A date in the past means no wait.
         Err(_) => ((date(text)? - now).num_milliseconds() as f64 / 1e3).max(0.0),
     };
     (0.0..LONGEST_WAIT).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
-/// A date of HTTP: `Mon, 30 Nov 2026 13:17:34 GMT`.
+/// An HTTP date: `Mon, 30 Nov 2026 13:17:34 GMT`.
 fn date(text: &str) -> Option<DateTime<FixedOffset>> {
     DateTime::parse_from_rfc2822(text.trim()).ok()
 }
@@ -351,7 +350,7 @@ fn in_words(error: &OpenAIError) -> String {
     }
 }
 
-/// An error with what lies below it: reqwest's own words are few.
+/// An error with its causes, because messages of reqwest are short.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
@@ -366,84 +365,84 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Reply {
-    /// What it means. `chat` replies must have an answer in them.
+    /// How to proceed. A `chat` reply must contain a response.
     pub fn verdict(&self, chat: bool) -> Verdict {
         if self.too_long {
             return Verdict::Failed(too_long(&format!("status {}: the reply", self.status)));
         }
         if (300..400).contains(&self.status) {
-            let to = self.location.as_deref().map_or("elsewhere".into(), shown);
-            return Verdict::Hopeless(format!(
-                "status {}: the endpoint redirects to {to}, and redirects are not followed, since the key would go \
-                 along; if that is the right place, give it as `base_url`",
+            let to = self.location.as_deref().map_or("another URL".into(), shown);
+            return Verdict::Fatal(format!(
+                "status {}: the endpoint redirects to {to}; redirects are not followed, because they would \
+                 receive the key; if this is the right endpoint, set it as `base_url`",
                 self.status
             ));
         }
-        // A byte order mark says nothing of what follows it.
+        // Skips a byte order mark.
         let body = self.body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&self.body);
         let text = String::from_utf8_lossy(body);
         let value: Option<Value> = serde_json::from_slice(body).ok();
-        let told = value.as_ref().and_then(reply::error_of);
+        let error = value.as_ref().and_then(reply::error_of);
         let codes: Vec<&str> = value
             .iter()
             .flat_map(|value| [&value["error"]["code"], &value["error"]["type"]])
             .filter_map(Value::as_str)
             .collect();
         let is = |names: &[&str]| codes.iter().any(|code| names.contains(code));
-        // Of any length, and with whatever an endpoint likes to write to a terminal.
+        // Shortened and escaped: an endpoint may send anything.
         let in_message = |text: &str| {
-            format!("status {}: {}", self.status, shown_up_to(text.trim(), MOST_OF_MESSAGE))
+            format!("status {}: {}", self.status, shown_up_to(text.trim(), MAX_MESSAGE))
         };
-        let said = || in_message(told.as_deref().unwrap_or(&text));
+        let message = || in_message(error.as_deref().unwrap_or(&text));
         match self.status {
             200..=299 => {}
-            402 => return Verdict::Hopeless(said()),
-            429 if is(&NO_CREDIT) => return Verdict::Hopeless(said()),
-            429 => return Verdict::Again { cause: said(), limited: true },
-            401 | 403 => return Verdict::Hopeless(said()),
-            404 | 405 | 410 if chat => return Verdict::Hopeless(said()),
-            400 | 422 if chat && (is(&NO_MODEL) || told.as_deref().is_some_and(no_such_model)) => {
-                return Verdict::Hopeless(said());
+            402 => return Verdict::Fatal(message()),
+            429 if is(&NO_CREDIT) => return Verdict::Fatal(message()),
+            429 => return Verdict::Retry { cause: message(), limited: true },
+            401 | 403 => return Verdict::Fatal(message()),
+            404 | 405 | 410 if chat => return Verdict::Fatal(message()),
+            400 | 422 if chat && (is(&NO_MODEL) || error.as_deref().is_some_and(no_such_model)) => {
+                return Verdict::Fatal(message());
             }
             408 | 409 | 425 | 500..=599 => {
-                return Verdict::Again { cause: said(), limited: false };
+                return Verdict::Retry { cause: message(), limited: false };
             }
-            _ => return Verdict::Failed(said()),
+            _ => return Verdict::Failed(message()),
         }
-        let again = |cause: String| Verdict::Again { cause, limited: false };
+        let retry = |cause: String| Verdict::Retry { cause, limited: false };
         let Some(value) = value else {
             let text = shown(&text);
-            return again(format!("status 200 with something that is not JSON: `{text}`"));
+            return retry(format!("status 200, but the body is not JSON: `{text}`"));
         };
         if !chat {
-            return match told {
-                Some(_) => again(said()),
+            return match error {
+                Some(_) => retry(message()),
                 None => Verdict::Response(value),
             };
         }
         if let Some(problem) = reply::failure(&value) {
-            return again(in_message(&problem));
+            return retry(in_message(&problem));
         }
         match reply::is_empty(&value) {
-            true => again("status 200 without a text, and without a reason for that".into()),
+            true => retry("status 200, but no text and no reason for that".into()),
             false => Verdict::Response(value),
         }
     }
 }
 
-/// Most characters of an endpoint's message that are shown and recorded.
-pub(super) const MOST_OF_MESSAGE: usize = 300;
-/// Codes with which endpoints say that nothing more is paid for.
+/// Maximum number of characters of an endpoint's message that are shown and recorded.
+pub(super) const MAX_MESSAGE: usize = 300;
+/// Error codes for an account without credit.
 const NO_CREDIT: [&str; 4] = [
     "billing_hard_limit_reached",
     "billing_not_active",
     "insufficient_balance",
     "insufficient_quota",
 ];
-/// Codes with which endpoints say that they do not have the model.
+/// Error codes for an unknown model.
 const NO_MODEL: [&str; 3] = ["invalid_model", "model_not_available", "model_not_found"];
 
-/// Whether a message says that there is no such model: the router of llama.cpp, Mistral and OpenRouter give no code.
+/// Whether a message says that the model is unknown: the router of llama.cpp, Mistral and OpenRouter send no code.
 fn no_such_model(message: &str) -> bool {
     let message = message.to_lowercase();
     let phrases =
@@ -463,9 +462,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_answer_is_a_response() {
-        let answer = r#"{"choices":[{"message":{"content":"yes"}}]}"#;
-        assert!(matches!(verdict(200, answer), Verdict::Response(_)));
+    fn only_a_complete_reply_is_a_response() {
+        let response = r#"{"choices":[{"message":{"content":"yes"}}]}"#;
+        assert!(matches!(verdict(200, response), Verdict::Response(_)));
         let refused = r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#;
         assert!(matches!(verdict(200, refused), Verdict::Response(_)));
         for why in ["length", "content_filter"] {
@@ -487,11 +486,11 @@ mod tests {
             (503, "busy"),
             (429, "{}"),
         ] {
-            assert!(matches!(verdict(status, body), Verdict::Again { .. }), "{status} {body}");
+            assert!(matches!(verdict(status, body), Verdict::Retry { .. }), "{status} {body}");
         }
         assert!(matches!(verdict(400, "{}"), Verdict::Failed(_)));
         for status in [401, 402, 403, 404, 405] {
-            assert!(matches!(verdict(status, "{}"), Verdict::Hopeless(_)), "{status}");
+            assert!(matches!(verdict(status, "{}"), Verdict::Fatal(_)), "{status}");
         }
         for message in [
             "model 'a' not found",
@@ -500,19 +499,19 @@ mod tests {
             "The model `a` does not exist",
         ] {
             let body = serde_json::json!({"error": {"message": message}}).to_string();
-            assert!(matches!(verdict(400, &body), Verdict::Hopeless(_)), "{message}");
+            assert!(matches!(verdict(400, &body), Verdict::Fatal(_)), "{message}");
         }
         let too_long = r#"{"error":{"message":"the prompt is too long for the model"}}"#;
         assert!(matches!(verdict(400, too_long), Verdict::Failed(_)));
-        let with_mark = format!("\u{feff}{answer}");
+        let with_mark = format!("\u{feff}{response}");
         assert!(matches!(verdict(200, &with_mark), Verdict::Response(_)));
         let quota = r#"{"error":{"code":"insufficient_quota","message":"pay"}}"#;
-        assert_eq!(verdict(429, quota), Verdict::Hopeless("status 429: pay".into()));
+        assert_eq!(verdict(429, quota), Verdict::Fatal("status 429: pay".into()));
     }
 
-    /// What an endpoint says is shown on one line, without control characters, and cut.
+    /// A message of an endpoint is shown on one line, without control characters, and shortened.
     #[test]
-    fn messages_of_endpoints_are_escaped_and_cut() {
+    fn messages_of_endpoints_are_escaped_and_shortened() {
         let hostile = format!("\u{1b}[2J\n{}", "x".repeat(100_000));
         for body in [
             serde_json::json!({"error": {"message": hostile}}).to_string(),
@@ -520,9 +519,8 @@ mod tests {
             hostile.clone(),
         ] {
             for status in [200, 400, 401, 402, 429, 500] {
-                let (Verdict::Again { cause, .. }
-                | Verdict::Failed(cause)
-                | Verdict::Hopeless(cause)) = verdict(status, &body)
+                let (Verdict::Retry { cause, .. } | Verdict::Failed(cause) | Verdict::Fatal(cause)) =
+                    verdict(status, &body)
                 else {
                     panic!("{status} is a response");
                 };
@@ -549,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_comes_back_is_taken_out() {
+    fn a_key_that_is_sent_back_is_removed() {
         let endpoint = Endpoint::new("http://x/v1/", Some("sk-secret".into()));
         assert_eq!(endpoint.redact("bad key sk-secret!"), "bad key [key]!");
         assert_eq!(endpoint.url("/a"), "http://x/v1/a");
@@ -563,9 +561,10 @@ mod tests {
         let short = Endpoint::new("http://x/v1", Some("null".into()));
         assert_eq!(short.redact("null"), "null");
     }
-    /// Whatever an endpoint sends: what is kept of it holds no piece of the key.
+
+    /// Whatever an endpoint sends, what is recorded contains no piece of the key.
     #[test]
-    fn pieces_of_a_key_are_taken_out_of_any_body() {
+    fn pieces_of_a_key_are_removed_from_any_body() {
         let key = "sk-0123456789abcdefghijklmnop";
         let endpoint = Endpoint::new("http://x/v1", Some(key.into()));
         let pieces = |text: &str| (0..=key.len() - 8).any(|at| text.contains(&key[at..at + 8]));
@@ -593,7 +592,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_piece_of_a_key_is_left(key in "[ -~]{8,40}", before: String, after: String, from in 0usize..32, len in 8usize..40) {
+        fn no_piece_of_a_key_remains(key in "[ -~]{8,40}", before: String, after: String, from in 0usize..32, len in 8usize..40) {
             let endpoint = Endpoint::new("http://x/v1", Some(key.clone()));
             let from = from.min(key.len() - 8);
             let piece = &key[from..(from + len).min(key.len())];

@@ -1,5 +1,5 @@
-//! The client's one thread: requests on their way, their limits, retries, budget, and the way of every
-//! answer onto the disk before anybody gets it.
+//! The client's thread: sends requests, applies limits, retries and the budget, and writes every response to disk before
+//! its caller receives it.
 
 use std::{
     cell::RefCell,
@@ -14,64 +14,64 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     LlmError,
-    answers::Answers,
+    endpoint::{EndpointSpec, Mode, ResponsesSpec},
     journal::{Kind, Record, Usage},
-    judge::{AnswersSpec, JudgeSpec, Mode},
     key::{Identity, Key, hex},
     limits::Limits,
+    responses::Responses,
     spent::{Ledger, cost, describe, expected_tokens, usage_of},
     transport::{Call, Endpoint, Transport, Verdict},
 };
 use crate::base::interrupt::{Interrupt, Interrupted};
 
-/// How an answer gets to its caller.
-pub(super) type Reply = oneshot::Sender<Result<Record, Refused>>;
+/// The channel to the caller.
+pub(super) type Reply = oneshot::Sender<Result<Record, JobError>>;
 
 /// One request for the client's thread.
 pub(super) struct Job {
     pub request: Identity,
     pub call: Call,
-    pub judge: Arc<(String, JudgeSpec)>,
+    pub endpoint: Arc<(String, EndpointSpec)>,
     pub transport: Transport,
     pub about: String,
     pub reply: Reply,
 }
 
-/// Why a job gave no answer; can be told to several who asked the same.
+/// Why a job has no response. It is cloneable, because several callers may wait for the same request.
 #[derive(Clone, Debug)]
-pub(super) enum Refused {
+pub(super) enum JobError {
     Interrupted,
     Failed(String),
-    Hopeless(String),
+    Fatal(String),
     Budget(String),
     Store(String),
 }
 
-impl From<Refused> for LlmError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Interrupted => Self::Interrupted(Interrupted),
-            Refused::Failed(cause) => Self::Failed(cause),
-            Refused::Hopeless(cause) => Self::Hopeless(cause),
-            Refused::Budget(cause) => Self::Budget(cause),
-            Refused::Store(cause) => Self::Store(cause),
+impl From<JobError> for LlmError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Interrupted => Self::Interrupted(Interrupted),
+            JobError::Failed(cause) => Self::Failed(cause),
+            JobError::Fatal(cause) => Self::Fatal(cause),
+            JobError::Budget(cause) => Self::Budget(cause),
+            JobError::Store(cause) => Self::Store(cause),
         }
     }
 }
 
-/// Everything on the client's thread.
+/// The state of the client's thread.
 pub(super) struct Worker {
-    pub answers: Arc<Answers>,
+    pub responses: Arc<Responses>,
     pub mode: Mode,
-    pub spec: AnswersSpec,
+    pub spec: ResponsesSpec,
     pub spent: Arc<Mutex<Ledger>>,
     pub interrupt: Interrupt,
     pub limits: RefCell<HashMap<String, Rc<Limits>>>,
-    /// Who else waits for a request that is on its way.
+    /// Further callers that wait for a request in flight.
     pub waiting: RefCell<HashMap<Key, Vec<Reply>>>,
-    /// Endpoints to which no request will do, and why: what waits for its turn is not sent.
-    pub hopeless: RefCell<HashMap<String, String>>,
-    /// What this run has asked anew already.
+    /// Endpoints to which no request can succeed, and why: waiting requests are not sent.
+    pub fatal: RefCell<HashMap<String, String>>,
+    /// Keys that this run has already refreshed.
     pub renewed: RefCell<BTreeSet<Key>>,
 }
 
@@ -87,7 +87,7 @@ impl Worker {
                 tasks.spawn_local(async move { worker.take(job).await });
                 while tasks.try_join_next().is_some() {}
             }
-            // What is on its way is waited for: it is paid.
+            // Requests in flight are paid for, so their responses are awaited.
             while tasks.join_next().await.is_some() {}
         });
     }
@@ -99,10 +99,10 @@ impl Worker {
                 waiting.push(job.reply);
                 return;
             }
-            // It may have been answered since the caller looked.
+            // The response may have been recorded since the caller looked for it.
             let fresh = self.mode != Mode::Refresh || self.renewed.borrow().contains(&key);
             if fresh
-                && let Ok(Some(record)) = self.answers.find(&job.request)
+                && let Ok(Some(record)) = self.responses.find(&job.request)
                 && record.kind != Kind::Abandoned
             {
                 let _ = job.reply.send(Ok(record));
@@ -110,9 +110,9 @@ impl Worker {
             }
             self.waiting.borrow_mut().insert(key, Vec::new());
         }
-        let (request, call, judge, transport, about) =
-            (job.request, job.call, job.judge, job.transport, job.about);
-        let result = self.ask(&request, &call, &judge, &transport, &about).await;
+        let (request, call, endpoint, transport, about) =
+            (job.request, job.call, job.endpoint, job.transport, job.about);
+        let result = self.send(&request, &call, &endpoint, &transport, &about).await;
         if self.mode == Mode::Refresh && result.is_ok() {
             self.renewed.borrow_mut().insert(key);
         }
@@ -123,15 +123,15 @@ impl Worker {
         let _ = job.reply.send(result);
     }
 
-    async fn ask(
+    async fn send(
         &self,
         request: &Identity,
         call: &Call,
-        judge: &(String, JudgeSpec),
+        endpoint: &(String, EndpointSpec),
         transport: &Transport,
         about: &str,
-    ) -> Result<Record, Refused> {
-        let (name, spec) = judge;
+    ) -> Result<Record, JobError> {
+        let (name, spec) = endpoint;
         let limits = self.limits_of(spec, &transport.endpoint);
         let id = format!("{} {:?} {}", spec.base_url, spec.key_env, spec.model);
         let chat = matches!(call, Call::Chat(_));
@@ -142,13 +142,13 @@ impl Worker {
             attempt += 1;
             let slot = tokio::select! {
                 slot = limits.slot(expected.0 + expected.1) => slot,
-                () = self.interrupted() => return Err(Refused::Interrupted),
+                () = self.interrupted() => return Err(JobError::Interrupted),
             };
             if self.interrupt.is_raised() {
-                return Err(Refused::Interrupted);
+                return Err(JobError::Interrupted);
             }
-            if let Some(why) = self.hopeless.borrow().get(&id) {
-                return Err(Refused::Hopeless(why.clone()));
+            if let Some(why) = self.fatal.borrow().get(&id) {
+                return Err(JobError::Fatal(why.clone()));
             }
             self.check_journal()?;
             self.reserve(expected, spec).await?;
@@ -163,14 +163,14 @@ impl Worker {
                     String::from_utf8_lossy(&reply.body).into_owned(),
                 ),
                 Err(cause) => {
-                    let again = Verdict::Again { cause: cause.clone(), limited: false };
-                    (again, None, 0, String::new())
+                    let retry = Verdict::Retry { cause: cause.clone(), limited: false };
+                    (retry, None, 0, String::new())
                 }
             };
             let mut record = Record {
                 key: hex(&request.key),
                 about: about.to_owned(),
-                judge: name.clone(),
+                endpoint: name.clone(),
                 request: request.canonical.clone(),
                 status,
                 latency_ms: latency.as_millis() as u64,
@@ -179,32 +179,32 @@ impl Worker {
             };
             match verdict {
                 Verdict::Response(mut response) => {
-                    // The key must not get into the journal, even where an endpoint sends it back.
+                    // The key must not get into the journal, even if an endpoint sends it back.
                     transport.endpoint.redact_value(&mut response);
                     record.response = response;
                     describe(&mut record, spec);
-                    // Also a failure that an earlier version kept for an answer.
-                    let kept = self.kept(&request.key);
+                    // Also a failure that an earlier version recorded as a response.
+                    let generation = self.recorded_generation(&request.key);
                     record.kind = match self.mode {
                         Mode::Off => Kind::Unshared,
                         Mode::Refresh => Kind::Renewed,
-                        _ if kept.is_some() => Kind::Renewed,
-                        _ => Kind::Answer,
+                        _ if generation.is_some() => Kind::Renewed,
+                        _ => Kind::Response,
                     };
                     if record.kind == Kind::Renewed {
-                        record.generation = kept.map_or(0, |kept| kept.saturating_add(1));
+                        record.generation = generation.map_or(0, |of| of.saturating_add(1));
                     }
                     limits.settle(since, record.usage.input + record.usage.output);
                     limits.good();
-                    limits.nobody_there(true);
-                    // Booked before the slot is free: no other request sees neither the one nor the other.
+                    limits.is_unreachable(true);
+                    // Booked before the slot is free, so that no other request sees a budget without it.
                     self.settle(expected, spec, Some((&record, latency)));
-                    // Others may go on while this one gets onto the disk.
+                    // Other requests may start while this response is written to disk.
                     drop(slot);
                     self.keep(record.clone()).await?;
                     return Ok(record);
                 }
-                Verdict::Again { cause, limited } => {
+                Verdict::Retry { cause, limited } => {
                     self.settle_failure(expected, spec, &body, latency);
                     if limited {
                         limits.limited(since, retry_after);
@@ -212,22 +212,22 @@ impl Worker {
                     drop(slot);
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
-                    if limits.nobody_there(status != 0) {
+                    if limits.is_unreachable(status != 0) {
                         let why = format!(
-                            "the judge `{name}` cannot be reached: {cause}\n  = help: check its `base_url` \
-                             ({}), and that the server runs",
+                            "the endpoint `{name}` cannot be reached: {cause}\n  = help: check its `base_url` \
+                             ({}) and whether the server is running",
                             spec.base_url
                         );
-                        self.hopeless.borrow_mut().insert(id, why.clone());
-                        return Err(Refused::Hopeless(why));
+                        self.fatal.borrow_mut().insert(id, why.clone());
+                        return Err(JobError::Fatal(why));
                     }
                     if attempt > spec.retries {
-                        return Err(Refused::Failed(format!("{cause} ({attempt} tries)")));
+                        return Err(JobError::Failed(format!("{cause} ({attempt} attempts)")));
                     }
                     let wait = retry_after.unwrap_or_else(|| backoff(attempt, &request.key));
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        () = self.interrupted() => return Err(Refused::Interrupted),
+                        () = self.interrupted() => return Err(JobError::Interrupted),
                     }
                 }
                 Verdict::Failed(cause) => {
@@ -235,9 +235,9 @@ impl Worker {
                     drop(slot);
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
-                    return Err(Refused::Failed(cause));
+                    return Err(JobError::Failed(cause));
                 }
-                Verdict::Hopeless(cause) => {
+                Verdict::Fatal(cause) => {
                     self.settle_failure(expected, spec, &body, latency);
                     drop(slot);
                     let cause = transport.endpoint.redact(&cause);
@@ -249,56 +249,56 @@ impl Worker {
                             spec.key_env.as_deref().unwrap_or("the environment (`key_env`)")
                         ),
                         429 => "the account has no credit left".into(),
-                        _ => "check the judge's `base_url` and `model`".into(),
+                        _ => "check the endpoint's `base_url` and `model`".into(),
                     };
                     let why = format!(
-                        "the judge `{name}` at {} answers {cause}\n  = help: {help}",
+                        "the endpoint `{name}` at {} replied: {cause}\n  = help: {help}",
                         spec.base_url
                     );
-                    self.hopeless.borrow_mut().insert(id, why.clone());
-                    return Err(Refused::Hopeless(why));
+                    self.fatal.borrow_mut().insert(id, why.clone());
+                    return Err(JobError::Fatal(why));
                 }
             }
         }
     }
 
-    /// The generation of the reply to a request that the journal holds, usable or not.
-    fn kept(&self, key: &Key) -> Option<u32> {
+    /// The generation of the recorded response to a request, usable or not.
+    fn recorded_generation(&self, key: &Key) -> Option<u32> {
         if self.mode == Mode::Refresh {
-            // Another process may have renewed it meanwhile.
-            let _ = self.answers.look_again();
+            // Another process may have refreshed it.
+            let _ = self.responses.catch_up_with_others();
         }
-        let record = self.answers.get(key).ok()??;
+        let record = self.responses.get(key).ok()??;
         record.kind.is_response().then_some(record.generation)
     }
 
-    /// Waits for Ctrl-C.
+    /// Waits for an interrupt.
     async fn interrupted(&self) {
         while !self.interrupt.is_raised() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    fn limits_of(&self, spec: &JudgeSpec, endpoint: &Endpoint) -> Rc<Limits> {
+    fn limits_of(&self, spec: &EndpointSpec, endpoint: &Endpoint) -> Rc<Limits> {
         use async_openai::config::Config;
         let id = format!("{} {}", endpoint.api_base(), spec.model);
         self.limits.borrow_mut().entry(id).or_insert_with(|| Rc::new(Limits::new(spec))).clone()
     }
 
-    /// Nothing is asked that cannot be kept.
-    fn check_journal(&self) -> Result<(), Refused> {
-        let refused = |problem| Refused::Store(format!("nothing more is asked: {problem}"));
-        self.answers.ready().map_err(refused)
+    /// No request is sent whose response cannot be recorded.
+    fn check_journal(&self) -> Result<(), JobError> {
+        let refused = |problem| JobError::Store(format!("no more requests are sent: {problem}"));
+        self.responses.check_writable().map_err(refused)
     }
 
     /// Waits until the record is on disk.
-    async fn keep(&self, record: Record) -> Result<(), Refused> {
+    async fn keep(&self, record: Record) -> Result<(), JobError> {
         let (sender, kept) = oneshot::channel();
-        self.answers.append(record, move |written| drop(sender.send(written)));
+        self.responses.append(record, move |written| drop(sender.send(written)));
         match kept.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(problem)) => Err(Refused::Store(problem)),
-            Err(_) => Err(Refused::Store("the journal has ended".into())),
+            Ok(Err(problem)) => Err(JobError::Store(problem)),
+            Err(_) => Err(JobError::Store("the journal's thread has stopped".into())),
         }
     }
 
@@ -308,7 +308,7 @@ impl Worker {
         cause: &str,
         body: &str,
         transport: &Transport,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), JobError> {
         self.ledger(|ledger| ledger.spent.failed += 1);
         record.cause = Some(cause.to_owned());
         if !body.is_empty() {
@@ -322,25 +322,28 @@ impl Worker {
         work(&mut self.spent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets aside what a request may cost at most, once the budget has it; waits while only requests on
-    /// their way stand in the way.
-    async fn reserve(&self, expected: (u64, u64), spec: &JudgeSpec) -> Result<(), Refused> {
+    /// Reserves the maximum cost of a request. Waits if only requests in flight keep the budget from allowing it.
+    async fn reserve(&self, expected: (u64, u64), spec: &EndpointSpec) -> Result<(), JobError> {
         loop {
             match self.try_reserve(expected, spec)? {
                 true => return Ok(()),
                 false => tokio::time::sleep(Duration::from_millis(20)).await,
             }
             if self.interrupt.is_raised() {
-                return Err(Refused::Interrupted);
+                return Err(JobError::Interrupted);
             }
         }
     }
 
-    fn try_reserve(&self, (input, output): (u64, u64), spec: &JudgeSpec) -> Result<bool, Refused> {
+    fn try_reserve(
+        &self,
+        (input, output): (u64, u64),
+        spec: &EndpointSpec,
+    ) -> Result<bool, JobError> {
         let money = cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0);
         self.ledger(|ledger| {
             if let Some(problem) = ledger.spent.over(&self.spec.budget, input + output, money) {
-                return Err(Refused::Budget(problem));
+                return Err(JobError::Budget(problem));
             }
             let mut then = ledger.spent;
             then.input_tokens = then.input_tokens.saturating_add(ledger.reserved_tokens);
@@ -354,8 +357,8 @@ impl Worker {
         })
     }
 
-    /// Puts what a request took in the place of what was set aside for it.
-    fn settle(&self, expected: (u64, u64), spec: &JudgeSpec, took: Option<(&Record, Duration)>) {
+    /// Replaces the reserved cost of a request by its actual cost.
+    fn settle(&self, expected: (u64, u64), spec: &EndpointSpec, took: Option<(&Record, Duration)>) {
         let (input, output) = expected;
         let money = cost(spec, &Usage { input, output, cached: 0 }).unwrap_or(0.0);
         self.ledger(|ledger| {
@@ -363,9 +366,9 @@ impl Worker {
             ledger.reserved_tokens = ledger.reserved_tokens.saturating_sub(input + output);
             let Some((record, latency)) = took else { return };
             let spent = &mut ledger.spent;
-            spent.asked += u64::from(record.kind != Kind::Failure);
+            spent.requested += u64::from(record.kind != Kind::Failure);
             spent.seconds += latency.as_secs_f64();
-            // An endpoint that does not say what it took is taken to have taken the most.
+            // If an endpoint does not report usage, the maximum is assumed.
             let (input, output, priced) = match record.usage {
                 Usage { input: 0, output: 0, .. } => {
                     (input, output, cost(spec, &Usage { input, output, cached: 0 }))
@@ -381,11 +384,11 @@ impl Worker {
         });
     }
 
-    /// The same of a failure, which may say that it took something all the same.
+    /// Likewise for a failure, which may report usage, too.
     fn settle_failure(
         &self,
         expected: (u64, u64),
-        spec: &JudgeSpec,
+        spec: &EndpointSpec,
         body: &str,
         latency: Duration,
     ) {
@@ -400,17 +403,17 @@ impl Worker {
     }
 }
 
-/// A second, two, four … up to a minute, each shortened by up to half: by the request's key, so that
-/// requests that failed together do not come again together.
+/// Exponential backoff: 1, 2, 4 … 60 s, each shortened by up to half depending on the request's key, so that requests
+/// that failed together are not sent again together.
 fn backoff(attempt: u32, key: &Key) -> Duration {
     let longest = f64::from(1u32 << (attempt - 1).min(6)).min(60.0);
     let jitter = f64::from(key[attempt as usize % 32]) / 512.0;
     Duration::from_secs_f64(base_delay() * longest * (1.0 - jitter))
 }
 
-/// Seconds of the first wait; `ASSAY_RETRY_SECONDS` says otherwise.
+/// Seconds of the first wait, by default 1; set by `ASSAY_RETRY_SECONDS`.
 fn base_delay() -> f64 {
-    let told = std::env::var("ASSAY_RETRY_SECONDS").ok();
-    let seconds: Option<f64> = told.and_then(|told| told.parse().ok());
+    let setting = std::env::var("ASSAY_RETRY_SECONDS").ok();
+    let seconds: Option<f64> = setting.and_then(|setting| setting.parse().ok());
     seconds.filter(|seconds| (0.0..3600.0).contains(seconds)).unwrap_or(1.0)
 }

@@ -21,7 +21,7 @@ use crate::{
 const SHOWN_USERS: usize = 3;
 const SHOWN_EACH: usize = 2;
 /// Ungrounded explanations that are shown in addition.
-const SHOWN_UNFOUNDED: usize = 3;
+const SHOWN_UNGROUNDED: usize = 3;
 
 /// A system whose lists are explained, all folds and seeds together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -102,22 +102,22 @@ pub fn explain_rows(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec
 fn add(row: &mut ExplainRow, stats: ExplainStats) {
     let ExplainStats { judge, checks, .. } = stats;
     row.explanations += checks.explanations;
-    row.stand_ins += checks.stand_ins;
+    row.stand_ins += checks.fallbacks;
     let sums = &mut row.sums.checks;
     sums.checked += checks.checked;
     sums.words += checks.words;
     sums.grounded += checks.grounded;
-    sums.unfounded += checks.unfounded;
+    sums.ungrounded += checks.ungrounded;
     sums.name_item += checks.name_item;
     sums.name_user += checks.name_user;
-    sums.told_apart += checks.told_apart;
-    sums.told_apart_of += checks.told_apart_of;
-    sums.said_before += checks.said_before;
+    sums.user_specificity += checks.user_specificity;
+    sums.user_specificity_of += checks.user_specificity_of;
+    sums.duplicates += checks.duplicates;
     sums.repeated += checks.repeated;
-    for (name, count) in checks.unfounded_names {
-        match sums.unfounded_names.iter_mut().find(|(known, _)| *known == name) {
+    for (name, count) in checks.ungrounded_names {
+        match sums.ungrounded_names.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known += count,
-            None => sums.unfounded_names.push((name, count)),
+            None => sums.ungrounded_names.push((name, count)),
         }
     }
     if let Some(judge) = judge {
@@ -137,19 +137,19 @@ fn finish(row: &mut ExplainRow) {
     let percent = |part: usize| mean(part as f64, n, 100.0, " %");
     row.words = mean(checks.words as f64, n, 1.0, "");
     row.grounded = percent(checks.grounded);
-    row.unfounded = mean(checks.unfounded as f64, n, 100.0, "");
+    row.unfounded = mean(checks.ungrounded as f64, n, 100.0, "");
     row.name_item = percent(checks.name_item);
     row.name_user = percent(checks.name_user);
-    row.told_apart = mean(checks.told_apart, checks.told_apart_of, 100.0, " %");
-    row.said_before = percent(checks.said_before);
+    row.told_apart = mean(checks.user_specificity, checks.user_specificity_of, 100.0, " %");
+    row.said_before = percent(checks.duplicates);
     row.repeated = mean(checks.repeated, n, 100.0, " %");
     row.cost = match (*is_chat, *unpriced) {
         (false, _) => String::new(),
         (true, 0) => format!("{money:.4}"),
         (true, _) => "unknown".into(),
     };
-    checks.unfounded_names.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    let names = checks.unfounded_names.iter().take(8);
+    checks.ungrounded_names.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let names = checks.ungrounded_names.iter().take(8);
     row.names = names.map(|(name, count)| format!("{name} ({count})")).collect();
 }
 
@@ -169,9 +169,9 @@ fn sample(rows: Vec<Row>, shared: &BTreeSet<String>) -> Vec<Row> {
     users.dedup();
     users.sort_by_key(|user| (!shared.contains(*user), Digest::of(user)));
     users.truncate(SHOWN_USERS);
-    let shown = |row: &Row| row.place <= SHOWN_EACH && users.contains(&&row.user[..]);
+    let shown = |row: &Row| row.rank <= SHOWN_EACH && users.contains(&&row.user[..]);
     let mut sample: Vec<Row> = rows.iter().filter(|row| shown(row)).cloned().collect();
-    let unfounded = rows.iter().filter(|row| !row.check.unfounded.is_empty() && !shown(row));
-    sample.extend(unfounded.take(SHOWN_UNFOUNDED).cloned());
+    let ungrounded = rows.iter().filter(|row| !row.check.ungrounded.is_empty() && !shown(row));
+    sample.extend(ungrounded.take(SHOWN_UNGROUNDED).cloned());
     sample
 }

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     analysis::{
-        Collected, Differences, MEAN, Orders, Reproduction, Request, ResultRow, published::Verdict,
-        searches,
+        Collected, Differences, MEAN, RankAgreement, Reproduction, Request, ResultRow,
+        published::Verdict, searches,
     },
     base::{
         files::{FileError, write_whole},
@@ -201,7 +201,7 @@ pub fn render(
     let mut orders = Vec::new();
     for slice in &slices {
         for metric in ORDERS_OF {
-            orders.extend(Orders::new(rows, &collected.draws, metric, k, (slice, MEAN)));
+            orders.extend(RankAgreement::new(rows, &collected.draws, metric, k, (slice, MEAN)));
         }
     }
     let mut context = Context::new();
@@ -363,7 +363,7 @@ pub fn render_scores(
     split: &Split,
     rows: &[ResultRow],
     warnings: &[(String, String)],
-    orders: &[Orders],
+    orders: &[RankAgreement],
     published: Option<&Reproduction>,
 ) -> Result<(), ReportError> {
     let tables: Vec<Value> = Selection::all(rows, &split.fold)
@@ -424,14 +424,14 @@ fn published_value(reproduction: &Reproduction) -> Value {
     })
 }
 
-fn orders_value(orders: &Orders) -> Value {
-    let ways: Vec<Value> = (0..orders.ways.len())
+fn orders_value(orders: &RankAgreement) -> Value {
+    let ways: Vec<Value> = (0..orders.settings.len())
         .map(|way| {
             json!({
-                "name": orders.way_name(way),
+                "name": orders.setting_name(way),
                 "n": orders.n_text(way),
                 "cells": (0..orders.systems.len()).map(|s| orders.text(way, s)).collect::<Vec<_>>(),
-                "tau": (0..orders.ways.len()).map(|b| orders.tau_text(way, b)).collect::<Vec<_>>(),
+                "tau": (0..orders.settings.len()).map(|b| orders.tau_text(way, b)).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -440,7 +440,7 @@ fn orders_value(orders: &Orders) -> Value {
         "systems": orders.systems,
         "ways": ways,
         "verdict": orders.verdict(),
-        "swaps": orders.swaps.iter().map(|swap| orders.swap_text(swap)).collect::<Vec<_>>(),
+        "swaps": orders.inversions.iter().map(|swap| orders.inversion_text(swap)).collect::<Vec<_>>(),
         "note": orders.note(),
     })
 }

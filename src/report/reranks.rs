@@ -120,18 +120,18 @@ fn add(row: &mut RerankRow, stats: &RerankStats) {
     sums.inconsistent += counts.inconsistent;
     let Some(judge) = &stats.judge else { return };
     row.is_chat = true;
-    row.calls += judge.llm.answers;
+    row.calls += judge.llm.responses;
     row.tokens += judge.llm.input_tokens + judge.llm.output_tokens;
     row.answer_seconds += judge.llm.latency_seconds;
     row.fallback_users += judge.fallback_users;
     sums.money += judge.llm.money;
     sums.unpriced += judge.llm.unpriced;
     sums.unknown += judge.unknown_ids;
-    sums.answered += judge.ids_answered;
-    sums.missing += judge.missing_ids;
-    sums.asked += judge.ids_asked;
-    sums.unusable += judge.unusable_answers;
-    sums.answers += judge.answers;
+    sums.answered += judge.ids_in_responses;
+    sums.missing += judge.omitted_ids;
+    sums.asked += judge.ids_requested;
+    sums.unusable += judge.unusable_responses;
+    sums.answers += judge.responses;
 }
 
 fn finish(row: &mut RerankRow) {

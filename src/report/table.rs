@@ -326,7 +326,7 @@ fn rows_of(
         .collect();
     let is_excluded = |system: &str| {
         let of_system = chosen.iter().filter(|row| row.system == system);
-        of_system.into_iter().any(|row| row.knows_test || row.is_unanswered)
+        of_system.into_iter().any(|row| row.knows_test || row.lacks_responses)
     };
     let compared: Vec<bool> = rows.iter().map(|row| !is_excluded(&row.system)).collect();
     if compared.iter().filter(|compared| **compared).count() > 1 {

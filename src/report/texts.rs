@@ -56,7 +56,7 @@ fn row(label: &str, stats: &TextStats) -> TextRow {
         problem: None,
         from: from.join(", "),
         notes: notes(stats),
-        answers: llm.map(|llm| llm.answers),
+        answers: llm.map(|llm| llm.responses),
         tokens: llm.map_or(0, |llm| llm.input_tokens + llm.output_tokens),
         cost: llm.map(|llm| llm.cost()).unwrap_or_default(),
     }
@@ -79,7 +79,7 @@ fn notes(stats: &TextStats) -> Vec<String> {
     for (name, count) in llm.iter().flat_map(|of| &of.bad) {
         notes.push(format!("{count} responses not used: {name}"));
     }
-    for (slip, count) in writing.iter().flat_map(|of| &of.slips) {
+    for (slip, count) in writing.iter().flat_map(|of| &of.repairs) {
         notes.push(format!("{count} repairs: {}", slip.name()));
     }
     if let Some(from) = &stats.built_from {

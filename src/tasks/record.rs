@@ -291,7 +291,7 @@ impl ExperimentRecord {
     }
 
     /// Whether none of the responses behind a trial's lists could be used.
-    pub fn is_unanswered(&self, workspace: &Workspace, trial: &TrialRecord) -> bool {
+    pub fn lacks_responses(&self, workspace: &Workspace, trial: &TrialRecord) -> bool {
         if self.system(trial).reranks.is_none() {
             return false;
         }

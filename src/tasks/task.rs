@@ -10,7 +10,7 @@ use crate::{
     },
     core::{Mean, Measurements, MetricInfo, Record},
     data::{DataDirs, DataError, DataSource, SplitSpec},
-    llm::{AnswersSpec, JudgeSpec, KeyUse},
+    llm::{EndpointSpec, KeyUse, ResponsesSpec},
 };
 
 /// Reads an experiment file, whose root before its sweeps comes first, from one node for each combination of
@@ -74,10 +74,10 @@ pub trait Task: fmt::Debug + Send + Sync {
     fn records(&self, plan: &Plan, dirs: &DataDirs) -> Result<Vec<VariantRecord>, DataError>;
 
     /// Where responses of language models come from.
-    fn responses(&self) -> AnswersSpec;
+    fn responses(&self) -> ResponsesSpec;
 
     /// The endpoints of a variant, by name.
-    fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)];
+    fn endpoints(&self, variant: usize) -> &[(String, EndpointSpec)];
 
     /// The API keys that its steps send, and their hosts.
     fn keys(&self) -> Vec<KeyUse>;

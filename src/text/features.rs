@@ -1,4 +1,4 @@
-//! Vectors of texts as a step writes them, and as features of a graph's nodes.
+//! Embeddings of texts: the files of a step, and features of the nodes of a graph.
 
 use std::path::Path;
 
@@ -10,18 +10,18 @@ use crate::{
     data::Interactions,
 };
 
-/// Vectors of all items or of all users, zeros where there is no text.
+/// Embeddings of all items or of all users; zeros without a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embeddings {
     pub dim: usize,
     /// Row-major `[n, dim]`.
     pub vectors: Vec<f32>,
-    /// Whether there was a text.
+    /// Whether there is a text.
     pub present: Vec<bool>,
 }
 
 impl Embeddings {
-    /// Writes them into the directory of a step.
+    /// Writes them to the directory of a step.
     pub fn save(&self, dir: &Path) -> Result<(), ArrayError> {
         let present: Vec<u32> = self.present.iter().map(|present| u32::from(*present)).collect();
         let arrays = [
@@ -31,7 +31,7 @@ impl Embeddings {
         arrays::save(dir, &arrays)
     }
 
-    /// Reads what [`Embeddings::save`] wrote.
+    /// Reads the files of [`Embeddings::save`].
     pub fn read(dir: &Path) -> Result<Self, ArrayError> {
         let saved = Saved::read(dir)?;
         let present: Vec<bool> =
@@ -49,14 +49,14 @@ pub struct Features {
     /// Row-major `[n_users, dim]` and `[n_items, dim]`.
     pub users: Vec<f32>,
     pub items: Vec<f32>,
-    /// Users without a text, who got the mean of the items they liked in training.
-    pub filled_users: usize,
-    /// Items without a text, which got zeros.
-    pub bare_items: usize,
+    /// Users without a text, who have the mean of the items they liked in training.
+    pub users_without_text: usize,
+    /// Items without a text, which have zeros.
+    pub items_without_text: usize,
 }
 
 impl Features {
-    /// Joins them; a user without a text gets the mean direction of the items liked in training.
+    /// Joins embeddings; a user without a text gets the normalised mean of the items liked in training.
     pub fn new(items: Embeddings, users: Embeddings, positives: &Interactions) -> Self {
         let dim = items.dim;
         let mut filled = 0;
@@ -79,9 +79,9 @@ impl Features {
         Self {
             dim,
             users: of_users,
-            bare_items: items.present.iter().filter(|present| !**present).count(),
+            items_without_text: items.present.iter().filter(|present| !**present).count(),
             items: items.vectors,
-            filled_users: filled,
+            users_without_text: filled,
         }
     }
 }

@@ -15,24 +15,24 @@ use crate::data::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSpec {
-    /// Looked for beside the experiment file, then in the data directories.
+    /// Looked for next to the experiment file, then in the data directories.
     pub file: String,
     /// The column of identifiers.
     pub id: String,
     /// The column of texts.
     pub text: String,
-    /// Where the experiment file lies.
+    /// The directory of the experiment file.
     #[serde(skip)]
     pub(crate) directory: PathBuf,
 }
 
 impl FileSpec {
-    /// Where it lies.
+    /// Its path.
     pub fn locate(&self, dirs: &DataDirs) -> Result<PathBuf, DataError> {
         locate(&self.file, &self.directory, dirs)
     }
 
-    /// Texts in the order of `ids`, and how many rows are about nobody of them.
+    /// Texts in the order of `ids`, and the number of rows with unknown ids.
     pub(super) fn read(
         &self,
         ids: &Ids,
@@ -43,33 +43,33 @@ impl FileSpec {
     }
 }
 
-/// Reads a table by the ending of its name.
+/// Reads a table; its format follows from the file extension.
 pub(super) fn read_table(path: &std::path::Path) -> Result<TextTable, DataError> {
     let separator = usual_separator(path);
     TextTable::read(path, &Layout { separator, header: true, encoding: None, quotes: true })
 }
 
-/// One column by identifier. An identifier that stands twice is an error.
+/// A column by identifier, and the number of rows with unknown ids. A repeated identifier is an error.
 pub(super) fn column(
     table: &TextTable,
     id: &str,
     text: &str,
     ids: &Ids,
 ) -> Result<(Vec<Option<String>>, usize), DataError> {
-    let (mut texts, mut strangers) = (vec![None; ids.len()], 0);
+    let (mut texts, mut unknown_ids) = (vec![None; ids.len()], 0);
     let mut seen = vec![false; ids.len()];
     let (names, _) = table.id_texts(id)?;
     let cells = table.optional_texts(text)?;
     for (row, (name, cell)) in names.iter().zip(cells).enumerate() {
         let Some(at) = ids.index_of(name.trim()) else {
-            strangers += 1;
+            unknown_ids += 1;
             continue;
         };
         if std::mem::replace(&mut seen[at as usize], true) {
             return Err(table.wrong(
                 row,
                 id,
-                &format!("`{name}` is given twice"),
+                &format!("`{name}` occurs twice"),
                 "one row for each identifier",
             ));
         }
@@ -83,14 +83,14 @@ pub(super) fn column(
             help: "export it again".into(),
         });
     }
-    if strangers == names.len() {
+    if unknown_ids == names.len() {
         return Err(DataError::File {
             path: table.path().to_owned(),
             problem: format!(
-                "none of its {strangers} identifiers in the column `{id}` occurs in this data set"
+                "none of its {unknown_ids} identifiers in the column `{id}` occurs in this data set"
             ),
             help: format!("it has e.g. `{}`; the data set has e.g. `{}`", names[0], ids.name(0)),
         });
     }
-    Ok((texts, strangers))
+    Ok((texts, unknown_ids))
 }

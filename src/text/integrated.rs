@@ -1,12 +1,12 @@
-//! Metadata joined into a text, nothing written: after the "integrated" texts of Ebrat et al. 2025.
+//! Metadata joined into a text, after the "integrated" texts of Ebrat et al. 2025.
 
 use super::{
     metadata::ItemFacts,
     profiles::{Profiles, Source},
-    template::Taste,
+    template::UserPreferences,
 };
 
-/// Title, genres and overview of each item; none where nothing is known.
+/// Title, genres and overview of each item; none without metadata.
 pub(super) fn items(facts: &[ItemFacts]) -> Profiles {
     let text = |fact: &ItemFacts| {
         let lines = [
@@ -21,8 +21,8 @@ pub(super) fn items(facts: &[ItemFacts]) -> Profiles {
     Profiles::all_from(Source::Metadata, facts.iter().map(text).collect())
 }
 
-/// Titles and genres of the items a user liked and disliked in training, the best and latest first.
-pub(super) fn users(tastes: &[Taste], facts: &[ItemFacts]) -> Profiles {
+/// Titles and genres of the items that a user liked and disliked in training, the best (worst) and latest first.
+pub(super) fn users(preferences: &[UserPreferences], facts: &[ItemFacts]) -> Profiles {
     let list = |items: &[u32]| {
         let of = |item: &u32| {
             let fact = &facts[*item as usize];
@@ -34,11 +34,12 @@ pub(super) fn users(tastes: &[Taste], facts: &[ItemFacts]) -> Profiles {
         };
         items.iter().filter_map(of).collect::<Vec<_>>().join("; ")
     };
-    let text = |taste: &Taste| {
-        let lines = [("Liked", list(&taste.liked)), ("Disliked", list(&taste.disliked))];
+    let text = |preferences: &UserPreferences| {
+        let lines =
+            [("Liked", list(&preferences.liked)), ("Disliked", list(&preferences.disliked))];
         let lines = lines.iter().filter(|(_, value)| !value.is_empty());
         let lines: Vec<String> = lines.map(|(name, value)| format!("{name}: {value}")).collect();
         (!lines.is_empty()).then(|| lines.join("\n"))
     };
-    Profiles::all_from(Source::Metadata, tastes.iter().map(text).collect())
+    Profiles::all_from(Source::Metadata, preferences.iter().map(text).collect())
 }

@@ -1,61 +1,61 @@
-//! Profiles of all items or users by what the experiment says.
+//! Profiles of all items or users, from the source that the experiment names.
 
 use super::{
     ItemFacts, ItemProfiles, MetadataSpec, Profiles, Source, TextError, TextStats, UserProfiles,
-    integrated, template, template::tastes, written,
+    integrated, template, template::preferences, written,
 };
 use crate::{
     base::interrupt::Interrupt,
     data::{Catalogue, DataDirs, Ids, TrainingData},
-    llm::{Asker, JudgeSpec, Llm, LlmError},
+    llm::{EndpointSpec, Llm, LlmError, LlmSession},
 };
 
-/// What accompanies the making of texts.
-pub struct Writing<'a> {
+/// What is needed to generate texts, in addition to their data.
+pub struct GenerationContext<'a> {
     pub dirs: &'a DataDirs,
     pub interrupt: &'a Interrupt,
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     pub log: &'a (dyn Fn(&str) + Sync),
     /// The experiment's endpoints.
-    pub judges: &'a [(String, JudgeSpec)],
-    /// Opened when it is first needed.
+    pub endpoints: &'a [(String, EndpointSpec)],
+    /// Opens the client when it is first needed.
     pub llm: &'a (dyn Fn() -> Result<&'a Llm, LlmError> + Sync),
 }
 
-impl<'a> Writing<'a> {
-    /// One who asks the judge of this name.
-    pub fn asker(&self, name: &str) -> Result<Asker<'a>, TextError> {
-        let found = self.judges.iter().find(|(known, _)| known == name);
-        let Some((_, judge)) = found else {
+impl<'a> GenerationContext<'a> {
+    /// A session with the endpoint of this name.
+    pub fn session(&self, name: &str) -> Result<LlmSession<'a>, TextError> {
+        let found = self.endpoints.iter().find(|(known, _)| known == name);
+        let Some((_, endpoint)) = found else {
             return Err(TextError::Unsuitable(format!(
                 "internal error: the step has no endpoint `{name}`"
             )));
         };
-        Ok((self.llm)()?.asker(name, judge))
+        Ok((self.llm)()?.session(name, endpoint))
     }
 }
 
-/// Profiles with what is recorded beside them.
-pub struct Made {
+/// Profiles, with what is recorded about them.
+pub struct GeneratedProfiles {
     pub profiles: Profiles,
-    /// For the step's record.
+    /// The part of the step's record.
     pub stats: TextStats,
-    /// Keys of the answers they were made of.
-    pub answers: Vec<String>,
+    /// Keys of the responses they were made from.
+    pub responses: Vec<String>,
 }
 
-/// Profiles of items, and what is known of them.
+/// Profiles of items, and their metadata.
 pub fn profiles_of_items(
     spec: &ItemProfiles,
     metadata: &MetadataSpec,
     catalogue: &Catalogue,
     items: &Ids,
-    writing: &Writing,
-) -> Result<(Made, Vec<ItemFacts>), TextError> {
-    let mut facts = metadata.facts(catalogue, items, writing.dirs)?;
-    let mut answers = Vec::new();
+    context: &GenerationContext,
+) -> Result<(GeneratedProfiles, Vec<ItemFacts>), TextError> {
+    let mut facts = metadata.facts(catalogue, items, context.dirs)?;
+    let mut responses = Vec::new();
     let tmdb = match &metadata.tmdb {
-        Some(tmdb) => Some(tmdb.fill(&mut facts, items, writing, &mut answers)?),
+        Some(tmdb) => Some(tmdb.fill(&mut facts, items, context, &mut responses)?),
         None => None,
     };
     let mut stats = TextStats {
@@ -69,10 +69,10 @@ pub fn profiles_of_items(
         ItemProfiles::Metadata => integrated::items(&facts),
         ItemProfiles::Template => template::items(&facts),
         ItemProfiles::File(file) => {
-            let (texts, strangers) = file.read(items, writing.dirs)?;
-            stats.rows_about_other_items = Some(strangers);
+            let (texts, unknown_ids) = file.read(items, context.dirs)?;
+            stats.rows_about_other_items = Some(unknown_ids);
             let mut profiles = Profiles::all_from(Source::File, texts);
-            // An item that the file says nothing of is not left without a text where something is known.
+            // An item that is not in the file gets a text from its metadata.
             let instead = integrated::items(&facts);
             for (at, text) in instead.texts.into_iter().enumerate() {
                 if profiles.texts[at].is_none() && text.is_some() {
@@ -82,46 +82,46 @@ pub fn profiles_of_items(
             profiles
         }
         ItemProfiles::Llm(write) => {
-            let (profiles, of_writing, tally) = written::items(write, &facts, items, writing)?;
+            let (profiles, of_writing, tally) = written::items(write, &facts, items, context)?;
             (stats.writing, stats.llm) = (Some(of_writing), Some(tally.stats()));
-            answers.extend(tally.keys());
+            responses.extend(tally.keys());
             profiles
         }
     };
     stats.from = profiles.counts();
-    Ok((Made { profiles, stats, answers }, facts))
+    Ok((GeneratedProfiles { profiles, stats, responses }, facts))
 }
 
-/// Profiles of users, and what was counted on the way.
+/// Profiles of users.
 pub fn profiles_of_users(
     spec: &UserProfiles,
     users: &Ids,
     data: &TrainingData,
     facts: &[ItemFacts],
     items: &Profiles,
-    writing: &Writing,
-) -> Result<Made, TextError> {
+    context: &GenerationContext,
+) -> Result<GeneratedProfiles, TextError> {
     let mut stats = TextStats { users: Some(users.len()), ..TextStats::default() };
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     let profiles = match spec {
-        UserProfiles::Metadata => integrated::users(&tastes(data), facts),
-        UserProfiles::Template => template::users(&tastes(data), facts, items),
+        UserProfiles::Metadata => integrated::users(&preferences(data), facts),
+        UserProfiles::Template => template::users(&preferences(data), facts, items),
         UserProfiles::Mean => Profiles::all_from(Source::None, vec![None; users.len()]),
         UserProfiles::File(from) => {
-            let (texts, strangers) = from.file.read(users, writing.dirs)?;
-            stats.rows_about_other_users = Some(strangers);
+            let (texts, unknown_ids) = from.file.read(users, context.dirs)?;
+            stats.rows_about_other_users = Some(unknown_ids);
             stats.built_from = Some(from.built_from.clone());
             stats.accept_leak = Some(from.accept_leak);
             Profiles::all_from(Source::File, texts)
         }
         UserProfiles::Llm(write) => {
             let (profiles, of_writing, tally) =
-                written::users(write, users, data, facts, items, writing)?;
+                written::users(write, users, data, facts, items, context)?;
             (stats.writing, stats.llm) = (Some(of_writing), Some(tally.stats()));
-            answers.extend(tally.keys());
+            responses.extend(tally.keys());
             profiles
         }
     };
     stats.from = profiles.counts();
-    Ok(Made { profiles, stats, answers })
+    Ok(GeneratedProfiles { profiles, stats, responses })
 }

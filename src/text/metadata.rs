@@ -1,4 +1,4 @@
-//! What is known of items: from the data set's catalogue, a file, or The Movie Database.
+//! Metadata of items: from the catalogue of the data set, a file, or The Movie Database.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::{
     data::{Catalogue, DataDirs, DataError, Ids, cells::field_values},
 };
 
-/// Facts of one item. Nothing here is written by anyone but the catalogue's makers.
+/// Metadata of one item, without generated text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ItemFacts {
     pub title: Option<String>,
@@ -27,20 +27,20 @@ impl ItemFacts {
     }
 }
 
-/// What is put beside the data set's own catalogue.
+/// Metadata in addition to the catalogue of the data set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetadataSpec {
-    /// A table with one row an item: CSV, TSV or Parquet.
+    /// A table with one row per item: CSV, TSV or Parquet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Its column of identifiers.
+    /// The column of identifiers.
     #[serde(default = "item")]
     pub id: String,
     /// The column of titles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Genres joined by `|` or commas.
+    /// The column of genres, separated by `|` or commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genres: Option<String>,
     /// The column of overviews.
@@ -58,7 +58,7 @@ fn item() -> String {
 }
 
 impl MetadataSpec {
-    /// What a step's key says of it, and the file it names.
+    /// The part of a step's key, and the file it names.
     pub fn key_inputs(&self, dirs: &DataDirs) -> Result<(Value, Option<Pinned>), DataError> {
         let mut inputs = json!(self);
         let Some(file) = &self.file else { return Ok((inputs, None)) };
@@ -68,7 +68,7 @@ impl MetadataSpec {
         Ok((inputs, Some(pinned)))
     }
 
-    /// The catalogue's facts, with those of the file where it has some. TMDB is asked elsewhere.
+    /// Metadata of the catalogue, replaced by those of the file if it has some. Overviews of TMDB are added later.
     pub fn facts(
         &self,
         catalogue: &Catalogue,

@@ -1,4 +1,4 @@
-//! Texts about items and users, and what becomes of them: profiles, their embeddings, features of nodes.
+//! Texts about items and users: profiles, their embeddings, and features of nodes.
 //!
 //! Profiles of items are the same in every fold; profiles of users are made from a fold's training part.
 
@@ -18,9 +18,9 @@ mod tmdb;
 mod written;
 
 pub use features::{Embeddings, Features};
-pub use make::{Made, Writing, profiles_of_items, profiles_of_users};
+pub use make::{GeneratedProfiles, GenerationContext, profiles_of_items, profiles_of_users};
 pub use metadata::{ItemFacts, MetadataSpec};
-pub use profile::{Profile, Slip};
+pub use profile::{Profile, Repair};
 pub use profiles::{FILE as PROFILES, Profiles, Source};
 pub use prompt::{Prompt, PromptFile, number};
 pub use spec::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles};
@@ -28,7 +28,7 @@ pub use stats::{TextStats, TmdbStats, WritingStats};
 
 use crate::{base::interrupt::Interrupted, data::DataError, llm::LlmError, nn::NnError};
 
-/// Why texts could not be had or encoded.
+/// Why texts could not be generated or encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
     #[error(transparent)]

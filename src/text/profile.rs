@@ -15,25 +15,25 @@ pub struct Profile {
     pub dislikes: Vec<String>,
 }
 
-/// A common slip in a written profile, mended while reading.
+/// A repair of a common mistake in a generated profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Slip {
-    /// The whole answer stands in a code fence.
+pub enum Repair {
+    /// The whole response is in a code fence.
     CodeFence,
-    /// Something stands before the first heading.
+    /// There is text before the first heading.
     TextBefore,
-    /// A heading is bold text or of another level.
+    /// A heading is bold text or has another level.
     Heading,
     /// Genres or tags are not `- **Genre**: a, b`.
     Attributes,
-    /// An entry stands twice in a list.
+    /// A list contains an entry twice.
     Repeated,
-    /// A section that the schema does not know was left out.
+    /// A section that is not in the schema was removed.
     UnknownSection,
 }
 
-impl Slip {
+impl Repair {
     /// Its name in files.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,22 +58,22 @@ enum Section {
     Unknown,
 }
 
-/// A list longer than this is a model that does not stop.
+/// Maximum length of a list: some models do not stop.
 const LONGEST_LIST: usize = 200;
 
 impl Profile {
-    /// Reads a written profile and mends common slips; the error says what is missing.
-    pub fn parse(text: &str) -> Result<(Self, Vec<Slip>), String> {
-        let mut slips = Vec::new();
-        let mut note = |slip: Slip| {
-            if !slips.contains(&slip) {
-                slips.push(slip);
+    /// Reads a generated profile and repairs common mistakes; an error names the missing parts.
+    pub fn parse(text: &str) -> Result<(Self, Vec<Repair>), String> {
+        let mut repairs = Vec::new();
+        let mut note = |repair: Repair| {
+            if !repairs.contains(&repair) {
+                repairs.push(repair);
             }
         };
         let text = text.trim();
         let text = match unfenced(text) {
             Some(inner) => {
-                note(Slip::CodeFence);
+                note(Repair::CodeFence);
                 inner
             }
             None => text,
@@ -91,7 +91,7 @@ impl Profile {
                 match named {
                     Some(found) => {
                         if level != Some(2) {
-                            note(Slip::Heading);
+                            note(Repair::Heading);
                         }
                         seen.push(found);
                         section = Some(found);
@@ -102,7 +102,7 @@ impl Profile {
                         continue;
                     }
                     None if level.is_some() => {
-                        note(Slip::UnknownSection);
+                        note(Repair::UnknownSection);
                         section = Some(Section::Unknown);
                         continue;
                     }
@@ -119,7 +119,7 @@ impl Profile {
                     if section != Some(Section::Attributes)
                         && !matches!(section, Some(Section::Genres | Section::Tags))
                     {
-                        note(Slip::Attributes);
+                        note(Repair::Attributes);
                     }
                     seen.push(found);
                     list.extend(entries(rest));
@@ -134,19 +134,19 @@ impl Profile {
                 to.push_str(line);
             };
             match section {
-                None => note(Slip::TextBefore),
+                None => note(Repair::TextBefore),
                 Some(Section::Overview) => join(&mut profile.overview, line),
                 Some(Section::Description) => join(&mut profile.description, line),
                 Some(Section::Genres) => {
-                    note(Slip::Attributes);
+                    note(Repair::Attributes);
                     profile.genres.extend(entries(line));
                 }
                 Some(Section::Tags) => {
-                    note(Slip::Attributes);
+                    note(Repair::Attributes);
                     profile.tags.extend(entries(line));
                 }
                 Some(Section::Dislikes) => profile.dislikes.extend(entries(line)),
-                Some(Section::Attributes) => note(Slip::Attributes),
+                Some(Section::Attributes) => note(Repair::Attributes),
                 Some(Section::Unknown) => {}
             }
         }
@@ -155,7 +155,7 @@ impl Profile {
             let mut known = std::collections::HashSet::new();
             list.retain(|entry| known.insert(entry.to_lowercase()));
             if list.len() < before {
-                note(Slip::Repeated);
+                note(Repair::Repeated);
             }
             list.truncate(LONGEST_LIST);
         }
@@ -170,12 +170,12 @@ impl Profile {
         .filter_map(|(name, missing)| missing.then_some(name))
         .collect();
         match missing.is_empty() {
-            true => Ok((profile, slips)),
+            true => Ok((profile, repairs)),
             false => Err(format!("nothing was found for {}", missing.join(", "))),
         }
     }
 
-    /// The profile in the schema's Markdown.
+    /// The profile as Markdown in the schema.
     pub fn markdown(&self) -> String {
         let title = self.title.as_ref().map(|title| format!("# {title}\n\n")).unwrap_or_default();
         format!(
@@ -190,7 +190,7 @@ impl Profile {
     }
 }
 
-/// The inside of a text that is one code fence.
+/// The content of a text that is one code fence.
 fn unfenced(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("```")?;
     let (_, inner) = inner.split_once('\n')?;
@@ -198,7 +198,7 @@ fn unfenced(text: &str) -> Option<&str> {
     Some(inner[..end].trim())
 }
 
-/// `## Name`, `**Name**` or `Name:` alone on its line: the level where it has one, and the name.
+/// `## Name`, `**Name**` or `Name:` alone on its line: the level, if it has one, and the name.
 fn heading(line: &str) -> Option<(Option<usize>, &str)> {
     let hashes = line.bytes().take_while(|byte| *byte == b'#').count();
     if (1..=6).contains(&hashes) {
@@ -229,15 +229,14 @@ fn section_of(name: &str) -> Option<Section> {
     })
 }
 
-/// `- **Genre**: a, b` and its like.
+/// `- **Genre**: a, b` and similar lines.
 fn labelled(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_start_matches(['-', '*', '•', ' ']);
     let (label, rest) = line.split_once(':')?;
     Some((label.trim_matches(['*', ' ']), rest.trim_start_matches(['*', ' '])))
 }
 
-/// Entries of a list on one line: commas or semicolons between them, bullets and dots around them.
-/// Commas within brackets do not part.
+/// Entries of a list on one line, separated by commas or semicolons outside of brackets, without bullets and dots.
 fn entries(line: &str) -> Vec<String> {
     let line = line.trim_start_matches(['-', '*', '•', ' ']);
     let (mut entries, mut depth, mut start) = (Vec::new(), 0usize, 0);
@@ -270,30 +269,30 @@ mod tests {
         Slow and tense.\n\n## Dislikes:\nComedy, Musical\n";
 
     #[test]
-    fn what_is_written_by_the_schema_comes_back() {
-        let (profile, slips) = Profile::parse(PLAIN).unwrap();
-        assert_eq!(slips, []);
+    fn a_profile_in_the_schema_is_read_unchanged() {
+        let (profile, repairs) = Profile::parse(PLAIN).unwrap();
+        assert_eq!(repairs, []);
         assert_eq!(profile.tags, ["Heist", "Police (LAPD, 1990s)"]);
         assert_eq!(profile.markdown(), PLAIN);
     }
 
     #[test]
-    fn slips_are_mended_and_named() {
+    fn common_mistakes_are_repaired_and_named() {
         let written = "Sure, here it is:\n**Overview:**\nA thief.\n### Attributes\nGenres: Crime; \
             crime\n- **Tags**:\n  - Heist\n  - \"Police\"\n## Trivia\nShot in LA.\n## Description\n\
             Slow.\n## Dislikes\n- Comedy\n- Musical.";
         let fenced = format!("```markdown\n{written}\n```");
-        let (profile, mut slips) = Profile::parse(&fenced).unwrap();
-        slips.sort();
+        let (profile, mut repairs) = Profile::parse(&fenced).unwrap();
+        repairs.sort();
         assert_eq!(
-            slips,
+            repairs,
             [
-                Slip::CodeFence,
-                Slip::TextBefore,
-                Slip::Heading,
-                Slip::Attributes,
-                Slip::Repeated,
-                Slip::UnknownSection
+                Repair::CodeFence,
+                Repair::TextBefore,
+                Repair::Heading,
+                Repair::Attributes,
+                Repair::Repeated,
+                Repair::UnknownSection
             ]
         );
         assert_eq!(profile.genres, ["Crime"]);
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_parts_are_named() {
         let error = Profile::parse("I cannot help with that.").unwrap_err();
         assert!(error.contains("Overview") && error.contains("Dislikes"), "{error}");
         assert!(Profile::parse("").is_err());
@@ -311,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_reader_fail(text in "(?s)[#*:`, \n\\-a-eGOTDé]{0,200}") {
+        fn any_text_is_read_without_a_panic(text in "(?s)[#*:`, \n\\-a-eGOTDé]{0,200}") {
             let _ = Profile::parse(&text);
         }
     }

@@ -1,4 +1,4 @@
-//! Profiles of all items or of all users, as a step writes and reads them.
+//! Profiles of all items or of all users, and their file.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,19 +10,19 @@ use crate::base::parquet;
 
 pub const FILE: &str = "profiles.parquet";
 
-/// Where one text comes from.
+/// The source of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// Metadata joined.
+    /// Joined metadata.
     Metadata,
     /// Rule-based.
     Template,
     /// Written by a language model.
     Llm,
-    /// Somebody else's file.
+    /// A file of the user.
     File,
-    /// There is none.
+    /// There is no text.
     None,
 }
 
@@ -47,13 +47,13 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// Texts all from one source; where there is none, that is said.
+    /// Texts that all come from one source, if they exist.
     pub fn all_from(source: Source, texts: Vec<Option<String>>) -> Self {
         let of = |text: &Option<String>| if text.is_some() { source } else { Source::None };
         Self { sources: texts.iter().map(of).collect(), texts }
     }
 
-    /// How many come from where.
+    /// Number of texts by source.
     pub fn counts(&self) -> BTreeMap<Source, usize> {
         let mut counts = BTreeMap::new();
         for source in &self.sources {
@@ -62,7 +62,7 @@ impl Profiles {
         counts
     }
 
-    /// Writes them into the directory of a step.
+    /// Writes them to the directory of a step.
     pub fn write(&self, dir: &Path, names: &[String]) -> Result<(), TextError> {
         let path = dir.join(FILE);
         let sources: Vec<&str> = self.sources.iter().map(|source| source.name()).collect();
@@ -80,7 +80,7 @@ impl Profiles {
             .map_err(|source| TextError::Io { path, source })
     }
 
-    /// Reads what [`Profiles::write`] wrote.
+    /// Reads the file of [`Profiles::write`].
     pub fn read(dir: &Path) -> Result<Self, TextError> {
         let path = dir.join(FILE);
         let read = || -> std::io::Result<Self> {

@@ -1,4 +1,4 @@
-//! Prompts: files with the parts `[system]` and `[user]`, filled in by tera, versioned by their hash.
+//! Prompts: files with the parts `[system]` and `[user]`, templates of Tera, versioned by their hash.
 
 use std::{
     borrow::Cow,
@@ -15,11 +15,11 @@ use crate::{
     data::{DataDirs, DataError},
 };
 
-/// A prompt of one's own, or one that comes with assay.
+/// A prompt file, or a built-in prompt.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct PromptFile {
-    /// Looked for beside the experiment file.
+    /// Looked for next to the experiment file.
     file: Option<String>,
     #[serde(skip)]
     pub(crate) directory: PathBuf,
@@ -31,28 +31,28 @@ impl Serialize for PromptFile {
     }
 }
 
-/// A prompt ready to be filled in.
+/// A parsed prompt.
 pub struct Prompt {
     digest: Digest,
-    /// For messages: its file, or its name.
+    /// Its file or name, for messages.
     name: String,
-    /// The role of each message; its template has its number as name.
+    /// The role of each message. The name of its template is its index.
     roles: Vec<&'static str>,
     templates: tera::Tera,
 }
 
 impl PromptFile {
-    /// Whether it is the one that comes with assay.
+    /// Whether it is the built-in prompt.
     pub fn is_built_in(&self) -> bool {
         self.file.is_none()
     }
 
-    /// Which file it is, wherever it is named.
+    /// The file, and the directory it is relative to.
     pub fn place(&self) -> (Option<&str>, &Path) {
         (self.file.as_deref(), &self.directory)
     }
 
-    /// The file's text, or `built_in`, and its name.
+    /// The text of the file or `built_in`, and its name.
     fn text(
         &self,
         name: &str,
@@ -62,7 +62,7 @@ impl PromptFile {
         let Some(file) = &self.file else { return Ok((built_in.into(), name.to_owned())) };
         let path = locate(file, &self.directory, dirs)?;
         let text =
-            read_text(&path, sandbox::MOST_TEXT).map_err(|error| DataError::io(&path, error))?;
+            read_text(&path, sandbox::MAX_TEXT).map_err(|error| DataError::io(&path, error))?;
         Ok((text.into(), path.display().to_string()))
     }
 
@@ -87,9 +87,9 @@ impl PromptFile {
 }
 
 impl Prompt {
-    /// A message starts at a line `[system]` or `[user]`; what stands before is a comment.
-    fn parse(text: &str, name: &str) -> Result<Self, sandbox::Wrong> {
-        // With the line of the file that comes before each message.
+    /// A message starts at a line `[system]` or `[user]`; text before the first message is a comment.
+    fn parse(text: &str, name: &str) -> Result<Self, sandbox::Problem> {
+        // With the line of the file before each message.
         let mut messages: Vec<(&'static str, usize, String)> = Vec::new();
         for (line, number) in text.lines().zip(1..) {
             match line.trim() {
@@ -109,7 +109,7 @@ impl Prompt {
         let mut templates = tera::Tera::default();
         templates.autoescape_on(Vec::new());
         for (at, (_, before, template)) in messages.iter().enumerate() {
-            let in_file = |(line, problem): sandbox::Wrong| (before + line, problem);
+            let in_file = |(line, problem): sandbox::Problem| (before + line, problem);
             sandbox::check_text(template).map_err(in_file)?;
             let added = templates.add_raw_template(&at.to_string(), template);
             added.map_err(|error| in_file((1, cause(&error))))?;
@@ -125,12 +125,12 @@ impl Prompt {
         })
     }
 
-    /// Its version.
+    /// Its version: the hash of its text.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Whether it can be filled in with values of this form.
+    /// Checks that it can be filled in with such values.
     pub fn check(&self, values: &Value) -> Result<(), DataError> {
         let checked = self.messages(values);
         checked.map(drop).map_err(|problem| DataError::File {
@@ -161,7 +161,7 @@ impl Prompt {
     }
 }
 
-/// A rating as people write it: 4, not 4.0.
+/// A rating as people write it: 4 instead of 4.0.
 pub fn number(rating: f32) -> Value {
     match rating.fract() == 0.0 && rating.abs() < 1e6 {
         true => json!(rating as i64),
@@ -169,7 +169,7 @@ pub fn number(rating: f32) -> Value {
     }
 }
 
-/// What lies at the bottom of one of Tera's errors.
+/// The root cause of an error of Tera.
 fn cause(error: &tera::Error) -> String {
     let mut error: &dyn std::error::Error = error;
     while let Some(below) = error.source() {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_grows_without_end_is_an_error() {
+    fn a_message_that_is_too_long_is_an_error() {
         let prompt = Prompt::parse(
             "[user]\n{% for a in x %}{% for b in x %}{{ t }}{% endfor %}{% endfor %}",
             "p",

@@ -1,8 +1,8 @@
-//! What a prompt's template may use. Prompts come from strangers: a template sees the values it is given and
-//! nothing else, and neither reading nor filling in one takes more than a bounded amount of work.
+//! The parts of Tera that prompt templates may use. Prompts may come from someone else: a template can access only its
+//! values, and parsing or filling in a template takes a bounded amount of work.
 //!
-//! Everything not listed here is refused: Tera's functions read the environment and the clock, macros recurse,
-//! `set` in a loop doubles a text at each turn, and Tera's parser takes exponential time for nested parentheses.
+//! Everything not listed here is refused: functions of Tera read the environment and the clock, macros recurse, `set` in a
+//! loop doubles a text at each iteration, and Tera's parser takes exponential time for nested parentheses.
 
 use std::io;
 
@@ -11,25 +11,25 @@ use tera::ast::{Expr, ExprVal, Forloop, FunctionCall, Node};
 
 use crate::base::terminal::shown;
 
-/// Most bytes of a prompt's file.
-pub const MOST_TEXT: u64 = 256 << 10;
-/// Most bytes of a message that a template gives.
-const MOST_OUTPUT: usize = 4 << 20;
-/// Most characters of one `{{ … }}` or `{% … %}`.
-const MOST_TAG: usize = 500;
-/// Most parentheses and brackets inside each other.
-const MOST_NESTED: usize = 4;
-/// Most `if` and `for` inside each other.
-const MOST_BLOCKS: usize = 8;
-/// Most `for` inside each other.
-const MOST_LOOPS: usize = 2;
-/// Most operators that work on each other's results, e.g. `a + b + c`.
-const MOST_DEEP: usize = 24;
-/// Most filters behind one value.
-const MOST_FILTERS: usize = 4;
+/// Maximum size of a prompt file in bytes.
+pub const MAX_TEXT: u64 = 256 << 10;
+/// Maximum size of a message in bytes.
+const MAX_OUTPUT: usize = 4 << 20;
+/// Maximum number of characters of one `{{ … }}` or `{% … %}`.
+const MAX_TAG: usize = 500;
+/// Maximum nesting of parentheses and brackets.
+const MAX_NESTING: usize = 4;
+/// Maximum nesting of `if` and `for`.
+const MAX_BLOCKS: usize = 8;
+/// Maximum nesting of `for`.
+const MAX_LOOPS: usize = 2;
+/// Maximum depth of operators, e.g. `a + b + c`.
+const MAX_DEPTH: usize = 24;
+/// Maximum number of filters of one value.
+const MAX_FILTERS: usize = 4;
 
-/// The filters that templates may use. Those whose result can be far longer than what goes in (`replace`,
-/// `indent`) are not among them.
+/// The filters that templates may use. Filters with results far longer than their input (`replace`, `indent`) are not
+/// allowed.
 const FILTERS: [&str; 17] = [
     "capitalize",
     "default",
@@ -61,37 +61,37 @@ const TESTS: [&str; 8] = [
     "undefined",
 ];
 
-/// Something wrong in a template, on one of its lines (the first is 1).
-pub type Wrong = (usize, String);
+/// A problem in a template: its line (from 1), and a message.
+pub type Problem = (usize, String);
 
 /// One `{{ … }}` or `{% … %}`.
 struct Tag<'a> {
     line: usize,
     is_value: bool,
-    /// What stands between the braces, without the signs for white space.
+    /// The text between the braces, without the signs for white space.
     inside: &'a str,
 }
 
 /// Checks a template before Tera's parser sees it.
-pub fn check_text(template: &str) -> Result<(), Wrong> {
+pub fn check_text(template: &str) -> Result<(), Problem> {
     let mut open: Vec<(&str, usize)> = Vec::new();
     for tag in tags(template)? {
         let wrong = |problem: String| Err((tag.line, problem));
         let length = tag.inside.chars().count();
-        if length > MOST_TAG {
-            return wrong(format!("a tag of {length} characters; at most {MOST_TAG} are allowed"));
+        if length > MAX_TAG {
+            return wrong(format!("a tag of {length} characters; at most {MAX_TAG} are allowed"));
         }
         check_nesting(tag.inside).map_err(|problem| (tag.line, problem))?;
         let word = tag.inside.split_whitespace().next().unwrap_or_default();
-        // Each tag is parsed by itself too, so that what is wrong in it has a line.
+        // Each tag is also parsed by itself, so that errors have a line.
         let alone = match (tag.is_value, word) {
             (true, _) => format!("{{{{ {} }}}}", tag.inside),
             (false, "if" | "for") => {
                 open.push((word, tag.line));
                 let loops = open.iter().filter(|(of, _)| *of == "for").count();
-                if open.len() > MOST_BLOCKS || loops > MOST_LOOPS {
+                if open.len() > MAX_BLOCKS || loops > MAX_LOOPS {
                     return wrong(format!(
-                        "`if` and `for` inside each other: at most {MOST_BLOCKS} deep, of them {MOST_LOOPS} `for`"
+                        "`if` and `for` inside each other: at most {MAX_BLOCKS} deep, of them {MAX_LOOPS} `for`"
                     ));
                 }
                 format!("{{% {} %}}{{% end{word} %}}", tag.inside)
@@ -129,7 +129,7 @@ pub fn check_text(template: &str) -> Result<(), Wrong> {
 }
 
 /// The tags of a template, as Tera finds them.
-fn tags(template: &str) -> Result<Vec<Tag<'_>>, Wrong> {
+fn tags(template: &str) -> Result<Vec<Tag<'_>>, Problem> {
     let (mut tags, mut at) = (Vec::new(), 0);
     let line_of = |at: usize| template[..at].matches('\n').count() + 1;
     while let Some(start) = template[at..].find('{').map(|found| at + found) {
@@ -183,14 +183,14 @@ fn check_nesting(inside: &str) -> Result<(), String> {
             (None, ')' | ']') => depth = depth.saturating_sub(1),
             (None, _) => {}
         }
-        if depth > MOST_NESTED {
-            return Err(format!("parentheses inside each other: at most {MOST_NESTED} deep"));
+        if depth > MAX_NESTING {
+            return Err(format!("parentheses inside each other: at most {MAX_NESTING} deep"));
         }
     }
     Ok(())
 }
 
-/// Checks what Tera's parser made of a template.
+/// Checks the syntax tree of a template.
 pub fn check_nodes(nodes: &[Node]) -> Result<(), String> {
     for node in nodes {
         match node {
@@ -206,11 +206,11 @@ pub fn check_nodes(nodes: &[Node]) -> Result<(), String> {
                 }
             }
             Node::Forloop(_, of, _) => {
-                let keeps = |filter: &FunctionCall| {
+                let keeps_list = |filter: &FunctionCall| {
                     matches!(&filter.name[..], "slice" | "reverse" | "sort")
                 };
                 if !matches!(of.container.val, ExprVal::Ident(_))
-                    || !of.container.filters.iter().all(keeps)
+                    || !of.container.filters.iter().all(keeps_list)
                 {
                     return Err("`for` goes over a list of the prompt's values, which may have the filters \
                                 slice, reverse and sort"
@@ -220,7 +220,7 @@ pub fn check_nodes(nodes: &[Node]) -> Result<(), String> {
                 check_nodes(&of.body)?;
                 check_nodes(of.empty_body.as_deref().unwrap_or_default())?;
             }
-            _ => return Err("a prompt may use values, if and for alone".into()),
+            _ => return Err("a prompt may use only values, if and for".into()),
         }
     }
     Ok(())
@@ -228,9 +228,9 @@ pub fn check_nodes(nodes: &[Node]) -> Result<(), String> {
 
 fn check_value(value: &Expr, depth: usize) -> Result<(), String> {
     check_plain(&value.val, depth)?;
-    if value.filters.len() > MOST_FILTERS {
+    if value.filters.len() > MAX_FILTERS {
         return Err(format!(
-            "{} filters behind one value; at most {MOST_FILTERS}",
+            "{} filters on one value; at most {MAX_FILTERS} are allowed",
             value.filters.len()
         ));
     }
@@ -243,7 +243,10 @@ fn check_value(value: &Expr, depth: usize) -> Result<(), String> {
             ));
         }
         if !filter.args.values().all(is_literal) {
-            return Err(format!("the filter `{}` takes a text or number written out", filter.name));
+            return Err(format!(
+                "the arguments of the filter `{}` must be literal texts or numbers",
+                filter.name
+            ));
         }
     }
     Ok(())
@@ -258,8 +261,8 @@ fn is_literal(value: &Expr) -> bool {
 }
 
 fn check_plain(value: &ExprVal, depth: usize) -> Result<(), String> {
-    if depth > MOST_DEEP {
-        return Err(format!("more than {MOST_DEEP} operators in one expression"));
+    if depth > MAX_DEPTH {
+        return Err(format!("more than {MAX_DEPTH} operators in one expression"));
     }
     let both = |left: &Expr, right: &Expr| {
         check_value(left, depth + 1).and_then(|()| check_value(right, depth + 1))
@@ -279,7 +282,7 @@ fn check_plain(value: &ExprVal, depth: usize) -> Result<(), String> {
         }
         ExprVal::Test(of) if !TESTS.contains(&&of.name[..]) || !of.args.iter().all(is_literal) => {
             Err(format!(
-                "the test `is {}` is not allowed; a prompt may use {} with a text or number written out",
+                "the test `is {}` is not allowed; a prompt may use {} with literal texts or numbers",
                 shown(&of.name),
                 TESTS.join(", ")
             ))
@@ -293,7 +296,7 @@ fn check_plain(value: &ExprVal, depth: usize) -> Result<(), String> {
     }
 }
 
-/// Loops go over lists: over the characters of a long text they would take for ever.
+/// Checks that loops iterate over lists: a loop over the characters of a long text would take too long.
 pub fn check_loops(nodes: &[Node], values: &Value) -> Result<(), String> {
     loops(nodes, values, &mut Vec::new())
 }
@@ -331,10 +334,10 @@ fn loops<'a>(
     Ok(())
 }
 
-/// What a loop goes over; of a loop within another, for the first value of the outer one.
+/// The value that a loop iterates over; in a nested loop, for the first value of the outer one.
 fn container(of: &Forloop, values: &Value, within: &[(&str, Value)]) -> Value {
     let ExprVal::Ident(name) = &of.container.val else { return Value::Null };
-    // `a["b"]` and `a[b]` are as good as `a.b`, and rare: what cannot be told passes for a text.
+    // `a["b"]` and `a[b]` are rare: they are treated as texts, because `a.b` can be used instead.
     if name.contains('[') {
         return Value::String(String::new());
     }
@@ -348,14 +351,14 @@ fn container(of: &Forloop, values: &Value, within: &[(&str, Value)]) -> Value {
     })
 }
 
-/// Takes what a template gives, up to a limit.
+/// Collects the output of a template, up to a limit.
 #[derive(Default)]
 pub struct Output(pub Vec<u8>);
 
 impl io::Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MOST_OUTPUT {
-            return Err(io::Error::other(format!("a message of over {} MB", MOST_OUTPUT >> 20)));
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(io::Error::other(format!("a message of over {} MB", MAX_OUTPUT >> 20)));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -373,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_built_in_prompts_use_is_allowed() {
+    fn everything_in_built_in_prompts_is_allowed() {
         let fine = "{% if a %}x{% elif b is defined %}{{ a | join(sep=\", }} \") }}{% else %}{# ( #}{% endif %}\n\
                     {%- for i in a.b | slice(end=3) -%}{{ loop.index0 + 1 }}{% if not loop.last %}, {% endif %}\n\
                     {% for g in i.genres %}{{ g ~ \"!\" }}{% if g in [\"a\"] %}{% break %}{% endif %}{% endfor %}\n\
@@ -385,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_its_line() {
+    fn everything_else_is_refused_with_a_line() {
         let deep = format!("\n{{{{ {}a{} }}}}", "(".repeat(20_000), ")".repeat(20_000));
         let deep_text = format!("\n{{{{ {}a{} }}}}", "(".repeat(9), ")".repeat(9));
         let sum = format!("\n{{{{ {}a }}}}", "a+".repeat(60));
@@ -451,7 +454,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever stands in a template, checking it ends, and what passes is read by Tera's parser.
+        /// Checking any template terminates, and Tera's parser can read every accepted template.
         #[test]
         fn any_text_is_checked_without_a_panic(text in "[{}%#a-c()\\[\\]|~.\"' \n-]{0,60}") {
             if check_text(&text).is_ok() {

@@ -18,7 +18,7 @@ use crate::{
     nn::EncoderSpec,
 };
 
-/// What a model takes from texts: profiles by name, and how they become vectors.
+/// The text features of a model: profiles by name, and their encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TextSpec {
@@ -26,8 +26,8 @@ pub struct TextSpec {
     pub profiles: String,
     #[serde(default)]
     pub encoder: EncoderSpec,
-    /// `gat` alone: whether the vectors of the texts are start values that are trained with the model
-    /// (true), or features that stay as they are (false).
+    /// Only for `gat`: whether embeddings are initial values that are trained with the model (true), or fixed features
+    /// (false).
     #[serde(default, skip_serializing_if = "is_false")]
     pub train: bool,
 }
@@ -37,7 +37,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl TextSpec {
-    /// What is wrong with it, for a model that trains nothing of its texts.
+    /// Checks it for a model that does not train embeddings.
     pub fn validate_fixed(&self) -> Result<(), String> {
         if self.train {
             return Err("`train: true` applies only to the model `gat`".into());
@@ -57,7 +57,7 @@ pub struct ProfilesSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "from", rename_all = "kebab-case")]
 pub enum ItemProfiles {
-    /// Title, genres and overview joined, nothing written ("integrated").
+    /// Joined title, genres and overview ("integrated").
     Metadata,
     /// Rule-based profiles in the schema, from metadata: the baseline for language models.
     Template,
@@ -71,7 +71,7 @@ pub enum ItemProfiles {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "from", rename_all = "kebab-case")]
 pub enum UserProfiles {
-    /// Titles of liked and disliked training items joined.
+    /// Joined titles of liked and disliked training items.
     Metadata,
     /// Rule-based profiles in the schema, from the profiles of liked and disliked training items.
     Template,
@@ -83,15 +83,15 @@ pub enum UserProfiles {
     Mean,
 }
 
-/// User profiles of a file, and what they were made from.
+/// User profiles of a file, and the data they were written from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportedUsers {
     #[serde(flatten)]
     pub file: FileSpec,
-    /// The fold whose training part they were written from, or `no-ratings`. In other folds they hold
-    /// test ratings, and the plan refuses them there.
+    /// The fold whose training part they were written from, or `no-ratings`. In other folds they contain test ratings, and
+    /// are refused.
     pub built_from: String,
-    /// Uses them in other folds all the same: results are then marked.
+    /// Allows them in other folds; results are then marked.
     #[serde(default)]
     pub accept_leak: bool,
 }
@@ -118,19 +118,19 @@ impl ProfilesSpec {
     }
 
     /// The endpoints it uses.
-    pub fn judges(&self) -> Vec<&str> {
-        let mut judges = Vec::new();
+    pub fn endpoints(&self) -> Vec<&str> {
+        let mut endpoints = Vec::new();
         if let ItemProfiles::Llm(write) = &self.items {
-            judges.push(&write.judge[..]);
+            endpoints.push(&write.judge[..]);
         }
         if let UserProfiles::Llm(write) = &self.users {
-            judges.push(&write.judge[..]);
+            endpoints.push(&write.judge[..]);
         }
-        judges
+        endpoints
     }
 }
 
-/// Takes `from` out of a mapping: its name, and the settings beside it.
+/// The value of `from` in a mapping, and the other settings.
 fn source(node: &Node) -> Result<(String, Node), Diagnostic> {
     let mut rest = node.mapping("profiles")?.clone();
     let Some(from) = rest.take("from") else {
@@ -141,7 +141,7 @@ fn source(node: &Node) -> Result<(String, Node), Diagnostic> {
     Ok((name, Node { at: from.value.at.clone(), value: Value::Mapping(rest) }))
 }
 
-fn nothing_else(name: &str, settings: &Node) -> Result<(), Diagnostic> {
+fn refuse_settings(name: &str, settings: &Node) -> Result<(), Diagnostic> {
     let mapping = settings.mapping("profiles")?;
     refuse_unknown_keys(mapping, &["from"], &format!("profiles from {name}"))
 }
@@ -156,11 +156,11 @@ fn items(node: &Node, directory: &Path) -> Result<ItemProfiles, Diagnostic> {
     let (name, settings) = source(node)?;
     Ok(match name.as_str() {
         "metadata" => {
-            nothing_else(&name, &settings)?;
+            refuse_settings(&name, &settings)?;
             ItemProfiles::Metadata
         }
         "template" => {
-            nothing_else(&name, &settings)?;
+            refuse_settings(&name, &settings)?;
             ItemProfiles::Template
         }
         "llm" => {
@@ -181,15 +181,15 @@ fn users(node: &Node, directory: &Path) -> Result<UserProfiles, Diagnostic> {
     let (name, settings) = source(node)?;
     Ok(match name.as_str() {
         "metadata" => {
-            nothing_else(&name, &settings)?;
+            refuse_settings(&name, &settings)?;
             UserProfiles::Metadata
         }
         "template" => {
-            nothing_else(&name, &settings)?;
+            refuse_settings(&name, &settings)?;
             UserProfiles::Template
         }
         "mean" => {
-            nothing_else(&name, &settings)?;
+            refuse_settings(&name, &settings)?;
             UserProfiles::Mean
         }
         "llm" => {
@@ -226,7 +226,7 @@ fn users(node: &Node, directory: &Path) -> Result<UserProfiles, Diagnostic> {
     })
 }
 
-/// A file named in an experiment, looked for beside it and in the data directories.
+/// Finds a file that an experiment names, next to it or in the data directories.
 pub(super) fn locate(
     file: &str,
     directory: &Path,
@@ -239,7 +239,7 @@ pub(super) fn locate(
         path: PathBuf::from(file),
         problem: "no such file".into(),
         help: format!(
-            "assay looked for it beside the experiment file and under {}; set ASSAY_DATA to where it is",
+            "assay looked for it next to the experiment file and under {}; set ASSAY_DATA to where it is",
             dirs.roots().iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", ")
         ),
     })

@@ -1,10 +1,10 @@
-//! What the record of a step says of the texts that the step made.
+//! The part of a step's record about generated texts.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Slip, Source};
+use super::{Repair, Source};
 use crate::llm::LlmStats;
 
 /// Profiles of items or of users.
@@ -12,10 +12,10 @@ use crate::llm::LlmStats;
 pub struct TextStats {
     /// Texts by source.
     pub from: BTreeMap<Source, usize>,
-    /// All items; none where the profiles are of users.
+    /// Number of items; none for profiles of users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<usize>,
-    /// All users; none where the profiles are of items.
+    /// Number of users; none for profiles of items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,12 +24,12 @@ pub struct TextStats {
     pub without_overview: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tmdb: Option<TmdbStats>,
-    /// Rows of a file whose identifiers the data set does not have.
+    /// Rows of a file with identifiers that are not in the data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_about_other_items: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_about_other_users: Option<usize>,
-    /// What a file of user profiles was written from.
+    /// The data that a file of user profiles was written from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_from: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,13 +40,14 @@ pub struct TextStats {
     pub writing: Option<WritingStats>,
 }
 
-/// Profiles written by a language model, beside what [`LlmStats`] counts.
+/// Profiles written by a language model, in addition to [`LlmStats`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WritingStats {
-    /// Rule-based profiles in place of what could not be written or read.
+    /// Rule-based profiles instead of missing or unusable responses.
     pub fallbacks: usize,
     /// Repairs of profiles, by kind.
-    pub slips: BTreeMap<Slip, usize>,
+    #[serde(rename = "slips")]
+    pub repairs: BTreeMap<Repair, usize>,
     /// Words outside the vocabulary that were omitted.
     pub outside_vocabulary: usize,
 }
@@ -54,9 +55,10 @@ pub struct WritingStats {
 /// Overviews from The Movie Database.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TmdbStats {
-    pub asked_for: usize,
+    #[serde(rename = "asked_for")]
+    pub requested: usize,
     pub found: usize,
     pub not_found: usize,
-    /// What their terms ask to be shown.
+    /// The notice that the terms of TMDB require.
     pub notice: String,
 }

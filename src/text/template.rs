@@ -1,4 +1,4 @@
-//! Rule-based profiles in the schema: deterministic, free, and the baseline for written profiles.
+//! Rule-based profiles in the schema: deterministic, free, and the baseline for generated profiles.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,15 +9,15 @@ use super::{
 };
 use crate::data::{Interactions, TrainingData, UserIx};
 
-/// Items a user liked and disliked in training, the best (worst) and latest first.
+/// Items that a user liked and disliked in training, the best (worst) and latest first.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Taste {
+pub struct UserPreferences {
     pub liked: Vec<u32>,
     pub disliked: Vec<u32>,
 }
 
-/// The tastes of all users, from training ratings alone.
-pub fn tastes(data: &TrainingData) -> Vec<Taste> {
+/// The preferences of all users, only from training ratings.
+pub fn preferences(data: &TrainingData) -> Vec<UserPreferences> {
     let n_users = data.ratings.n_users();
     let sorted = |part: &Interactions, user: u32, best_first: bool| {
         let user = UserIx(user);
@@ -32,7 +32,7 @@ pub fn tastes(data: &TrainingData) -> Vec<Taste> {
         rows.into_iter().map(|row| items[row]).collect::<Vec<u32>>()
     };
     (0..n_users as u32)
-        .map(|user| Taste {
+        .map(|user| UserPreferences {
             liked: sorted(&data.positives, user, true),
             disliked: match &data.disliked {
                 Some(disliked) => sorted(disliked, user, false),
@@ -42,10 +42,10 @@ pub fn tastes(data: &TrainingData) -> Vec<Taste> {
         .collect()
 }
 
-/// Genres and tags named at most so often.
-const MOST_GENRES: usize = 8;
-const MOST_TAGS: usize = 24;
-const MOST_TITLES: usize = 10;
+/// Maximum numbers of entries in a profile.
+const MAX_GENRES: usize = 8;
+const MAX_TAGS: usize = 24;
+const MAX_TITLES: usize = 10;
 
 /// Rule-based profiles of items.
 pub(super) fn items(facts: &[ItemFacts]) -> Profiles {
@@ -75,15 +75,20 @@ pub(super) fn item(fact: &ItemFacts) -> Option<Profile> {
     })
 }
 
-/// The year that stands in brackets at a title's end.
+/// The year in brackets at the end of a title.
 fn year(title: &str) -> Option<u32> {
     let inside = title.trim_end().strip_suffix(')')?;
     let (_, year) = inside.rsplit_once('(')?;
     year.parse().ok().filter(|year| (1870..2200).contains(year))
 }
 
-/// Rule-based profiles of users: what liked items have more often than disliked ones.
-pub(super) fn users(tastes: &[Taste], facts: &[ItemFacts], profiles: &Profiles) -> Profiles {
+/// Rule-based profiles of users: frequent genres and tags of liked items, and genres that are more frequent in disliked
+/// items.
+pub(super) fn users(
+    preferences: &[UserPreferences],
+    facts: &[ItemFacts],
+    profiles: &Profiles,
+) -> Profiles {
     let known: Vec<Profile> = profiles
         .texts
         .iter()
@@ -93,17 +98,17 @@ pub(super) fn users(tastes: &[Taste], facts: &[ItemFacts], profiles: &Profiles) 
             written.map(|(profile, _)| profile).or_else(|| item(fact)).unwrap_or_default()
         })
         .collect();
-    let texts = tastes
+    let texts = preferences
         .iter()
-        .map(|taste| {
-            (!taste.liked.is_empty() || !taste.disliked.is_empty())
-                .then(|| user(taste, facts, &known).markdown())
+        .map(|preferences| {
+            (!preferences.liked.is_empty() || !preferences.disliked.is_empty())
+                .then(|| user(preferences, facts, &known).markdown())
         })
         .collect();
     Profiles::all_from(Source::Template, texts)
 }
 
-fn user(taste: &Taste, facts: &[ItemFacts], known: &[Profile]) -> Profile {
+fn user(preferences: &UserPreferences, facts: &[ItemFacts], known: &[Profile]) -> Profile {
     let count = |items: &[u32], of: fn(&Profile) -> &Vec<String>| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for item in items {
@@ -118,30 +123,30 @@ fn user(taste: &Taste, facts: &[ItemFacts], known: &[Profile]) -> Profile {
     let names = |counts: &[(String, usize)], most: usize| {
         counts.iter().take(most).map(|(name, _)| name.clone()).collect::<Vec<String>>()
     };
-    let liked_genres = count(&taste.liked, |profile| &profile.genres);
-    let genres = names(&liked_genres, MOST_GENRES);
-    let tags = names(&count(&taste.liked, |profile| &profile.tags), MOST_TAGS);
-    // A genre is disliked where it takes a larger share of what is disliked than of what is liked.
+    let liked_genres = count(&preferences.liked, |profile| &profile.genres);
+    let genres = names(&liked_genres, MAX_GENRES);
+    let tags = names(&count(&preferences.liked, |profile| &profile.tags), MAX_TAGS);
+    // A genre is disliked if its share in disliked items is larger than in liked items.
     let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
     let liked: BTreeMap<&String, usize> =
         liked_genres.iter().map(|(name, count)| (name, *count)).collect();
-    let disliked = count(&taste.disliked, |profile| &profile.genres);
+    let disliked = count(&preferences.disliked, |profile| &profile.genres);
     let dislikes: Vec<String> = disliked
         .iter()
         .filter(|(name, count)| {
             let liked = liked.get(name).copied().unwrap_or(0);
-            share(*count, taste.disliked.len()) > share(liked, taste.liked.len())
+            share(*count, preferences.disliked.len()) > share(liked, preferences.liked.len())
         })
-        .take(MOST_GENRES)
+        .take(MAX_GENRES)
         .map(|(name, _)| name.clone())
         .collect();
     let mut titles = HashSet::new();
-    let favourites: Vec<String> = taste
+    let favourites: Vec<String> = preferences
         .liked
         .iter()
         .filter_map(|item| facts[*item as usize].title.clone())
         .filter(|title| titles.insert(title.clone()))
-        .take(MOST_TITLES)
+        .take(MAX_TITLES)
         .collect();
     let enjoys = if genres.is_empty() { "a variety of titles".into() } else { genres.join(", ") };
     let overview = match dislikes.is_empty() {
@@ -174,13 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_by_rule_follows_the_schema() {
+    fn rule_based_profiles_follow_the_schema() {
         let facts = [fact("Heat (1995)", &["Crime"]), fact("Grease (1978)", &["Musical"])];
         let profiles = items(&facts);
-        let (profile, slips) = Profile::parse(profiles.texts[0].as_ref().unwrap()).unwrap();
-        assert_eq!((profile.tags, slips), (vec!["Crime".into(), "1990s".into()], vec![]));
-        let tastes = [Taste { liked: vec![0], disliked: vec![1] }, Taste::default()];
-        let users = users(&tastes, &facts, &profiles);
+        let (profile, repairs) = Profile::parse(profiles.texts[0].as_ref().unwrap()).unwrap();
+        assert_eq!((profile.tags, repairs), (vec!["Crime".into(), "1990s".into()], vec![]));
+        let preferences =
+            [UserPreferences { liked: vec![0], disliked: vec![1] }, UserPreferences::default()];
+        let users = users(&preferences, &facts, &profiles);
         assert_eq!(users.sources, [Source::Template, Source::None]);
         let (user, _) = Profile::parse(users.texts[0].as_ref().unwrap()).unwrap();
         assert_eq!((user.genres, user.dislikes), (vec!["Crime".into()], vec!["Musical".into()]));

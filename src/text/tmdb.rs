@@ -3,13 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ItemFacts, TextError, TmdbStats, Writing};
+use super::{GenerationContext, ItemFacts, TextError, TmdbStats};
 use crate::{
     data::Ids,
-    llm::{JudgeSpec, Price},
+    llm::{EndpointSpec, Price},
 };
 
-/// How The Movie Database is asked.
+/// Access to The Movie Database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TmdbSpec {
@@ -34,40 +34,40 @@ impl Default for TmdbSpec {
 impl TmdbSpec {
     /// The first setting that is out of range.
     pub fn validate(&self) -> Result<(), String> {
-        self.judge().validate()
+        self.endpoint().validate()
     }
 
-    /// As a judge: the same journal, limits and retries.
-    pub(crate) fn judge(&self) -> JudgeSpec {
-        JudgeSpec {
+    /// The settings as an endpoint, for the same journal, limits and retries.
+    pub(crate) fn endpoint(&self) -> EndpointSpec {
+        EndpointSpec {
             base_url: self.base_url.clone(),
             model: "tmdb".into(),
             key_env: Some(self.key_env.clone()),
-            // Their limit is some forty a second.
+            // The limit of TMDB is about 40 requests per second.
             concurrency: 8,
             price: Some(Price { input: 0.0, output: 0.0, cached: None }),
-            ..JudgeSpec::default()
+            ..EndpointSpec::default()
         }
     }
 
-    /// Fills in overviews that are missing; what was found and not found is counted.
+    /// Adds missing overviews, and counts them.
     pub(super) fn fill(
         &self,
         facts: &mut [ItemFacts],
         ids: &Ids,
-        writing: &Writing,
-        answers: &mut Vec<String>,
+        context: &GenerationContext,
+        responses: &mut Vec<String>,
     ) -> Result<TmdbStats, TextError> {
-        (writing.log)(NOTICE);
-        let llm = (writing.llm)()?;
-        let asker = llm.asker("tmdb", &self.judge());
+        (context.log)(NOTICE);
+        let llm = (context.llm)()?;
+        let session = llm.session("tmdb", &self.endpoint());
         let open: Vec<usize> = facts
             .iter()
             .enumerate()
             .filter(|(_, fact)| fact.overview.is_none() && fact.title.is_some())
             .map(|(at, _)| at)
             .collect();
-        let found = asker.each(open.len(), writing.progress, &|n| {
+        let found = session.each(open.len(), context.progress, &|n| {
             let fact = &facts[open[n]];
             let (title, year) = plain(fact.title.as_deref().unwrap_or_default());
             let mut query =
@@ -76,7 +76,7 @@ impl TmdbSpec {
                 query.push(("year".to_owned(), year.to_string()));
             }
             let about = format!("overview of item {}", ids.name(open[n] as u32));
-            let found = asker.get("/search/movie", &query, &about)?;
+            let found = session.get("/search/movie", &query, &about)?;
             let overview = found["results"][0]["overview"].as_str().unwrap_or_default().trim();
             Ok((!overview.is_empty()).then(|| overview.to_owned()))
         })?;
@@ -84,9 +84,9 @@ impl TmdbSpec {
         for (at, overview) in open.iter().zip(found) {
             facts[*at].overview = overview;
         }
-        answers.extend(asker.tally().keys());
+        responses.extend(session.tally().keys());
         Ok(TmdbStats {
-            asked_for: open.len(),
+            requested: open.len(),
             found: n_found,
             not_found: open.len() - n_found,
             notice: NOTICE.to_owned(),
@@ -94,7 +94,7 @@ impl TmdbSpec {
     }
 }
 
-/// What their terms ask to be shown.
+/// The notice that the terms of TMDB require.
 pub const NOTICE: &str = "This product uses the TMDB API but is not endorsed or certified by TMDB.";
 
 /// `Postman, The (1997)` → (`The Postman`, 1997).
@@ -105,7 +105,7 @@ fn plain(title: &str) -> (String, Option<u32>) {
         }
         _ => (title, None),
     };
-    // A title in another language stands in brackets behind it.
+    // A title in another language follows in brackets.
     let name = match name.split_once(" (") {
         Some((first, _)) => first,
         None => name,
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_are_turned_round_and_years_taken_off() {
+    fn articles_are_moved_to_the_front_and_years_removed() {
         assert_eq!(plain("Postman, The (1997)"), ("The Postman".into(), Some(1997)));
         let french = "City of Lost Children, The (Cité des enfants perdus, La) (1995)";
         assert_eq!(plain(french), ("The City of Lost Children".into(), Some(1995)));

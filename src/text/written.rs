@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    ItemFacts, Profile, Profiles, Slip, Source, TextError, Writing, WritingStats,
+    GenerationContext, ItemFacts, Profile, Profiles, Repair, Source, TextError, WritingStats,
     prompt::{Prompt, PromptFile, number},
     template,
-    template::tastes,
+    template::preferences,
 };
 use crate::{
     base::hash::Digest,
     data::{DataDirs, DataError, Ids, Scale, TrainingData, UserIx},
-    llm::{Answer, Chat, Outcome, Tally},
+    llm::{Chat, Outcome, Response, Tally},
 };
 
 const ITEM_PROMPT: &str = include_str!("../../prompts/item-profile.md");
@@ -27,7 +27,7 @@ const USER_PROMPT: &str = include_str!("../../prompts/user-profile.md");
 pub struct WriteItems {
     /// One of the experiment's `endpoints`.
     pub judge: String,
-    /// A prompt of one's own in place of assay's (`prompts/item-profile.md`).
+    /// A prompt file to use instead of `prompts/item-profile.md`.
     #[serde(default)]
     pub prompt: PromptFile,
 }
@@ -38,16 +38,16 @@ pub struct WriteItems {
 pub struct WriteUsers {
     /// One of the experiment's `endpoints`.
     pub judge: String,
-    /// A prompt of one's own in place of assay's (`prompts/user-profile.md`).
+    /// A prompt file to use instead of `prompts/user-profile.md`.
     #[serde(default)]
     pub prompt: PromptFile,
-    /// How many of the best rated training items are shown.
+    /// How many of the best-rated training items are shown.
     #[serde(default = "ten")]
     pub liked: usize,
-    /// How many of the worst rated.
+    /// How many of the worst-rated training items are shown.
     #[serde(default = "ten")]
     pub disliked: usize,
-    /// Items of one turn.
+    /// Items per turn.
     #[serde(default = "five")]
     #[schemars(range(min = 1))]
     pub batch: usize,
@@ -66,12 +66,12 @@ impl WriteItems {
         self.prompt.read("prompts/item-profile.md", ITEM_PROMPT, dirs)
     }
 
-    /// The prompt's version.
+    /// The version of the prompt.
     pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
         Ok(self.read_prompt(dirs)?.digest())
     }
 
-    /// Whether the prompt can be filled in, tried with an item.
+    /// Checks that the prompt can be filled in, with a sample item.
     pub fn check_prompt(&self, dirs: &DataDirs) -> Result<(), DataError> {
         let fact = ItemFacts {
             title: None,
@@ -111,7 +111,7 @@ fn user_values(
     })
 }
 
-/// One of its items.
+/// The values of an item in a prompt about a user.
 fn shown_item(title: Option<&str>, rating: f32, profile: Option<&str>) -> Value {
     json!({
         "title": title.unwrap_or("untitled"),
@@ -125,12 +125,12 @@ impl WriteUsers {
         self.prompt.read("prompts/user-profile.md", USER_PROMPT, dirs)
     }
 
-    /// The prompt's version.
+    /// The version of the prompt.
     pub fn digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
         Ok(self.read_prompt(dirs)?.digest())
     }
 
-    /// Whether the prompt can be filled in, tried with a user in the first turn.
+    /// Checks that the prompt can be filled in, with a sample user in the first turn.
     pub fn check_prompt(&self, dirs: &DataDirs) -> Result<(), DataError> {
         let draft =
             Draft { profile: None, genres: vec!["Drama".into()], tags: vec!["Slow".into()] };
@@ -148,30 +148,30 @@ impl WriteUsers {
 }
 
 impl WritingStats {
-    fn note(&mut self, slips: &[Slip]) {
-        for slip in slips {
-            *self.slips.entry(*slip).or_default() += 1;
+    fn note(&mut self, repairs: &[Repair]) {
+        for repair in repairs {
+            *self.repairs.entry(*repair).or_default() += 1;
         }
     }
 }
 
-fn read(answer: &Answer) -> Result<(Profile, Vec<Slip>), String> {
-    Profile::parse(&answer.content).map_err(|missing| format!("not a profile: {missing}"))
+fn read(response: &Response) -> Result<(Profile, Vec<Repair>), String> {
+    Profile::parse(&response.content).map_err(|missing| format!("not a profile: {missing}"))
 }
 
-/// Profiles of items; those that cannot be written are made by rule, and stats.
+/// Profiles of items, with counts; the fallback is a rule-based profile.
 pub(super) fn items(
     write: &WriteItems,
     facts: &[ItemFacts],
     ids: &Ids,
-    writing: &Writing,
+    context: &GenerationContext,
 ) -> Result<(Profiles, WritingStats, Tally), TextError> {
-    let prompt = write.read_prompt(writing.dirs)?;
-    let asker = writing.asker(&write.judge)?;
-    let (mut asked, mut chats) = (Vec::new(), Vec::new());
+    let prompt = write.read_prompt(context.dirs)?;
+    let session = context.session(&write.judge)?;
+    let (mut requested, mut chats) = (Vec::new(), Vec::new());
     for (at, fact) in facts.iter().enumerate() {
         let Some(title) = &fact.title else { continue };
-        asked.push(at);
+        requested.push(at);
         chats.push(Chat {
             messages: prompt.messages(&item_values(title, fact)).map_err(TextError::Unsuitable)?,
             schema: None,
@@ -179,27 +179,27 @@ pub(super) fn items(
             about: format!("item {}", ids.name(at as u32)),
         });
     }
-    let written = asker.all(&chats, writing.progress, &read)?;
+    let written = session.all(&chats, context.progress, &read)?;
     let mut stats = WritingStats::default();
     let mut profiles = Profiles::all_from(Source::None, vec![None; facts.len()]);
-    for (at, outcome) in asked.into_iter().zip(written) {
+    for (at, outcome) in requested.into_iter().zip(written) {
         let (text, source) = match outcome {
-            Outcome::Good((mut profile, slips)) => {
-                stats.note(&slips);
+            Outcome::Usable((mut profile, repairs)) => {
+                stats.note(&repairs);
                 profile.title.clone_from(&facts[at].title);
                 (Some(profile.markdown()), Source::Llm)
             }
-            Outcome::Bad(_) | Outcome::Missing(_) => {
+            Outcome::Unusable(_) | Outcome::Abandoned(_) => {
                 stats.fallbacks += 1;
                 (template::item(&facts[at]).map(|profile| profile.markdown()), Source::Template)
             }
         };
         (profiles.texts[at], profiles.sources[at]) = (text, source);
     }
-    Ok((profiles, stats, asker.tally()))
+    Ok((profiles, stats, session.tally()))
 }
 
-/// A user's profile in the making.
+/// The profile of a user during its refinement.
 #[derive(Default)]
 struct Draft {
     profile: Option<Profile>,
@@ -207,24 +207,24 @@ struct Draft {
     tags: Vec<String>,
 }
 
-/// Profiles of users, refined in turns; a turn whose answer cannot be used leaves the profile as it was,
-/// and a user without a usable turn gets one by rule.
+/// Profiles of users, refined in turns, with counts. A turn without a usable response does not change the profile; a user
+/// without a usable turn gets a rule-based profile.
 pub(super) fn users(
     write: &WriteUsers,
     ids: &Ids,
     data: &TrainingData,
     facts: &[ItemFacts],
     items: &Profiles,
-    writing: &Writing,
+    context: &GenerationContext,
 ) -> Result<(Profiles, WritingStats, Tally), TextError> {
-    let prompt = write.read_prompt(writing.dirs)?;
-    let asker = writing.asker(&write.judge)?;
-    let (tastes, scale) = (tastes(data), data.scale());
-    let shown: Vec<Vec<u32>> = tastes
+    let prompt = write.read_prompt(context.dirs)?;
+    let session = context.session(&write.judge)?;
+    let (preferences, scale) = (preferences(data), data.scale());
+    let shown: Vec<Vec<u32>> = preferences
         .iter()
-        .map(|taste| {
-            let liked = taste.liked.iter().take(write.liked);
-            liked.chain(taste.disliked.iter().take(write.disliked)).copied().collect()
+        .map(|preferences| {
+            let liked = preferences.liked.iter().take(write.liked);
+            liked.chain(preferences.disliked.iter().take(write.disliked)).copied().collect()
         })
         .collect();
     let known: Vec<Option<Profile>> = items
@@ -237,7 +237,7 @@ pub(super) fn users(
     let mut drafts: Vec<Draft> = shown.iter().map(|_| Draft::default()).collect();
     let (mut stats, mut done) = (WritingStats::default(), 0);
     for turn in 0..turns.iter().copied().max().unwrap_or(0) {
-        let (mut asked, mut chats) = (Vec::new(), Vec::new());
+        let (mut requested, mut chats) = (Vec::new(), Vec::new());
         for (user, draft) in drafts.iter_mut().enumerate() {
             if turn >= turns[user] {
                 continue;
@@ -258,7 +258,7 @@ pub(super) fn users(
                 batch.push(shown_item(title, rating, profile));
             }
             let values = user_values(draft, (turn + 1, turns[user]), scale, batch);
-            asked.push(user);
+            requested.push(user);
             chats.push(Chat {
                 messages: prompt.messages(&values).map_err(TextError::Unsuitable)?,
                 schema: None,
@@ -266,12 +266,12 @@ pub(super) fn users(
                 about: format!("user {} turn {}", ids.name(user as u32), turn + 1),
             });
         }
-        let progress = |at: u64, _: u64| (writing.progress)(done + at, all);
-        let written = asker.all(&chats, &progress, &read)?;
-        done += asked.len() as u64;
-        for (user, outcome) in asked.into_iter().zip(written) {
-            if let Outcome::Good((mut profile, slips)) = outcome {
-                stats.note(&slips);
+        let progress = |at: u64, _: u64| (context.progress)(done + at, all);
+        let written = session.all(&chats, &progress, &read)?;
+        done += requested.len() as u64;
+        for (user, outcome) in requested.into_iter().zip(written) {
+            if let Outcome::Usable((mut profile, repairs)) = outcome {
+                stats.note(&repairs);
                 let draft = &mut drafts[user];
                 let keep = |list: &mut Vec<String>, words: &[&Vec<String>]| {
                     let before = list.len();
@@ -290,7 +290,7 @@ pub(super) fn users(
             }
         }
     }
-    let rule = template::users(&tastes, facts, items);
+    let rule = template::users(&preferences, facts, items);
     let mut profiles = Profiles::all_from(Source::None, vec![None; ids.len()]);
     for (user, draft) in drafts.into_iter().enumerate() {
         (profiles.texts[user], profiles.sources[user]) = match draft.profile {
@@ -301,10 +301,10 @@ pub(super) fn users(
             }
         };
     }
-    Ok((profiles, stats, asker.tally()))
+    Ok((profiles, stats, session.tally()))
 }
 
-/// Adds the words that are not there yet.
+/// Adds words that are not in the list.
 fn extend(list: &mut Vec<String>, words: &[String]) {
     for word in words {
         if !list.iter().any(|known| known.eq_ignore_ascii_case(word)) {

@@ -1,4 +1,4 @@
-//! Bounds, damage and full disks: each ends in one message that names the limit, the file or the directory.
+//! Limits, damage and full disks: each gives one message that names the limit, the file or the directory.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use crate::{
     support::{Ended, Place, ended},
 };
 
-/// Runs with a limit of the shell (`-v 1000`): what goes beyond it is killed or fails.
+/// Runs with a limit of the shell (`-v 1000`), beyond which the program is killed or fails.
 fn limited(place: &Place, limit: &str, args: &[&str]) -> Ended {
     let plain = place.command(args);
     let mut command = Command::new("sh");
@@ -41,7 +41,7 @@ fn no_panic(ended: &Ended) {
 }
 
 #[test]
-fn small_files_do_not_grow_beyond_limits() {
+fn small_files_cannot_expand_beyond_limits() {
     let place = Place::new();
     let levels: Vec<String> = (0..1000).map(|at| at.to_string()).collect();
     let sweep = |name: &str| format!("{name}: {{sweep: [{}]}}", levels.join(", "));
@@ -68,13 +68,13 @@ fn small_files_do_not_grow_beyond_limits() {
     ] {
         place.write("e.yaml", text);
         for verb in ["plan", "run"] {
-            // 8 GB of addresses: what is expanded all the same does not fit.
+            // 8 GB of address space: an expanded file would not fit.
             let refused = limited(&place, "-v 8000000", &[verb, "e.yaml"]);
             assert!(refused.code == 2 && refused.err.contains(named), "{}", refused.err);
             assert!(refused.err.len() < 2000);
         }
     }
-    // Each of these alone is under the limit, and their product is not.
+    // Each is under the limit, but their product is not.
     let some = SMALL.replace("{model: popularity}", "{model: random}");
     place.write("e.yaml", format!("{some}seeds: [1, 2, 3]\n"));
     let refused = place.assay(&["plan", "e.yaml", "--max-trials", "2"]);
@@ -85,7 +85,7 @@ fn small_files_do_not_grow_beyond_limits() {
     );
     assert!(refused.err.contains("--max-trials N"), "{}", refused.err);
     place.fine(&["plan", "e.yaml", "--max-trials", "3"]);
-    // Files that bring in others twice.
+    // Files that include others twice.
     for at in 0..14 {
         let below = format!("{{use: [f{0}.yaml, f{0}.yaml]}}", at + 1);
         place.write(&format!("f{at}.yaml"), format!("a: {below}\nb: {below}\n"));
@@ -97,7 +97,7 @@ fn small_files_do_not_grow_beyond_limits() {
 }
 
 #[test]
-fn what_is_wrong_in_experiments_and_data_is_said_before_work_starts() {
+fn errors_in_experiments_and_data_are_reported_before_work_starts() {
     let place = Place::new();
     for (from, to, named) in [
         ("k: [10]", "k: [5, 5]", "holds 5 twice"),
@@ -127,13 +127,13 @@ fn what_is_wrong_in_experiments_and_data_is_said_before_work_starts() {
         assert!(refused.code == 2 && refused.err.contains(named), "{rows}: {}", refused.err);
         no_panic(&refused);
     }
-    // Names that polars gives to second columns may be a file's own.
+    // Names that polars gives to duplicate columns may occur in a file.
     place.write("data/r.csv", "user,item,item_duplicated_0\n1,2,3\n3,4,5\n5,6,7\n");
     place.fine(&["run", "e.yaml", "--quiet"]);
 }
 
 #[test]
-fn a_changed_parquet_file_of_others_ends_in_one_message() {
+fn a_damaged_parquet_file_gives_one_message() {
     let place = Place::new();
     place.write("small.yaml", SMALL);
     place.fine(&["run", "small.yaml", "--quiet"]);
@@ -152,7 +152,7 @@ fn a_changed_parquet_file_of_others_ends_in_one_message() {
 }
 
 #[test]
-fn an_endpoint_that_never_ends_or_sends_one_away() {
+fn endless_replies_and_redirects_are_errors() {
     let limit = [("ASSAY_MAX_LINE_MB", "1")];
     let endpoint = Endpoint::start(|_, _| Act::Endless);
     let place = written(&endpoint.url(), "", PROMPT);
@@ -175,7 +175,7 @@ fn an_endpoint_that_never_ends_or_sends_one_away() {
     assert!(run.err.contains("not followed"), "{}", run.err);
 }
 
-/// A workspace with recorded responses, and the cassette of them: its first line and the others.
+/// A workspace with recorded responses, and their cassette: the first line, and the others.
 fn cassette() -> (Endpoint, Place, Value, Vec<String>) {
     let endpoint = Endpoint::start(|_, _| Act::Answer("A text.".into()));
     let place = written(&endpoint.url(), "", PROMPT);
@@ -196,7 +196,7 @@ fn packed(head: &Value, lines: &[String], behind: &[u8]) -> Vec<u8> {
     [out.finish().unwrap(), behind.to_vec()].concat()
 }
 
-/// A line of a journal with another record, and the checksum of that.
+/// A line of a journal with another record and its checksum.
 fn changed(line: &str, change: impl FnOnce(&mut Value)) -> String {
     let mut line: Value = serde_json::from_str(line).unwrap();
     change(&mut line["record"]);
@@ -206,7 +206,7 @@ fn changed(line: &str, change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
-fn a_cassette_is_taken_over_whole_or_not_at_all() {
+fn a_cassette_is_imported_completely_or_not_at_all() {
     let (_endpoint, _place, head, lines) = cassette();
     assert!(lines.len() > 1);
     let with_second = |change: &dyn Fn(&mut Value)| {
@@ -234,19 +234,23 @@ fn a_cassette_is_taken_over_whole_or_not_at_all() {
             packed(&head, &with_second(&|of| of["kind"] = json!("failure")), b""),
             "line 3",
         ),
-        ("twice", packed(&other("answers", json!(lines.len() + 1)), &twice, b""), "second answer"),
+        (
+            "twice",
+            packed(&other("answers", json!(lines.len() + 1)), &twice, b""),
+            "second response",
+        ),
         ("models", packed(&other("models", json!({"gpt-9": lines.len()})), &lines, b""), "models"),
         ("money", packed(&other("money", json!(1.5)), &lines, b""), "money"),
         ("tokens", packed(&other("input_tokens", json!(1)), &lines, b""), "tokens"),
         ("dates", packed(&other("first", json!(1)), &lines, b""), "dates"),
-        ("count", packed(&other("answers", json!(1)), &lines, b""), "answers"),
+        ("count", packed(&other("answers", json!(1)), &lines, b""), "responses"),
         (
             "tokens of a record",
             packed(&head, &with_second(&|of| of["usage"]["input"] = json!(u64::MAX)), b""),
             "tokens",
         ),
-        ("bytes behind", packed(&head, &lines, b"x"), "bytes behind its end"),
-        ("another stream behind", packed(&head, &lines, &fine), "bytes behind its end"),
+        ("bytes behind", packed(&head, &lines, b"x"), "bytes after its end"),
+        ("another stream behind", packed(&head, &lines, &fine), "bytes after its end"),
         (
             "a long line",
             packed(&head, &[lines.clone(), vec!["x".repeat(3 << 20)]].concat(), b""),
@@ -266,7 +270,7 @@ fn a_cassette_is_taken_over_whole_or_not_at_all() {
             serde_json::from_str(&fresh.fine(&["cache", "stats", "--json"])).unwrap();
         assert_eq!(stats["counts"]["answers"], 0, "{what}");
     }
-    // Sums at the end of what numbers hold stay there.
+    // Sums saturate at the maximum of their type.
     let most = with_second(&|of| of["usage"]["input"] = json!(u64::MAX));
     fresh.write("x.gz", packed(&other("input_tokens", json!(u64::MAX)), &most, b""));
     fresh.fine(&["cache", "import", "x.gz"]);
@@ -285,11 +289,11 @@ fn as_nobody(place: &Place, args: &[&str]) -> Ended {
 
 fn nobody(place: &Place, args: &[&str]) -> Command {
     let plain = place.command(args);
-    // Safe: no memory is shared.
+    // SAFETY: no memory is shared.
     if unsafe { libc::geteuid() } != 0 {
         return plain;
     }
-    // Where the program lies may be closed to others.
+    // Other users may have no access to the directory of the program.
     let program = place.path("program");
     if !program.exists() {
         fs::copy(plain.get_program(), &program).unwrap();
@@ -314,7 +318,7 @@ fn a_lack_of_threads_is_one_message() {
     for threads in [1, 2, 3, 4, 6, 8, 10] {
         let mut command = nobody(&place, &["run", "e.yaml", "--answers", "replay", "--force"]);
         let most = libc::rlimit { rlim_cur: threads, rlim_max: threads };
-        // Safe: a call of the system alone.
+        // SAFETY: only a system call.
         unsafe {
             command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NPROC, &most) {
                 0 => Ok(()),
@@ -346,7 +350,7 @@ fn set_mode(dir: &Path, of_dirs: u32, of_files: u32) {
 }
 
 #[test]
-fn recorded_responses_are_read_where_nothing_may_be_written() {
+fn recorded_responses_are_read_in_a_read_only_directory() {
     let (endpoint, place, ..) = cassette();
     let asked = endpoint.seen.total();
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
@@ -361,12 +365,12 @@ fn recorded_responses_are_read_where_nothing_may_be_written() {
     assert_eq!(fs::read(place.path("out/d.gz")).unwrap(), fs::read(place.path("c.gz")).unwrap());
     let replay = as_nobody(&place, &[&ASK[..], &["--answers", "replay"]].concat());
     assert_eq!(replay.code, 0, "{}", replay.err);
-    // What may not be written is not asked for.
+    // Responses that cannot be recorded are not requested.
     place.write("prompt.md", "[user]\nAnother: {{ title }}\n");
     let run = as_nobody(&place, &ASK);
-    assert!(run.code != 0 && run.err.contains("nothing more is asked"), "{}", run.err);
+    assert!(run.code != 0 && run.err.contains("no more requests are sent"), "{}", run.err);
     assert_eq!(endpoint.seen.total(), asked);
-    // A file that is gone is missed here too.
+    // A missing file is an error here, too.
     set_mode(&place.path(".assay/answers"), 0o777, 0o666);
     let journal = files(&place.path(".assay/answers/journal"));
     journal.iter().for_each(|path| fs::remove_file(path).unwrap());
@@ -382,7 +386,7 @@ fn recorded_responses_are_read_where_nothing_may_be_written() {
 }
 
 #[test]
-fn cache_verbs_beside_other_processes() {
+fn cache_commands_work_beside_other_processes() {
     let (_endpoint, place, ..) = cassette();
     // A process in the middle of a line.
     let segment = place.path(".assay/answers/journal/99999999000000-00000001-0.jsonl");
@@ -393,7 +397,7 @@ fn cache_verbs_beside_other_processes() {
     assert_eq!(verify.code, 0, "{}{}", verify.out, verify.err);
     drop(writer);
     fs::remove_file(&segment).unwrap();
-    // `cache gc` holds this alone while it takes files away: others wait for its end.
+    // `cache gc` has an exclusive lock while it removes files: other processes wait.
     let users = File::options().write(true).open(place.path(".assay/answers/users.lock")).unwrap();
     users.lock().unwrap();
     let held = place.path("held");
@@ -413,10 +417,10 @@ fn cache_verbs_beside_other_processes() {
 }
 
 #[test]
-fn a_full_disk_says_which_directory_and_nothing_is_paid_for() {
+fn a_full_disk_is_an_error_with_its_directory_and_nothing_is_paid_for() {
     let place = Place::new();
     place.write("small.yaml", SMALL);
-    // No file may be longer than so many blocks: SIGXFSZ, or an error where it is ignored.
+    // A limit on the size of files: SIGXFSZ, or an error if it is ignored.
     for blocks in ["2", "8"] {
         let full = limited(&place, &format!("-f {blocks}"), &["run", "small.yaml"]);
         assert_eq!(full.code, 74, "{blocks}: {}{}", full.out, full.err);
@@ -429,7 +433,7 @@ fn a_full_disk_says_which_directory_and_nothing_is_paid_for() {
         no_panic(&full);
     }
     place.fine(&["run", "small.yaml", "--quiet"]);
-    // The report goes elsewhere than the workspace.
+    // The report is outside of the workspace.
     let full = limited(&place, "-f 12", &["run", "small.yaml", "--out", "elsewhere"]);
     assert_eq!(full.code, 74, "{}", full.err);
     assert!(full.err.contains("the disk of elsewhere is full"), "{}", full.err);
@@ -442,13 +446,13 @@ fn a_full_disk_says_which_directory_and_nothing_is_paid_for() {
         let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
         let place = written(&endpoint.url(), judge, PROMPT);
         let full = limited(&place, "-f 1000", &ASK);
-        assert!(full.code == 74 && full.err.contains("nothing more is asked"), "{}", full.err);
+        assert!(full.code == 74 && full.err.contains("no more requests are sent"), "{}", full.err);
         assert_eq!(endpoint.seen.total() + endpoint.seen.paths.lock().unwrap().len(), 0, "{judge}");
     }
 }
 
 #[test]
-fn damaged_results_are_called_damaged() {
+fn damaged_results_are_reported_as_damaged() {
     let place = Place::new();
     place.write("small.yaml", SMALL);
     place.fine(&["run", "small.yaml", "--quiet"]);

@@ -1,5 +1,4 @@
-//! An endpoint that speaks OpenAI's protocol over real HTTP on loopback, counts what it is asked, and
-//! misbehaves on command.
+//! A test endpoint with OpenAI's protocol over real HTTP on loopback. It counts requests, and fails on demand.
 
 use std::{
     collections::HashMap,
@@ -15,49 +14,49 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// What is done with one request.
+/// The reply to one request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
-    /// A whole answer with this content.
+    /// A complete response with this content.
     Answer(String),
     /// 429 with Retry-After, in seconds.
     Limit(f64),
-    /// A status with an error's body.
+    /// A status with an error in the body.
     Status(u16),
-    /// Says nothing for so long, then closes.
+    /// Waits so long, then closes the connection.
     Hang(Duration),
-    /// Closes in the middle of the body.
+    /// Closes the connection in the middle of the body.
     Break,
-    /// 200 with half a JSON document, its length as announced.
+    /// 200 with half a JSON document, whose length matches the header.
     Truncated,
     /// 200 with an `error` in the body.
     ErrorBody,
     /// A refusal.
     Refusal,
-    /// An answer cut off by `max_tokens`.
+    /// A response cut off by `max_tokens`.
     Length(String),
-    /// A body of one's own.
+    /// This status and body.
     Raw(u16, String),
-    /// The same, with headers (`name: value\r\n`).
+    /// This status, headers (`name: value\r\n`) and body.
     With(u16, String, String),
-    /// Sends one away, to this address.
+    /// A redirect to this address.
     Redirect(String),
-    /// A body that never ends, until the connection is closed.
+    /// An endless body.
     Endless,
 }
 
-/// Looks after which a batch is done.
+/// Number of status requests after which a batch is done.
 pub static BATCH_LOOKS: AtomicUsize = AtomicUsize::new(1);
 
-/// Decides what is done: gets the request's body and how often this very body came before.
+/// Chooses the reply, from the body of the request and how often the same body was received before.
 pub type Behave = dyn Fn(&Value, usize) -> Act + Send + Sync;
 
-/// What was seen.
+/// The requests received.
 #[derive(Default)]
 pub struct Seen {
-    /// By request body: how often it came, and how often it was answered in full.
+    /// By request body: how often it was received, and how often it got a complete response.
     pub asked: Mutex<HashMap<String, (usize, usize)>>,
-    /// When each request came.
+    /// Time of each request.
     pub times: Mutex<Vec<Instant>>,
     /// Headers `authorization`.
     pub keys: Mutex<Vec<String>>,
@@ -70,12 +69,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// All requests.
+    /// Number of requests.
     pub fn total(&self) -> usize {
         self.asked.lock().unwrap().values().map(|(asked, _)| asked).sum()
     }
 
-    /// The most often that one request was answered in full.
+    /// The maximum number of complete responses to one request.
     pub fn most_answers(&self) -> usize {
         self.asked.lock().unwrap().values().map(|(_, answered)| *answered).max().unwrap_or(0)
     }
@@ -87,7 +86,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Starts on a free port; it ends with the process.
+    /// Starts on a free port, until the process ends.
     pub fn start(behave: impl Fn(&Value, usize) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -227,7 +226,7 @@ fn chat(out: &mut TcpStream, body: &[u8], behave: &Behave, seen: &Seen) -> bool 
     }
 }
 
-/// A chat completion as OpenAI writes it.
+/// A chat completion in the format of OpenAI.
 pub fn response(request: &Value, content: &str, finish: &str) -> Value {
     json!({
         "id": "chatcmpl-1",
@@ -257,7 +256,7 @@ fn send(out: &mut TcpStream, status: u16, headers: &str, body: &str) -> bool {
     out.write_all(&[head.as_bytes(), body.as_bytes()].concat()).is_ok()
 }
 
-/// `/files` and `/batches`, each batch done at the second look.
+/// `/files` and `/batches`; a batch is done at the second status request.
 fn batches(
     out: &mut TcpStream,
     method: &str,
@@ -296,7 +295,7 @@ fn batches(
                     .to_string(),
                 );
             }
-            // Batches are answered in any order.
+            // The lines of a batch may come in any order.
             lines.reverse();
             files.insert(format!("out-{id}"), lines.join("\n"));
             files.insert(format!("looks-{id}"), String::new());

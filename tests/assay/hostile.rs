@@ -1,5 +1,4 @@
-//! Files, manifests, prompts and workspaces of strangers, and endpoints that do what they like: what each attack
-//! comes to. SECURITY.md says the same in words.
+//! Attacks by files, manifests, prompts and workspaces from someone else, and by endpoints, as described in SECURITY.md.
 
 use std::{
     fs,
@@ -23,7 +22,7 @@ systems:
 evaluate: {k: [10]}
 ";
 
-/// A few items, and profiles of them that `judge` writes with `prompt.md`.
+/// A few items, with profiles that an endpoint writes with `prompt.md`.
 pub fn written(url: &str, judge: &str, prompt: &str) -> Place {
     let place = Place::new();
     place.write("data/items.csv", "item,title,genres\n1,One,Drama\n2,Two,Crime\n3,Three,Drama\n");
@@ -76,7 +75,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a text holds what drives a terminal.
+/// Whether a text contains control sequences of a terminal.
 fn drives(text: &str) -> bool {
     text.chars().any(|c| {
         (c.is_control() && c != '\n' && c != '\t') || ('\u{202a}'..='\u{202e}').contains(&c)
@@ -84,7 +83,7 @@ fn drives(text: &str) -> bool {
 }
 
 #[test]
-fn a_prompt_sees_its_values_and_nothing_else() {
+fn a_prompt_can_access_only_its_values() {
     let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
     let deep = format!("{{{{ {}title{} }}}}", "(".repeat(20_000), ")".repeat(20_000));
     for attack in [
@@ -114,11 +113,11 @@ fn a_prompt_sees_its_values_and_nothing_else() {
         }
         assert!(!place.path(".assay/steps/profiles").exists());
     }
-    // The characters of a long text, one by one, are known when it is filled in.
+    // A loop over the characters of a text is found when the prompt is filled in.
     let place = written(&endpoint.url(), "", "[user]\n{% for c in title %}{{ c }}{% endfor %}\n");
     let refused = with(&place, &ASK, &[]);
     assert!(refused.code == 2 && refused.err.contains("a text and not a list"), "{}", refused.err);
-    assert_eq!(endpoint.seen.total(), 0, "nothing was asked");
+    assert_eq!(endpoint.seen.total(), 0, "no request was sent");
     let place = written(&endpoint.url(), "", PROMPT);
     fs::remove_file(place.path("prompt.md")).unwrap();
     symlink("/dev/zero", place.path("prompt.md")).unwrap();
@@ -126,7 +125,7 @@ fn a_prompt_sees_its_values_and_nothing_else() {
 }
 
 #[test]
-fn keys_go_where_their_user_said() {
+fn keys_are_sent_only_where_the_user_allowed() {
     let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
     let secret = [("AWS_SECRET_ACCESS_KEY", "very-secret-0123456789")];
     let place = written(&endpoint.url(), ", key_env: AWS_SECRET_ACCESS_KEY", PROMPT);
@@ -139,25 +138,25 @@ fn keys_go_where_their_user_said() {
     let plan = with(&place, &["plan", "e.yaml"], &secret);
     assert!(plan.code == 0 && plan.out.contains("not allowed yet"), "{}\n{}", plan.out, plan.err);
     assert_eq!(endpoint.seen.total(), 0);
-    // Another host than the experiment's is a mistake, or somebody's advice.
+    // Another host than that of the experiment is refused.
     let wrong =
         with(&place, &[&ASK[..], &["--allow-key", "AWS_SECRET_ACCESS_KEY@x"]].concat(), &secret);
     assert!(wrong.code == 2 && wrong.err.contains(&leave), "{}", wrong.err);
     let allowed = with(&place, &[&ASK[..], &["--allow-key", &leave]].concat(), &secret);
     assert_eq!(allowed.code, 0, "{}", allowed.err);
-    let says = format!("the key of AWS_SECRET_ACCESS_KEY goes to host {host}");
+    let says = format!("the value of AWS_SECRET_ACCESS_KEY is sent to host {host}");
     assert!(allowed.err.contains(&says), "{}", allowed.err);
     // Recorded for the user, not in the experiment or its workspace.
     assert!(place.path("config/assay/allowed-keys.json").is_file());
     let plan = with(&place, &["plan", "e.yaml"], &secret);
     assert!(plan.out.contains(&format!("{says}\n")), "{}", plan.out);
 
-    // Plain http beyond this machine; the address is one that nobody has.
+    // Plain http to another machine; the address is reserved.
     let place = written("http://192.0.2.1/v1", ", key_env: SOME_API_KEY", PROMPT);
     let refused = with(&place, &ASK, &[("SOME_API_KEY", "very-secret-0123456789")]);
     assert!(refused.code == 2 && refused.err.contains("plain http"), "{}", refused.err);
     assert!(refused.err.contains("--allow-key SOME_API_KEY@192.0.2.1"), "{}", refused.err);
-    // A replay sends nothing and needs no leave.
+    // A replay sends nothing and needs no permission.
     let replay = with(&place, &[&ASK[..], &["--responses", "replay"]].concat(), &[]);
     assert_eq!(replay.code, 5, "{}", replay.err);
 
@@ -169,7 +168,7 @@ fn keys_go_where_their_user_said() {
 }
 
 #[test]
-fn a_key_that_an_endpoint_sends_back_is_kept_nowhere() {
+fn a_key_that_an_endpoint_sends_back_is_not_stored() {
     let secret = "sk-Qq7Zx0Lw3Vb9Nn5Tt2Rr8";
     let pieces: Vec<&str> = (0..=secret.len() - 8).map(|at| &secret[at..at + 8]).collect();
     let escaped: String = secret.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
@@ -180,7 +179,7 @@ fn a_key_that_an_endpoint_sends_back_is_kept_nowhere() {
         (200, name.to_string()),
         (200, json!({"choices": [message(&format!("my key is {} or {}", &secret[..12], &secret[8..]))]}).to_string()),
         (200, format!("{{\"choices\": [{{\"message\": {{\"content\": \"{escaped}\", \"{escaped}\": 1}}}}]}}")),
-        // Cut where it is shown, in the middle of the key.
+        // Shortened for display in the middle of the key.
         (400, format!("{}{secret}", "x".repeat(185))),
         (400, json!({"error": {"message": format!("Bad key {secret}"), (secret): secret}}).to_string()),
         (401, format!("{{\"error\": \"{escaped}\"}}")),
@@ -217,7 +216,7 @@ fn a_key_that_an_endpoint_sends_back_is_kept_nowhere() {
 }
 
 #[test]
-fn names_of_folds_and_systems_stay_inside_and_apart() {
+fn names_of_folds_and_systems_give_distinct_paths_inside_the_workspace() {
     let place = Place::new();
     place.write("victim.qrels", "mine");
     let mut rows = String::from("user,item,rating,fold\n");
@@ -274,7 +273,7 @@ evaluate: {k: [2]}
 }
 
 #[test]
-fn a_manifest_names_files_in_the_data_directory_alone() {
+fn a_manifest_can_name_only_files_in_the_data_directory() {
     let manifest = |name: &str, folder: &str, file: &str| {
         format!(
             "name: \"{name}\"\ntitle: t\nlicence: l\nfolders: [\"{folder}\"]\narchive: {{url: \
@@ -303,7 +302,7 @@ fn a_manifest_names_files_in_the_data_directory_alone() {
             refused.err
         );
     }
-    // A link in a cloned repository, where the folder or the download is to be.
+    // A link in a cloned repository instead of the folder or the download.
     let place = Place::new();
     place.write("datasets/x.yaml", manifest("x", "x", "r.csv"));
     place.write("home/.profile", "mine");
@@ -318,7 +317,7 @@ fn a_manifest_names_files_in_the_data_directory_alone() {
 }
 
 #[test]
-fn a_note_of_a_batch_is_its_own_file() {
+fn the_name_in_a_batch_note_cannot_name_another_file() {
     let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
     let place = written(&endpoint.url(), ", batch: true", PROMPT);
     place.write("victim.json", "{\"mine\": 1}");
@@ -331,7 +330,7 @@ fn a_note_of_a_batch_is_its_own_file() {
 }
 
 #[test]
-fn links_in_a_workspace_lead_nowhere() {
+fn links_in_a_workspace_are_not_followed() {
     let place = Place::new();
     place.write("small.yaml", SMALL);
     place.write("victim", "mine\n");
@@ -358,7 +357,7 @@ fn links_in_a_workspace_lead_nowhere() {
         }
     }
 
-    // A pipe, a device or a link in place of a step's file is damage, and not waited for.
+    // A pipe, a device or a link instead of a file of a step is damage, and does not block.
     fs::remove_dir_all(place.path(".assay")).unwrap();
     let expected = place.fine(&["run", "small.yaml", "--quiet"]);
     let fit = plan["steps"].as_array().unwrap().iter().find(|of| of["kind"] == "evaluate").unwrap();
@@ -380,7 +379,7 @@ fn links_in_a_workspace_lead_nowhere() {
         assert_eq!(place.fine(&["run", "small.yaml", "--quiet"]), expected, "{attack}");
     }
 
-    // What a link leads to is not the workspace's to remove.
+    // The target of a link is not removed.
     place.write("home/mine", "mine");
     symlink(place.path("home"), place.path(".assay/steps/other")).unwrap();
     place.fine(&["gc", "small.yaml", "--yes"]);
@@ -416,7 +415,7 @@ fn files_that_are_no_experiments_are_not_printed() {
 }
 
 #[test]
-fn what_assay_did_not_write_is_not_overwritten() {
+fn files_that_assay_did_not_write_are_not_overwritten() {
     let place = Place::new();
     place.write("small.yaml", SMALL);
     place.write("site/index.html", "mine");
@@ -457,10 +456,10 @@ fn what_assay_did_not_write_is_not_overwritten() {
 const HOSTILE: &str = "\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{0}";
 
 #[test]
-fn nothing_of_others_drives_a_terminal() {
+fn no_input_can_send_control_sequences_to_a_terminal() {
     let place = Place::new();
     let hostile = HOSTILE.replace('\0', "");
-    // A downloaded file: its columns, its ids, its name.
+    // A downloaded file: its columns, its ids and its name.
     place.write("columns.csv", format!("us{hostile}er,item,sc{hostile}ore\n1,2,3\n"));
     place.write(
         "ids.csv",
@@ -479,7 +478,7 @@ fn nothing_of_others_drives_a_terminal() {
             }
         }
     }
-    // Names in experiments hold no such characters at all.
+    // Names in experiments must not contain such characters.
     for (from, to) in [
         ("popularity:", "\"pop\\e[2J\":"),
         ("experiment: small", "experiment: \"small\\a\""),
@@ -490,7 +489,7 @@ fn nothing_of_others_drives_a_terminal() {
         assert!(refused.code == 2 && refused.err.contains("control character"), "{}", refused.err);
         assert!(!drives(&refused.err), "{:?}", refused.err);
     }
-    // What an endpoint says, on the terminal, in logs and in records.
+    // Messages of an endpoint, on the terminal, in logs and in records.
     let said = json!({"error": {"message": format!("no{HOSTILE}")}}).to_string();
     let endpoint = Endpoint::start(move |_, _| Act::Raw(400, said.clone()));
     let place = written(&endpoint.url(), "", PROMPT);
@@ -509,7 +508,7 @@ fn nothing_of_others_drives_a_terminal() {
 }
 
 #[test]
-fn pages_run_nothing_and_tables_hold_no_markup() {
+fn pages_contain_no_scripts_and_tables_no_markup() {
     let place = Place::new();
     place.write(
         "e.yaml",
@@ -532,7 +531,7 @@ fn pages_run_nothing_and_tables_hold_no_markup() {
 }
 
 #[test]
-fn spreadsheets_get_no_formulas_and_others_get_values() {
+fn spreadsheets_contain_no_formulas_and_other_formats_the_values() {
     let place = Place::new();
     place.write("e.yaml", SMALL.replace("  popularity:", "  \"=HYPERLINK(1)\":"));
     place.fine(&["run", "e.yaml", "--quiet"]);
@@ -544,9 +543,9 @@ fn spreadsheets_get_no_formulas_and_others_get_values() {
     assert!(table.contains("\"'=HYPERLINK(1)\""), "{table}");
 }
 
-/// A sealed index knows the files of the journal: what is gone or cut is not silently paid for again.
+/// A sealed index lists the files of the journal: missing or truncated responses are not silently paid for again.
 #[test]
-fn a_lost_file_of_the_journal_is_noticed() {
+fn a_lost_file_of_the_journal_is_detected() {
     let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
     let place = written(&endpoint.url(), "", PROMPT);
     assert_eq!(with(&place, &ASK, &[]).code, 0);
@@ -570,7 +569,7 @@ fn a_lost_file_of_the_journal_is_noticed() {
         }
         assert_eq!(place.assay(&["cache", "verify"]).code, 1);
         assert_eq!(place.assay(&["cache", "gc"]).code, 2);
-        // Restored, all is well.
+        // After the file is restored, there is no error.
         fs::write(&segment, &whole).unwrap();
         let again = with(&place, &ASK, &[]);
         assert_eq!(again.code, 0, "{left:?}: {}", again.err);
@@ -586,9 +585,9 @@ fn a_lost_file_of_the_journal_is_noticed() {
     assert_eq!(endpoint.seen.total(), 2 * asked);
 }
 
-/// Nothing that only tells may fail a run.
+/// A failed write of a message must not fail a run.
 #[test]
-fn a_reader_that_goes_away_ends_no_run() {
+fn a_closed_output_does_not_end_a_run() {
     let place = Place::new();
     place.write("small.yaml", SMALL);
     let mut child = place
@@ -597,7 +596,7 @@ fn a_reader_that_goes_away_ends_no_run() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Before anything is written.
+    // Closed before anything is written.
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(place.path("reports/small/index.html").is_file());

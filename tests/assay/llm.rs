@@ -1,4 +1,4 @@
-//! Language models, over real HTTP: nothing paid for is lost, nothing is paid for twice.
+//! Language models over real HTTP: no response is lost or paid for twice.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,8 +19,8 @@ use crate::{
     support::{Place, ended},
 };
 
-/// A data set of `n` items, an experiment that has their profiles written, and `judge` settings.
-fn place(n: usize, url: &str, judge: &str) -> Place {
+/// A data set of `n` items, and an experiment with profiles written by an endpoint with these settings.
+fn place(n: usize, url: &str, settings: &str) -> Place {
     let place = Place::new();
     let items: String = (1..=n)
         .map(|item| format!("{item},The {item}th Thing (19{:02}),Drama|Crime\n", item % 100))
@@ -41,7 +41,7 @@ data:
   disliked: \"<= 2\"
 split: {{scheme: kfold, folds: 2, seed: 1, by: rating}}
 endpoints:
-  writer: {{base_url: {url}, model: test-1, price: {{input: 1, output: 2}}{judge}}}
+  writer: {{base_url: {url}, model: test-1, price: {{input: 1, output: 2}}{settings}}}
 profiles:
   written: {{items: {{from: llm, judge: writer}}, users: {{from: template}}}}
 systems:
@@ -55,7 +55,7 @@ evaluate: {{k: [2]}}
 
 const RUN: [&str; 5] = ["run", "e.yaml", "--until", "profiles", "--quiet"];
 
-/// A profile of what a prompt asks about.
+/// A profile of the item in a prompt.
 fn profile(request: &Value) -> String {
     let question = question(request);
     let title =
@@ -78,7 +78,7 @@ fn step_facts(place: &Place, workspace: &str) -> Value {
     panic!("no profiles of items in {workspace}");
 }
 
-/// Answers in the journal by what they are for, and all its lines.
+/// Number of responses in the journal by purpose, and all its records.
 fn journal(place: &Place, workspace: &str) -> (HashMap<String, usize>, Vec<Value>) {
     let (mut answers, mut lines) = (HashMap::new(), Vec::new());
     let dir = place.path(workspace).join("answers/journal");
@@ -95,9 +95,9 @@ fn journal(place: &Place, workspace: &str) -> (HashMap<String, usize>, Vec<Value
     (answers, lines)
 }
 
-/// Other steps (the judge goes by another name), the same questions, at the same time.
+/// Different steps (the endpoint has another name) with the same requests at the same time.
 #[test]
-fn two_processes_do_not_pay_twice_for_the_same_answer() {
+fn two_processes_do_not_pay_twice_for_the_same_response() {
     const N: usize = 300;
     let endpoint = Endpoint::start(|request, _| {
         thread::sleep(Duration::from_millis(20));
@@ -121,7 +121,7 @@ fn two_processes_do_not_pay_twice_for_the_same_answer() {
     assert_eq!((endpoint.seen.total(), endpoint.seen.most_answers()), (N, 1));
     let (answers, _) = journal(&place, ".assay");
     assert_eq!(answers.len(), N);
-    // Or nothing was shown: they ran at the same time.
+    // The test is only valid if both ran at the same time.
     let runs = fs::read_dir(place.path(".assay/runs")).unwrap().flatten().map(|run| {
         let record: Value =
             serde_json::from_slice(&fs::read(run.path().join("run.json")).unwrap()).unwrap();
@@ -134,16 +134,16 @@ fn two_processes_do_not_pay_twice_for_the_same_answer() {
     assert!(runs[1].0 < runs[0].0 + runs[0].1 - 0.5, "{runs:?}");
 }
 
-/// A fifth of all tries misbehave, each in one of ten ways.
+/// A fifth of all attempts fail, in one of ten ways.
 #[test]
-fn ten_thousand_requests_under_faults_all_end_well() {
+fn ten_thousand_requests_succeed_despite_faults() {
     const N: usize = 10_000;
     let count = Arc::new(AtomicUsize::new(0));
     let planted: Arc<Mutex<BTreeMap<&'static str, usize>>> = Arc::default();
     let of = planted.clone();
     let endpoint = Endpoint::start(move |request, _| {
         let at = count.fetch_add(1, Ordering::SeqCst);
-        // 13 of 65 tries, in a fixed pattern over all tries.
+        // 13 of 65 attempts, in a fixed pattern.
         let (name, act) = match at % 65 {
             0 | 5 => ("429", Act::Limit(0.05)),
             10 | 15 => ("500", Act::Status(500)),
@@ -173,7 +173,7 @@ fn ten_thousand_requests_under_faults_all_end_well() {
     let (answers, lines) = journal(&place, ".assay");
     let failures = lines.iter().filter(|line| line["kind"] == "failure").count();
     println!("planted {planted:?}\nfacts {facts}\nfailures in the journal {failures}");
-    // Every item has a text; those without a usable answer got one by rule, and are counted.
+    // Every item has a text; items without a usable response have a rule-based one and are counted.
     let (bad, missing) = (&facts["llm"]["bad"], facts["llm"]["missing"].as_u64().unwrap() as usize);
     let sum: u64 = bad.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(bad["refused"], planted["refusal"]);
@@ -182,7 +182,7 @@ fn ten_thousand_requests_under_faults_all_end_well() {
     assert_eq!(missing, planted["400"]);
     assert_eq!(facts["writing"]["fallbacks"].as_u64().unwrap(), sum + missing as u64);
     assert_eq!(facts["from"]["llm"].as_u64().unwrap(), N as u64 - sum - missing as u64);
-    // An answer or a recorded failure for each, and nothing answered in full was asked again.
+    // Each item has a response or a recorded failure, and no complete response was requested again.
     assert_eq!(answers.len() + missing, N);
     assert!(answers.values().all(|count| *count == 1));
     assert_eq!(endpoint.seen.most_answers(), 1);
@@ -194,7 +194,7 @@ fn ten_thousand_requests_under_faults_all_end_well() {
     assert_eq!(endpoint.seen.total(), N + faults - missing);
     assert!(endpoint.seen.most_in_flight.load(Ordering::SeqCst) <= 40);
     assert!(place.assay(&["cache", "verify"]).code == 0);
-    // What a run went on without, a replay goes on without too.
+    // A replay uses the same fallbacks.
     let asked = endpoint.seen.total();
     let before = place.artefacts(".assay");
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
@@ -205,9 +205,9 @@ fn ten_thousand_requests_under_faults_all_end_well() {
     assert_eq!(endpoint.seen.total(), asked);
 }
 
-/// A killed run loses at most what was on its way.
+/// A killed run loses at most the requests in flight.
 #[test]
-fn fifty_kills_lose_nothing_that_was_answered() {
+fn fifty_kills_lose_no_recorded_response() {
     const N: usize = 1000;
     const CONCURRENCY: usize = 8;
     let endpoint = Endpoint::start(|request, _| {
@@ -215,7 +215,7 @@ fn fifty_kills_lose_nothing_that_was_answered() {
         Act::Answer(profile(request))
     });
     let place = place(N, &endpoint.url(), &format!(", concurrency: {CONCURRENCY}"));
-    // How often each item was asked about.
+    // Number of requests by item.
     let by_item = || {
         let asked = endpoint.seen.asked.lock().unwrap();
         let item = |body: &str| {
@@ -242,10 +242,10 @@ fn fifty_kills_lose_nothing_that_was_answered() {
         child.wait().unwrap();
         kills += 1;
         thread::sleep(Duration::from_millis(15));
-        // What was in the journal before this run was not asked for in it.
+        // This run did not request what was in the journal before.
         let asked = by_item();
         for (about, times) in &known {
-            assert_eq!(asked[about], *times, "{about} was answered and asked again");
+            assert_eq!(asked[about], *times, "{about} was recorded and requested again");
         }
         let (answers, _) = journal(&place, ".assay");
         known = answers.into_keys().map(|about| (about.clone(), asked[&about])).collect();
@@ -254,13 +254,13 @@ fn fifty_kills_lose_nothing_that_was_answered() {
     let left = N - known.len();
     place.fine(&RUN);
     let asked_at_last = endpoint.seen.total() - before;
-    assert_eq!(asked_at_last, left, "the last run asks for what is missing and nothing else");
+    assert_eq!(asked_at_last, left, "the last run requests only what is missing");
     let (answers, _) = journal(&place, ".assay");
     assert_eq!(answers.len(), N);
     let asked_again = endpoint.seen.total() - N;
-    println!("{kills} kills, {asked_again} of {N} requests were on their way and asked again");
+    println!("{kills} kills, {asked_again} of {N} requests were in flight and sent again");
     assert!(asked_again <= kills * CONCURRENCY);
-    // Every answer that the step used is in the journal.
+    // Every response that the step used is in the journal.
     let used: HashSet<String> = used_keys(&place, ".assay");
     let keys: HashSet<String> = journal(&place, ".assay")
         .1
@@ -286,7 +286,7 @@ fn used_keys(place: &Place, workspace: &str) -> HashSet<String> {
 fn a_cassette_replays_a_study_without_key_or_network() {
     let secret = "sk-very-secret-0123456789";
     let endpoint = Endpoint::start(|request, _| match question(request).contains("The 7th") {
-        // An endpoint that sends the key back must not get it into any file.
+        // A key that the endpoint sends back must not get into any file.
         true => {
             Act::Answer(format!("{}\nAuthorization: sk-very-secret-0123456789", profile(request)))
         }
@@ -304,7 +304,7 @@ fn a_cassette_replays_a_study_without_key_or_network() {
         place.command(&["run", "e.yaml", "--until", "profiles"]).env("TEST_KEY", secret).output();
     let first = ended(first.unwrap(), place.dir.path());
     assert_eq!(first.code, 0, "{}", first.err);
-    assert!(first.err.contains("asked for") && first.err.contains("cost"), "{}", first.err);
+    assert!(first.err.contains("requested; ") && first.err.contains("cost"), "{}", first.err);
     assert!(endpoint.seen.keys.lock().unwrap().iter().all(|key| key.ends_with(secret)));
     let asked = endpoint.seen.total();
 
@@ -315,20 +315,20 @@ fn a_cassette_replays_a_study_without_key_or_network() {
     let read = |name: &str| fs::read(place.path(name)).unwrap();
     assert_eq!(read("study.jsonl.gz"), read("again.jsonl.gz"));
 
-    // Nothing is recorded: the replay says what is missing.
+    // Nothing is recorded: the replay names what is missing.
     let replay =
         ["run", "e.yaml", "--until", "profiles", "--responses", "replay", "--workspace", "new"];
     let lost = place.assay(&replay);
     assert_eq!(lost.code, 5, "{}", lost.err);
-    assert!(lost.err.contains("30 answers are not recorded"), "{}", lost.err);
+    assert!(lost.err.contains("30 responses are not recorded"), "{}", lost.err);
     place.fine(&["cache", "--workspace", "new", "import", "study.jsonl.gz"]);
     let twice = place.fine(&["cache", "--workspace", "new", "import", "study.jsonl.gz"]);
     assert!(twice.starts_with("0 responses imported"), "{twice}");
     place.fine(&replay);
-    assert_eq!(endpoint.seen.total(), asked, "a replay asks nobody");
+    assert_eq!(endpoint.seen.total(), asked, "a replay sends no requests");
     assert_eq!(place.artefacts(".assay"), place.artefacts("new"));
 
-    // A prompt of one's own: the replay names the nearest recorded request.
+    // With another prompt, the replay names the most similar recorded request.
     let prompt =
         fs::read_to_string(crate::support::root().join("prompts/item-profile.md")).unwrap();
     place.write("mine.md", prompt.replace("short profiles", "long profiles"));
@@ -377,7 +377,7 @@ fn a_cassette_replays_a_study_without_key_or_network() {
 }
 
 #[test]
-fn modes_budget_and_limits_are_kept() {
+fn modes_budget_and_limits_are_respected() {
     let number = Arc::new(AtomicUsize::new(0));
     let counter = number.clone();
     let endpoint = Endpoint::start(move |request, _| {
@@ -386,12 +386,12 @@ fn modes_budget_and_limits_are_kept() {
         Act::Answer(profile(request).replace("A thing.", &format!("Thing {n}.")))
     });
     let place = place(20, &endpoint.url(), ", concurrency: 3, max_tokens: 200");
-    // The budget stops before the request that might go over it.
+    // The run stops before the request that might exceed the budget.
     let mut poor = RUN.to_vec();
     poor.extend(["--budget-tokens", "4000"]);
     let stopped = place.assay(&poor);
     assert_eq!(stopped.code, 5, "{}", stopped.err);
-    assert!(stopped.err.contains("of 4000 tokens are spent"), "{}", stopped.err);
+    assert!(stopped.err.contains("of 4000 tokens are used"), "{}", stopped.err);
     let stats: Value = serde_json::from_str(&place.fine(&["cache", "stats", "--json"])).unwrap();
     let of = &stats["models"]["test-1"];
     let spent = of["input_tokens"].as_u64().unwrap() + of["output_tokens"].as_u64().unwrap();
@@ -399,7 +399,7 @@ fn modes_budget_and_limits_are_kept() {
     assert!(endpoint.seen.most_in_flight.load(Ordering::SeqCst) <= 3);
     place.fine(&RUN);
     assert_eq!(endpoint.seen.total(), 20);
-    // Refreshed: all asked again, and what comes is what is found later.
+    // Refresh: all responses are requested again, and the new ones are used later.
     let with = |mode: &'static str, workspace: &'static str| {
         let mut args = RUN.to_vec();
         args.extend(["--responses", mode, "--workspace", workspace]);
@@ -413,13 +413,13 @@ fn modes_budget_and_limits_are_kept() {
     place.fine(&with("once", ".assay"));
     assert_eq!(endpoint.seen.total(), 40);
     assert_eq!(place.artefacts(".assay"), refreshed);
-    // Off: asked, journaled, and not found later.
+    // Off: requested and recorded, but not used later.
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
     place.fine(&with("off", ".assay"));
     assert_eq!(endpoint.seen.total(), 60);
     let (_, lines) = journal(&place, ".assay");
     assert_eq!(lines.iter().filter(|line| line["kind"] == "unshared").count(), 20);
-    // Put together, nothing that is found is lost.
+    // Compaction loses no response that is found.
     place.fine(&["cache", "gc"]);
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
     place.fine(&with("replay", ".assay"));
@@ -428,7 +428,7 @@ fn modes_budget_and_limits_are_kept() {
 }
 
 #[test]
-fn a_refused_key_stops_at_once_and_failures_can_be_asked_again() {
+fn a_refused_key_stops_the_run_and_failures_can_be_requested_again() {
     let broken = Arc::new(AtomicUsize::new(1));
     let of = broken.clone();
     let endpoint = Endpoint::start(move |request, _| match of.load(Ordering::SeqCst) {
@@ -456,19 +456,19 @@ fn a_refused_key_stops_at_once_and_failures_can_be_asked_again() {
     assert_eq!(endpoint.seen.total(), before + 1);
 }
 
-/// As llama.cpp's router and OpenAI say it: neither is tried for every request.
+/// As reported by the router of llama.cpp and by OpenAI: the requests are not all sent.
 #[test]
-fn a_model_or_credit_that_is_not_there_stops_at_once_and_says_what_to_do() {
+fn an_unknown_model_or_lack_of_credit_stops_the_run_with_help() {
     for (status, body, says) in [
         (
             400,
             r#"{"error":{"message":"model 'test-1' not found"}}"#,
-            "check the judge's `base_url` and `model`",
+            "check the endpoint's `base_url` and `model`",
         ),
         (
             404,
             r#"{"error":{"message":"no such model"}}"#,
-            "check the judge's `base_url` and `model`",
+            "check the endpoint's `base_url` and `model`",
         ),
         (
             429,
@@ -480,21 +480,21 @@ fn a_model_or_credit_that_is_not_there_stops_at_once_and_says_what_to_do() {
         (
             400,
             r#"{"error":{"message":"x is not a valid model ID"}}"#,
-            "check the judge's `base_url` and `model`",
+            "check the endpoint's `base_url` and `model`",
         ),
     ] {
         let endpoint = Endpoint::start(move |_, _| Act::Raw(status, body.into()));
         let place = place(200, &endpoint.url(), ", concurrency: 4");
         let ended = place.assay(&RUN);
         assert!(ended.code == 4 && ended.err.contains(says), "{status}: {}", ended.err);
-        // Those that were on their way when the first reply came, and no other.
+        // Only the requests in flight when the first reply was received.
         assert!(endpoint.seen.total() <= 4, "{status}: {}", endpoint.seen.total());
     }
 }
 
-/// Status 200 and nothing that a model said: each request fails once, in one of these ways.
+/// Status 200 without a response of a model: each request fails once, in one of these ways.
 #[test]
-fn a_failure_with_status_200_is_requested_again_and_never_kept() {
+fn a_failure_with_status_200_is_requested_again_and_not_recorded_as_a_response() {
     let choice = |finish: &str, content: Value, more: Value| {
         let mut choice = json!({"message": {"content": content}, "finish_reason": finish});
         if let Some(more) = more.as_object() {
@@ -537,13 +537,13 @@ fn a_failure_with_status_200_is_requested_again_and_never_kept() {
     assert_eq!(lines.iter().filter(|line| line["kind"] == "failure").count(), n);
     let facts = step_facts(&place, ".assay");
     assert_eq!((&facts["from"]["llm"], &facts["llm"]["bad"]), (&json!(n), &json!({})));
-    // What is recorded is found, and only that.
+    // The recorded responses are found.
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
     run();
     assert_eq!(endpoint.seen.total(), 2 * n);
 }
 
-/// The text of the parts is the response: the same steps as with one text.
+/// Joined parts give the same steps as a single text.
 #[test]
 fn content_in_parts_is_joined() {
     let of = |in_parts: bool| {
@@ -585,9 +585,9 @@ fn content_in_parts_is_joined() {
     assert_eq!((plain.2, plain.1), (parts.2, parts.1));
 }
 
-/// Two seconds from the endpoint's clock, which is an hour behind ours.
+/// Two seconds by the clock of the endpoint, which differs from ours.
 #[test]
-fn a_date_in_retry_after_is_waited_for() {
+fn a_date_in_retry_after_is_respected() {
     let endpoint = Endpoint::start(|request, before| match before {
         0 => Act::With(
             429,
@@ -603,13 +603,13 @@ fn a_date_in_retry_after_is_waited_for() {
     let times = endpoint.seen.times.lock().unwrap().clone();
     assert_eq!(times.len(), 6);
     for pair in times.chunks(2) {
-        assert!(pair[1].duration_since(pair[0]).as_secs_f64() >= 1.9, "not waited for");
+        assert!(pair[1].duration_since(pair[0]).as_secs_f64() >= 1.9, "it did not wait");
     }
 }
 
-/// What an endpoint says reaches the terminal on one line, without escape sequences, and cut.
+/// A message of an endpoint is shown on one line, without escape sequences, and shortened.
 #[test]
-fn messages_of_endpoints_are_shown_escaped_and_cut() {
+fn messages_of_endpoints_are_shown_escaped_and_shortened() {
     let hostile = format!("\u{1b}]52;c;AAAA\u{7}\nsecond line {}", "x".repeat(50_000));
     for status in [200, 400, 401] {
         let body = json!({"error": {"message": hostile}}).to_string();
@@ -625,7 +625,7 @@ fn messages_of_endpoints_are_shown_escaped_and_cut() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_there_is_said_so_soon() {
+fn an_unreachable_endpoint_is_reported_soon() {
     let place = place(200, "http://127.0.0.1:9/v1", "");
     let started = std::time::Instant::now();
     let output = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.5").output().unwrap();
@@ -637,11 +637,11 @@ fn an_endpoint_that_is_not_there_is_said_so_soon() {
         ended.err
     );
     let (_, lines) = journal(&place, ".assay");
-    assert!(lines.len() < 100, "{} tries in {:?}", lines.len(), started.elapsed());
+    assert!(lines.len() < 100, "{} attempts in {:?}", lines.len(), started.elapsed());
 }
 
 #[test]
-fn rates_are_kept_and_429_slows_down() {
+fn rate_limits_are_respected_and_429_slows_down() {
     let limited = Arc::new(AtomicUsize::new(0));
     let of = limited.clone();
     let endpoint = Endpoint::start(move |request, before| {
@@ -654,7 +654,7 @@ fn rates_are_kept_and_429_slows_down() {
     let place = place(40, &endpoint.url(), ", concurrency: 20, requests_per_minute: 1000");
     let run = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
     assert_eq!(ended(run, place.dir.path()).code, 0);
-    // After the first wave nothing comes before Retry-After has passed.
+    // After the first wave, no request is sent before Retry-After has passed.
     let times = endpoint.seen.times.lock().unwrap().clone();
     let first = times[0];
     let early = times.iter().filter(|at| at.duration_since(first).as_secs_f64() < 0.55).count();
@@ -663,11 +663,11 @@ fn rates_are_kept_and_429_slows_down() {
 }
 
 #[test]
-fn bulk_work_goes_through_the_batch_api() {
+fn bulk_requests_use_the_batch_api() {
     let endpoint = Endpoint::start(|request, _| Act::Answer(profile(request)));
     let place = place(25, &endpoint.url(), ", batch: true");
     place.fine(&RUN);
-    assert_eq!(endpoint.seen.total(), 0, "nothing was asked one by one");
+    assert_eq!(endpoint.seen.total(), 0, "no single requests");
     let (answers, lines) = journal(&place, ".assay");
     assert_eq!(answers.len(), 25);
     let full = |record: &Value| {
@@ -681,7 +681,7 @@ fn bulk_work_goes_through_the_batch_api() {
     assert_eq!(facts["from"]["llm"], 25);
     assert_eq!(fs::read_dir(place.path(".assay/answers/batches")).unwrap().count(), 0);
 
-    // Killed while the batch is on its way, with and without the note knowing its name: taken over.
+    // The run is killed while the batch is pending, and its note lacks the id: the next run finds the batch.
     let dir = place.path("cut/answers/batches");
     let batches = |seen: &Endpoint| {
         seen.seen.paths.lock().unwrap().iter().filter(|path| *path == "/v1/files").count()
@@ -714,7 +714,7 @@ fn bulk_work_goes_through_the_batch_api() {
 }
 
 #[test]
-fn overviews_come_from_tmdb_with_their_notice() {
+fn overviews_come_from_tmdb_with_its_notice() {
     let endpoint = Endpoint::start(|request, _| {
         let path = request["query"].as_str().unwrap_or_default().to_owned();
         let results = match path.contains("7th") {
@@ -751,5 +751,5 @@ fn overviews_come_from_tmdb_with_their_notice() {
     );
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
     run();
-    assert_eq!(endpoint.seen.paths.lock().unwrap().len(), 9, "kept like answers");
+    assert_eq!(endpoint.seen.paths.lock().unwrap().len(), 9, "recorded like responses");
 }

@@ -1,4 +1,4 @@
-//! Rerankers: controls, the way through a chat endpoint and back, and answers that lie.
+//! Rerankers: controls, requests to a chat endpoint, and wrong responses.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -61,7 +61,7 @@ fn facts(place: &Place, step: &str) -> Value {
     serde_json::from_slice::<Value>(&record).unwrap()["stats"].clone()
 }
 
-/// What a prompt says of each candidate: its id, and the three lines about it.
+/// The candidates in a prompt: id, and three lines about each.
 fn candidates(question: &str) -> Vec<(String, String)> {
     let lines: Vec<&str> = question.lines().collect();
     let at = |at: usize| lines.get(at).copied().unwrap_or_default();
@@ -91,7 +91,7 @@ fn the_controls_bound_what_a_judge_can_do() {
         .fine(&["results", "e.yaml", "--workspace", "one"])
         .replace("],", "];")
         .replace("\"", "");
-    // Names hold a comma: taken apart by hand.
+    // Names contain a comma, so they are split by hand.
     let csv: String = csv
         .lines()
         .map(|line| line.replacen(",judge", "+judge", 1).replace("];", "],") + "\n")
@@ -104,12 +104,12 @@ fn the_controls_bound_what_a_judge_can_do() {
         }
     }
     assert!(of("prompt", "oracle") > ndcg["als"] && of("prompt", "shuffle") < ndcg["als"]);
-    // A judge that has a number for everything says the same however it is asked.
+    // A judge with a score for every item gives the same order with every strategy.
     assert_eq!(of("prompt", "encoder"), of("bst", "encoder"));
     assert_eq!(of("prompt", "encoder"), of("relevancy", "encoder"));
 }
 
-/// An endpoint that answers from the encoder's vectors must lead to the encoder's lists.
+/// An endpoint that responds by the encoder's embeddings must give the encoder's lists.
 #[test]
 fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
     if !weights("a_chat_model_that_knows_the_vectors_gives_the_encoders_order") {
@@ -157,7 +157,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
     place.write("e.yaml", experiment(&endpoint.url(), "[encoder]", strategies));
     place.fine(&["run", "e.yaml", "--quiet"]);
     let dirs = steps(&place);
-    // What a prompt says of each item: titles alone are not unique.
+    // The lines about each item, because titles are not unique.
     let facts_of: Vec<Value> = serde_json::from_slice(
         &fs::read(dirs["profiles template items"].join("facts.json")).unwrap(),
     )
@@ -210,7 +210,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
     }
     let html = fs::read_to_string(place.path("reports/rerank/index.html")).unwrap();
     assert!(html.contains("<h2>Rerankers</h2>") && html.contains("no language model"));
-    // All of it again from the journal.
+    // All responses again from the journal.
     let asked = endpoint.seen.total();
     let before = place.artefacts(".assay");
     fs::remove_dir_all(place.path(".assay/steps")).unwrap();
@@ -219,12 +219,12 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
     assert_eq!(place.artefacts(".assay"), before);
 }
 
-/// What was planted for one strategy.
+/// Irregularities planted for one strategy.
 type Planted = BTreeMap<String, BTreeMap<&'static str, usize>>;
 
 #[test]
-fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
-    if !weights("a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool") {
+fn irregular_responses_are_counted_and_every_list_contains_the_pool() {
+    if !weights("irregular_responses_are_counted_and_every_list_contains_the_pool") {
         return;
     }
     let planted: Arc<Mutex<Planted>> = Arc::default();
@@ -260,7 +260,7 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
         let is_list = schema != "better";
         match at {
             2 => {
-                // Nothing but inventions.
+                // Only unknown ids.
                 plant("unusable", 1);
                 plant("missing", wanted);
                 ids = vec!["zzzzz".into(), "yyyyy".into()];
@@ -331,7 +331,7 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
             assert_eq!(judge["fallback_users"], n("unusable"));
         }
     }
-    // Every user's first twelve are the base's first twelve, in another order.
+    // The first twelve items of every user are those of the base, in another order.
     place.fine(&["export", "e.yaml", "--format", "trec", "--out", "out"]);
     let runs: Vec<PathBuf> =
         fs::read_dir(place.path("out")).unwrap().flatten().map(|entry| entry.path()).collect();
@@ -354,7 +354,7 @@ fn a_liar_is_counted_and_every_user_still_gets_a_list_of_the_pool() {
     for path in reranked {
         assert_eq!(pools(path), base, "{path:?}");
     }
-    // Oracle upper bound, random reranker and embedding baseline came by themselves.
+    // Oracle upper bound, random reranker and embedding baseline are added automatically.
     let results = place.fine(&["results", "e.yaml"]);
     for control in [
         "oracle upper bound[of=als,pool=12]",
@@ -383,7 +383,7 @@ fn explanations_are_written_checked_and_counted() {
         let mut ids: Vec<String> =
             wanted.trim().trim_end_matches('.').split(", ").map(str::to_owned).collect();
         assert_eq!(ids.len(), 3);
-        // The best come first among all candidates.
+        // The best items come first among all candidates.
         assert!(ids.iter().zip(&all).all(|(id, (of, _))| id == of));
         let about = |id: &str| -> (String, String) {
             let text = &all.iter().find(|(of, _)| of == id).expect("a candidate").1;
@@ -472,7 +472,7 @@ fn explanations_are_written_checked_and_counted() {
     let rows: Value =
         serde_json::from_str(&place.fine(&["explanations", "e.yaml", "--json"])).unwrap();
     let rows: Vec<&Value> = rows.as_array().unwrap().iter().collect();
-    // The oracle tells nobody what it knows.
+    // The oracle explains nothing.
     assert_eq!(rows.len(), 2700);
     let apart = |is: &dyn Fn(&str) -> bool| {
         let of = rows.iter().map(|row| &row["explanation"]);
@@ -483,7 +483,7 @@ fn explanations_are_written_checked_and_counted() {
     let generic = apart(&|text| text.starts_with("A great"));
     let popular = apart(&|text| text.contains("was liked by"));
     let honest = apart(&|text| text.contains("You like"));
-    println!("told apart: generic {generic}, popularity {popular}, honest {honest}");
+    println!("user specificity: generic {generic}, popularity {popular}, honest {honest}");
     assert_eq!(generic, 0.5);
     assert!(honest > 0.7 && popular < 0.65, "{honest} {popular}");
     let html = fs::read_to_string(place.path("reports/rerank/index.html")).unwrap();
@@ -512,7 +512,7 @@ fn explanations_are_written_checked_and_counted() {
     let wrong =
         place.assay(&["explanations", "e.yaml", "--system", "re[strategy=prompt,judge=chatt]"]);
     assert!(wrong.code == 2 && wrong.err.contains("did you mean"), "{}", wrong.err);
-    // Other settings of explanations leave lists as they are; all of it comes again from the journal.
+    // Other settings of explanations do not change lists; all responses come from the journal.
     let asked = endpoint.seen.total();
     place.write("e.yaml", text.replace("{top: 3}", "{top: 3, users: sample=10}"));
     let plan = place.fine(&["plan", "e.yaml", "--json"]);
@@ -538,8 +538,8 @@ fn explanations_are_written_checked_and_counted() {
 }
 
 #[test]
-fn prompts_of_ones_own_are_used_and_versioned() {
-    if !weights("prompts_of_ones_own_are_used_and_versioned") {
+fn prompt_files_are_used_and_versioned() {
+    if !weights("prompt_files_are_used_and_versioned") {
         return;
     }
     let endpoint = Endpoint::start(|request, _| {
@@ -579,7 +579,7 @@ fn prompts_of_ones_own_are_used_and_versioned() {
         open.map(|step| step["kind"].as_str().unwrap().to_owned()).collect()
     };
     assert!(open().is_empty());
-    // A changed prompt is another prompt, and only what it is for is done again.
+    // After a change of a prompt, only the steps that use it are rerun.
     place.write("why.md", format!("[user]\nWhy these?\n{list}"));
     assert_eq!(open(), ["explain"]);
     place.write("why.md", format!("[user]\nWhy? {{{{ nobody }}}}\n{list}"));
@@ -596,7 +596,7 @@ fn prompts_of_ones_own_are_used_and_versioned() {
 
 /// Needs no encoder: these judges read no text.
 #[test]
-fn systems_may_differ_in_their_explanations_alone() {
+fn systems_may_differ_only_in_their_explanations() {
     let place = Place::new();
     let reranker =
         "model: rerank, of: knn, text: {profiles: p}, strategy: prompt, judge: popularity";
@@ -605,7 +605,7 @@ fn systems_may_differ_in_their_explanations_alone() {
         format!(
             "experiment: e\ndata: {{set: sample, relevant: \">= 4\"}}\nsplit: {{scheme: official, only: [f1]}}\n\
              seeds: [1, 2]\nprofiles: {{p: {{from: template}}}}\nsystems:\n  knn: {{model: item-knn}}\n  plain: \
-             {{{reranker}}}\n  told: {{{reranker}, explain: {{top: {{sweep: [1, 2]}}}}}}\n  oracle: {{model: rerank, of: \
+             {{{reranker}}}\n  explained: {{{reranker}, explain: {{top: {{sweep: [1, 2]}}}}}}\n  oracle: {{model: rerank, of: \
              knn, text: {{profiles: p}}, strategy: bst, judge: oracle}}\nevaluate: {{k: [5], protocols: [full, judged]}}\n"
         ),
     );
@@ -613,7 +613,7 @@ fn systems_may_differ_in_their_explanations_alone() {
     assert!(plan.contains("not seeded, run once for all seeds: knn, plain"), "{plan}");
     assert!(!plan.contains("embeddings"), "{plan}");
     let out = place.fine(&["run", "e.yaml"]);
-    // What knows the test part is not marked best, and is said to know it.
+    // A system that uses the test part is not marked best, and has a note about it.
     let best: Vec<&str> = out.lines().filter(|line| line.contains('*')).collect();
     assert!(best.iter().all(|line| !line.contains("oracle ")) && best.len() > 1, "{out}");
     assert!(out.contains("Uses the test part, so never marked best: oracle."), "{out}");
@@ -622,7 +622,7 @@ fn systems_may_differ_in_their_explanations_alone() {
     let of = |system: &str| {
         rows.as_array().unwrap().iter().filter(|row| row["system"] == system).count()
     };
-    assert_eq!((of("plain"), of("told[top=1]"), of("told[top=2]")), (0, 300, 600));
+    assert_eq!((of("plain"), of("explained[top=1]"), of("explained[top=2]")), (0, 300, 600));
     let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
     let kinds = plan["steps"].as_array().unwrap().iter().map(|step| step["kind"].as_str().unwrap());
     assert_eq!(kinds.filter(|kind| *kind == "rerank").count(), 2);
@@ -634,26 +634,26 @@ fn systems_may_differ_in_their_explanations_alone() {
         let ended = place.assay(&["explanations", "e.yaml", args[0], args[1]]);
         assert!(ended.code == 2 && ended.err.contains(says), "{}", ended.err);
     }
-    // A file that was cut off is named, and made again.
-    let told = steps(&place)["explain told[top=2] f1"].join("explanations.jsonl");
-    let whole = fs::read(&told).unwrap();
-    fs::write(&told, &whole[..whole.len() - 20]).unwrap();
+    // A truncated file is named and rebuilt.
+    let file = steps(&place)["explain explained[top=2] f1"].join("explanations.jsonl");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 20]).unwrap();
     let ended = place.assay(&["explanations", "e.yaml"]);
     let names = ended.err.contains("explanations.jsonl: checksum mismatch")
         && ended.err.contains("run the experiment again");
     assert!(ended.code == 2 && names, "{}", ended.err);
     place.fine(&["run", "e.yaml", "--quiet"]);
-    assert_eq!(fs::read(&told).unwrap(), whole);
-    // Explained once more where only that is missing.
+    assert_eq!(fs::read(&file).unwrap(), whole);
+    // Only the missing explanations are made again.
     fs::remove_dir_all(place.path(".assay/steps/explain")).unwrap();
     let plan = place.fine(&["plan", "e.yaml"]);
-    assert!(plan.contains("told[top=1] f1 – explain to run"), "{plan}");
+    assert!(plan.contains("explained[top=1] f1 – explain to run"), "{plan}");
     let shown = place.assay(&["explanations", "e.yaml"]);
     assert!(shown.code == 3 && shown.err.contains("trials without explanations"), "{}", shown.err);
 }
 
 #[test]
-fn some_users_are_reranked_and_scored_by_themselves() {
+fn reranked_users_can_be_evaluated_as_a_slice() {
     let place = Place::new();
     let text = experiment("http://127.0.0.1:9/v1", "[popularity]", "[prompt]");
     place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=40\n"));
@@ -673,26 +673,26 @@ fn some_users_are_reranked_and_scored_by_themselves() {
     let ((base, n), (of, n_of)) = (row("als", "sample=40"), row(reranked, "sample=40"));
     assert!(n == n_of && (20..=40).contains(&n), "{n} {n_of}");
     let ((base_all, n_all), (of_all, _)) = (row("als", "all"), row(reranked, "all"));
-    // Everybody else's lists are the base's: the whole difference is that of these users.
+    // All other users have the base's lists: the difference comes from these users.
     let whole = (of_all - base_all) * n_all as f64;
     assert!(of != base && (whole - (of - base) * n as f64).abs() < 1e-9, "{whole} {of} {base} {n}");
-    // Intervals are those of the slice too.
+    // Intervals are over the slice, too.
     let table = place.fine(&["table", "e.yaml", "--slice", "sample=40", "--intervals"]);
     assert!(table.contains(&format!("n = {n} users")) && table.contains('['), "{table}");
-    // Elsewhere it is said whose lists these are.
+    // In other tables a note says whose lists these are.
     let note = format!(
         "Reranked only for users of the slice `sample=40`, otherwise lists of the base: {reranked}."
     );
     assert!(!table.contains(&note));
     assert!(place.fine(&["table", "e.yaml", "--slice", "all"]).contains(&note));
-    // By itself the table is over the users who were reranked.
+    // By default, the table is over the reranked users.
     let usual = place.fine(&["table", "e.yaml"]);
     assert!(usual.contains(&format!("n = {n} users")) && !usual.contains(&note), "{usual}");
 }
 
-/// The lists are the base's, to the last digit: it would share the base's mark.
+/// The lists are exactly those of the base, so it would share the base's mark.
 #[test]
-fn a_reranker_without_a_usable_response_is_warned_of_and_never_the_best() {
+fn a_reranker_without_usable_responses_has_a_warning_and_is_never_marked_best() {
     let endpoint = Endpoint::start(|_, _| Act::Answer("I like all of them.".into()));
     let place = Place::new();
     let text = experiment(&endpoint.url(), "[chat, shuffle]", "[prompt]");
@@ -723,7 +723,7 @@ fn a_reranker_without_a_usable_response_is_warned_of_and_never_the_best() {
 }
 
 #[test]
-fn the_plan_says_what_it_may_cost() {
+fn the_plan_shows_the_maximum_cost() {
     let place = Place::new();
     let text = experiment("http://127.0.0.1:9/v1", "[encoder, chat]", "[prompt, relevancy]");
     place.write(
@@ -742,7 +742,7 @@ fn the_plan_says_what_it_may_cost() {
 }
 
 #[test]
-fn what_cannot_be_reranked_is_one_clear_error() {
+fn invalid_rerankers_are_one_clear_error() {
     let place = Place::new();
     let mut shown = String::new();
     for (name, system) in [
@@ -828,7 +828,7 @@ fn what_cannot_be_reranked_is_one_clear_error() {
 }
 
 #[test]
-fn a_report_says_which_records_it_cannot_read_instead_of_zeros() {
+fn a_report_names_unreadable_records_instead_of_showing_zeros() {
     let place = Place::new();
     let text = experiment("http://localhost:9/v1", "[popularity]", "[prompt]");
     place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    explain: {top: 1}\n"));
@@ -845,7 +845,7 @@ fn a_report_says_which_records_it_cannot_read_instead_of_zeros() {
         (format!("explain {re}"), "/checks/words", re),
         ("profiles template items".into(), "/from", "template items"),
     ] {
-        // Sealed as a version of assay would that does not count this.
+        // With a valid seal, as written by a version of assay without this field.
         let path = dirs[&step].join("record.json");
         let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let (group, field) = field.rsplit_once('/').unwrap();

@@ -7,7 +7,7 @@ use rec_assay::{
     base::interrupt::Interrupt,
     core::{Event, Options, Outcome, Reporter, RunHeader, ToDo, Workspace, run},
     data::DataDirs,
-    llm::AnswersSpec,
+    llm::ResponsesSpec,
     tasks::{Experiment, ExperimentRecord, Plan},
 };
 use std::{
@@ -161,7 +161,7 @@ impl Here {
         let options = Options {
             threads,
             memory_bytes: 1 << 31,
-            responses: AnswersSpec::default(),
+            responses: ResponsesSpec::default(),
             ends: self.plan.ends(),
             forced: HashSet::new(),
         };

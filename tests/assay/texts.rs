@@ -1,4 +1,4 @@
-//! Texts: where they come from, what becomes of them, and what is said when they cannot be had.
+//! Texts: their sources, their use as features, and errors.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -27,14 +27,14 @@ evaluate: {k: [10]}
 ";
 
 #[test]
-fn texts_become_features_the_same_whatever_the_thread_count() {
-    if !weights("texts_become_features_the_same_whatever_the_thread_count") {
+fn features_from_texts_do_not_depend_on_the_number_of_threads() {
+    if !weights("features_from_texts_do_not_depend_on_the_number_of_threads") {
         return;
     }
     let place = Place::new();
     place.write("e.yaml", TEXTS);
     place.fine(&["run", "e.yaml", "--threads", "1", "--workspace", "one"]);
-    // A part of the same steps suffices: encoding is slow.
+    // A part of the steps is enough, because encoding is slow.
     let some = TEXTS.replace("{sweep: [integrated, template, mean]}", "mean");
     place.write("some.yaml", some.replace("{sweep: [integrated, template]}", "template"));
     place.fine(&["run", "some.yaml", "--threads", "3", "--workspace", "three"]);
@@ -46,13 +46,13 @@ fn texts_become_features_the_same_whatever_the_thread_count() {
     three.iter().for_each(|(name, bytes)| assert!(one.get(name) == Some(bytes), "{name}"));
     let csv = place.fine(&["results", "e.yaml", "--workspace", "one"]);
     let ndcg = means(&csv, "ndcg", "10");
-    // The sample's likes go by genre; means of what was liked tell it.
+    // Likes in the sample depend on genres, so means of liked items are predictive.
     println!("{ndcg:?}");
     assert!(ndcg["content[profiles=mean]"] > 1.5 * ndcg["random"], "{ndcg:?}");
     assert!(ndcg["gat[profiles=template]"] > 1.5 * ndcg["random"], "{ndcg:?}");
     let html = fs::read_to_string(place.path("reports/texts/index.html")).unwrap();
     assert!(html.contains("<h2>Texts</h2>") && html.contains("template users f1"));
-    // Profiles of items are made once, those of users and their vectors once a fold.
+    // Profiles of items are made once; those of users and their embeddings once per fold.
     let plan: Value =
         serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json", "--workspace", "one"]))
             .unwrap();
@@ -62,8 +62,8 @@ fn texts_become_features_the_same_whatever_the_thread_count() {
     assert_eq!((count("profiles"), count("embeddings")), (5, 5));
 }
 
-/// The texts are start values: `nodes` is among the parameters, as wide as the texts, and after an epoch
-/// with a learning rate of almost nothing it still holds them.
+/// The embeddings are initial values: `nodes` is among the parameters, with the same dimension, and after an epoch with a
+/// tiny learning rate it still contains them.
 #[test]
 fn trained_texts_are_parameters_of_the_graph_model() {
     if !weights("trained_texts_are_parameters_of_the_graph_model") {
@@ -112,11 +112,11 @@ evaluate: {{k: [10]}}
     assert!(off > 0.01, "{off}");
 }
 
-/// The tenth that a search measures on is cut off before users' texts are made for it. The profiles
-/// `metadata` name every liked item, so an item that a user liked in that tenth alone must not be in the
-/// text that the search's models see, and must be in the text of the model that is fitted afterwards.
+/// The tenth that a search measures on is removed before texts of users are made for it. The profiles `metadata` name
+/// every liked item, so an item that a user liked only in that tenth must not be in the text for the search's models, and
+/// must be in the text for the model that is fitted afterwards.
 #[test]
-fn a_search_cannot_read_of_what_it_measures_on() {
+fn texts_for_a_search_contain_nothing_of_the_part_it_measures_on() {
     let place = Place::new();
     place.write(
         "e.yaml",
@@ -175,7 +175,7 @@ evaluate: {k: [10]}
         kept += 1;
     }
     assert!(held > 300 && kept > 3000, "{held} {kept}");
-    // Everything that the search learns from is of the cut, and its key and the fit's say so.
+    // All inputs of the search come from the cut, and the keys of search and fit show it.
     let (_, search) = of("search", "gat f1");
     let users = of("profiles", "integrated users f1 search").1;
     assert_eq!(search["key_inputs"]["split"], cut["key"]);
@@ -185,7 +185,7 @@ evaluate: {k: [10]}
     assert_eq!(of("fit", "gat f1 seed 1").1["key_inputs"]["search"], search["key"]);
 }
 
-/// Profiles from a file hold the ratings they were written from, those of the search's tenth too.
+/// Profiles from a file contain the ratings they were written from, including those of the search's tenth.
 #[test]
 fn a_search_on_profiles_from_a_file_is_marked() {
     if !weights("a_search_on_profiles_from_a_file_is_marked") {
@@ -235,7 +235,7 @@ evaluate: {{k: [5]}}
 }
 
 #[test]
-fn another_fold_takes_over_the_items_texts() {
+fn another_fold_reuses_the_texts_of_items() {
     let place = Place::new();
     place.write("e.yaml", TEXTS.replace("only: [f1]", "only: [f1, f2]"));
     let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
@@ -250,7 +250,7 @@ fn another_fold_takes_over_the_items_texts() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_one_clear_error() {
+fn invalid_texts_are_one_clear_error() {
     let place = Place::new();
     let mut shown = String::new();
     let head = "experiment: wrong\ndata: {set: sample, relevant: \">= 4\"}\nsplit: {scheme: official, only: \

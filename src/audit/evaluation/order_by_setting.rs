@@ -1,7 +1,9 @@
 //! `order-by-setting`
 
 use crate::{
-    analysis::{Bootstrap, MEAN, Orders, PairedDraws, ResultRow, trials_by_system, units_of},
+    analysis::{
+        Bootstrap, MEAN, PairedDraws, RankAgreement, ResultRow, trials_by_system, units_of,
+    },
     audit::{Check, Family, Finding, Outcome, Severity, Subject, threads},
     base::text::distinct,
     tasks::{TrialRecord, metric},
@@ -53,13 +55,13 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let slice = variant.slices.iter().find(|slice| *slice == "all").or(variant.slices.first());
         let Some(slice) = slice else { continue };
         let place = (slice.as_str(), fold);
-        let orders = |draws: &PairedDraws| Orders::new(&rows, draws, metric, k, place);
+        let orders = |draws: &PairedDraws| RankAgreement::new(&rows, draws, metric, k, place);
         let Some(first) = orders(&PairedDraws::default()).filter(|orders| orders.systems.len() > 1)
         else {
             continue;
         };
         n_checked += 1;
-        let swapping = first.swaps.iter().flat_map(|swap| [&swap.better, &swap.worse]);
+        let swapping = first.inversions.iter().flat_map(|swap| [&swap.better, &swap.worse]);
         let swapping = distinct(swapping);
         if swapping.is_empty() {
             continue;
@@ -78,10 +80,10 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         }
         let Some(orders) = orders(&draws) else { continue };
         let established: Vec<String> = orders
-            .swaps
+            .inversions
             .iter()
             .filter(|swap| swap.is_established())
-            .map(|swap| orders.swap_text(swap))
+            .map(|swap| orders.inversion_text(swap))
             .collect();
         if established.is_empty() {
             continue;

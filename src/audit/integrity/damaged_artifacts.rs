@@ -23,7 +23,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     let state = |step: usize| known.get(step).cloned().flatten();
     let currencies = Currencies::new(subject.experiment, subject.workspace);
     let unknown = steps.iter().filter(|step| state(**step).is_none());
-    currencies.look_at(&unknown.map(|step| StepId::new(*step)).collect::<Vec<_>>());
+    currencies.verify(&unknown.map(|step| StepId::new(*step)).collect::<Vec<_>>());
     let (mut damaged, mut outdated, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for step in &steps {
         let name = subject.experiment.name(StepId::new(*step));

@@ -31,7 +31,7 @@ const TOO_MANY: f64 = 0.2;
 fn run(subject: &Subject) -> Result<Outcome, String> {
     let mut findings = Vec::new();
     let mut asked = false;
-    for reranker in rerankers(subject)?.iter().filter(|of| of.asks_a_chat_model()) {
+    for reranker in rerankers(subject)?.iter().filter(|of| of.uses_chat_model()) {
         let mut sums = [(0, 0); 5];
         for step in reranker.steps() {
             let stats: RerankStats = subject.stats(step)?;
@@ -39,10 +39,10 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             asked = true;
             let users = stats.rerank.users;
             for (sum, (part, of)) in sums.iter_mut().zip([
-                (judge.unusable_answers, judge.answers),
-                (judge.unknown_ids, judge.ids_answered),
-                (judge.repeated_ids, judge.ids_answered),
-                (judge.missing_ids, judge.ids_asked),
+                (judge.unusable_responses, judge.responses),
+                (judge.unknown_ids, judge.ids_in_responses),
+                (judge.repeated_ids, judge.ids_in_responses),
+                (judge.omitted_ids, judge.ids_requested),
                 (judge.fallback_users, users),
             ]) {
                 *sum = (sum.0 + part, sum.1 + of);

@@ -32,7 +32,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         let message = format!(
             "{} of {} responses of {} {} have no price ({} tokens of prompts, {} of responses)",
             stats.unpriced,
-            stats.answers,
+            stats.responses,
             of.kind,
             of.label,
             stats.input_tokens,
@@ -41,7 +41,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         findings.push(
             Finding::new(of.label.clone(), message)
                 .with("unpriced", stats.unpriced)
-                .with("responses", stats.answers)
+                .with("responses", stats.responses)
                 .with("input_tokens", stats.input_tokens)
                 .with("output_tokens", stats.output_tokens),
         );

@@ -9,7 +9,7 @@ use crate::{
     audit::{Subject, subject::Cache},
     base::files::read_json,
     llm::{
-        Answers, DIRECTORY, journal,
+        self, DIRECTORY, journal,
         key::{Key, from_hex},
     },
     tasks::top_n::{rerank::read_response, steps::RESPONSES},
@@ -20,7 +20,7 @@ const MOST: usize = 3000;
 
 /// Responses of steps, each read once.
 pub struct Responses {
-    answers: Cache<(), Answers>,
+    answers: Cache<(), llm::Responses>,
     of_steps: Cache<usize, Recorded>,
 }
 
@@ -53,7 +53,7 @@ impl Subject<'_> {
             let answers = self
                 .responses
                 .answers
-                .get((), || Answers::open(&dir).map_err(|error| error.to_string()))?;
+                .get((), || llm::Responses::open(&dir).map_err(|error| error.to_string()))?;
             let every = keys.len().div_ceil(MOST).max(1);
             let mut records = Vec::new();
             for key in keys.iter().step_by(every) {

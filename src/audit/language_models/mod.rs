@@ -33,7 +33,7 @@ pub(super) struct Reranker<'a> {
 }
 
 impl Reranker<'_> {
-    pub fn asks_a_chat_model(&self) -> bool {
+    pub fn uses_chat_model(&self) -> bool {
         matches!(self.params.judge, JudgeName::Chat(_))
     }
 

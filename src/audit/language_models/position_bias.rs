@@ -34,7 +34,7 @@ const SAME: f64 = 0.9;
 
 fn run(subject: &Subject) -> Result<Outcome, String> {
     let all = rerankers(subject)?;
-    let chats: Vec<&Reranker> = all.iter().filter(|of| of.asks_a_chat_model()).collect();
+    let chats: Vec<&Reranker> = all.iter().filter(|of| of.uses_chat_model()).collect();
     if chats.is_empty() {
         return Ok(Outcome::NotApplicable("no reranker asks a chat model".into()));
     }

@@ -38,7 +38,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             batches.len()
         );
         let finding = Finding::new(name, message).with("items", once).with("pool", batches.len());
-        findings.push(match reranker.asks_a_chat_model() {
+        findings.push(match reranker.uses_chat_model() {
             true => finding,
             // A control says the same in any company.
             false => finding.as_severe_as(Severity::Note),

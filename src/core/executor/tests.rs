@@ -1,5 +1,4 @@
-//! Runs of a graph of small steps: what other processes may do to them at chosen events, and what a step
-//! that gives other bytes does to those that read it.
+//! Runs of a graph of small steps: actions of other processes at chosen events, and steps whose output changes.
 
 use std::{
     path::Path,
@@ -33,7 +32,7 @@ impl StepStats for NoStats {
     const VERSION: u32 = 1;
 }
 
-/// The sum of what it reads and of a value that its key does not hold, as the responses of an endpoint.
+/// The sum of its inputs and of a value that is not in its key, like responses of an endpoint.
 struct Sum {
     name: &'static str,
     of: Vec<Handle<Number>>,
@@ -86,10 +85,10 @@ struct Case {
     graph: Graph,
     ends: Vec<StepId>,
     trials: Vec<TrialName>,
-    /// What the fits add.
+    /// The value that the fits add.
     plus: Arc<AtomicI64>,
     place: tempfile::TempDir,
-    /// Where the whole graph was run alone.
+    /// A workspace in which the whole graph was run without other processes.
     whole: Workspace,
 }
 
@@ -123,7 +122,7 @@ impl Case {
         }
         let whole = Workspace::create(&place.path().join("whole")).unwrap();
         let case = Self { graph, ends, trials, plus, place, whole };
-        case.run(&case.whole, &Interrupt::default(), &Nobody);
+        case.run(&case.whole, &Interrupt::default(), &NoReporter);
         case
     }
 
@@ -134,7 +133,7 @@ impl Case {
     fn options(&self) -> Options {
         Options {
             threads: 1,
-            responses: AnswersSpec::default(),
+            responses: ResponsesSpec::default(),
             ends: self.ends.clone(),
             forced: HashSet::new(),
             memory_bytes: 1 << 30,
@@ -181,7 +180,7 @@ impl Case {
         nodes.map(|node| node.id).collect()
     }
 
-    /// The run must have done everything, and found every number that a run alone finds.
+    /// The run must have finished all steps, with the same numbers as a run without other processes.
     fn expect_whole(&self, outcome: &Outcome, workspace: &Workspace, what: &str) {
         assert!(!outcome.undone && !outcome.interrupted, "{what}");
         assert_eq!(outcome.record.failures, [], "{what}");
@@ -189,9 +188,9 @@ impl Case {
     }
 }
 
-struct Nobody;
+struct NoReporter;
 
-impl Reporter for Nobody {
+impl Reporter for NoReporter {
     fn report(&self, _: &Event) {}
 }
 
@@ -216,8 +215,7 @@ impl Reporter for Other {
     }
 }
 
-/// Puts a step that was done elsewhere into the workspace, under its lock; not where it is there or
-/// somebody works on it.
+/// Copies a finished step from another workspace, under its lock, unless it exists or its lock is taken.
 fn put(node: &Node, from: &Workspace, to: &Workspace, hold: Duration) {
     let Ok(Some(_lock)) = to.try_lock(&node.key) else { return };
     thread::sleep(hold);
@@ -233,7 +231,7 @@ fn put(node: &Node, from: &Workspace, to: &Workspace, hold: Duration) {
     fs::rename(staged, target).unwrap();
 }
 
-/// Some of the steps, a different choice for each number.
+/// A selection of steps for each number.
 fn chosen(graph: &Graph, choice: usize) -> Vec<Node> {
     let is_chosen = |at: usize, node: &Node| match choice {
         0 => node.label.starts_with("split"),
@@ -241,7 +239,7 @@ fn chosen(graph: &Graph, choice: usize) -> Vec<Node> {
         2 => node.label.starts_with("score"),
         3 => node.label.starts_with("fit"),
         4 => true,
-        // Halves of the graph, each another one.
+        // Different halves of the graph.
         _ => Digest::of(format!("{choice} {at}")).as_u64().is_multiple_of(2),
     };
     let nodes = graph.nodes().iter().enumerate();
@@ -249,7 +247,7 @@ fn chosen(graph: &Graph, choice: usize) -> Vec<Node> {
 }
 
 #[test]
-fn steps_that_other_processes_finish_at_any_time_are_adopted_and_what_needs_them_is_run() {
+fn steps_finished_by_other_processes_are_adopted_and_their_dependents_run() {
     let case = Case::new();
     for choice in 0..12 {
         for at in [0, 1, 3, 8] {
@@ -265,7 +263,7 @@ fn steps_that_other_processes_finish_at_any_time_are_adopted_and_what_needs_them
 }
 
 #[test]
-fn steps_that_other_processes_work_on_are_waited_for() {
+fn the_run_waits_for_steps_of_other_processes() {
     let case = Case::new();
     for choice in 0..6 {
         let here = case.new_workspace(&format!("slowly-{choice}"));
@@ -289,7 +287,7 @@ fn steps_that_other_processes_work_on_are_waited_for() {
 }
 
 #[test]
-fn a_process_that_gives_a_step_up_leaves_it_to_this_one() {
+fn a_step_of_a_dead_process_is_run() {
     let case = Case::new();
     let here = case.new_workspace("given-up");
     let lock = here.try_lock(&case.graph.nodes()[0].key).unwrap().unwrap();
@@ -301,7 +299,7 @@ fn a_process_that_gives_a_step_up_leaves_it_to_this_one() {
 }
 
 #[test]
-fn an_interrupt_while_only_other_processes_work_is_an_interrupt() {
+fn a_run_that_waits_for_other_processes_can_be_interrupted() {
     let case = Case::new();
     let here = case.new_workspace("interrupted");
     let locks: Vec<_> = case
@@ -313,7 +311,7 @@ fn an_interrupt_while_only_other_processes_work_is_an_interrupt() {
     others.for_each(|node| put(node, &case.whole, &here, Duration::ZERO));
     let interrupt = Interrupt::default();
     let raised = interrupt.clone();
-    // The fourth event: the last of the four ends is found to be another process's.
+    // The fourth event: the last of the four ends is found to be locked.
     let other = Other::new(4, move || raised.raise());
     let outcome = case.run(&here, &interrupt, &other);
     assert!(outcome.interrupted && !outcome.record.finished);
@@ -321,16 +319,17 @@ fn an_interrupt_while_only_other_processes_work_is_an_interrupt() {
 }
 
 #[test]
-fn a_step_that_is_left_undone_is_an_internal_error() {
+fn an_unfinished_step_is_an_internal_error() {
     let case = Case::new();
     let here = case.new_workspace("undone");
     let (interrupt, options) = (Interrupt::default(), case.options());
     let state =
-        RunState::new(&case.graph, &here, &interrupt, AnswersSpec::default(), Shared::default());
+        RunState::new(&case.graph, &here, &interrupt, ResponsesSpec::default(), Shared::default());
     let machine = machine(Path::new("."));
     let to_do = ToDo::of(&case.graph, &here, &options);
     let logs = case.place.path().join("logs");
-    let mut coordinator = Coordinator::new(to_do, &state, &case.trials, &Nobody, &machine, logs);
+    let mut coordinator =
+        Coordinator::new(to_do, &state, &case.trials, &NoReporter, &machine, logs);
     assert!(coordinator.fail_undone());
     assert_eq!(coordinator.failures.len(), case.trials.len());
     assert!(coordinator.failures[0].cause.starts_with("internal error"));
@@ -338,22 +337,22 @@ fn a_step_that_is_left_undone_is_an_internal_error() {
 }
 
 #[test]
-fn what_reads_a_step_that_gives_other_bytes_runs_again_and_equal_bytes_stop_there() {
+fn dependents_of_a_step_are_rerun_only_if_its_bytes_change() {
     let case = Case::new();
     let here = case.new_workspace("forced");
-    case.run(&here, &Interrupt::default(), &Nobody);
+    case.run(&here, &Interrupt::default(), &NoReporter);
     let before = case.numbers(&here);
     let fit = case.named("fit a 1");
     let forced = Options { forced: fit.iter().copied().collect(), ..case.options() };
 
-    // The same bytes: nothing else is run.
-    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &Nobody);
+    // Equal bytes: no other step is run.
+    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &NoReporter);
     assert_eq!(outcome.record.steps_done, 1);
     assert_eq!(case.numbers(&here), before);
 
-    // Other bytes: the end that reads it is run again, and no other.
+    // Other bytes: only the end that reads it is rerun.
     case.plus.store(100, Ordering::SeqCst);
-    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &Nobody);
+    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &NoReporter);
     assert_eq!(outcome.record.steps_done, 2);
     let after = case.numbers(&here);
     assert_eq!(after[0], before[0] + 90);
@@ -361,33 +360,33 @@ fn what_reads_a_step_that_gives_other_bytes_runs_again_and_equal_bytes_stop_ther
 }
 
 #[test]
-fn a_step_that_was_rebuilt_elsewhere_makes_what_was_made_from_it_outdated() {
+fn dependents_of_a_step_rebuilt_by_another_run_are_outdated() {
     let case = Case::new();
     let here = case.new_workspace("outdated");
-    case.run(&here, &Interrupt::default(), &Nobody);
-    // Only the fit is run again, with other responses, as `--until fit` does.
+    case.run(&here, &Interrupt::default(), &NoReporter);
+    // Only the fit is rerun, with other responses, as by `--until fit`.
     let fit = case.named("fit a 1")[0];
     let node = &case.graph[fit];
     fs::remove_dir_all(here.step_dir(node.kind, &node.key)).unwrap();
     let currencies = Currencies::new(&case.graph, &here);
-    assert_eq!(currencies.of(case.ends[0]), Currency::Current, "what is gone says nothing");
+    assert_eq!(currencies.of(case.ends[0]), Currency::Current, "a missing input changes nothing");
     case.plus.store(50, Ordering::SeqCst);
     let only = Options { ends: vec![fit], ..case.options() };
-    case.run_with(&only, &here, &Interrupt::default(), &Nobody);
+    case.run_with(&only, &here, &Interrupt::default(), &NoReporter);
     let currencies = Currencies::new(&case.graph, &here);
     assert!(matches!(currencies.of(case.ends[0]), Currency::Outdated(_)));
     assert_eq!(currencies.of(case.ends[1]), Currency::Current);
-    // The next run makes the end again.
-    let outcome = case.run(&here, &Interrupt::default(), &Nobody);
+    // The next run reruns the end.
+    let outcome = case.run(&here, &Interrupt::default(), &NoReporter);
     assert_eq!(outcome.record.steps_done, 1);
     assert_eq!(case.number(&here, case.ends[0]), 1 + 1 + (1 + 50));
 }
 
-/// `source → middle → last → end` and `source → side → last`: steps in between are whole, gone or damaged when the
-/// source is made again with other content, alone or with what follows. The end is never taken for current before
-/// it is made again, nothing is made twice, and the numbers are those of the new source.
+/// `source → middle → last → end` and `source → side → last`: the steps in between are complete, missing or damaged when
+/// the source is rebuilt with other content, alone or with its dependents. The end must be outdated until it is rerun, no
+/// step may run twice, and the numbers must be those of the new source.
 #[test]
-fn what_was_made_from_other_content_is_found_through_steps_that_are_gone_or_damaged() {
+fn changes_are_found_through_missing_and_damaged_steps() {
     let place = tempfile::tempdir().unwrap();
     let plus = Arc::new(AtomicI64::new(10));
     let zero = Arc::new(AtomicI64::new(1));
@@ -419,7 +418,7 @@ fn what_was_made_from_other_content_is_found_through_steps_that_are_gone_or_dama
             let what = format!("states {states}, alone {alone}");
             let here = case.new_workspace(&format!("{states}-{alone}"));
             case.plus.store(10, Ordering::SeqCst);
-            case.run(&here, &Interrupt::default(), &Nobody);
+            case.run(&here, &Interrupt::default(), &NoReporter);
             assert_eq!(case.number(&here, end.id()), right(10), "{what}");
             for (at, step) in between.iter().enumerate() {
                 let node = &case.graph[*step];
@@ -434,12 +433,12 @@ fn what_was_made_from_other_content_is_found_through_steps_that_are_gone_or_dama
             let ends = if alone { vec![source.id()] } else { case.ends.clone() };
             let forced = [source.id()].into_iter().collect();
             let options = Options { ends, forced, ..case.options() };
-            let mut outcome = case.run_with(&options, &here, &Interrupt::default(), &Nobody);
+            let mut outcome = case.run_with(&options, &here, &Interrupt::default(), &NoReporter);
             if alone {
                 let currencies = Currencies::new(&case.graph, &here);
                 let found = currencies.of(end.id());
                 assert!(matches!(found, Currency::Outdated(_)), "{what}: {found:?}");
-                outcome = case.run(&here, &Interrupt::default(), &Nobody);
+                outcome = case.run(&here, &Interrupt::default(), &NoReporter);
             }
             assert!(!outcome.undone && outcome.record.failures.is_empty(), "{what}");
             let expected = if alone { 4 } else { 5 };
@@ -453,18 +452,18 @@ fn what_was_made_from_other_content_is_found_through_steps_that_are_gone_or_dama
     assert_eq!(tried, 54);
 }
 
-/// What an end lacks is made only when nothing that it comes from is still to be made again.
+/// A step runs only when none of its direct and indirect inputs is still to be rerun.
 #[test]
-fn nothing_is_made_from_what_is_about_to_change() {
+fn no_step_reads_an_input_that_is_about_to_change() {
     let case = Case::new();
     let here = case.new_workspace("partly");
     let splits = case.named("split");
     let fits = case.named("fit");
     let some = Options { ends: fits.clone(), ..case.options() };
-    case.run_with(&some, &here, &Interrupt::default(), &Nobody);
+    case.run_with(&some, &here, &Interrupt::default(), &NoReporter);
     let forced = Options { forced: splits.iter().copied().collect(), ..case.options() };
-    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &Nobody);
-    // Splits hold what they held, so the fits stand: two splits and four ends.
+    let outcome = case.run_with(&forced, &here, &Interrupt::default(), &NoReporter);
+    // The splits have the same content, so the fits are current: two splits and four ends are run.
     assert_eq!(outcome.record.steps_done, 6);
     case.expect_whole(&outcome, &here, "partly");
 }
@@ -494,7 +493,7 @@ fn a_file_that_changes_between_planning_and_running_is_an_error() {
     let edit = |path: &Path| fs::write(path, "edited").unwrap();
     let fails = |case: &Case, what: &str| {
         let here = case.new_workspace(what);
-        let outcome = case.run(&here, &Interrupt::default(), &Nobody);
+        let outcome = case.run(&here, &Interrupt::default(), &NoReporter);
         let failures = &outcome.record.failures;
         assert!(failures[0].cause.contains("changed while the experiment ran"), "{failures:?}");
         let node = &case.graph.nodes()[0];

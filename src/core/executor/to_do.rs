@@ -1,4 +1,4 @@
-//! What a run has to do: which steps, and which of them are ready.
+//! The steps that a run has to do, and which of them are ready.
 
 use std::{
     cmp::Reverse,
@@ -20,48 +20,48 @@ use crate::{
 pub(super) enum State {
     Waiting,
     Running,
-    /// Another process works on it.
+    /// Another process runs it.
     LockedByOther,
     Done,
     Failed,
-    /// What would use it is done.
+    /// The steps that use it are done.
     NotNeeded,
 }
 
 impl State {
-    /// Whether the run still has to do something about it.
+    /// Whether it is neither done nor failed, and needed.
     pub(super) fn is_pending(self) -> bool {
         matches!(self, Self::Waiting | Self::Running | Self::LockedByOther)
     }
 }
 
-/// What a run has to do, found before it starts: a program that lacks what a step needs can make way for
-/// one that has it.
+/// The steps that a run has to do. They are determined before it starts, so that a program without tensors can be replaced
+/// by one with tensors if a step needs them.
 pub struct ToDo<'a> {
     pub(super) graph: &'a Graph,
     pub(super) workspace: &'a Workspace,
     pub(super) options: &'a Options,
     pub(super) states: Vec<State>,
-    /// The steps that the ends need, themselves included.
+    /// The ends and the steps that they need.
     needed: Vec<bool>,
-    /// By step, those that read it.
+    /// By step, the steps that read it.
     pub(super) readers: Vec<Vec<StepId>>,
-    /// By step, those that it reads directly or through others.
+    /// By step, its direct and indirect inputs.
     above: Vec<Vec<StepId>>,
-    /// By step, those that read it directly or through others.
+    /// By step, the steps that read it directly or indirectly.
     below: Vec<Vec<StepId>>,
-    /// Waiting steps whose inputs are all done and above which nothing is to be done; what lies nearest to a result first, so that memory held
-    /// between steps is freed early.
+    /// Waiting steps whose direct and indirect inputs are final. The deepest steps come first, so that memory held between
+    /// steps is freed early.
     pub(super) ready: BTreeSet<(Reverse<usize>, StepId)>,
     pub(super) count: usize,
-    /// Steps that are there and cannot be used, to be reported.
+    /// Events about damaged and outdated steps, to be reported.
     pub(super) news: Vec<Event>,
-    /// What was read before the run.
+    /// Inputs that were read before the run.
     pub(super) shared: Shared,
 }
 
 impl<'a> ToDo<'a> {
-    /// From the back: a done end needs nothing, a missing one needs its inputs, and so on.
+    /// Starts at the ends: a current step needs nothing, another one needs its inputs, and so on.
     pub fn of(graph: &'a Graph, workspace: &'a Workspace, options: &'a Options) -> Self {
         let nodes = graph.nodes();
         let mut readers = vec![Vec::new(); nodes.len()];
@@ -97,7 +97,7 @@ impl<'a> ToDo<'a> {
             shared: Shared::default(),
         };
         let currencies = Currencies::new(graph, workspace);
-        currencies.look_at(&options.ends);
+        currencies.verify(&options.ends);
         for end in &options.ends {
             to_do.visit(*end, &currencies);
         }
@@ -111,9 +111,9 @@ impl<'a> ToDo<'a> {
         to_do
     }
 
-    /// By trial, the steps that it needs for the ends.
+    /// By trial, the steps that its ends need.
     pub(super) fn by_trial(&self) -> BTreeMap<usize, Vec<StepId>> {
-        // A step may serve trials that this run is not for.
+        // A step may be part of trials that are not part of this run.
         let of_ends = self.options.ends.iter().flat_map(|end| &self.graph[*end].trials);
         let mut by_trial: BTreeMap<usize, Vec<StepId>> =
             of_ends.map(|trial| (*trial, Vec::new())).collect();
@@ -127,29 +127,28 @@ impl<'a> ToDo<'a> {
         by_trial
     }
 
-    /// Number of steps that its ends need, done or not.
+    /// Number of steps that the ends need, done or not.
     pub fn steps(&self) -> usize {
         self.needed.iter().filter(|needed| **needed).count()
     }
 
-    /// Number of trials that its ends belong to.
+    /// Number of trials of the ends.
     pub fn trials(&self) -> usize {
         let of = |end: &StepId| self.graph[*end].trials.iter().copied();
         self.options.ends.iter().flat_map(of).collect::<BTreeSet<usize>>().len()
     }
 
-    /// Whether a step that is to be done, or that reads one and may have to be done again, computes with
-    /// tensors.
+    /// Whether a step that may run needs tensors.
     pub fn needs_tensors(&self) -> bool {
         self.may_run().any(Node::needs_tensors)
     }
 
-    /// The programs of the experiment that steps that may run start, each once.
+    /// The programs of steps that may run, each once.
     pub fn commands(&self) -> BTreeSet<CommandUse> {
         self.may_run().filter_map(Node::command).collect()
     }
 
-    /// Steps that are to be done, or that read one and may have to be done again.
+    /// Steps to run, and steps that depend on them and may have to be rerun.
     fn may_run(&self) -> impl Iterator<Item = &'a Node> {
         let mut may_run: Vec<bool> =
             self.states.iter().map(|state| *state == State::Waiting).collect();
@@ -160,18 +159,18 @@ impl<'a> ToDo<'a> {
         self.graph.nodes().iter().filter(move |node| may_run[node.id.at()])
     }
 
-    /// Checks what can be checked before the first step starts.
+    /// Makes the checks of the steps that are possible before the first one runs.
     pub fn preflight(&self) -> Vec<(StepId, Result<Found, StepError>)> {
         preflight(self.graph, &self.waiting(), &self.shared)
     }
 
-    /// The steps that are to be done, in the order of the graph.
+    /// The steps to run, in the order of the graph.
     pub fn waiting(&self) -> Vec<StepId> {
         let nodes = self.graph.nodes().iter().map(|node| node.id);
         nodes.filter(|id| self.states[id.at()] == State::Waiting).collect()
     }
 
-    /// What a run with other options has to do; what was read for this one stays.
+    /// The steps to do with other options; inputs that were read are kept.
     pub fn with(self, options: &'a Options) -> Self {
         let shared = self.shared;
         Self { shared, ..Self::of(self.graph, self.workspace, options) }
@@ -185,7 +184,7 @@ impl<'a> ToDo<'a> {
         match currencies.of(step) {
             Currency::Current if !self.options.forced.contains(&step) => {
                 self.states[step.at()] = State::Done;
-                // What is said under a table of it stands in the records of what it reads.
+                // Notes under a table come from the records of its inputs.
                 for input in node.input_ids() {
                     let of = &self.graph[input];
                     let record = self.workspace.record(of.kind, &of.key);
@@ -210,7 +209,7 @@ impl<'a> ToDo<'a> {
         }
     }
 
-    /// Puts a step on the list of what is to be done, with what it needs.
+    /// Adds a step and what it needs to the steps to run.
     fn demand(&mut self, step: StepId, currencies: &Currencies) {
         self.states[step.at()] = State::Waiting;
         self.count += 1;
@@ -226,7 +225,7 @@ impl<'a> ToDo<'a> {
     fn note_if_ready(&mut self, step: StepId) {
         let node = &self.graph[step];
         let is_done = |input: StepId| self.states[input.at()] == State::Done;
-        // An input that is in place is made again where what it was made from turns out to be another.
+        // A finished input is rerun if one of its own inputs changes.
         let is_final = |of: &StepId| !self.states[of.at()].is_pending();
         if self.states[step.at()] == State::Waiting
             && node.input_ids().all(is_done)
@@ -236,7 +235,7 @@ impl<'a> ToDo<'a> {
         }
     }
 
-    /// Steps that waited for this one.
+    /// Notes which steps that depend on this one are ready.
     pub(super) fn note_ready_below(&mut self, step: StepId) {
         for at in 0..self.below[step.at()].len() {
             self.note_if_ready(self.below[step.at()][at]);
@@ -251,8 +250,7 @@ impl<'a> ToDo<'a> {
         }
     }
 
-    /// A step is in place: those that read it may start, and those that were made from what it held before
-    /// are to be made again.
+    /// Notes a finished step: steps that read it may start, and finished steps that read other content of it are rerun.
     pub(super) fn done(&mut self, step: StepId) {
         self.set(step, State::Done);
         let (mut next, mut seen) = (vec![step], HashSet::new());
@@ -264,7 +262,7 @@ impl<'a> ToDo<'a> {
                 }
                 let node = &self.graph[reader];
                 let Ok(record) = self.workspace.record(node.kind, &node.key) else {
-                    // It is gone: what was made from it was made from this step too.
+                    // It is missing: the steps that read it depend on this step, too.
                     next.push(reader);
                     continue;
                 };
@@ -284,7 +282,7 @@ impl<'a> ToDo<'a> {
         self.states.iter().any(|state| state.is_pending())
     }
 
-    /// Whether a step whose inputs are done is done too, and was made from what they hold.
+    /// Whether a step, whose inputs are done, is complete and was made from their current content.
     pub(super) fn is_current(&self, node: &Node) -> bool {
         let Ok(record) = own(self.graph, node.id, self.workspace) else { return false };
         let differ = |input| differs(self.graph, &record, input, self.workspace).is_some();

@@ -148,7 +148,7 @@ impl RestsOn<'_> {
             notes
                 .push(format!("Uses the test part, so never marked best: {}.", oracles.join(", ")));
         }
-        let unanswered = chosen.iter().filter(|row| row.is_unanswered);
+        let unanswered = chosen.iter().filter(|row| row.lacks_responses);
         let unanswered = distinct(unanswered.map(|row| row.system.as_str()));
         if !unanswered.is_empty() {
             notes.push(format!(

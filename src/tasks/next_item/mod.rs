@@ -11,7 +11,7 @@ pub mod steps;
 
 use crate::{
     data::{DataDirs, DataError},
-    llm::{AnswersSpec, JudgeSpec, KeyUse},
+    llm::{EndpointSpec, KeyUse, ResponsesSpec},
     ranking::METRICS,
     tasks::{Plan, SplitOf, Task, TaskDef, VariantRecord, shared},
 };
@@ -51,11 +51,11 @@ impl Task for NextItemTask {
         Ok(variants.map(|(at, variant)| variant.record(at, plan)).collect())
     }
 
-    fn responses(&self) -> AnswersSpec {
-        AnswersSpec::default()
+    fn responses(&self) -> ResponsesSpec {
+        ResponsesSpec::default()
     }
 
-    fn endpoints(&self, _: usize) -> &[(String, JudgeSpec)] {
+    fn endpoints(&self, _: usize) -> &[(String, EndpointSpec)] {
         &[]
     }
 

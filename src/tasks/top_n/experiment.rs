@@ -14,7 +14,7 @@ use crate::{
         sweep,
     },
     data::{DataDirs, DataError, DataSource, Relevance, RelevanceFrom, SplitSpec},
-    llm::{AnswersSpec, JudgeSpec},
+    llm::{EndpointSpec, ResponsesSpec},
     ranking::{Protocol, ScoreSpec},
     tasks::{
         Task,
@@ -93,9 +93,9 @@ pub struct Variant {
     /// Item metadata in addition to the data set's catalogue.
     pub metadata: MetadataSpec,
     /// Chat models behind an OpenAI-compatible API, by name.
-    pub endpoints: Vec<(String, JudgeSpec)>,
+    pub endpoints: Vec<(String, EndpointSpec)>,
     /// Where responses come from, and what they may cost.
-    pub responses: AnswersSpec,
+    pub responses: ResponsesSpec,
     /// Where the file names the data and the folds.
     pub places: Places,
     /// How the file is read where it leaves something open.

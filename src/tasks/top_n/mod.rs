@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     data::{DataDirs, DataError},
-    llm::{AnswersSpec, JudgeSpec, KeyUse},
+    llm::{EndpointSpec, KeyUse, ResponsesSpec},
     ranking::METRICS,
     tasks::{Plan, SplitOf, Task, TaskDef, VariantRecord, shared},
 };
@@ -66,12 +66,12 @@ impl Task for TopN {
         variants.map(|(at, variant)| variant.record(at, plan, dirs)).collect()
     }
 
-    fn responses(&self) -> AnswersSpec {
+    fn responses(&self) -> ResponsesSpec {
         // `responses` cannot be swept: all variants have the same.
         self.variants.first().map(|variant| variant.responses).unwrap_or_default()
     }
 
-    fn endpoints(&self, variant: usize) -> &[(String, JudgeSpec)] {
+    fn endpoints(&self, variant: usize) -> &[(String, EndpointSpec)] {
         &self.variants[variant].endpoints
     }
 
@@ -79,7 +79,7 @@ impl Task for TopN {
         let of = |variant: &Variant| {
             let endpoints = variant.endpoints.iter();
             let endpoints = endpoints.filter_map(|(_, endpoint)| KeyUse::of(endpoint));
-            let tmdb = variant.metadata.tmdb.as_ref().and_then(|tmdb| KeyUse::of(&tmdb.judge()));
+            let tmdb = variant.metadata.tmdb.as_ref().and_then(|tmdb| KeyUse::of(&tmdb.endpoint()));
             endpoints.chain(tmdb).collect::<Vec<KeyUse>>()
         };
         let uses: BTreeSet<KeyUse> = self.variants.iter().flat_map(of).collect();

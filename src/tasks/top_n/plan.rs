@@ -12,9 +12,10 @@ use super::{
     command::CommandProgram,
     rerank::{ExplainSpec, JudgeName, RerankParams},
     steps::{
-        Asked, Authors, CommandRun, CommandSearchStep, CommandStep, CutStep, EmbeddingsStep,
-        EvaluateStep, ExplainStep, ExternalStep, FitStep, FittedModel, FoldsOf, ItemProfilesStep,
-        JudgeInputs, Learning, PredictStep, RerankStep, SearchStep, SplitStep, UserProfilesStep,
+        Authors, CommandRun, CommandSearchStep, CommandStep, CutStep, EmbeddingsStep, EvaluateStep,
+        ExplainStep, ExternalStep, FitStep, FittedModel, FoldsOf, ItemProfilesStep, JudgeInputs,
+        Learning, PredictStep, PromptedEndpoint, RerankStep, SearchStep, SplitStep,
+        UserProfilesStep,
         output::{Explanations, Model, Predictions, Profiles, Split, Vectors},
     },
 };
@@ -69,7 +70,7 @@ struct Planner<'a> {
     /// What was read for one system and does for others: a sweep has thousands that differ in one number.
     text_plans: HashMap<Digest, TextPlan<'a>>,
     prompts: HashSet<Digest>,
-    asked: HashMap<Digest, Asked>,
+    asked: HashMap<Digest, PromptedEndpoint>,
     commands: HashMap<Digest, (CommandProgram, BTreeMap<String, Pinned>)>,
 }
 
@@ -459,7 +460,7 @@ impl<'a> Planner<'a> {
         name: &str,
         of: &impl Serialize,
         prompt: impl Fn() -> Result<Digest, DataError> + Send + Sync + 'static,
-    ) -> Result<Asked, DataError> {
+    ) -> Result<PromptedEndpoint, DataError> {
         let key = Digest::of_json(&(name, of));
         if let Some(known) = self.asked.get(&key) {
             return Ok(known.clone());
@@ -468,7 +469,7 @@ impl<'a> Planner<'a> {
         else {
             return Err(DataError::Split(format!("no endpoint `{name}`")));
         };
-        let asked = Asked {
+        let asked = PromptedEndpoint {
             name: name.to_owned(),
             endpoint: endpoint.clone(),
             prompt: Pinned::new(format!("the prompt for `{name}`"), prompt)?,
@@ -565,8 +566,8 @@ struct RerankPlan<'a> {
     base: SystemPlan<'a>,
     texts: Option<TextPlan<'a>>,
     /// A chat model with the prompt that it reranks with, and the one that it explains with.
-    asked: Option<Asked>,
-    explains: Option<(&'a ExplainSpec, Option<Asked>)>,
+    asked: Option<PromptedEndpoint>,
+    explains: Option<(&'a ExplainSpec, Option<PromptedEndpoint>)>,
 }
 
 impl<'a> Planner<'a> {

@@ -8,14 +8,14 @@ use super::{
 use crate::tasks::shared::place_of;
 use crate::{
     base::yaml::{Diagnostic, node::Entry},
-    llm::JudgeSpec,
+    llm::EndpointSpec,
     ranking::{ScoreSpec, Slice},
 };
 
 /// Checks that the base system and the judge of every reranker exist.
 pub(crate) fn check(
     systems: &[System],
-    judges: &[(String, JudgeSpec)],
+    judges: &[(String, EndpointSpec)],
     entry: &Entry,
 ) -> Result<(), Diagnostic> {
     for (system, params) in rerankers(systems) {

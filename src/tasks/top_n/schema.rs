@@ -10,7 +10,7 @@ use super::{SearchSpec, SystemSpec, TrainShare};
 use crate::{
     base::lists::OneOrMore,
     data::{DataSource, Relevance, SplitSpec},
-    llm::{AnswersSpec, JudgeSpec},
+    llm::{EndpointSpec, ResponsesSpec},
     ranking::{ScoreSpec, Spelling},
     tasks::published::About,
     text::{ItemProfiles, MetadataSpec, UserProfiles},
@@ -45,9 +45,9 @@ struct Keys {
     metadata: MetadataSpec,
     /// Chat models behind an OpenAI-compatible API, by name.
     #[serde(default)]
-    endpoints: BTreeMap<String, JudgeSpec>,
+    endpoints: BTreeMap<String, EndpointSpec>,
     #[serde(default)]
-    responses: AnswersSpec,
+    responses: ResponsesSpec,
     #[serde(default)]
     published: Value,
 }

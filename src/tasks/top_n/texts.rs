@@ -9,7 +9,7 @@ use crate::{
         de::from_node,
         node::{Entry, Mapping},
     },
-    llm::{AnswersSpec, JudgeSpec},
+    llm::{EndpointSpec, ResponsesSpec},
     tasks::shared::place_of,
     text::{MetadataSpec, ProfilesSpec},
 };
@@ -18,8 +18,8 @@ use crate::{
 pub(super) struct Texts {
     pub profiles: Vec<(String, ProfilesSpec)>,
     pub metadata: MetadataSpec,
-    pub endpoints: Vec<(String, JudgeSpec)>,
-    pub responses: AnswersSpec,
+    pub endpoints: Vec<(String, EndpointSpec)>,
+    pub responses: ResponsesSpec,
 }
 
 impl Texts {
@@ -32,7 +32,7 @@ impl Texts {
         };
         let mut endpoints = Vec::new();
         for entry in entries("endpoints")? {
-            let endpoint: JudgeSpec = from_node(&entry.value)?;
+            let endpoint: EndpointSpec = from_node(&entry.value)?;
             endpoint.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
             if JudgeName::from(entry.key.clone()).is_control() {
                 return Err(Diagnostic::at(
@@ -46,7 +46,7 @@ impl Texts {
             }
             endpoints.push((entry.key, endpoint));
         }
-        let mut responses = AnswersSpec::default();
+        let mut responses = ResponsesSpec::default();
         if let Some(entry) = mapping.get("responses") {
             responses = from_node(&entry.value)?;
             responses
@@ -56,7 +56,7 @@ impl Texts {
         let mut profiles = Vec::new();
         for entry in entries("profiles")? {
             let spec = ProfilesSpec::read(&entry.value, directory)?;
-            for judge in spec.judges() {
+            for judge in spec.endpoints() {
                 if !endpoints.iter().any(|(name, _)| name == judge) {
                     return Err(Diagnostic::at(
                         &entry.value.at,

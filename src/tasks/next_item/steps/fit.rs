@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
+    core::{FinishedSteps, Handle, KeyBuilder, Resources, RunContext, Step, StepError, StepStats},
     data::{SequencePart, SequenceSplit},
     tasks::{
         next_item::{
@@ -58,11 +58,11 @@ pub(super) struct InMemory(pub Box<dyn NextItem>);
 
 /// Estimates memory from the size of a fold.
 pub(super) fn memory_of(
-    known: &dyn Known,
+    finished: &dyn FinishedSteps,
     split: Handle<Split>,
     guess: impl Fn(Size) -> u64,
 ) -> u64 {
-    let stats = known.record(split.id()).and_then(|record| record.stats::<SplitStats>().ok());
+    let stats = finished.record(split.id()).and_then(|record| record.stats::<SplitStats>().ok());
     stats.map_or(0, |of| guess(Size { users: of.users, items: of.items, ratings: of.train }))
 }
 
@@ -92,8 +92,8 @@ impl Step for FitStep {
         self.model.files().to_vec()
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
-        Resources { memory: memory_of(known, self.split, |size| self.model.memory(size) as u64) }
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
+        Resources { memory: memory_of(finished, self.split, |size| self.model.memory(size) as u64) }
     }
 
     fn needs_tensors(&self) -> bool {

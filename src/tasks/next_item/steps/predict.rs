@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit::{InMemory, memory_of};
 use crate::{
-    core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
+    core::{FinishedSteps, Handle, KeyBuilder, Resources, RunContext, Step, StepError, StepStats},
     data::{Relevance, SequencePart, UserIx},
     ranking::{
         Fallback, Opening, PredictSpec, Prediction, Predictions, PredictionsWriter,
@@ -66,10 +66,10 @@ impl Step for PredictStep {
         Predictions::files(Some(&self.predict))
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
         let lists = |users: usize| 24 * users * self.predict.depth;
         let guess = |size| self.model.memory(size) as u64 + lists(size.users) as u64;
-        Resources { memory: memory_of(known, self.split, guess) }
+        Resources { memory: memory_of(finished, self.split, guess) }
     }
 
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<PredictStats, StepError> {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::output::{Predictions as PredictionsDir, Split};
 use crate::{
     core::{
-        Found, Handle, KeyBuilder, Known, Pinned, Resources, RunContext, Shared, Step, StepError,
-        StepStats,
+        FinishedSteps, Found, Handle, KeyBuilder, Pinned, Resources, RunContext, Shared, Step,
+        StepError, StepStats,
     },
     data::{DataDirs, DataError, Interactions, TrainingPart},
     ranking::{
@@ -136,7 +136,7 @@ impl Step for ExternalStep {
         Predictions::files(None)
     }
 
-    fn resources(&self, _: &dyn Known) -> Resources {
+    fn resources(&self, _: &dyn FinishedSteps) -> Resources {
         Resources { memory: 1 << 28 }
     }
 

@@ -604,8 +604,8 @@ mod tests {
             dim: DIM,
             users: values(USERS * DIM, 0.3).collect(),
             items: values(ITEMS * DIM, 9.1).collect(),
-            filled_users: 0,
-            bare_items: 0,
+            users_without_text: 0,
+            items_without_text: 0,
         }
     }
 

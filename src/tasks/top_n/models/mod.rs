@@ -231,8 +231,8 @@ mod tests {
             dim: 4,
             users: values(USERS),
             items: values(ITEMS),
-            filled_users: 0,
-            bare_items: 0,
+            users_without_text: 0,
+            items_without_text: 0,
         };
         let interrupt = Interrupt::default();
         let context = FitContext { features: Some(&features), ..FitContext::silent(1, &interrupt) };

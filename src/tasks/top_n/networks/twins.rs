@@ -54,8 +54,8 @@ fn compare<M: NetworkModel + Model>(what: &str, model: &M, kind: Kind, at_most: 
         dim: 3,
         users: values(USERS).collect(),
         items: values(ITEMS).collect(),
-        filled_users: 0,
-        bare_items: 0,
+        users_without_text: 0,
+        items_without_text: 0,
     };
     let context = FitContext { features: Some(&features), ..FitContext::silent(3, &interrupt) };
     let plan = model.plan(&data, &context).unwrap();

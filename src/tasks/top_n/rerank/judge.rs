@@ -1,19 +1,19 @@
-//! Who is asked.
+//! Judges: the interface, and judges that are no chat models.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::One;
+use super::RerankedList;
 use crate::{data::UserIx, llm::LlmError};
 
-/// Judges items for users. Items that a judge says nothing of keep the place they were given in.
+/// Judges items for users. Items that a judge does not rank keep their order.
 pub trait Judge: Sync {
-    /// All of `items`, best first; none where the judge says nothing that can be used.
+    /// All of `items`, best first; none without a usable response.
     fn order(&self, user: UserIx, items: &[u32]) -> Result<Option<Vec<u32>>, LlmError>;
-    /// Whether `first` is better than `second`, asked in this order; none where the judge does not say.
+    /// Whether `first` is better than `second`, presented in this order; none if the judge does not decide.
     fn prefers(&self, user: UserIx, first: u32, second: u32) -> Result<Option<bool>, LlmError>;
-    /// How relevant each of `items` is, 0 to 100; none where the judge does not say.
+    /// The relevance of each of `items`, 0 to 100; none without a score.
     fn relevance(
         &self,
         user: UserIx,
@@ -21,13 +21,13 @@ pub trait Judge: Sync {
         round: usize,
     ) -> Result<Vec<Option<f64>>, LlmError>;
 
-    /// Does `work` for `0..n` users, as many at a time as suits the judge; results in order.
+    /// Runs `work` for `0..n` users, as many at once as the judge allows; results are in order.
     fn each(
         &self,
         n: usize,
         progress: &(dyn Fn(u64, u64) + Sync),
-        work: &(dyn Fn(usize) -> Result<Option<One>, LlmError> + Sync),
-    ) -> Result<Vec<Option<One>>, LlmError> {
+        work: &(dyn Fn(usize) -> Result<Option<RerankedList>, LlmError> + Sync),
+    ) -> Result<Vec<Option<RerankedList>>, LlmError> {
         let done = AtomicU64::new(0);
         (0..n)
             .into_par_iter()
@@ -40,20 +40,20 @@ pub trait Judge: Sync {
     }
 }
 
-/// A judge that has a number for every user and item: the controls.
+/// A judge with a score for every user and item: the controls.
 pub struct Scored<F: Fn(UserIx, u32) -> f64 + Sync>(pub F);
 
 impl<F: Fn(UserIx, u32) -> f64 + Sync> Judge for Scored<F> {
     fn order(&self, user: UserIx, items: &[u32]) -> Result<Option<Vec<u32>>, LlmError> {
         let mut order = items.to_vec();
-        // Stable: of equals the one given first stays first.
+        // Stable: ties keep the given order.
         order.sort_by(|a, b| (self.0)(user, *b).total_cmp(&(self.0)(user, *a)));
         Ok(Some(order))
     }
 
     fn prefers(&self, user: UserIx, first: u32, second: u32) -> Result<Option<bool>, LlmError> {
         let (first, second) = ((self.0)(user, first), (self.0)(user, second));
-        // Of equals it has none to prefer: to name the one that comes first would be a bias.
+        // No decision about a tie: to prefer the first-named item would be a position bias.
         Ok((first != second).then_some(first > second))
     }
 

@@ -1,17 +1,16 @@
-//! Rerankers: a judge is asked about the best candidates of a base system, in one of four ways, and its
-//! order is fused with the base's (after Ebrat et al. 2025; where their paper and their code differ, the
-//! variant says which of the two is meant).
+//! Rerankers: a judge ranks the best candidates of a base system with one of four strategies, and its order is fused with
+//! that of the base (after Ebrat et al. 2025; their paper and their code differ, and the variant selects one of them).
 //!
-//! A strategy is how a judge is asked; each is a file. A judge is who is asked: a chat model, or one of the
-//! controls that every claim about a chat model needs beside it.
+//! A strategy decides which questions a judge gets; each is a file. A judge is a chat model or one of the controls with
+//! which every claim about a chat model must be compared.
 
 mod batch;
 mod bst;
 mod chat;
+mod context;
 pub mod explain;
 mod fuse;
 mod judge;
-mod knowledge;
 mod prompt;
 mod relevancy;
 mod spec;
@@ -19,10 +18,10 @@ mod trueskill;
 
 use serde::{Deserialize, Serialize};
 
-pub use chat::{ChatJudge, JudgeStats, Response, read_response};
+pub use chat::{ChatJudge, JudgeStats, ParsedResponse, read_response};
+pub use context::{JudgeContext, sample_values};
 pub use explain::ExplainSpec;
 pub use judge::{Judge, Scored};
-pub use knowledge::{Knowledge, sample_values};
 pub use spec::{Fuse, FuseBy, JudgeName, RerankParams, Strategy, Variant};
 
 use crate::{
@@ -32,37 +31,36 @@ use crate::{
     ranking::{List, Rankings},
 };
 
-/// What a strategy found for one user: the pool's items, best first, with what decided it (more is
-/// better, one for each item).
+/// The result of a strategy for one user: the items of the pool, best first, and a merit for each (higher is better).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judged {
     pub order: Vec<u32>,
     pub merit: Vec<f64>,
-    /// Questions put to the judge.
-    pub asked: usize,
-    /// Comparisons that the judge decided, and those of them that the item named first won.
+    /// Number of questions to the judge.
+    pub questions: usize,
+    /// Comparisons that the judge decided, and how many of them the first-named item won.
     pub decided: usize,
     pub first_wins: usize,
-    /// Comparisons that were decided in swapped order too, and those that were won both times by the item
-    /// named first, or both times by the one named second: the order decided, or chance.
+    /// Comparisons that were also decided in swapped order, and those in which both times the first-named item won, or
+    /// both times the second-named: a position bias, or chance.
     pub swapped: usize,
     pub first_twice: usize,
     pub second_twice: usize,
-    /// Items that were in no batch.
+    /// Items in no batch.
     pub in_no_batch: usize,
 }
 
-/// What was asked about all users together.
+/// Counts over all users.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RerankCounts {
     /// Users whose lists were reranked.
     pub users: usize,
     pub questions: usize,
-    /// Comparisons that the judge decided, and those of them that the item named first won.
+    /// Comparisons that the judge decided, and how many of them the first-named item won.
     pub decided: usize,
     pub first_named_wins: usize,
-    /// Comparisons that were decided in swapped order too, and those of them that came out otherwise: won
-    /// both times by the item named first, or both times by the one named second.
+    /// Comparisons that were also decided in swapped order, and those with a different winner: both times the first-named
+    /// item, or both times the second-named.
     pub asked_again_swapped: usize,
     pub inconsistent: usize,
     pub first_named_wins_twice: usize,
@@ -70,18 +68,18 @@ pub struct RerankCounts {
     pub items_in_no_batch: usize,
 }
 
-/// A user's list, and how it came about.
-pub type One = (List, Judged);
+/// A user's reranked list, and the result of the strategy.
+pub type RerankedList = (List, Judged);
 
-/// What belongs to a user beside the items.
-pub struct Asking<'a> {
+/// The part of a user's reranking that does not depend on the items.
+pub struct RerankRequest<'a> {
     pub user: UserIx,
     pub judge: &'a dyn Judge,
     pub params: &'a RerankParams,
     pub seed: u64,
 }
 
-/// Reranks the lists of a base system, user by user, for those `chosen`; the lists go on after the pool as they were.
+/// Reranks the lists of a base system for the `chosen` users. Items after the pool keep their order.
 pub fn rerank(
     params: &RerankParams,
     base: &Rankings,
@@ -97,11 +95,12 @@ pub fn rerank(
         if !chosen[user] {
             return Ok(Some((list.clone(), Judged::default())));
         }
-        one(&Asking { user: UserIx(user as u32), judge, params, seed }, list).map(Some)
+        rerank_user(&RerankRequest { user: UserIx(user as u32), judge, params, seed }, list)
+            .map(Some)
     })?;
     let mut total = Judged::default();
     for (_, judged) in judged.iter().flatten() {
-        total.asked += judged.asked;
+        total.questions += judged.questions;
         total.decided += judged.decided;
         total.first_wins += judged.first_wins;
         total.swapped += judged.swapped;
@@ -111,7 +110,7 @@ pub fn rerank(
     }
     let counts = RerankCounts {
         users: chosen.iter().filter(|chosen| **chosen).count(),
-        questions: total.asked,
+        questions: total.questions,
         decided: total.decided,
         first_named_wins: total.first_wins,
         asked_again_swapped: total.swapped,
@@ -121,7 +120,7 @@ pub fn rerank(
         items_in_no_batch: total.in_no_batch,
     };
     let lists = judged.into_iter().map(|of| of.map(|(list, _)| list)).collect();
-    // Behind the pool the base's ties remain, and in the lists that were left as they were.
+    // The base's ties remain after the pool, and in lists that were not reranked.
     let of_user = |user: usize| {
         let from = if chosen[user] { params.pool as u32 } else { 0 };
         base.tied_of(UserIx(user as u32)).iter().copied().filter(|rank| *rank >= from).collect()
@@ -130,28 +129,28 @@ pub fn rerank(
     Ok((Rankings { lists, tied }, counts))
 }
 
-fn one(asking: &Asking, list: &List) -> Result<One, LlmError> {
-    let size = asking.params.pool.min(list.len());
+fn rerank_user(request: &RerankRequest, list: &List) -> Result<RerankedList, LlmError> {
+    let size = request.params.pool.min(list.len());
     if size < 2 {
         return Ok((list.clone(), Judged::default()));
     }
     let (pool, rest) = list.split_at(size);
     let items: Vec<u32> = pool.iter().map(|(_, item)| *item).collect();
-    let judged = judged(asking, &items)?;
-    let order = fuse::fuse(asking.params, pool, &judged);
+    let judged = judged(request, &items)?;
+    let order = fuse::fuse(request.params, pool, &judged);
     let all = order.into_iter().chain(rest.iter().map(|(_, item)| *item));
-    // What follows the order is a score again: higher is better, no ties.
+    // Scores that follow the order: higher is better, no ties.
     let length = list.len();
     let list = all.enumerate().map(|(at, item)| ((length - at) as f32, item)).collect();
     Ok((list, judged))
 }
 
-/// The strategy's order of these items.
-fn judged(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
-    match asking.params.strategy {
-        Strategy::Prompt => prompt::judge(asking, items),
-        Strategy::Bst => bst::judge(asking, items),
-        Strategy::Batch => batch::judge(asking, items),
-        Strategy::Relevancy => relevancy::judge(asking, items),
+/// The result of the strategy for these items.
+fn judged(request: &RerankRequest, items: &[u32]) -> Result<Judged, LlmError> {
+    match request.params.strategy {
+        Strategy::Prompt => prompt::judge(request, items),
+        Strategy::Bst => bst::judge(request, items),
+        Strategy::Batch => batch::judge(request, items),
+        Strategy::Relevancy => relevancy::judge(request, items),
     }
 }

@@ -1,64 +1,64 @@
-//! Scores in batches. As the paper: from 0 to 100, each item in several batches, at other ranks and in other
-//! company. As the code: from 1 to 100, batches in the base's order.
+//! Scores in batches. As in the paper: from 0 to 100, each item in several batches, at different ranks and with different
+//! other items. As in the code: from 1 to 100, batches in the base's order.
 
 use std::collections::HashSet;
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Asking, Judged, Variant, batch::in_no_batch};
+use super::{Judged, RerankRequest, Variant, batch::in_no_batch};
 use crate::{base::random::mix, llm::LlmError};
 
-/// Draws of a round before a company of old is put up with.
-const TRIES: u64 = 20;
+/// Draws of a round before a batch of an earlier round is accepted.
+const MAX_DRAWS: u64 = 20;
 
-/// The batches of every round: as even in size as can be, none with the same items as one before, where
-/// the pool is large enough for that.
-fn rounds(asking: &Asking, n: usize) -> Vec<Vec<Vec<usize>>> {
-    let (user, size) = (u64::from(asking.user.0), asking.params.batch);
+/// The batches of every round: sizes differ by at most one, and no batch has the same items as an earlier one, if the
+/// pool is large enough.
+fn rounds(request: &RerankRequest, n: usize) -> Vec<Vec<Vec<usize>>> {
+    let (user, size) = (u64::from(request.user.0), request.params.batch);
     let n_batches = n.div_ceil(size).max(1);
-    let mut known: HashSet<Vec<usize>> = HashSet::new();
+    let mut seen: HashSet<Vec<usize>> = HashSet::new();
     let draw = |round: usize, attempt: u64| -> Vec<Vec<usize>> {
-        let seed = mix(asking.seed ^ mix(attempt << 48 | user << 8 | round as u64));
-        let mut places: Vec<usize> = (0..n).collect();
-        places.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let seed = mix(request.seed ^ mix(attempt << 48 | user << 8 | round as u64));
+        let mut ranks: Vec<usize> = (0..n).collect();
+        ranks.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         let start = |batch: usize| batch * n / n_batches;
-        (0..n_batches).map(|batch| places[start(batch)..start(batch + 1)].to_vec()).collect()
+        (0..n_batches).map(|batch| ranks[start(batch)..start(batch + 1)].to_vec()).collect()
     };
-    let company = |batch: &Vec<usize>| {
-        let mut company = batch.clone();
-        company.sort_unstable();
-        company
+    let sorted = |batch: &Vec<usize>| {
+        let mut sorted = batch.clone();
+        sorted.sort_unstable();
+        sorted
     };
-    (0..asking.params.rounds())
+    (0..request.params.rounds())
         .map(|round| {
             let fresh = |batches: &Vec<Vec<usize>>| {
-                batches.iter().all(|batch| !known.contains(&company(batch)))
+                batches.iter().all(|batch| !seen.contains(&sorted(batch)))
             };
-            let found = (0..TRIES).map(|attempt| draw(round, attempt)).find(fresh);
+            let found = (0..MAX_DRAWS).map(|attempt| draw(round, attempt)).find(fresh);
             let batches = found.unwrap_or_else(|| draw(round, 0));
-            known.extend(batches.iter().map(company));
+            seen.extend(batches.iter().map(sorted));
             batches
         })
         .collect()
 }
 
-pub(super) fn judge(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
-    match asking.params.variant {
-        Variant::Paper => in_rounds(asking, items),
-        Variant::Code => in_sequence(asking, items),
+pub(super) fn judge(request: &RerankRequest, items: &[u32]) -> Result<Judged, LlmError> {
+    match request.params.variant {
+        Variant::Paper => in_rounds(request, items),
+        Variant::Code => in_sequence(request, items),
     }
 }
 
-/// What the code takes for a batch without a usable answer, and for an item in no batch.
+/// The score, in the variant `code`, of items of a batch without a usable response, and of an item in no batch.
 const LOWEST: f64 = 1.0;
 
-fn in_sequence(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
-    let windows = asking.params.windows(items.len());
+fn in_sequence(request: &RerankRequest, items: &[u32]) -> Result<Judged, LlmError> {
+    let windows = request.params.windows(items.len());
     let mut sums = vec![(0.0f64, 0usize); items.len()];
     for &(start, end) in &windows {
-        let scores = asking.judge.relevance(asking.user, &items[start..end], 0)?;
-        // One score that is missing spoils the whole batch.
+        let scores = request.judge.relevance(request.user, &items[start..end], 0)?;
+        // One missing score makes the whole batch unusable, as in the code.
         let scores: Option<Vec<f64>> = scores.into_iter().collect();
         for (at, sum) in sums[start..end].iter_mut().enumerate() {
             let score = scores.as_ref().map_or(LOWEST, |scores| scores[at]);
@@ -69,44 +69,44 @@ fn in_sequence(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
         (_, 0) => LOWEST,
         (sum, n) => sum / n as f64,
     };
-    let mut places: Vec<usize> = (0..items.len()).collect();
-    places.sort_by(|a, b| mean(*b).total_cmp(&mean(*a)).then(a.cmp(b)));
+    let mut ranks: Vec<usize> = (0..items.len()).collect();
+    ranks.sort_by(|a, b| mean(*b).total_cmp(&mean(*a)).then(a.cmp(b)));
     Ok(Judged {
-        order: places.iter().map(|at| items[*at]).collect(),
-        merit: places.iter().map(|at| mean(*at)).collect(),
-        asked: windows.len(),
+        order: ranks.iter().map(|at| items[*at]).collect(),
+        merit: ranks.iter().map(|at| mean(*at)).collect(),
+        questions: windows.len(),
         in_no_batch: in_no_batch(items.len(), &windows),
         ..Judged::default()
     })
 }
 
-fn in_rounds(asking: &Asking, items: &[u32]) -> Result<Judged, LlmError> {
+fn in_rounds(request: &RerankRequest, items: &[u32]) -> Result<Judged, LlmError> {
     let mut sums = vec![(0.0f64, 0usize); items.len()];
     let mut judged = Judged::default();
-    for (round, batches) in rounds(asking, items.len()).iter().enumerate() {
+    for (round, batches) in rounds(request, items.len()).iter().enumerate() {
         for batch in batches {
-            let of: Vec<u32> = batch.iter().map(|place| items[*place]).collect();
-            let scores = asking.judge.relevance(asking.user, &of, round)?;
-            judged.asked += 1;
-            for (place, score) in batch.iter().zip(scores) {
+            let of: Vec<u32> = batch.iter().map(|rank| items[*rank]).collect();
+            let scores = request.judge.relevance(request.user, &of, round)?;
+            judged.questions += 1;
+            for (rank, score) in batch.iter().zip(scores) {
                 if let Some(score) = score {
-                    sums[*place].0 += score;
-                    sums[*place].1 += 1;
+                    sums[*rank].0 += score;
+                    sums[*rank].1 += 1;
                 }
             }
         }
     }
-    // An item that no answer says anything of is worth the middle of the others.
-    let said: Vec<f64> =
+    // An item without a score gets the mean of the others.
+    let scored: Vec<f64> =
         sums.iter().filter(|(_, n)| *n > 0).map(|(sum, n)| sum / *n as f64).collect();
-    let middle = said.iter().sum::<f64>() / said.len().max(1) as f64;
-    let mean = |place: usize| match sums[place] {
+    let middle = scored.iter().sum::<f64>() / scored.len().max(1) as f64;
+    let mean = |rank: usize| match sums[rank] {
         (_, 0) => middle,
         (sum, n) => sum / n as f64,
     };
-    let mut places: Vec<usize> = (0..items.len()).collect();
-    places.sort_by(|a, b| mean(*b).total_cmp(&mean(*a)).then(a.cmp(b)));
-    judged.order = places.iter().map(|place| items[*place]).collect();
-    judged.merit = places.iter().map(|place| mean(*place)).collect();
+    let mut ranks: Vec<usize> = (0..items.len()).collect();
+    ranks.sort_by(|a, b| mean(*b).total_cmp(&mean(*a)).then(a.cmp(b)));
+    judged.order = ranks.iter().map(|rank| items[*rank]).collect();
+    judged.merit = ranks.iter().map(|rank| mean(*rank)).collect();
     Ok(judged)
 }

@@ -17,33 +17,32 @@ const PAIR: (&str, &str) =
 const RELEVANCY: (&str, &str) =
     ("prompts/rerank-relevancy.md", include_str!("../../../../prompts/rerank-relevancy.md"));
 
-/// How a judge is asked.
+/// The questions to a judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// Once, for the order of the whole pool.
+    /// One question about the order of the whole pool.
     Prompt,
-    /// For one of two at a time, into a search tree that is kept balanced.
+    /// Pairwise comparisons, sorted by a balanced search tree.
     Bst,
-    /// For the order of overlapping batches, merged into one.
+    /// The order of overlapping batches, which are merged.
     Batch,
-    /// For scores in batches, averaged.
+    /// Scores in batches, averaged.
     Relevancy,
 }
 
-/// Whether a strategy works as the paper of Ebrat et al. 2025 describes it or as their released code does.
+/// Whether a strategy follows the paper of Ebrat et al. 2025 or their released code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// As the paper describes it, with choices of assay where the paper leaves them open: batches reach the
-    /// last item and are merged by Borda counts, every item is scored in `rounds` batches from 0 to 100, and
-    /// `fuse` joins the result with the base.
+    /// As in the paper; what the paper leaves open is chosen by assay: batches include the last item and are merged by
+    /// Borda counts, every item is scored from 0 to 100 in `rounds` batches, and `fuse` combines the result with the base.
     #[default]
     Paper,
-    /// As the released code: `prompt` fuses ranks, the judge weighing .9 for its first five, .7 for the next
-    /// five and .5 after that; `batch` starts batches at 0, `batch` - `overlap`, … as long as a whole one
-    /// fits, merges them by TrueSkill and does not fuse; `relevancy` scores from 1 to 100 in such batches and
-    /// fuses .8 of the mean with .2 of the base's rank. `bst` has no such variant.
+    /// As in the released code: `prompt` fuses ranks, and the weight of the judge is .9 for its first five, .7 for the next
+    /// five and .5 after that; `batch` starts batches at 0, `batch` - `overlap`, … as long as a whole batch fits, merges
+    /// them by TrueSkill and does not fuse; `relevancy` scores from 1 to 100 in such batches and fuses the mean (.8) with
+    /// the base's rank (.2). `bst` does not exist in the code.
     Code,
 }
 
@@ -54,7 +53,7 @@ impl Variant {
 }
 
 impl Strategy {
-    /// The name it goes by.
+    /// Its name in experiment files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Prompt => "prompt",
@@ -64,7 +63,7 @@ impl Strategy {
         }
     }
 
-    /// The name and text of the prompt that comes with assay.
+    /// Name and text of the built-in prompt.
     fn prompt(self) -> (&'static str, &'static str) {
         match self {
             Self::Prompt | Self::Batch => ORDER,
@@ -74,28 +73,28 @@ impl Strategy {
     }
 }
 
-/// Who is asked.
+/// The judge of a reranker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", from = "String")]
 pub enum JudgeName {
-    /// The cosine of the vectors of the user's and the item's profile: free, offline.
+    /// Cosine similarity of the embeddings of the user's and the item's profile: free and offline.
     Encoder,
-    /// How many liked the item in training.
+    /// Number of users with a positive rating of the item in training.
     Popularity,
-    /// Nothing: any order, the random reranker.
+    /// A random order: the random reranker.
     Shuffle,
-    /// The test part itself: relevant items first (the higher rated before others), then unjudged ones, then
-    /// those judged irrelevant. The oracle upper bound of any reranking of this pool.
+    /// The test part: relevant items first (higher ratings first), then unjudged ones, then irrelevant ones. The oracle
+    /// upper bound of any reranking of this pool.
     Oracle,
     /// One of the experiment's `endpoints`.
     Chat(String),
 }
 
 impl JudgeName {
-    /// The names of judges that are no chat models.
+    /// Names of the judges that are no chat models.
     pub const CONTROLS: [&str; 4] = ["encoder", "popularity", "shuffle", "oracle"];
 
-    /// Whether it asks nobody.
+    /// Whether it sends no requests.
     pub fn is_control(&self) -> bool {
         !matches!(self, Self::Chat(_))
     }
@@ -125,29 +124,29 @@ impl From<JudgeName> for String {
     }
 }
 
-/// How the judge's order and the base's become one.
+/// Fusion of the orders of judge and base.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fuse {
-    /// The judge's weight; the base has the rest.
+    /// The weight of the judge; the base has the rest.
     #[schemars(range(min = 0, max = 1))]
     pub judge: f64,
     pub by: FuseBy,
 }
 
-/// What is weighed.
+/// What is weighted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FuseBy {
-    /// Ranks, from 1 for the first down to 1/n for the last.
+    /// Ranks, from 1 for the first item down to 1/n for the last.
     #[default]
     Rank,
-    /// The judge's merits and the base's scores, each set to 0..1 over the pool.
+    /// The judge's merits and the base's scores, each scaled to 0..1 over the pool.
     Score,
 }
 
 impl FuseBy {
-    /// The name it goes by.
+    /// Its name in experiment files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rank => "rank",
@@ -176,37 +175,35 @@ pub struct RerankParams {
     /// `paper` (the default) or `code`.
     #[serde(default, skip_serializing_if = "Variant::is_paper")]
     pub variant: Variant,
-    /// How many of the base's best are reranked; the rest follow as they were.
+    /// How many of the base's best items are reranked; the rest follow in the base's order.
     #[serde(default = "twenty")]
     #[schemars(range(min = 2, max = 1000))]
     pub pool: usize,
-    /// How the judge's order and the base's become one; by default 80:20 by rank. The variant `code` fuses
-    /// in its own way.
+    /// Fusion of the orders of judge and base; by default 80:20 by rank. The variant `code` has its own fusion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fuse: Option<Fuse>,
-    /// Whom it is for, as a slice; the lists of others stay as the base made them.
+    /// The slice of users whose lists are reranked; other users keep the base's lists.
     #[serde(default, skip_serializing_if = "is_all")]
     pub users: Slice,
-    /// Items of a batch.
+    /// Items in a batch.
     #[serde(default = "five")]
     #[schemars(range(min = 2, max = 100))]
     pub batch: usize,
-    /// Items that a batch shares with the one before, by default 2 for `batch`, and 0 for `relevancy` as in
-    /// the code.
+    /// Items that a batch shares with the previous one; by default 2 for `batch`, and 0 for `relevancy` as in the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<usize>,
-    /// `relevancy` as in the paper: batches that each item is in, by default 3.
+    /// `relevancy` as in the paper: number of batches of each item, by default 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 20))]
     pub rounds: Option<usize>,
-    /// `bst`: share of comparisons that are asked again in swapped order.
+    /// `bst`: share of comparisons that are repeated in swapped order.
     #[serde(default = "tenth")]
     #[schemars(range(min = 0, max = 1))]
     pub recheck: f64,
-    /// A prompt of one's own in place of the strategy's (`prompts/rerank-*.md`); for chat models.
+    /// A prompt file to use instead of that of the strategy (`prompts/rerank-*.md`); for chat models.
     #[serde(default, skip_serializing_if = "PromptFile::is_built_in")]
     pub prompt: PromptFile,
-    /// Explains the best of every list.
+    /// Explains the best items of every list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explain: Option<ExplainSpec>,
 }
@@ -228,13 +225,13 @@ fn tenth() -> f64 {
 }
 
 impl RerankParams {
-    /// The prompt that a chat model is asked with.
+    /// The prompt for a chat model.
     pub fn read_prompt(&self, dirs: &DataDirs) -> Result<Prompt, DataError> {
         let (name, text) = self.strategy.prompt();
         self.prompt.read(name, text, dirs)
     }
 
-    /// Prompts of one's own are looked for beside the experiment file.
+    /// Sets the directory of the experiment file, where prompt files are looked for.
     pub(crate) fn set_directory(&mut self, directory: &std::path::Path) {
         self.prompt.directory = directory.to_owned();
         if let Some(explain) = &mut self.explain {
@@ -242,7 +239,7 @@ impl RerankParams {
         }
     }
 
-    /// How the judge's order and the base's become one; not for the variant `code`.
+    /// The fusion; not for the variant `code`.
     pub fn fuse(&self) -> Fuse {
         self.fuse.unwrap_or_default()
     }
@@ -264,7 +261,7 @@ impl RerankParams {
             Variant::Paper => batch::windows(n, self.batch, self.overlap()),
             Variant::Code => {
                 let whole = batch::whole_windows(n, self.batch, self.overlap());
-                // A pool shorter than a batch is scored in one; it is not put in order.
+                // A pool shorter than a batch is scored as one batch, but it is not ranked.
                 match self.strategy {
                     Strategy::Relevancy if whole.is_empty() => vec![(0, n)],
                     _ => whole,
@@ -273,8 +270,7 @@ impl RerankParams {
         }
     }
 
-    /// By rank of the base, the number of batches that an item of a full pool is in; none where the strategy has no
-    /// batches.
+    /// Number of batches of an item of a full pool, by rank of the base; none if the strategy has no batches.
     pub fn batches_of_items(&self) -> Option<Vec<usize>> {
         match (self.strategy, self.variant) {
             (Strategy::Prompt | Strategy::Bst, _) => None,
@@ -289,20 +285,20 @@ impl RerankParams {
         }
     }
 
-    /// Whether no reranking of the pool has a higher value: the oracle, asked in a way that follows its order.
+    /// Whether no reranking of the pool has a higher value: the oracle, with a strategy that keeps its order.
     pub fn is_upper_bound(&self) -> bool {
         self.judge == JudgeName::Oracle
             && self.variant == Variant::Paper
             && self.strategy != Strategy::Batch
     }
 
-    /// Most questions that so many users take. Which comparisons are asked again is drawn: the bound
-    /// holds but for a chance of one in a million.
+    /// Maximum number of questions for so many users. Repeated comparisons are drawn at random: the bound holds except with
+    /// a probability of one in a million.
     pub fn questions(&self, users: u64) -> u64 {
         let n = self.pool;
         let of_one = match self.strategy {
             Strategy::Prompt => 1,
-            // The place of each item among those before it, found by halving.
+            // The rank of each item among the earlier ones, by binary search.
             Strategy::Bst => (1..n).map(|at| (usize::BITS - at.leading_zeros()) as usize).sum(),
             Strategy::Batch => self.windows(n).len(),
             Strategy::Relevancy => match self.variant {
@@ -319,7 +315,7 @@ impl RerankParams {
         once + once.min((mean + 5.0 * deviation).ceil() as u64)
     }
 
-    /// Items of one question.
+    /// Items in one question.
     pub fn items_a_question(&self) -> usize {
         match self.strategy {
             Strategy::Prompt => self.pool,
@@ -344,28 +340,31 @@ impl RerankParams {
         if let Some(rounds) = self.rounds {
             within("rounds", rounds, 1, 20)?;
         }
-        let idle = |name, message: &str| Err((name, message.to_owned()));
+        let unused = |name, message: &str| Err((name, message.to_owned()));
         if self.variant == Variant::Code {
             if self.strategy == Strategy::Bst {
-                return idle(
+                return unused(
                     "variant",
                     "is `code`, but the released code has no `bst`; expected paper",
                 );
             }
             if self.judge == JudgeName::Oracle {
-                return idle(
+                return unused(
                     "variant",
                     "is `code`, which does not follow the oracle's order; expected paper",
                 );
             }
             if self.fuse.is_some() {
-                return idle(
+                return unused(
                     "fuse",
                     "is given, but the variant `code` has its own fusion; remove it",
                 );
             }
             if self.rounds.is_some() {
-                return idle("rounds", "is given, but the variant `code` has no rounds; remove it");
+                return unused(
+                    "rounds",
+                    "is given, but the variant `code` has no rounds; remove it",
+                );
             }
         }
         if let Some(explain) = &self.explain

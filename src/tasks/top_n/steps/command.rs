@@ -23,8 +23,8 @@ use crate::{
         process::{self, ProcessError, Program, Usage},
     },
     core::{
-        CommandUse, Handle, KeyBuilder, Known, Pinned, Resources, RunContext, Step, StepError,
-        StepStats,
+        CommandUse, FinishedSteps, Handle, KeyBuilder, Pinned, Resources, RunContext, Step,
+        StepError, StepStats,
     },
     data::{
         DataDirs, DataError, DataSource, Interaction, Interactions, Relevance, TrainingPart,
@@ -282,7 +282,7 @@ impl Step for CommandStep {
         Predictions::files(None)
     }
 
-    fn resources(&self, _: &dyn Known) -> Resources {
+    fn resources(&self, _: &dyn FinishedSteps) -> Resources {
         self.run.resources()
     }
 
@@ -353,7 +353,7 @@ impl Step for CommandSearchStep {
         vec![TRIALS]
     }
 
-    fn resources(&self, _: &dyn Known) -> Resources {
+    fn resources(&self, _: &dyn FinishedSteps) -> Resources {
         self.run.resources()
     }
 

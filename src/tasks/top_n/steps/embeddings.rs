@@ -8,7 +8,8 @@ use super::output::{Profiles as ProfilesDir, Vectors};
 use crate::{
     base::arrays,
     core::{
-        Found, Handle, KeyBuilder, Known, Resources, RunContext, Shared, Step, StepError, StepStats,
+        FinishedSteps, Found, Handle, KeyBuilder, Resources, RunContext, Shared, Step, StepError,
+        StepStats,
     },
     data::DataDirs,
     nn::{
@@ -66,7 +67,7 @@ impl Step for EmbeddingsStep {
         Ok(Found::default())
     }
 
-    fn resources(&self, _: &dyn Known) -> Resources {
+    fn resources(&self, _: &dyn FinishedSteps) -> Resources {
         Resources { memory: 1 << 30 }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Asked, RESPONSES, Written,
+    PromptedEndpoint, RESPONSES, Written,
     output::{Explanations, Predictions as PredictionsDir, Profiles as ProfilesDir, Split},
     rerank::{knowledge, most},
 };
@@ -34,7 +34,7 @@ pub struct ExplainStep {
     pub items: Handle<ProfilesDir>,
     pub users: Handle<ProfilesDir>,
     /// Who writes, where that is a chat model.
-    pub asked: Option<Asked>,
+    pub asked: Option<PromptedEndpoint>,
     pub dirs: std::sync::Arc<DataDirs>,
 }
 
@@ -116,9 +116,9 @@ impl Step for ExplainStep {
         let mut judge = None;
         let written = match &self.asked {
             Some(asked) => {
-                let asker = cx.llm()?.asker(&asked.name, &asked.endpoint);
-                let writer = ChatJudge::new(asker, self.explain.read_prompt(&self.dirs)?, knows);
-                let written = writer.asker.each(lists.lists.len(), cx.progress, &|at| {
+                let session = cx.llm()?.session(&asked.name, &asked.endpoint);
+                let writer = ChatJudge::new(session, self.explain.read_prompt(&self.dirs)?, knows);
+                let written = writer.session.each(lists.lists.len(), cx.progress, &|at| {
                     cx.interrupt().check()?;
                     let list = lists.lists[at].as_ref().filter(|_| chosen[at]);
                     let Some(list) = list else { return Ok(Vec::new()) };
@@ -126,7 +126,7 @@ impl Step for ExplainStep {
                     writer.explain(UserIx(at as u32), &items, top)
                 })?;
                 judge = Some(writer.stats());
-                write_json(&dir.join(RESPONSES), &writer.asker.tally().keys())?;
+                write_json(&dir.join(RESPONSES), &writer.session.tally().keys())?;
                 Some(written)
             }
             None => None,

@@ -11,7 +11,7 @@ use super::{
     output::{Model, SearchTrials},
 };
 use crate::{
-    core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
+    core::{FinishedSteps, Handle, KeyBuilder, Resources, RunContext, Step, StepError, StepStats},
     data::TrainingPart,
     tasks::top_n::{
         SystemSpec,
@@ -85,8 +85,8 @@ impl Step for FitStep {
         self.learning.system.files()
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
-        Resources { memory: self.learning.memory(known) }
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
+        Resources { memory: self.learning.memory(finished) }
     }
 
     fn needs_tensors(&self) -> bool {

@@ -9,7 +9,7 @@ use super::{
     output::{Split, Vectors},
 };
 use crate::{
-    core::{Handle, KeyBuilder, Known, RunContext, StepError, StepId, StepStats},
+    core::{FinishedSteps, Handle, KeyBuilder, RunContext, StepError, StepId, StepStats},
     data::{DataDirs, Interactions, Relevance, TrainingData, TrainingPart},
     tasks::top_n::{
         History, SystemSpec, TrainOn,
@@ -60,8 +60,8 @@ impl Learning {
     }
 
     /// Memory for fitting it, in bytes.
-    pub(super) fn memory(&self, known: &dyn Known) -> u64 {
-        memory_of(known, self.split.id(), |size| self.system.memory(size))
+    pub(super) fn memory(&self, finished: &dyn FinishedSteps) -> u64 {
+        memory_of(finished, self.split.id(), |size| self.system.memory(size))
     }
 
     /// The part of the training data that it is trained on.
@@ -150,15 +150,19 @@ pub(super) fn features(
 }
 
 /// Estimates memory from the size of a fold.
-pub(super) fn memory_of(known: &dyn Known, split: StepId, guess: impl Fn(Size) -> u64) -> u64 {
-    let stats = known.record(split).and_then(|record| record.stats::<SplitStats>().ok());
+pub(super) fn memory_of(
+    finished: &dyn FinishedSteps,
+    split: StepId,
+    guess: impl Fn(Size) -> u64,
+) -> u64 {
+    let stats = finished.record(split).and_then(|record| record.stats::<SplitStats>().ok());
     let size = |of: SplitStats| Size { users: of.users, items: of.items, ratings: of.train };
     stats.map_or(0, |stats| guess(size(stats)))
 }
 
 /// Numbers of users and items without a text.
 pub(super) fn without_text(features: Option<&Features>) -> (Option<usize>, Option<usize>) {
-    (features.map(|of| of.filled_users), features.map(|of| of.bare_items))
+    (features.map(|of| of.users_without_text), features.map(|of| of.items_without_text))
 }
 
 const _: () = assert!(SplitStats::VERSION == 1, "memory is guessed from these statistics");

@@ -23,7 +23,9 @@ pub use explain::{ExplainStats, ExplainStep};
 pub use fit::{FitStats, FitStep};
 pub use learning::Learning;
 pub use predict::{FittedModel, PredictStats, PredictStep};
-pub use profiles::{Asked, Authors, ItemProfilesStep, ProfilesStats, UserProfilesStep, Written};
+pub use profiles::{
+    Authors, ItemProfilesStep, ProfilesStats, PromptedEndpoint, UserProfilesStep, Written,
+};
 pub use rerank::{JudgeInputs, RerankStats, RerankStep};
 pub use search::{SearchStats, SearchStep};
 pub use split::{CutStep, FoldsOf, SplitStep, check_split, filter_notes};

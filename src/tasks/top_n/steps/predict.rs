@@ -12,7 +12,7 @@ use super::{
     output::{Model, Predictions as PredictionsDir},
 };
 use crate::{
-    core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
+    core::{FinishedSteps, Handle, KeyBuilder, Resources, RunContext, Step, StepError, StepStats},
     data::{Relevance, TrainingPart, UserIx},
     ranking::{
         Fallback, Opening, PredictSpec, Predictions, PredictionsWriter, Scorer, open_for_candidates,
@@ -119,11 +119,11 @@ impl Step for PredictStep {
         Predictions::files(Some(&self.predict))
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
         let of = &self.fitted.learning;
         let lists = |users: usize| 24 * users * self.predict.depth;
         let guess = |size| of.system.memory(size) + lists(size.users) as u64;
-        Resources { memory: memory_of(known, of.split.id(), guess) }
+        Resources { memory: memory_of(finished, of.split.id(), guess) }
     }
 
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<PredictStats, StepError> {

@@ -16,10 +16,10 @@ use crate::{
         Found, Handle, KeyBuilder, Pinned, Requests, RunContext, Shared, Step, StepError, StepStats,
     },
     data::{DataDirs, DataSource, Relevance, TrainingPart},
-    llm::{JudgeSpec, Llm, LlmError},
+    llm::{EndpointSpec, Llm, LlmError},
     text::{
-        ItemFacts, ItemProfiles, Made, MetadataSpec, PROFILES, Profiles, TextStats, UserProfiles,
-        Writing, profiles_of_items, profiles_of_users,
+        GeneratedProfiles, GenerationContext, ItemFacts, ItemProfiles, MetadataSpec, PROFILES,
+        Profiles, TextStats, UserProfiles, profiles_of_items, profiles_of_users,
     },
 };
 
@@ -31,17 +31,17 @@ const FACTS: &str = "facts.json";
 
 /// An endpoint with a prompt.
 #[derive(Clone)]
-pub struct Asked {
+pub struct PromptedEndpoint {
     /// Its name in the experiment.
     pub name: String,
-    pub endpoint: JudgeSpec,
+    pub endpoint: EndpointSpec,
     pub prompt: Pinned,
 }
 
-impl Asked {
+impl PromptedEndpoint {
     /// What it depends on.
     pub(super) fn key_inputs(&self, key: &mut KeyBuilder) {
-        key.file("prompt", &self.prompt).value("judge", self.endpoint.material());
+        key.file("prompt", &self.prompt).value("judge", self.endpoint.key_inputs());
     }
 }
 
@@ -50,7 +50,7 @@ impl Asked {
 pub enum Authors {
     /// A rule.
     Rule,
-    Endpoint(Box<Asked>),
+    Endpoint(Box<PromptedEndpoint>),
     File(Pinned),
 }
 
@@ -63,7 +63,7 @@ impl Authors {
         }
     }
 
-    fn endpoint(&self) -> Vec<(String, JudgeSpec)> {
+    fn endpoint(&self) -> Vec<(String, EndpointSpec)> {
         match self {
             Self::Endpoint(asked) => vec![(asked.name.clone(), asked.endpoint.clone())],
             Self::Rule | Self::File(_) => Vec::new(),
@@ -221,25 +221,29 @@ impl Step for UserProfilesStep {
 
 fn writing<'a>(
     cx: &'a RunContext<'a>,
-    endpoints: &'a [(String, JudgeSpec)],
+    endpoints: &'a [(String, EndpointSpec)],
     dirs: &'a DataDirs,
     llm: &'a (dyn Fn() -> Result<&'a Llm, LlmError> + Sync),
-) -> Writing<'a> {
-    Writing {
+) -> GenerationContext<'a> {
+    GenerationContext {
         dirs,
         interrupt: cx.interrupt(),
         progress: cx.progress,
         log: cx.log,
-        judges: endpoints,
+        endpoints,
         llm,
     }
 }
 
 /// Writes profiles and the keys of the responses they are based on.
-fn written(made: Made, dir: &Path, names: &[String]) -> Result<ProfilesStats, StepError> {
+fn written(
+    made: GeneratedProfiles,
+    dir: &Path,
+    names: &[String],
+) -> Result<ProfilesStats, StepError> {
     made.profiles.write(dir, names)?;
-    if !made.answers.is_empty() {
-        let mut keys = made.answers;
+    if !made.responses.is_empty() {
+        let mut keys = made.responses;
         keys.sort();
         keys.dedup();
         write_json(&dir.join(RESPONSES), &keys)?;

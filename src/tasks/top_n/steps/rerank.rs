@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Asked, RESPONSES, Written,
+    PromptedEndpoint, RESPONSES, Written,
     learning::{features, memory_of},
     output::{Predictions as PredictionsDir, Profiles as ProfilesDir, Vectors},
     predict::FittedModel,
@@ -13,8 +13,8 @@ use super::{
 use crate::{
     base::{files::write_json, hash::Digest, interrupt::Interrupt, random::mix},
     core::{
-        Found, Handle, KeyBuilder, Known, Requests, Resources, RunContext, Shared, Step, StepError,
-        StepStats,
+        FinishedSteps, Found, Handle, KeyBuilder, Requests, Resources, RunContext, Shared, Step,
+        StepError, StepStats,
     },
     data::{TrainingData, TrainingPart, UserIx},
     ranking::{
@@ -24,7 +24,7 @@ use crate::{
     tasks::top_n::{
         SystemSpec,
         rerank::{
-            ChatJudge, Fuse, FuseBy, Judge, JudgeName, JudgeStats, Knowledge, RerankCounts,
+            ChatJudge, Fuse, FuseBy, Judge, JudgeContext, JudgeName, JudgeStats, RerankCounts,
             RerankParams, Scored, rerank, sample_values,
         },
     },
@@ -51,7 +51,7 @@ pub struct RerankStep {
 /// What a judge goes by.
 pub enum JudgeInputs {
     /// A chat model, with the texts of items and users.
-    Chat { asked: Box<Asked>, items: Handle<ProfilesDir>, users: Handle<ProfilesDir> },
+    Chat { asked: Box<PromptedEndpoint>, items: Handle<ProfilesDir>, users: Handle<ProfilesDir> },
     /// The text encoder, with the vectors of these.
     Encoder([Handle<Vectors>; 2]),
     /// Popularity, chance or the oracle, which read no text.
@@ -119,14 +119,14 @@ impl Step for RerankStep {
         Predictions::files(None)
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
         // The base's lists, their copies, and what the base holds beside them.
         let lists = |users: usize, items: usize| 24 * users * items.min(DEPTH);
         let of = &self.base.learning;
         let guess = |size: crate::tasks::top_n::models::Size| {
             of.system.memory(size) + (1 << 27) + lists(size.users, size.items) as u64
         };
-        Resources { memory: memory_of(known, of.split.id(), guess) }
+        Resources { memory: memory_of(finished, of.split.id(), guess) }
     }
 
     fn preflight(&self, _: &Shared) -> Result<Found, StepError> {
@@ -204,13 +204,13 @@ impl Step for RerankStep {
             }
             (JudgeName::Chat(_), JudgeInputs::Chat { asked, items, users }) => {
                 let texts = Written::read(cx, *items, *users)?;
-                let asker = cx.llm()?.asker(&asked.name, &asked.endpoint);
+                let session = cx.llm()?.session(&asked.name, &asked.endpoint);
                 let prompt = params.read_prompt(&self.base.learning.dirs)?;
                 let knows = knowledge(&texts, &training, &data, self.seed);
-                let judge = ChatJudge::new(asker, prompt, knows);
+                let judge = ChatJudge::new(session, prompt, knows);
                 let result = ask(&judge)?;
                 judge_stats = Some(judge.stats());
-                write_json(&dir.join(RESPONSES), &judge.asker.tally().keys())?;
+                write_json(&dir.join(RESPONSES), &judge.session.tally().keys())?;
                 result
             }
             _ => return Err(StepError::Internal("a judge without its input".into())),
@@ -258,8 +258,8 @@ pub(super) fn knowledge<'a>(
     training: &'a TrainingPart,
     data: &'a TrainingData,
     seed: u64,
-) -> Knowledge<'a> {
-    Knowledge {
+) -> JudgeContext<'a> {
+    JudgeContext {
         users: &training.users,
         items: &training.items,
         user_profiles: &texts.users,

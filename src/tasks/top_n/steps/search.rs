@@ -11,7 +11,7 @@ use super::{
     output::SearchTrials,
 };
 use crate::{
-    core::{KeyBuilder, Known, Resources, RunContext, Step, StepError, StepStats},
+    core::{FinishedSteps, KeyBuilder, Resources, RunContext, Step, StepError, StepStats},
     data::TrainingPart,
     tasks::top_n::{
         SystemSpec,
@@ -68,8 +68,8 @@ impl Step for SearchStep {
         vec![TRIALS]
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
-        Resources { memory: self.learning.memory(known) }
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
+        Resources { memory: self.learning.memory(finished) }
     }
 
     fn needs_tensors(&self) -> bool {

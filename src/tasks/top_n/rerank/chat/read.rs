@@ -1,44 +1,44 @@
-//! Answers in JSON, in whatever dress a model puts them.
+//! Reads JSON responses in the forms that models use.
 
 use serde_json::{Map, Value};
 
 use crate::llm::structured::values;
 
-/// What a response says of items: their ids in its order, and their scores where it gives some.
+/// The items in a response: their ids in its order, and their scores, if it has scores.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Response {
+pub struct ParsedResponse {
     pub ids: Vec<String>,
     pub scores: Option<Vec<f64>>,
 }
 
-/// Reads a response about the items `shown`, whichever strategy asked for it, as the judge does: of several objects the
-/// fullest counts, of equals the last. None where nothing can be taken from it.
-pub fn read_response(content: &str, shown: &[String]) -> Option<Response> {
+/// Reads a response about the items `shown`, for any strategy, in the same way as the judge: of several objects, the one
+/// with most known ids counts, of ties the last. None without usable content.
+pub fn read_response(content: &str, shown: &[String]) -> Option<ParsedResponse> {
     let values = values(content);
-    let response = |value: &Value| -> Option<Response> {
+    let response = |value: &Value| -> Option<ParsedResponse> {
         if value.get("better").is_some() {
             let ids = one(value, shown)?.into_iter().map(|(id, ())| plain(&id)).collect();
-            return Some(Response { ids, scores: None });
+            return Some(ParsedResponse { ids, scores: None });
         }
         if value.get("order").is_none()
             && let Some(scored) = numbers(value, shown).filter(|scored| !scored.is_empty())
         {
             let (ids, scores) = scored.into_iter().map(|(id, score)| (plain(&id), score)).unzip();
-            return Some(Response { ids, scores: Some(scores) });
+            return Some(ParsedResponse { ids, scores: Some(scores) });
         }
         let ids = ids(value, shown)?.into_iter().map(|(id, ())| plain(&id)).collect();
-        Some(Response { ids, scores: None })
+        Some(ParsedResponse { ids, scores: None })
     };
-    let n_known = |response: &Response| response.ids.iter().filter(|id| shown.contains(id)).count();
+    let n_known =
+        |response: &ParsedResponse| response.ids.iter().filter(|id| shown.contains(id)).count();
     values.iter().filter_map(response).max_by_key(n_known)
 }
 
-/// The ids in a list, wherever the answer puts it: the list itself, or the list of an object that has
-/// most of `wanted`.
-pub(super) fn ids(value: &Value, wanted: &[String]) -> Option<Vec<(String, ())>> {
+/// The ids in a response that is a list, or an object with a list: the list with most of `requested`.
+pub(super) fn ids(value: &Value, requested: &[String]) -> Option<Vec<(String, ())>> {
     let id = |value: &Value| {
         let named = value.get("id").unwrap_or(value);
-        // What is no text is an id all the same, and an unknown one.
+        // A value that is not a string counts as an unknown id.
         (named.as_str().map_or_else(|| named.to_string(), str::to_owned), ())
     };
     let read = |list: &Vec<Value>| list.iter().map(id).collect::<Vec<_>>();
@@ -47,9 +47,9 @@ pub(super) fn ids(value: &Value, wanted: &[String]) -> Option<Vec<(String, ())>>
         Value::Object(object) => {
             let lists = object.iter().filter_map(|(name, of)| Some((name, read(of.as_array()?))));
             let n_wanted = |list: &[(String, ())]| {
-                list.iter().filter(|(id, ())| wanted.contains(&plain(id))).count()
+                list.iter().filter(|(id, ())| requested.contains(&plain(id))).count()
             };
-            // Where none has any, it is the one that was asked for.
+            // If no list has a known id, it is the one that the schema names.
             let best = lists.max_by_key(|(name, list)| (n_wanted(list), *name == "order"));
             best.map(|(_, list)| list)
         }
@@ -57,47 +57,47 @@ pub(super) fn ids(value: &Value, wanted: &[String]) -> Option<Vec<(String, ())>>
     }
 }
 
-/// The one id of an answer: under `better`, the one text that is wanted, or the first text.
-pub(super) fn one(value: &Value, wanted: &[String]) -> Option<Vec<(String, ())>> {
+/// The single id of a response: the value of `better`, a string in `requested`, or the first string.
+pub(super) fn one(value: &Value, requested: &[String]) -> Option<Vec<(String, ())>> {
     let Value::Object(object) = value else {
-        return ids(value, wanted).map(|mut ids| {
+        return ids(value, requested).map(|mut ids| {
             ids.truncate(1);
             ids
         });
     };
     let texts = || object.values().filter_map(Value::as_str);
     let better = object.get("better").and_then(Value::as_str);
-    let found = better.or_else(|| texts().find(|text| wanted.contains(&plain(text))));
+    let found = better.or_else(|| texts().find(|text| requested.contains(&plain(text))));
     found.or_else(|| texts().next()).map(|id| vec![(id.to_owned(), ())])
 }
 
-/// An id as it was given, without brackets and quotation marks that a model puts around it.
+/// An id without the brackets and quotation marks that models add.
 pub(super) fn plain(id: &str) -> String {
     id.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
 }
 
-/// Ids with their numbers: a list of objects, or an object by id. What is no finite number is left out.
-pub(super) fn numbers(value: &Value, wanted: &[String]) -> Option<Vec<(String, f64)>> {
-    by_id(value, wanted, &|value| {
+/// Ids with numbers: a list of objects, or an object by id. Values that are no finite numbers are omitted.
+pub(super) fn numbers(value: &Value, requested: &[String]) -> Option<Vec<(String, f64)>> {
+    by_id(value, requested, &|value| {
         let score = value.get("score").or_else(|| value.get("relevance")).unwrap_or(value);
         let number = score.as_f64().or_else(|| score.as_str()?.trim().parse().ok())?;
         number.is_finite().then_some(number)
     })
 }
 
-/// Ids with a text each: a list of objects, or an object by id.
-pub(super) fn pairs(value: &Value, wanted: &[String]) -> Option<Vec<(String, String)>> {
-    by_id(value, wanted, &|value| {
+/// Ids with texts: a list of objects, or an object by id.
+pub(super) fn pairs(value: &Value, requested: &[String]) -> Option<Vec<(String, String)>> {
+    by_id(value, requested, &|value| {
         let found = ["text", "explanation", "reason"].iter().find_map(|name| value.get(name));
         found.unwrap_or(value).as_str().map(str::to_owned)
     })
 }
 
-/// A list of objects with an `id`, or an object by id; either may be a value of an object: the one that
-/// has most of `wanted` is meant.
+/// A list of objects with an `id`, or an object by id. Either may be a value of an object: the one with most of `requested`
+/// is used.
 fn by_id<T>(
     value: &Value,
-    wanted: &[String],
+    requested: &[String],
     read: &dyn Fn(&Value) -> Option<T>,
 ) -> Option<Vec<(String, T)>> {
     let listed = |list: &[Value]| -> Vec<(String, T)> {
@@ -108,7 +108,7 @@ fn by_id<T>(
         object.iter().filter_map(|(id, of)| Some((id.clone(), read(of)?))).collect()
     };
     let n_wanted = |pairs: &Vec<(String, T)>| {
-        pairs.iter().filter(|(id, _)| wanted.contains(&plain(id))).count()
+        pairs.iter().filter(|(id, _)| requested.contains(&plain(id))).count()
     };
     match value {
         Value::Array(list) => Some(listed(list)),
@@ -134,15 +134,15 @@ mod tests {
         values(text).remove(0)
     }
 
-    fn wanted() -> [String; 2] {
+    fn requested() -> [String; 2] {
         ["a".to_owned(), "b".to_owned()]
     }
 
     #[test]
-    fn ids_are_found_in_any_dress() {
-        let wanted = wanted();
+    fn ids_are_found_in_any_form() {
+        let requested = requested();
         let ids = |text: &str| -> Vec<String> {
-            ids(&value(text), &wanted).unwrap().into_iter().map(|(id, ())| plain(&id)).collect()
+            ids(&value(text), &requested).unwrap().into_iter().map(|(id, ())| plain(&id)).collect()
         };
         for text in [
             r#"{"order": ["a", "b"]}"#,
@@ -160,13 +160,13 @@ mod tests {
             r#"{"reason": "darker", "choice": "b"}"#,
             r#"["b", "a"]"#,
         ] {
-            assert_eq!(plain(&one(&value(text), &wanted).unwrap()[0].0), "b", "{text}");
+            assert_eq!(plain(&one(&value(text), &requested).unwrap()[0].0), "b", "{text}");
         }
-        assert_eq!(one(&value(r#"{"better": 7}"#), &wanted), None);
+        assert_eq!(one(&value(r#"{"better": 7}"#), &requested), None);
     }
 
     #[test]
-    fn scores_are_found_in_any_dress() {
+    fn scores_are_found_in_any_form() {
         for text in [
             r#"{"scores": [{"id": "a", "score": 70.5}, {"id": "b", "score": "3"}]}"#,
             r#"{"scores": {"a": 70.5, "b": 3}}"#,
@@ -174,18 +174,18 @@ mod tests {
             r#"{"weights": {"x": 1, "y": 2, "z": 3}, "scores": [{"id": "a", "score": 70.5}, {"id": "[b]", "score": 3}]}"#,
             r#"{"a": 70.5, "b": 3}"#,
         ] {
-            let found: Vec<(String, f64)> = numbers(&value(text), &wanted()).unwrap();
+            let found: Vec<(String, f64)> = numbers(&value(text), &requested()).unwrap();
             let found: Vec<(String, f64)> =
                 found.into_iter().map(|(id, of)| (plain(&id), of)).collect();
             assert_eq!(found, [("a".to_owned(), 70.5), ("b".to_owned(), 3.0)], "{text}");
         }
         let odd = r#"{"scores": [{"id": "a", "score": "NaN"}, {"id": "b", "score": "inf"}, {"id": "c"},
             {"id": "d", "score": 1}]}"#;
-        assert_eq!(numbers(&value(odd), &wanted()).unwrap(), [("d".to_owned(), 1.0)]);
+        assert_eq!(numbers(&value(odd), &requested()).unwrap(), [("d".to_owned(), 1.0)]);
     }
 
     #[test]
-    fn texts_are_found_in_any_dress() {
+    fn texts_are_found_in_any_form() {
         for text in [
             r#"{"explanations": [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}]}"#,
             r#"[{"id": "a", "explanation": "x"}, {"id": "b", "reason": "y"}]"#,
@@ -193,7 +193,7 @@ mod tests {
             r#"{"a": "x", "b": {"text": "y"}}"#,
             r#"{"analysis": {"taste": "dark crime"}, "explanations": [{"id": "a", "text": "x"}, {"id": "b", "text": "y"}]}"#,
         ] {
-            let found = pairs(&value(text), &wanted()).unwrap();
+            let found = pairs(&value(text), &requested()).unwrap();
             assert_eq!(
                 found,
                 [("a".to_owned(), "x".to_owned()), ("b".into(), "y".into())],

@@ -1,25 +1,25 @@
-//! What an explanation names, and whether that stands in what is known of the item and the user.
+//! The names in an explanation, and whether they occur in the data of the item and the user.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::words::{Title, Token, flat, has, stem, stems, tokens};
 use crate::text::{ItemFacts, Profile};
 
-/// What can be named: titles and genres of the catalogue; and what is no name.
+/// Titles and genres of the catalogue, and ordinary words, which are no names.
 pub struct Vocabulary {
-    /// By their first word, the longest first.
+    /// Titles by their first word, the longest first.
     titles: HashMap<String, Vec<Vec<String>>>,
-    /// Stems, the longest first.
+    /// Genres as stems, the longest first.
     genres: Vec<Vec<String>>,
-    /// Words that are written small somewhere: with a capital they are not yet a name.
+    /// Words that also occur in lower case: with a capital letter they are not necessarily names.
     ordinary: HashSet<String>,
 }
 
-/// Words that are small in titles, and no names by themselves.
+/// Words that are lower case in titles, and no names by themselves.
 const SMALL: [&str; 14] =
     ["of", "the", "and", "in", "a", "an", "to", "for", "on", "at", "with", "from", "or", "by"];
 
-/// Capitals in English, whatever they stand for.
+/// Words that always have a capital letter in English.
 const CALENDAR: [&str; 19] = [
     "monday",
     "tuesday",
@@ -43,7 +43,7 @@ const CALENDAR: [&str; 19] = [
 ];
 
 impl Vocabulary {
-    /// All that a catalogue names; `texts` show how words are written.
+    /// The vocabulary of a catalogue; `texts` show which words occur in lower case.
     pub fn of<'a>(facts: &'a [ItemFacts], texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut titles: HashMap<String, Vec<Vec<String>>> = HashMap::new();
         let mut genres = BTreeSet::new();
@@ -80,7 +80,7 @@ impl Vocabulary {
         SMALL.contains(&word) || CALENDAR.contains(&word) || self.ordinary.contains(word)
     }
 
-    /// The catalogue's title that begins at a word of a text, where it is written as a title.
+    /// The title of the catalogue that begins at a word of a text, if it is written like a title.
     fn title_at(&self, tokens: &[Token], at: usize) -> Option<&Vec<String>> {
         let is_number = |token: &Token| token.word.starts_with(|c: char| c.is_ascii_digit());
         let begins = tokens[at].capital || is_number(&tokens[at]);
@@ -95,7 +95,7 @@ impl Vocabulary {
         })
     }
 
-    /// Whether one word is a title: nothing else may make it a capital, and no name go on with it.
+    /// Whether a single word is a title: it has no other reason for a capital letter, and is no part of a longer name.
     fn is_title_alone(&self, tokens: &[Token], at: usize) -> bool {
         let token = &tokens[at];
         let word = &token.word;
@@ -109,7 +109,7 @@ impl Vocabulary {
         !is_genre && !after && !before && !by_place && !CALENDAR.contains(&&word[..])
     }
 
-    /// All titles of the catalogue that a text names: where, and which.
+    /// All titles of the catalogue in a text, with their positions.
     fn titles_in<'a>(&'a self, tokens: &[Token]) -> Vec<(usize, &'a Vec<String>)> {
         let mut found = Vec::new();
         let mut at = 0;
@@ -126,22 +126,22 @@ impl Vocabulary {
     }
 }
 
-/// What may be named of one item or of one user.
+/// The data of one item or one user, from which an explanation may name things.
 #[derive(Clone, Debug, Default)]
 pub struct Ground {
     words: String,
     stems: String,
     years: HashSet<u32>,
-    /// Titles that are named in it, whole: a part of one is another title.
+    /// Complete titles in it: a part of a title may be another title.
     titles: HashSet<Vec<String>>,
     /// Stems of genres and tags.
     lists: Vec<String>,
-    /// Single words of those.
+    /// Their single words.
     list_words: HashSet<String>,
 }
 
 impl Ground {
-    /// From texts and titles, with genres and tags that may be named in any spelling.
+    /// From texts and titles, with genres and tags in any spelling.
     fn of(vocabulary: &Vocabulary, texts: &[&str], titles: &[&str], lists: &[&[String]]) -> Self {
         let mut words: Vec<String> = Vec::new();
         let mut named: HashSet<Vec<String>> = HashSet::new();
@@ -149,7 +149,7 @@ impl Ground {
             let tokens = tokens(text);
             named.extend(vocabulary.titles_in(&tokens).into_iter().map(|(_, title)| title.clone()));
             words.extend(tokens.into_iter().map(|token| token.word));
-            // Nothing reaches over the end of a text.
+            // A separator, so that no phrase spans two texts.
             words.push("|".into());
         }
         for name in titles {
@@ -178,7 +178,7 @@ impl Ground {
         }
     }
 
-    /// What is known of an item: metadata and profile.
+    /// The data of an item: metadata and profile.
     pub fn of_item(vocabulary: &Vocabulary, fact: &ItemFacts, text: &str) -> Self {
         let genres = fact.genres.join(", ");
         let texts = [&genres, fact.overview.as_deref().unwrap_or_default(), text];
@@ -187,7 +187,7 @@ impl Ground {
         Self::of(vocabulary, &texts, &title, &[&fact.genres, &profile.genres, &profile.tags])
     }
 
-    /// What is known of a user: profile, and titles and genres of their latest ratings.
+    /// The data of a user: profile, and titles and genres of their latest ratings.
     pub fn of_user(vocabulary: &Vocabulary, text: &str, rated: &[&ItemFacts]) -> Self {
         let genres: Vec<String> = rated.iter().flat_map(|fact| fact.genres.clone()).collect();
         let of_rated = genres.join(", ");
@@ -216,12 +216,12 @@ impl Ground {
     }
 }
 
-/// What was found in one text.
+/// The names in one text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Named {
-    /// Names, titles, genres and years that are known neither of the item nor of the user.
-    pub unfounded: Vec<String>,
-    /// Whether something of the item is named beside its title, and something of the user.
+    /// Names, titles, genres and years that occur neither in the data of the item nor in those of the user.
+    pub ungrounded: Vec<String>,
+    /// Whether something from the data of the item (other than its title), and of the user, is named.
     pub item: bool,
     pub user: bool,
 }
@@ -231,13 +231,13 @@ impl Named {
         self.item |= of_item;
         self.user |= of_user;
         if !of_item && !of_user {
-            self.unfounded.push(words.join(" "));
+            self.ungrounded.push(words.join(" "));
         }
     }
 }
 
-/// Looks through a text about an item for a user. To name the item's own title says nothing of either.
-pub fn look(
+/// Finds the names in a text about an item for a user. The title of the item does not count for either.
+pub fn find_names(
     text: &str,
     vocabulary: &Vocabulary,
     (item, user): (&Ground, &Ground),
@@ -267,8 +267,8 @@ pub fn look(
     genres(&tokens, &mut used, vocabulary, (item, user), &mut named);
     numbers(&tokens, &used, (item, user), &mut named);
     names(&tokens, &used, vocabulary, (item, user), &mut named);
-    named.unfounded.sort();
-    named.unfounded.dedup();
+    named.ungrounded.sort();
+    named.ungrounded.dedup();
     named
 }
 
@@ -308,7 +308,7 @@ fn numbers(tokens: &[Token], used: &[bool], (item, user): (&Ground, &Ground), na
     }
 }
 
-/// Runs of words with capitals, where no sentence begins.
+/// Sequences of words with capital letters that do not begin a sentence.
 fn names(
     tokens: &[Token],
     used: &[bool],
@@ -334,7 +334,7 @@ fn names(
         }
         let words: Vec<String> = tokens[from..at].iter().map(|token| token.word.clone()).collect();
         let mut run = &words[..];
-        // The first word of a sentence may be any word; an article is none of the name.
+        // The first word of a sentence may be any word; an article is no part of a name.
         while let Some(first) = run.first() {
             let begins = run.len() == words.len() && tokens[from].starts;
             let alone = run.len() == 1 && begins;
@@ -344,7 +344,7 @@ fn names(
                 false => break,
             }
         }
-        // One word that is written small elsewhere is no name yet.
+        // A single word that also occurs in lower case is not counted as a name.
         if run.is_empty() || (run.len() == 1 && vocabulary.is_ordinary(&run[0])) {
             continue;
         }
@@ -398,16 +398,16 @@ mod tests {
                            **Tags**: heist\n\n## Description\nDark streets.\n\n## Dislikes:\nMusical\n";
 
     #[test]
-    fn only_what_is_known_of_item_and_user_may_be_named() {
+    fn names_outside_the_data_of_item_and_user_are_ungrounded() {
         let facts = catalogue();
         let vocabulary = Vocabulary::of(&facts, ["its pace, you expect it now and loved the like"]);
         let item = Ground::of_item(&vocabulary, &facts[0], "");
         let rated: Vec<&ItemFacts> = [1, 5, 9, 10].map(|at| &facts[at]).to_vec();
         let user = Ground::of_user(&vocabulary, PROFILE, &rated);
         let own = Title::of("Heat (1995)");
-        let look = |text: &str| super::look(text, &vocabulary, (&item, &user), &own);
-        for (text, unfounded, of_item, of_user) in [
-            // Its own title is nothing of the item's yet.
+        let find = |text: &str| super::find_names(text, &vocabulary, (&item, &user), &own);
+        for (text, ungrounded, of_item, of_user) in [
+            // The title itself does not count as data of the item.
             ("You will love Heat (1995). Heat is it.", &[][..], false, false),
             ("Heat is a crime film from the 1990s.", &[], true, true),
             ("Vincent Hanna hunts a thief in Los Angeles.", &[], true, false),
@@ -438,14 +438,14 @@ mod tests {
             ("Its pace recalls Speed.", &["speed"], false, false),
             ("The Lion King it is not.", &["lion king"], false, false),
         ] {
-            let named = look(text);
-            assert_eq!(named.unfounded, unfounded, "{text}");
+            let named = find(text);
+            assert_eq!(named.ungrounded, ungrounded, "{text}");
             assert_eq!((named.item, named.user), (of_item, of_user), "{text}");
         }
     }
 
     #[test]
-    fn a_title_with_an_article_is_taken_out_as_people_write_it() {
+    fn a_title_with_an_article_is_found_in_every_spelling() {
         let facts = [
             fact("Rock, The (1996)", &["Action"], ""),
             fact("Usual Suspects, The (1995)", &["Crime"], ""),
@@ -456,7 +456,8 @@ mod tests {
         for text in
             ["I recommend The Rock (1996) to you.", "Rock, The (1996) it is.", "You need The Rock!"]
         {
-            let named = look(text, &vocabulary, (&item, &user), &Title::of("Rock, The (1996)"));
+            let named =
+                find_names(text, &vocabulary, (&item, &user), &Title::of("Rock, The (1996)"));
             assert_eq!(named, Named::default(), "{text}");
         }
     }

@@ -1,5 +1,5 @@
-//! Explanations of reranked lists: one for each of the best items, written by the judge from what it
-//! ranked by (after Ebrat et al. 2025), by rule where the judge is a control, and checked without another judge.
+//! Explanations of reranked lists: one for each of the best items, written by the judge from the information it ranked with
+//! (after Ebrat et al. 2025), or rule-based if the judge is a control; checked without another judge.
 
 mod check;
 mod ground;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{Check, ExplainChecks, summary};
 
-use super::{JudgeName, Knowledge};
+use super::{JudgeContext, JudgeName};
 use crate::{
     data::{DataDirs, DataError, UserIx},
     ranking::{Rankings, Slice},
@@ -23,16 +23,16 @@ use crate::{
 const PROMPT: (&str, &str) =
     ("prompts/rerank-explain.md", include_str!("../../../../../prompts/rerank-explain.md"));
 
-/// What is explained.
+/// Which items are explained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExplainSpec {
-    /// How many of the best of each list.
+    /// How many of the best items of each list.
     #[schemars(range(min = 1))]
     pub top: usize,
-    /// To whom, of those whose lists are reranked.
+    /// For which of the users with reranked lists.
     pub users: Slice,
-    /// A prompt of one's own in place of assay's (`prompts/rerank-explain.md`); for chat models.
+    /// A prompt file to use instead of `prompts/rerank-explain.md`; for chat models.
     #[serde(skip_serializing_if = "PromptFile::is_built_in")]
     pub prompt: PromptFile,
 }
@@ -44,7 +44,7 @@ impl Default for ExplainSpec {
 }
 
 impl ExplainSpec {
-    /// The prompt that a chat model is asked with.
+    /// The prompt for a chat model.
     pub fn read_prompt(&self, dirs: &DataDirs) -> Result<Prompt, DataError> {
         let (name, text) = PROMPT;
         self.prompt.read(name, text, dirs)
@@ -56,88 +56,90 @@ impl ExplainSpec {
 pub struct Explanation {
     pub user: UserIx,
     pub item: u32,
-    /// Place in the user's list, from 1.
-    pub place: usize,
+    /// Rank in the user's list, from 1.
+    pub rank: usize,
     pub text: String,
-    /// Rule-based, because the judge gave none.
-    pub stands_in: bool,
+    /// Whether it is rule-based, because the judge gave none.
+    pub is_fallback: bool,
     pub check: Check,
 }
 
-/// Explanations of the lists of those `chosen`, from the texts that a chat model wrote (`written`: by
-/// user, by place), or by rule; checked.
+/// Checked explanations of the lists of the `chosen` users: the texts of a chat model (`written`: by user and rank), or
+/// rule-based.
 pub fn explain(
     judge: &JudgeName,
     lists: &Rankings,
     chosen: &[bool],
     top: usize,
     written: Option<&[Vec<Option<String>>]>,
-    knows: &Knowledge,
+    context: &JudgeContext,
 ) -> Vec<Explanation> {
     let mut explained = Vec::new();
     for (at, list) in lists.lists.iter().enumerate() {
         let Some(list) = list.as_ref().filter(|_| chosen[at]) else { continue };
         let user = UserIx(at as u32);
-        for (place, (_, item)) in list.iter().take(top).enumerate() {
-            let text = written.and_then(|by_user| by_user[at].get(place)?.clone());
-            let stands_in = written.is_some() && text.is_none();
-            let Some(text) = text.or_else(|| rule::explain(judge, user, *item, knows)) else {
+        for (rank, (_, item)) in list.iter().take(top).enumerate() {
+            let text = written.and_then(|by_user| by_user[at].get(rank)?.clone());
+            let is_fallback = written.is_some() && text.is_none();
+            let Some(text) = text.or_else(|| rule::explain(judge, user, *item, context)) else {
                 continue;
             };
             let check = Check::default();
             explained.push(Explanation {
                 user,
                 item: *item,
-                place: place + 1,
+                rank: rank + 1,
                 text,
-                stands_in,
+                is_fallback,
                 check,
             });
         }
     }
-    check::check(&mut explained, knows);
+    check::check(&mut explained, context);
     explained
 }
 
 pub const FILE: &str = "explanations.jsonl";
 
-/// One explanation as it is kept and read by people: users and items by name.
+/// One explanation in the file, with users and items by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub user: String,
-    pub place: usize,
+    #[serde(rename = "place")]
+    pub rank: usize,
     pub item: String,
     pub title: String,
     pub text: String,
-    /// Rule-based, because the judge gave none.
-    pub stands_in: bool,
+    /// Whether it is rule-based, because the judge gave none.
+    #[serde(rename = "stands_in")]
+    pub is_fallback: bool,
     #[serde(flatten)]
     pub check: Check,
 }
 
 impl Row {
-    fn of(explanation: &Explanation, knows: &Knowledge) -> Self {
-        let Explanation { user, item, place, text, stands_in, check } = explanation;
+    fn of(explanation: &Explanation, context: &JudgeContext) -> Self {
+        let Explanation { user, item, rank, text, is_fallback, check } = explanation;
         Self {
-            user: knows.users.name(user.0).to_owned(),
-            place: *place,
-            item: knows.items.name(*item).to_owned(),
-            title: knows.name(*item).to_owned(),
+            user: context.users.name(user.0).to_owned(),
+            rank: *rank,
+            item: context.items.name(*item).to_owned(),
+            title: context.name(*item).to_owned(),
             text: text.clone(),
-            stands_in: *stands_in,
+            is_fallback: *is_fallback,
             check: check.clone(),
         }
     }
 }
 
-/// Writes explanations into the directory of a step, one a line.
-pub fn write(explained: &[Explanation], knows: &Knowledge, dir: &Path) -> io::Result<()> {
-    let rows = explained.iter().map(|of| serde_json::to_string(&Row::of(of, knows)));
+/// Writes explanations to the directory of a step, one per line.
+pub fn write(explained: &[Explanation], context: &JudgeContext, dir: &Path) -> io::Result<()> {
+    let rows = explained.iter().map(|of| serde_json::to_string(&Row::of(of, context)));
     let lines: Vec<String> = rows.collect::<Result<_, _>>()?;
     fs::write(dir.join(FILE), lines.iter().map(|line| line.to_owned() + "\n").collect::<String>())
 }
 
-/// Reads what [`write`] wrote; the error says which file and line.
+/// Reads the file of [`write`]; an error contains file and line.
 pub fn read(dir: &Path) -> Result<Vec<Row>, String> {
     let path = dir.join(FILE);
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;

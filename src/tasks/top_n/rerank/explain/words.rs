@@ -1,29 +1,29 @@
-//! Words of a text, as the checks of explanations see them.
+//! Words of a text for the checks of explanations.
 
 /// A word.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token {
-    /// In small letters, without a possessive ending.
+    /// In lower case, without a possessive ending.
     pub word: String,
     pub capital: bool,
-    /// The first of a sentence: a capital says nothing there.
+    /// Whether it is the first word of a sentence, where a capital letter means nothing.
     pub starts: bool,
-    /// Stands after an opening quotation mark.
+    /// Whether it follows an opening quotation mark.
     pub quoted: bool,
-    /// Only blanks or hyphens stand between it and the word before.
+    /// Whether only blanks or hyphens separate it from the previous word.
     pub joined: bool,
-    /// `%` stands after it.
+    /// Whether `%` follows it.
     pub percent: bool,
 }
 
-/// After these a full stop ends no sentence; nor after an initial.
+/// After these, and after an initial, a full stop does not end a sentence.
 const ABBREVIATED: [&str; 8] = ["dr", "mr", "mrs", "ms", "st", "jr", "sr", "vs"];
 
-/// What begins a sentence, or a part of one that may begin with a capital.
+/// Characters after which a sentence, or a part that may have a capital letter, begins.
 const STARTERS: [char; 14] =
     ['.', '!', '?', ':', ';', '\n', '•', '…', '(', '[', '–', '—', '"', '“'];
 
-/// The words of a text. Hyphens part words; apostrophes inside do not.
+/// The words of a text. Hyphens separate words; apostrophes within words do not.
 pub fn tokens(text: &str) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     let (mut gap, mut word) = (String::new(), String::new());
@@ -73,7 +73,7 @@ fn end(tokens: &mut Vec<Token>, gap: &mut String, word: &mut String, percent: bo
     word.clear();
 }
 
-/// A word without the ending of a plural.
+/// A word without its plural ending.
 pub fn stem(word: &str) -> String {
     let long = word.chars().count() > 3;
     match (word.strip_suffix("ies"), word.strip_suffix('s')) {
@@ -83,7 +83,7 @@ pub fn stem(word: &str) -> String {
     }
 }
 
-/// Words between blanks, for phrases to be looked for whole: see [`has`].
+/// Words between blanks, to search for whole phrases with [`has`].
 pub fn flat<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let mut text = String::from(" ");
     for word in words {
@@ -93,18 +93,18 @@ pub fn flat<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     text
 }
 
-/// Whether a phrase, made by [`flat`], stands in a text made by it.
+/// Whether a text contains a phrase; both come from [`flat`].
 pub fn has(text: &str, phrase: &str) -> bool {
     phrase.len() > 1 && text.contains(phrase)
 }
 
-/// The stems of a text, made by [`flat`].
+/// The stems of a text, joined by [`flat`].
 pub fn stems(text: &str) -> String {
     let stems: Vec<String> = tokens(text).iter().map(|token| stem(&token.word)).collect();
     flat(stems.iter().map(String::as_str))
 }
 
-/// Articles that catalogues put behind a title: `Godfather, The`.
+/// Articles that catalogues write after a title: `Godfather, The`.
 const ARTICLES: [&str; 26] = [
     "the", "a", "an", "das", "der", "die", "il", "la", "le", "les", "el", "los", "las", "l", "lo",
     "i", "gli", "un", "une", "een", "het", "de", "den", "det", "o", "os",
@@ -112,14 +112,14 @@ const ARTICLES: [&str; 26] = [
 
 /// The words of a title.
 pub struct Title {
-    /// What it is known by: without what stands in brackets, and without an article at either end.
+    /// The title without brackets and without an article at either end.
     pub short: Vec<String>,
-    /// All ways it is written, the longest first: with or without article and year.
+    /// All its spellings, the longest first: with or without article and year.
     pub forms: Vec<Vec<String>>,
 }
 
 impl Title {
-    /// Takes a title apart.
+    /// The words and spellings of a title.
     pub fn of(title: &str) -> Self {
         let words =
             |text: &str| tokens(text).into_iter().map(|token| token.word).collect::<Vec<String>>();
@@ -156,7 +156,7 @@ impl Title {
         Self { short, forms }
     }
 
-    /// Where the title stands in a text, as a range of words.
+    /// Positions of the title in a text, as ranges of words.
     pub fn places(&self, tokens: &[Token]) -> Vec<std::ops::Range<usize>> {
         let mut places = Vec::new();
         let mut at = 0;
@@ -166,7 +166,7 @@ impl Title {
                 let same = |found: &[Token]| {
                     found.iter().zip(form.iter()).all(|(token, word)| token.word == *word)
                 };
-                // One word in small letters is that word, and no title.
+                // A single word in lower case is not a title.
                 found.is_some_and(same) && (form.len() > 1 || tokens[at].capital)
             };
             match self.forms.iter().find(is_here) {
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_know_their_places() {
+    fn words_have_their_properties() {
         let found = tokens("Mr. Holland’s film-noir. “Heat” isn't it? J. Doe rated 4. His 80's!");
         let words: Vec<&str> = found.iter().map(|token| &token.word[..]).collect();
         let all = "mr holland film noir heat isn't it j doe rated 4 his 80s";
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_is_known_however_it_is_written() {
+    fn a_title_is_found_in_every_spelling() {
         let places = |title: &str, text: &str| -> usize {
             Title::of(title)
                 .places(&tokens(text))
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn plurals_and_singulars_are_one_word() {
+    fn plurals_and_singulars_have_the_same_stem() {
         for (word, is) in [
             ("comedies", "comedy"),
             ("thrillers", "thriller"),

@@ -1,4 +1,4 @@
-//! All answers of a workspace: the journal and its index together.
+//! The responses of a workspace: the journal and its index.
 
 use std::{
     collections::HashMap,
@@ -20,30 +20,30 @@ use super::{
 };
 use crate::base::files::{is_read_only, open_lock, open_own};
 
-/// Locked by all who use the answers.
+/// Locked by every process that uses the responses.
 const USERS: &str = "users.lock";
 
-/// Answers in a directory: `journal/` holds them, `index/` finds them.
-pub struct Answers {
+/// Responses in a directory: `journal/` contains them, `index/` finds them.
+pub struct Responses {
     dir: PathBuf,
     index: Arc<Mutex<Index>>,
     files: Mutex<HashMap<PathBuf, Arc<File>>>,
-    // After the index in order of dropping would be wrong: what is on its way must be indexed first.
+    // Dropped first, see `drop`: records in flight must be indexed before the index is sealed.
     writer: Option<Writer>,
-    /// Held together with others who use these answers; alone by those who take files away. None where nothing can
-    /// be written, so that nobody can take files away.
+    /// A shared lock; exclusive for a process that removes files. None in a read-only directory, from which no process
+    /// can remove files.
     users: Option<File>,
-    /// Why the journal cannot be written, as far as was tried before the first request.
+    /// Why the journal cannot be written, as tested before the first request.
     probed: OnceLock<Option<String>>,
-    /// The same, once a write failed: whatever is asked then is paid for and lost.
+    /// The error of a failed write: responses to further requests would be paid for and lost.
     broken: Arc<OnceLock<String>>,
 }
 
-impl Answers {
-    /// Opens the directory, which is made where it is missing.
+impl Responses {
+    /// Opens or creates the directory.
     pub fn open(dir: &Path) -> Result<Self, LlmError> {
         let failed = |error| LlmError::store(dir, error);
-        // Before anything is looked at: `cache gc` takes files away, and holds it alone meanwhile.
+        // Before anything is read: `cache gc` removes files while it has the exclusive lock.
         let users = match fs::create_dir_all(dir).and_then(|()| open_lock(&dir.join(USERS))) {
             Ok(file) => Some(file),
             Err(error) if is_read_only(&error) && dir.is_dir() => open_own(&dir.join(USERS)).ok(),
@@ -65,57 +65,58 @@ impl Answers {
         })
     }
 
-    /// Its directory.
+    /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Works with the index.
+    /// Calls `work` with the index.
     pub fn with_index<T>(&self, work: impl FnOnce(&mut Index) -> T) -> T {
         work(&mut self.index.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether nobody else uses these answers; from then on nobody can begin to.
-    pub fn alone(&self) -> bool {
+    /// Takes the exclusive lock; false if another process uses these responses.
+    pub fn lock_exclusively(&self) -> bool {
         self.users.as_ref().is_some_and(|users| users.try_lock().is_ok())
             && self.with_index(|index| index.is_owner())
     }
 
-    /// Reads what other processes wrote meanwhile.
-    pub fn look_again(&self) -> Result<(), LlmError> {
-        self.with_index(|index| index.look_again())
+    /// Indexes what other processes have written.
+    pub fn catch_up_with_others(&self) -> Result<(), LlmError> {
+        self.with_index(|index| index.catch_up_with_others())
             .map_err(|error| LlmError::store(&self.dir, error))
     }
 
-    /// What was found on opening that somebody should know; told once.
+    /// Warnings from opening the responses; each is returned once.
     pub fn take_notes(&self) -> Vec<String> {
         self.with_index(|index| std::mem::take(&mut index.notes))
     }
 
-    /// How many records there are.
+    /// Numbers of records.
     pub fn counts(&self) -> Counts {
         self.with_index(|index| index.counts)
     }
 
-    /// The answer to a request, if there is one. The request that was recorded must be the same. A reply with which
-    /// the endpoint said that it failed is none, also where an earlier version kept it for one.
+    /// The response to a request, if there is one; an error if the recorded request differs. A reply that reports a failure
+    /// of the server does not count, even if an earlier version recorded it as a response.
     pub fn find(&self, request: &Identity) -> Result<Option<Record>, LlmError> {
         let Some(record) = self.get(&request.key)? else {
             let (damaged, lost) = self.with_index(|index| (index.unacknowledged(), index.lost()));
             if !lost.is_empty() {
                 return Err(LlmError::Store(format!(
-                    "files of the journal in {} are gone or were cut, and may have held an answer that is \
-                     needed and not found: {}\n  = help: restore them from a copy, or run `assay cache rebuild` \
-                     to go on without: the answers are then asked for again",
+                    "files of the journal in {} are missing or truncated, and may have contained a response that is \
+                     needed: {}\n  = help: restore them from a backup, or run `assay cache rebuild` to continue \
+                     without them: the responses are then requested again",
                     self.dir.join("journal").display(),
                     lost.join(", ")
                 )));
             }
             if damaged > 0 {
                 return Err(LlmError::Store(format!(
-                    "{damaged} damaged lines of the journal in {} may hold an answer that is needed and not \
-                     found\n  = help: `assay cache verify` lists them; restore the files from a copy, or run \
-                     `assay cache rebuild` to go on without: the answers are then asked for again",
+                    "{damaged} damaged {} of the journal in {} may contain a response that is needed\n  \
+                     = help: `assay cache verify` shows damage; restore the files from a backup, or run `assay cache \
+                     rebuild` to continue without: the responses are then requested again",
+                    if damaged == 1 { "line" } else { "lines" },
                     self.dir.join("journal").display()
                 )));
             }
@@ -123,7 +124,7 @@ impl Answers {
         };
         if record.request != request.canonical {
             return Err(LlmError::Store(format!(
-                "the answer {} was recorded for another request\n  = help: run `assay cache verify`",
+                "the response {} was recorded for another request\n  = help: run `assay cache verify`",
                 short(&record.key)
             )));
         }
@@ -134,7 +135,7 @@ impl Answers {
         Ok(Some(record).filter(|_| !is_failure))
     }
 
-    /// The answer of a key, if there is one.
+    /// The record of a key, if there is one.
     pub fn get(&self, key: &Key) -> Result<Option<Record>, LlmError> {
         let found = self.with_index(|index| index.find(key));
         let found = found.map_err(|error| LlmError::store(&self.dir, error))?;
@@ -144,9 +145,9 @@ impl Answers {
         let record = record.filter(|record| record.key == hex(key));
         record.map(Some).ok_or_else(|| {
             LlmError::Store(format!(
-                "{}: the line at byte {} is damaged, and it holds an answer that is needed\n  = help: \
-                 restore the file from a copy, or run `assay cache rebuild` to go on without: the answer \
-                 is then asked for again",
+                "{}: the line at byte {} is damaged, and it contains a response that is needed\n  = help: \
+                 restore the file from a backup, or run `assay cache rebuild` to continue without it: the response \
+                 is then requested again",
                 path.display(),
                 place.offset
             ))
@@ -171,9 +172,9 @@ impl Answers {
         Ok(line)
     }
 
-    /// Makes sure that records can be written, before anything is paid for: the first call tries, and once a
-    /// write failed nothing more is to be asked.
-    pub fn ready(&self) -> Result<(), String> {
+    /// Checks that records can be written, before anything is paid for. The first call tests it; after a failed write it
+    /// is an error.
+    pub fn check_writable(&self) -> Result<(), String> {
         let probed = self.probed.get_or_init(|| {
             let probed = self.writer.as_ref().map(Writer::probe);
             probed.unwrap_or_else(|| Err("the journal is closed".into())).err()
@@ -194,7 +195,7 @@ impl Answers {
         self.append_line(line, done);
     }
 
-    /// Writes a line that was checked.
+    /// Writes a line that has been checked.
     pub fn append_line(
         &self,
         line: Vec<u8>,
@@ -202,13 +203,13 @@ impl Answers {
     ) {
         let head = journal::checked(&line).and_then(journal::head);
         let (index, broken) = (self.index.clone(), self.broken.clone());
-        let told: Done = Box::new(move |written| {
+        let callback: Done = Box::new(move |written| {
             let indexed = written.and_then(|written| {
                 let Some(head) = head else { return Err("a record without a key".into()) };
                 let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
                 index
-                    .wrote(&head, &written.segment, written.offset, written.len)
-                    .map_err(|error| format!("the index of answers cannot be written: {error}"))
+                    .add_written(&head, &written.segment, written.offset, written.len)
+                    .map_err(|error| format!("the index of responses cannot be written: {error}"))
             });
             if let Err(problem) = &indexed {
                 let _ = broken.set(problem.clone());
@@ -216,15 +217,15 @@ impl Answers {
             done(indexed);
         });
         match &self.writer {
-            Some(writer) => writer.write(line, told),
-            None => told(Err("the journal is closed".into())),
+            Some(writer) => writer.write(line, callback),
+            None => callback(Err("the journal is closed".into())),
         }
     }
 }
 
-impl Drop for Answers {
+impl Drop for Responses {
     fn drop(&mut self) {
-        // Everything on its way is written and indexed before the index is sealed.
+        // Records in flight are written and indexed before the index is sealed.
         self.writer = None;
     }
 }
@@ -243,79 +244,79 @@ mod tests {
         Request { url: "u".into(), body: json!({"n": n}), repeat: 0, weights: None }
     }
 
-    fn record(n: u32, answer: &str) -> Record {
+    fn record(n: u32, response: &str) -> Record {
         let request = request(n);
         Record {
-            kind: Kind::Answer,
+            kind: Kind::Response,
             key: hex(&request.key()),
             about: format!("item {n}"),
             request: request.canonical(),
-            response: json!({"answer": answer}),
+            response: json!({"response": response}),
             ..Record::failure()
         }
     }
 
-    fn put(answers: &Answers, record: Record) {
-        let (sender, told) = mpsc::channel();
-        answers.append(record, move |written| sender.send(written).unwrap());
-        told.recv().unwrap().unwrap();
+    fn put(responses: &Responses, record: Record) {
+        let (sender, done) = mpsc::channel();
+        responses.append(record, move |written| sender.send(written).unwrap());
+        done.recv().unwrap().unwrap();
     }
 
-    /// What two processes renew at once: every reader finds the same, whichever file it reads first.
+    /// Two processes refresh a response at the same time: every reader finds the same one, whichever file it reads first.
     #[test]
-    fn which_answer_is_the_later_does_not_depend_on_the_order_of_files() {
+    fn the_later_response_does_not_depend_on_the_order_of_files() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path();
-        let renewed = |answer: &str, generation: u32| Record {
+        let renewed = |response: &str, generation: u32| Record {
             kind: Kind::Renewed,
             generation,
-            ..record(1, answer)
+            ..record(1, response)
         };
-        let found = |answers: &Answers| {
-            answers.look_again().unwrap();
-            answers.find(&request(1).identity()).unwrap().unwrap().response["answer"].clone()
+        let found = |responses: &Responses| {
+            responses.catch_up_with_others().unwrap();
+            responses.find(&request(1).identity()).unwrap().unwrap().response["response"].clone()
         };
-        let first = Answers::open(dir).unwrap();
+        let first = Responses::open(dir).unwrap();
         put(&first, record(1, "old"));
-        let second = Answers::open(dir).unwrap();
+        let second = Responses::open(dir).unwrap();
         put(&second, renewed("by the second", 1));
         // The first has not seen that, and writes later, into the earlier file.
         put(&first, renewed("by the first", 1));
         let agreed = found(&first);
         assert_eq!(found(&second), agreed);
-        assert_eq!(found(&Answers::open(dir).unwrap()), agreed);
-        // Renewed again in the earlier file: it knew of both.
+        assert_eq!(found(&Responses::open(dir).unwrap()), agreed);
+        // Refreshed again in the earlier file, when both were known.
         put(&first, renewed("again", 2));
         put(&second, record(1, "late, and of the first generation"));
-        for answers in [&first, &second, &Answers::open(dir).unwrap()] {
-            assert_eq!(found(answers), "again");
+        for responses in [&first, &second, &Responses::open(dir).unwrap()] {
+            assert_eq!(found(responses), "again");
         }
         drop((first, second));
-        assert_eq!(found(&Answers::open(dir).unwrap()), "again");
+        assert_eq!(found(&Responses::open(dir).unwrap()), "again");
         fs::remove_dir_all(dir.join("index")).unwrap();
-        assert_eq!(found(&Answers::open(dir).unwrap()), "again");
+        assert_eq!(found(&Responses::open(dir).unwrap()), "again");
     }
 
     fn filled(dir: &Path, n: u32) {
-        let answers = Answers::open(dir).unwrap();
+        let responses = Responses::open(dir).unwrap();
         for n in 0..n {
-            put(&answers, record(n, "yes"));
+            put(&responses, record(n, "yes"));
         }
     }
 
     fn complete(dir: &Path, n: u32) -> Vec<String> {
-        let answers = Answers::open(dir).unwrap();
+        let responses = Responses::open(dir).unwrap();
         for n in 0..n {
-            let found = answers.find(&request(n).identity()).unwrap().unwrap();
-            assert_eq!(found.response, json!({"answer": "yes"}));
+            let found = responses.find(&request(n).identity()).unwrap().unwrap();
+            assert_eq!(found.response, json!({"response": "yes"}));
         }
-        assert_eq!(answers.find(&request(n).identity()).unwrap(), None);
-        assert_eq!(answers.counts().answers, u64::from(n));
-        answers.take_notes()
+        assert_eq!(responses.find(&request(n).identity()).unwrap(), None);
+        assert_eq!(responses.counts().responses, u64::from(n));
+        responses.take_notes()
     }
 
     #[test]
-    fn what_was_answered_is_found_again() {
+    fn recorded_responses_are_found_again() {
         let dir = tempfile::tempdir().unwrap();
         filled(dir.path(), 40);
         assert_eq!(complete(dir.path(), 40), Vec::<String>::new());
@@ -323,7 +324,7 @@ mod tests {
 
     /// Every file of sled's directory truncated or with a bit flipped, anywhere.
     #[test]
-    fn a_damaged_index_is_noticed_and_made_anew() {
+    fn a_damaged_index_is_detected_and_rebuilt() {
         let dir = tempfile::tempdir().unwrap();
         filled(dir.path(), 30);
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_cut_off_and_a_damaged_line_is_told() {
+    fn a_torn_end_is_removed_and_a_damaged_line_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         filled(dir.path(), 5);
         let journal = dir.path().join("journal");
@@ -374,13 +375,13 @@ mod tests {
         let notes = complete(dir.path(), 5);
         assert!(notes.len() == 1 && notes[0].contains("torn"), "{notes:?}");
         assert_eq!(fs::read(&segment).unwrap(), whole);
-        // A whole line that lost its end alone is not cut off.
+        // A complete line without a line break is kept.
         for end in ["", "\u{b}"] {
             let lost = [&whole[..whole.len() - 1], end.as_bytes()].concat();
             fs::write(&segment, lost).unwrap();
             fs::remove_file(dir.path().join("index.seal.json")).unwrap();
             let notes = complete(dir.path(), 5);
-            assert!(notes.iter().any(|note| note.contains("lost its end")), "{notes:?}");
+            assert!(notes.iter().any(|note| note.contains("lost its line break")), "{notes:?}");
             assert_eq!(fs::read(&segment).unwrap(), whole);
         }
 
@@ -388,51 +389,51 @@ mod tests {
         let second = 1 + whole.iter().position(|byte| *byte == b'\n').unwrap();
         damaged[second + 100] ^= 1;
         fs::write(&segment, damaged).unwrap();
-        let answers = Answers::open(dir.path()).unwrap();
-        let error = answers.find(&request(1).identity()).unwrap_err().to_string();
+        let responses = Responses::open(dir.path()).unwrap();
+        let error = responses.find(&request(1).identity()).unwrap_err().to_string();
         assert!(error.contains("damaged") && error.contains("rebuild"), "{error}");
-        assert!(answers.find(&request(2).identity()).unwrap().is_some());
-        drop(answers);
-        // Also where the index never knew of it: nobody asks again before somebody has been told.
+        assert!(responses.find(&request(2).identity()).unwrap().is_some());
+        drop(responses);
+        // Also if the line was never indexed: nothing is requested again before the damage was reported.
         fs::remove_file(dir.path().join("index.seal.json")).unwrap();
-        let answers = Answers::open(dir.path()).unwrap();
-        let error = answers.find(&request(1).identity()).unwrap_err().to_string();
-        assert!(error.contains("1 damaged lines") && error.contains("rebuild"), "{error}");
-        answers.with_index(|index| index.rebuild().unwrap());
-        assert_eq!(answers.counts().damaged, 1);
-        assert_eq!(answers.find(&request(1).identity()).unwrap(), None);
-        assert!(answers.take_notes().iter().any(|note| note.contains("line 2 is damaged")));
+        let responses = Responses::open(dir.path()).unwrap();
+        let error = responses.find(&request(1).identity()).unwrap_err().to_string();
+        assert!(error.contains("1 damaged line ") && error.contains("rebuild"), "{error}");
+        responses.with_index(|index| index.rebuild().unwrap());
+        assert_eq!(responses.counts().damaged, 1);
+        assert_eq!(responses.find(&request(1).identity()).unwrap(), None);
+        assert!(responses.take_notes().iter().any(|note| note.contains("line 2 is damaged")));
     }
 
     #[test]
-    fn a_second_process_reads_and_writes_beside_the_first() {
+    fn two_processes_read_and_write_at_the_same_time() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Answers::open(dir.path()).unwrap();
+        let first = Responses::open(dir.path()).unwrap();
         put(&first, record(0, "yes"));
-        let second = Answers::open(dir.path()).unwrap();
+        let second = Responses::open(dir.path()).unwrap();
         assert!(first.with_index(|i| i.is_owner()) && !second.with_index(|i| i.is_owner()));
         assert!(second.find(&request(0).identity()).unwrap().is_some());
         put(&second, record(1, "yes"));
         assert_eq!(first.find(&request(1).identity()).unwrap(), None);
-        first.with_index(|index| index.look_again()).unwrap();
+        first.with_index(|index| index.catch_up_with_others()).unwrap();
         assert!(first.find(&request(1).identity()).unwrap().is_some());
         drop((first, second));
         assert_eq!(complete(dir.path(), 2), Vec::<String>::new());
     }
 
     #[test]
-    fn two_different_answers_are_a_conflict_and_renewed_ones_are_not() {
+    fn different_responses_are_a_conflict_unless_refreshed() {
         let dir = tempfile::tempdir().unwrap();
-        let answers = Answers::open(dir.path()).unwrap();
-        put(&answers, record(0, "yes"));
-        put(&answers, record(0, "yes"));
-        put(&answers, record(0, "no"));
-        put(&answers, Record { kind: Kind::Renewed, ..record(0, "new") });
-        put(&answers, Record { kind: Kind::Failure, ..record(0, "x") });
-        let counts = answers.counts();
-        assert_eq!((counts.answers, counts.repeated, counts.conflicts), (1, 1, 1));
+        let responses = Responses::open(dir.path()).unwrap();
+        put(&responses, record(0, "yes"));
+        put(&responses, record(0, "yes"));
+        put(&responses, record(0, "no"));
+        put(&responses, Record { kind: Kind::Renewed, ..record(0, "new") });
+        put(&responses, Record { kind: Kind::Failure, ..record(0, "x") });
+        let counts = responses.counts();
+        assert_eq!((counts.responses, counts.repeated, counts.conflicts), (1, 1, 1));
         assert_eq!((counts.renewed, counts.failures), (1, 1));
-        let found = answers.find(&request(0).identity()).unwrap().unwrap();
-        assert_eq!(found.response["answer"], Value::from("new"));
+        let found = responses.find(&request(0).identity()).unwrap().unwrap();
+        assert_eq!(found.response["response"], Value::from("new"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a judge is told of users and items.
+//! The information about users and items in prompts.
 
 use std::collections::HashSet;
 
@@ -13,32 +13,32 @@ use crate::{
 /// Latest ratings that a prompt shows.
 const RECENT: usize = 10;
 
-/// What every prompt is filled in from: nothing of it comes from the test part.
+/// The information from which prompts are filled in. None of it comes from the test part.
 #[derive(Clone, Copy)]
-pub struct Knowledge<'a> {
+pub struct JudgeContext<'a> {
     pub users: &'a Ids,
     pub items: &'a Ids,
     pub user_profiles: &'a Profiles,
     pub item_profiles: &'a Profiles,
     pub facts: &'a [ItemFacts],
     pub data: &'a TrainingData,
-    /// Of the ids that stand for items.
+    /// Seed of the opaque ids of items.
     pub seed: u64,
     pub scale: Scale,
 }
 
-impl<'a> Knowledge<'a> {
+impl<'a> JudgeContext<'a> {
     /// An item's title, or its identifier.
     pub fn name(&self, item: u32) -> &'a str {
         self.facts[item as usize].name(self.items.name(item))
     }
 
-    /// The user's profile; empty where there is none.
+    /// The user's profile; empty if there is none.
     pub fn profile(&self, user: UserIx) -> &'a str {
         self.user_profiles.texts[user.at()].as_deref().unwrap_or_default()
     }
 
-    /// The item's profile; empty where there is none.
+    /// The item's profile; empty if there is none.
     pub fn item_profile(&self, item: u32) -> &'a str {
         self.item_profiles.texts[item as usize].as_deref().unwrap_or_default()
     }
@@ -53,17 +53,17 @@ impl<'a> Knowledge<'a> {
         latest.into_iter().take(RECENT).map(|at| (rated[at], ratings[at])).collect()
     }
 
-    /// An id for each item that says nothing of it, the same whenever the same is asked.
+    /// An opaque id for each item, always the same for the same user and item.
     pub(super) fn ids(&self, user: UserIx, items: &[u32]) -> Vec<String> {
-        let mut taken = HashSet::new();
+        let mut used = HashSet::new();
         items
             .iter()
             .map(|item| {
-                let place = mix(self.seed ^ mix(u64::from(user.0) << 32 | u64::from(*item)));
-                let mut draw = mix(place);
+                let first = mix(self.seed ^ mix(u64::from(user.0) << 32 | u64::from(*item)));
+                let mut draw = mix(first);
                 loop {
                     let id = opaque(draw);
-                    if taken.insert(id.clone()) {
+                    if used.insert(id.clone()) {
                         return id;
                     }
                     draw = mix(draw);
@@ -121,8 +121,8 @@ impl<'a> Knowledge<'a> {
     }
 }
 
-/// Values of the form of those of a prompt about `n` candidates, of which the first are `recommended` where it is one
-/// that explains: to try a prompt before anything is asked.
+/// Sample values for a prompt about `n` candidates (of which the first are `recommended`, if it is a prompt for
+/// explanations), to check the prompt before the first request.
 pub fn sample_values(n: usize, recommended: Option<usize>) -> Value {
     let count = n.max(RECENT) as u32;
     let items = Ids::new((0..count).map(|id| id.to_string()));
@@ -147,7 +147,7 @@ pub fn sample_values(n: usize, recommended: Option<usize>) -> Value {
         relevant: Relevance::Any,
         ratings,
     };
-    let knowledge = Knowledge {
+    let context = JudgeContext {
         users: &users,
         items: &items,
         user_profiles: &text(1),
@@ -158,15 +158,15 @@ pub fn sample_values(n: usize, recommended: Option<usize>) -> Value {
         seed: 0,
     };
     let candidates: Vec<u32> = (0..n as u32).collect();
-    let ids = knowledge.ids(UserIx(0), &candidates);
+    let ids = context.ids(UserIx(0), &candidates);
     match recommended {
-        Some(top) => knowledge.values_of_explained(UserIx(0), &candidates, &ids, top),
-        None => knowledge.values(UserIx(0), &candidates, &ids),
+        Some(top) => context.values_of_explained(UserIx(0), &candidates, &ids, top),
+        None => context.values(UserIx(0), &candidates, &ids),
     }
 }
 
-/// A letter and three letters or digits, without those that are easily confused. Never digits alone: a
-/// model would write them as a number.
+/// A letter and three letters or digits, without those that are easily confused. Never only digits, which a model would
+/// write as a number.
 fn opaque(mut draw: u64) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut text = String::new();

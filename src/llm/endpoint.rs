@@ -1,4 +1,4 @@
-//! `judges:` and `answers:` of an experiment: language models, and the use of their responses.
+//! `endpoints:` and `responses:` of an experiment: language models, and the use of their responses.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,102 +7,102 @@ use serde_json::{Map, Value, json};
 /// A chat model behind an endpoint that speaks OpenAI's protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct JudgeSpec {
-    /// The endpoint up to `/v1`: OpenAI's, or that of Ollama, vLLM, a llama.cpp server and their like.
+pub struct EndpointSpec {
+    /// The URL of the endpoint up to `/v1`: OpenAI, Ollama, vLLM, a llama.cpp server or another one.
     pub base_url: String,
-    /// The model's name there.
+    /// The name of the model at the endpoint.
     pub model: String,
-    /// The environment variable that holds the key; none where the endpoint wants no key.
+    /// The environment variable that contains the key; none if the endpoint needs no key.
     pub key_env: Option<String>,
-    /// Of the request; the endpoint's default where it is not given.
+    /// Temperature of the request; by default that of the endpoint.
     #[schemars(range(min = 0, max = 2))]
     pub temperature: Option<f64>,
-    /// Of the request, likewise.
+    /// `top_p` of the request; by default that of the endpoint.
     #[schemars(range(min = 0, max = 1))]
     pub top_p: Option<f64>,
-    /// Of the request, for endpoints that take one.
+    /// Seed of the request, for endpoints that support it.
     pub seed: Option<u64>,
-    /// Most tokens of an answer.
+    /// Maximum number of tokens of a response.
     #[schemars(range(min = 1, max = 10000000))]
     pub max_tokens: u64,
-    /// A reasoning model: no temperature, `max_completion_tokens` in place of `max_tokens`.
+    /// A reasoning model: no temperature, and `max_completion_tokens` instead of `max_tokens`.
     pub reasoning: bool,
-    /// Of reasoning models: minimal, low, medium or high.
+    /// For reasoning models: minimal, low, medium or high.
     pub reasoning_effort: Option<String>,
-    /// How answers in JSON are asked for.
+    /// How JSON responses are requested.
     pub structured: Structured,
-    /// Anything else that is put into the request as it is.
+    /// Further fields of the request, sent unchanged.
     pub extra: Map<String, Value>,
-    /// Of local models: a hash of the weights, so that another file under the same name is another model.
+    /// For local models: a hash of the weights, so that other weights under the same name are another model.
     pub weights: Option<String>,
-    /// Most requests at a time. It shrinks where the endpoint answers 429, and grows back.
+    /// Maximum number of concurrent requests. It is reduced after responses with status 429, and then grows back.
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency: usize,
-    /// Limit of this endpoint.
+    /// Rate limit of this endpoint.
     #[schemars(range(min = 1, max = 4294967295u32))]
     pub requests_per_minute: Option<u32>,
-    /// Limit of this endpoint.
+    /// Rate limit of this endpoint.
     #[schemars(range(min = 1))]
     pub tokens_per_minute: Option<u64>,
-    /// Seconds until a request counts as lost.
+    /// Timeout of a request in seconds.
     #[schemars(range(min = 0.05, max = 86400))]
     pub timeout: f64,
-    /// Tries after the first, where the endpoint fails (not where the answer is bad).
+    /// Retries if the endpoint fails (not if the response is unusable).
     #[schemars(range(max = 100))]
     pub retries: u32,
-    /// Times that a bad answer is sent back with what is wrong with it. It changes the distribution of
-    /// answers, so it is counted and off by default.
+    /// How often an unusable response is sent back with a description of the problem. This changes the distribution
+    /// of responses, so it is counted, and off by default.
     #[schemars(range(max = 10))]
     pub repairs: u32,
-    /// What happens to a step whose requests failed in the end.
+    /// What happens to a step if requests fail after all retries.
     pub failures: Failures,
-    /// Money for a million tokens; without it costs are unknown.
+    /// Price per million tokens; without it, costs are unknown.
     pub price: Option<Price>,
-    /// Sends bulk work through OpenAI's Batch API: half the price, hours instead of minutes.
+    /// Uses OpenAI's Batch API for bulk requests: half the price, but hours instead of minutes.
     pub batch: bool,
 }
 
-/// How answers in JSON are asked for.
+/// How JSON responses are requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Structured {
     /// `response_format` with the JSON Schema.
     #[default]
     Schema,
-    /// `response_format: {type: json_object}`; the schema stands in the prompt.
+    /// `response_format: {type: json_object}`, with the schema in the prompt.
     Json,
-    /// The prompt alone asks for it; the answer may be fenced or have prose around it.
+    /// Only the prompt asks for JSON; the response may contain a code fence or other text around it.
     Text,
 }
 
-/// What happens to a step whose requests failed in the end.
+/// What happens to a step if requests fail after all retries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Failures {
-    /// It fails; what was answered is kept, and the next run asks for the rest alone.
+    /// The step fails. Its responses are recorded, and the next run requests only the missing ones.
     #[default]
     Fail,
-    /// It goes on with what stands in for an answer, and counts.
+    /// The step uses a fallback instead of each missing response, and counts them.
     FallBack,
 }
 
-/// Money for a million tokens.
+/// Price per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Per million tokens sent.
+    /// Per million input tokens.
     #[schemars(range(min = 0))]
     pub input: f64,
-    /// Per million tokens received.
+    /// Per million output tokens.
     #[schemars(range(min = 0))]
     pub output: f64,
-    /// Of input that the endpoint had in its cache; by default as other input.
+    /// Per million input tokens in the cache of the endpoint; by default the same as `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub cached: Option<f64>,
 }
 
-impl Default for JudgeSpec {
+impl Default for EndpointSpec {
     fn default() -> Self {
         Self {
             base_url: "https://api.openai.com/v1".into(),
@@ -130,10 +130,10 @@ impl Default for JudgeSpec {
     }
 }
 
-/// Fields of a request that others set.
-const OURS: [&str; 6] = ["messages", "model", "stream", "n", "response_format", "max_tokens"];
+/// Fields of a request that assay sets, so `extra` may not contain them.
+const RESERVED: [&str; 6] = ["messages", "model", "stream", "n", "response_format", "max_tokens"];
 
-impl JudgeSpec {
+impl EndpointSpec {
     /// The first setting that is out of range.
     pub fn validate(&self) -> Result<(), String> {
         if self.model.is_empty() {
@@ -146,8 +146,8 @@ impl JudgeSpec {
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
             return Err(
-                "`base_url` holds a name, password or query: keys belong into the environment \
-                        (`key_env`)"
+                "`base_url` contains a user name, password or query: name an environment variable \
+                        with the key in `key_env` instead"
                     .into(),
             );
         }
@@ -155,8 +155,8 @@ impl JudgeSpec {
             let fine = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.is_empty() || !name.chars().all(fine) || name.starts_with("sk-") {
                 return Err(
-                    "`key_env` is the NAME of an environment variable, e.g. OPENAI_API_KEY; \
-                            never the key itself"
+                    "`key_env` is the NAME of an environment variable, e.g. OPENAI_API_KEY, \
+                            not the key itself"
                         .into(),
                 );
             }
@@ -171,7 +171,7 @@ impl JudgeSpec {
         range("top_p", self.top_p, 0.0, 1.0)?;
         range("timeout", Some(self.timeout), 0.05, 86_400.0)?;
         if self.reasoning && self.temperature.is_some() {
-            return Err("`temperature` is set, and reasoning models take none".into());
+            return Err("`temperature` is set, but reasoning models do not support it".into());
         }
         if !self.reasoning && self.reasoning_effort.is_some() {
             return Err("`reasoning_effort` is set without `reasoning: true`".into());
@@ -194,22 +194,22 @@ impl JudgeSpec {
         if self.retries > 100 || self.repairs > 10 {
             return Err("`retries` goes up to 100, `repairs` up to 10".into());
         }
-        if let Some(key) = self.extra.keys().find(|key| OURS.contains(&&key[..])) {
-            return Err(format!("`extra` holds `{key}`, which assay sets itself"));
+        if let Some(key) = self.extra.keys().find(|key| RESERVED.contains(&&key[..])) {
+            return Err(format!("`extra` contains `{key}`, which assay sets itself"));
         }
         if let Some(price) = self.price {
             for value in [Some(price.input), Some(price.output), price.cached].into_iter().flatten()
             {
                 if !(value >= 0.0 && value.is_finite()) {
-                    return Err(format!("`price` holds {value}; expected 0 or more"));
+                    return Err(format!("`price` contains {value}; expected 0 or more"));
                 }
             }
         }
         Ok(())
     }
 
-    /// What an answer depends on: what a step's key says of the judge.
-    pub fn material(&self) -> Value {
+    /// Everything a response depends on: the endpoint's part of a step's key.
+    pub fn key_inputs(&self) -> Value {
         json!({
             "base_url": self.base_url.trim_end_matches('/'),
             "parameters": self.parameters(),
@@ -220,7 +220,7 @@ impl JudgeSpec {
         })
     }
 
-    /// The request's fields that do not depend on what is asked.
+    /// The fields of a request that are the same for every request.
     pub fn parameters(&self) -> Map<String, Value> {
         let mut body = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
@@ -244,11 +244,10 @@ impl JudgeSpec {
 
 /// Where responses of language models come from, and what they may cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "ResponsesSpec")]
 #[serde(deny_unknown_fields, default)]
-pub struct AnswersSpec {
+pub struct ResponsesSpec {
     pub mode: Mode,
-    /// What one run may spend. It is looked at before each request.
+    /// What one run may spend. It is checked before each request.
     pub budget: Budget,
 }
 
@@ -275,24 +274,24 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// In the currency of the judges' prices.
+    /// In the currency of the prices of endpoints.
     #[schemars(range(min = 0))]
     pub money: Option<f64>,
-    /// Tokens sent and received.
+    /// Input and output tokens.
     pub tokens: Option<u64>,
 }
 
-impl AnswersSpec {
+impl ResponsesSpec {
     /// The first setting that is out of range.
-    pub fn validate(&self, judges: &[(String, JudgeSpec)]) -> Result<(), String> {
+    pub fn validate(&self, endpoints: &[(String, EndpointSpec)]) -> Result<(), String> {
         let Some(money) = self.budget.money else { return Ok(()) };
         if !(money >= 0.0 && money.is_finite()) {
             return Err(format!("`budget.money` is {money}; expected 0 or more"));
         }
-        match judges.iter().find(|(_, judge)| judge.price.is_none()) {
+        match endpoints.iter().find(|(_, endpoint)| endpoint.price.is_none()) {
             Some((name, _)) => Err(format!(
-                "`budget.money` is set, and the judge `{name}` has no `price` (say `price: {{input: 0, \
-                 output: 0}}` where it costs nothing)"
+                "`budget.money` is set, but the endpoint `{name}` has no `price` (write `price: {{input: 0, \
+                 output: 0}}` if it is free)"
             )),
             None => Ok(()),
         }
@@ -305,13 +304,13 @@ mod tests {
 
     #[test]
     fn keys_and_passwords_are_refused_in_settings() {
-        let judge = |url: &str, key: Option<&str>| JudgeSpec {
+        let endpoint = |url: &str, key: Option<&str>| EndpointSpec {
             base_url: url.into(),
             model: "m".into(),
             key_env: key.map(str::to_owned),
-            ..JudgeSpec::default()
+            ..EndpointSpec::default()
         };
-        assert!(judge("https://x/v1", Some("A_KEY")).validate().is_ok());
+        assert!(endpoint("https://x/v1", Some("A_KEY")).validate().is_ok());
         for (url, key) in [
             ("https://me:pw@x/v1", None),
             ("https://x/v1?key=1", None),
@@ -320,18 +319,18 @@ mod tests {
             ("https://x/v1", Some("sk-abc")),
             ("https://x/v1", Some("")),
         ] {
-            assert!(judge(url, key).validate().is_err(), "{url} {key:?}");
+            assert!(endpoint(url, key).validate().is_err(), "{url} {key:?}");
         }
     }
 
     #[test]
     fn reasoning_models_get_other_parameters() {
-        let mut judge =
-            JudgeSpec { model: "o4-mini".into(), reasoning: true, ..Default::default() };
-        judge.reasoning_effort = Some("low".into());
-        let body = judge.parameters();
+        let mut endpoint =
+            EndpointSpec { model: "o4-mini".into(), reasoning: true, ..Default::default() };
+        endpoint.reasoning_effort = Some("low".into());
+        let body = endpoint.parameters();
         assert!(body.contains_key("max_completion_tokens") && !body.contains_key("max_tokens"));
-        judge.temperature = Some(0.0);
-        assert!(judge.validate().is_err());
+        endpoint.temperature = Some(0.0);
+        assert!(endpoint.validate().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Asking one judge on behalf of one step: chats, answers that are checked and sent back, and a tally.
+//! The requests of one step to one endpoint: chats, checks and repairs of responses, and counts for the step's record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::{
     LlmError,
     client::Llm,
+    endpoint::{EndpointSpec, Failures, Mode},
     journal::{Kind, Record, Usage},
-    judge::{Failures, JudgeSpec, Mode},
     key::{Key, Request, hex},
     reply, structured,
     structured::Schema,
@@ -24,23 +24,23 @@ use super::{
 };
 use crate::base::terminal::shown;
 
-/// A chat to be answered.
+/// A request to a chat model.
 #[derive(Clone, Debug)]
 pub struct Chat {
     /// `[{role, content}, …]`
     pub messages: Value,
-    /// What the answer has to be, where it is JSON.
+    /// The schema of the response, if it is JSON.
     pub schema: Option<Schema>,
-    /// Tells repeated questions apart.
+    /// Number of the repetition, which makes repeated requests different.
     pub repeat: u32,
-    /// What it is for, e.g. `item 12`.
+    /// Its purpose, e.g. `item 12`.
     pub about: String,
 }
 
-/// An answer of a chat model.
+/// The response of a chat model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// Empty where there is none.
+pub struct Response {
+    /// The text; empty if there is none.
     pub content: String,
     pub refusal: Option<String>,
     /// `stop`, `length`, `content_filter`, …
@@ -48,7 +48,7 @@ pub struct Answer {
     pub record: Record,
 }
 
-impl Answer {
+impl Response {
     pub(super) fn of(record: Record) -> Self {
         let choice = reply::choice(&record.response);
         Self {
@@ -59,12 +59,12 @@ impl Answer {
         }
     }
 
-    /// Whether the endpoint took a text for thoughts.
+    /// Whether the endpoint classified text as reasoning.
     fn is_reasoned(&self) -> bool {
         reply::is_reasoned(&reply::choice(&self.record.response)["message"])
     }
 
-    /// The text, or why it cannot be used as it is.
+    /// The text, or why it cannot be used.
     pub fn text(&self) -> Result<&str, String> {
         if let Some(refusal) = &self.refusal {
             return Err(format!("refused: {}", shown(refusal)));
@@ -73,8 +73,8 @@ impl Answer {
             "length" | "max_tokens" => Err("cut off at the limit of tokens".into()),
             "content_filter" => Err("refused: stopped by a filter of contents".into()),
             _ if self.content.trim().is_empty() && self.is_reasoned() => Err(
-                "empty: the endpoint put all of it into its field for reasoning; turn its reasoning \
-                 parser off, or thinking on"
+                "empty: the endpoint put all text into its field for reasoning; turn its reasoning parser \
+                 off, or thinking on"
                     .into(),
             ),
             _ => Ok(&self.content),
@@ -82,26 +82,26 @@ impl Answer {
     }
 }
 
-/// An answer that was looked at: what it says, or what was wrong with the last try.
+/// The result of a checked request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome<T> {
-    Good(T),
-    /// The answer is there and cannot be used.
-    Bad(String),
-    /// No answer came, and the judge is set to go on without.
-    Missing(String),
+    Usable(T),
+    /// The response cannot be used: the problem of the last attempt.
+    Unusable(String),
+    /// The request failed, and `failures: fall-back` is set.
+    Abandoned(String),
 }
 
-/// What one step asked: keys of answers used, and what went wrong, for its record.
+/// Counts for the record of a step: its responses, and what was wrong with them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     pub keys: BTreeSet<Key>,
-    pub found: usize,
-    pub asked: usize,
+    pub cached: usize,
+    pub requested: usize,
     pub bad: BTreeMap<String, usize>,
     pub repairs: usize,
-    pub missing: usize,
-    /// Of all answers used, found or asked for.
+    pub abandoned: usize,
+    /// Tokens of all responses used, cached or requested.
     pub usage: Usage,
     pub money: f64,
     pub unpriced: usize,
@@ -109,15 +109,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For a step's record.
+    /// The part of a step's record.
     pub fn stats(&self) -> LlmStats {
         LlmStats {
-            answers: self.keys.len(),
-            found: self.found,
-            asked: self.asked,
+            responses: self.keys.len(),
+            cached: self.cached,
+            requested: self.requested,
             bad: self.bad.clone(),
             repairs: self.repairs,
-            missing: self.missing,
+            abandoned: self.abandoned,
             input_tokens: self.usage.input,
             output_tokens: self.usage.output,
             money: self.money,
@@ -126,39 +126,41 @@ impl Tally {
         }
     }
 
-    /// For a step's directory: which answers it was made of.
+    /// Keys of the responses used, for the directory of a step.
     pub fn keys(&self) -> Vec<String> {
         self.keys.iter().map(|key| hex(key)).collect()
     }
 }
 
-/// What a step's record says of the language model that the step called.
+/// The part of a step's record about the language model that the step used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LlmStats {
-    /// Different responses used, cached or requested.
-    pub answers: usize,
-    /// Cached.
-    pub found: usize,
-    /// Requested.
-    pub asked: usize,
-    /// Responses that could not be used, by what was wrong with them.
+    /// Distinct responses used, cached or requested.
+    #[serde(rename = "answers")]
+    pub responses: usize,
+    #[serde(rename = "found")]
+    pub cached: usize,
+    #[serde(rename = "asked")]
+    pub requested: usize,
+    /// Unusable responses by problem.
     pub bad: BTreeMap<String, usize>,
-    /// Responses that were sent back with what was wrong with them.
+    /// Responses that were sent back with a description of the problem.
     pub repairs: usize,
-    /// Requests that were given up.
-    pub missing: usize,
+    /// Requests that failed, in place of which a fallback was used.
+    #[serde(rename = "missing")]
+    pub abandoned: usize,
     pub input_tokens: u64,
     pub output_tokens: u64,
-    /// Of the responses that have a price.
+    /// Cost of the responses with a known price.
     pub money: f64,
-    /// Responses without a price.
+    /// Responses without a known price.
     pub unpriced: usize,
-    /// Of all responses, one after the other.
+    /// Sum over all responses.
     pub latency_seconds: f64,
 }
 
 impl LlmStats {
-    /// Money; `unknown` where a response has no price.
+    /// The cost; `unknown` if the price of a response is unknown.
     pub fn cost(&self) -> String {
         match self.unpriced {
             0 => format!("{:.4}", self.money),
@@ -167,20 +169,20 @@ impl LlmStats {
     }
 }
 
-/// Asks one judge, and counts.
-pub struct Asker<'a> {
+/// The requests of one step to one endpoint, with counts.
+pub struct LlmSession<'a> {
     pub(super) llm: &'a Llm,
-    pub(super) judge: Arc<(String, JudgeSpec)>,
+    pub(super) endpoint: Arc<(String, EndpointSpec)>,
     tally: Mutex<Tally>,
 }
 
-impl<'a> Asker<'a> {
-    pub(super) fn new(llm: &'a Llm, name: &str, judge: &JudgeSpec) -> Self {
-        let judge = Arc::new((name.to_owned(), judge.clone()));
-        Self { llm, judge, tally: Mutex::default() }
+impl<'a> LlmSession<'a> {
+    pub(super) fn new(llm: &'a Llm, name: &str, endpoint: &EndpointSpec) -> Self {
+        let endpoint = Arc::new((name.to_owned(), endpoint.clone()));
+        Self { llm, endpoint, tally: Mutex::default() }
     }
 
-    /// What was asked so far.
+    /// Counts so far.
     pub fn tally(&self) -> Tally {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -189,13 +191,13 @@ impl<'a> Asker<'a> {
         work(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn used(&self, key: Key, record: &Record, found: bool) {
+    fn used(&self, key: Key, record: &Record, cached: bool) {
         self.count(|tally| {
-            match found {
-                true => tally.found += 1,
-                false => tally.asked += 1,
+            match cached {
+                true => tally.cached += 1,
+                false => tally.requested += 1,
             }
-            // An answer that is used twice was paid once.
+            // A response that is used twice was paid for once.
             if tally.keys.insert(key) {
                 tally.usage.input = tally.usage.input.saturating_add(record.usage.input);
                 tally.usage.output = tally.usage.output.saturating_add(record.usage.output);
@@ -207,79 +209,79 @@ impl<'a> Asker<'a> {
         });
     }
 
-    /// The request that a chat makes.
+    /// The request of a chat.
     pub fn request(&self, chat: &Chat) -> Request {
-        let judge = &self.judge.1;
-        let mut body = judge.parameters();
+        let endpoint = &self.endpoint.1;
+        let mut body = endpoint.parameters();
         body.insert("messages".into(), chat.messages.clone());
         if let Some(schema) = &chat.schema {
-            structured::ask(&mut body, schema, judge.structured);
+            structured::request_json(&mut body, schema, endpoint.structured);
         }
-        let url = format!("{}/chat/completions", judge.base_url.trim_end_matches('/'));
-        let weights = judge.weights.clone();
+        let url = format!("{}/chat/completions", endpoint.base_url.trim_end_matches('/'));
+        let weights = endpoint.weights.clone();
         Request { url, body: Value::Object(body), repeat: chat.repeat, weights }
     }
 
-    /// The answer to a chat, whatever it is.
-    pub fn chat(&self, chat: &Chat) -> Result<Answer, LlmError> {
+    /// The response to a chat, unchecked.
+    pub fn chat(&self, chat: &Chat) -> Result<Response, LlmError> {
         let request = self.request(chat);
         let identity = request.identity();
         let key = identity.key;
         let call = || Call::Chat(request.body);
-        let (record, found) = self.llm.request(identity, call, &self.judge, &chat.about)?;
-        self.used(key, &record, found);
-        Ok(Answer::of(record))
+        let (record, cached) = self.llm.request(identity, call, &self.endpoint, &chat.about)?;
+        self.used(key, &record, cached);
+        Ok(Response::of(record))
     }
 
-    /// A document by its path and query, kept like an answer.
+    /// A document by its path and query, recorded like a response.
     pub fn get(
         &self,
         path: &str,
         query: &[(String, String)],
         about: &str,
     ) -> Result<Value, LlmError> {
-        let url = format!("{}{path}", self.judge.1.base_url.trim_end_matches('/'));
+        let url = format!("{}{path}", self.endpoint.1.base_url.trim_end_matches('/'));
         let body = Value::Object(query.iter().map(|(k, v)| (k.clone(), json!(v))).collect());
         let identity = Request { url, body, repeat: 0, weights: None }.identity();
         let key = identity.key;
         let call = || Call::Get(path.to_owned(), query.to_vec());
-        let (record, found) = self.llm.request(identity, call, &self.judge, about)?;
-        self.used(key, &record, found);
+        let (record, cached) = self.llm.request(identity, call, &self.endpoint, about)?;
+        self.used(key, &record, cached);
         Ok(record.response)
     }
 
-    /// A chat whose answer `check` understands. A bad answer is sent back with what is wrong with it as
-    /// often as the judge's `repairs` say; what stays bad is counted.
+    /// A response that passes `check`. An unusable response is sent back with a description of the problem, at most
+    /// `repairs` times; one that stays unusable is counted.
     pub fn checked<T>(
         &self,
         chat: &Chat,
-        check: &dyn Fn(&Answer) -> Result<T, String>,
+        check: &dyn Fn(&Response) -> Result<T, String>,
     ) -> Result<Outcome<T>, LlmError> {
         let mut chat = chat.clone();
         let mut attempt = 0;
         loop {
-            let answer = match self.chat(&chat) {
-                Ok(answer) => answer,
-                Err(LlmError::Failed(cause)) if self.judge.1.failures == Failures::FallBack => {
+            let response = match self.chat(&chat) {
+                Ok(response) => response,
+                Err(LlmError::Failed(cause)) if self.endpoint.1.failures == Failures::FallBack => {
                     self.abandon(&chat, &cause)?;
-                    return Ok(Outcome::Missing(cause));
+                    return Ok(Outcome::Abandoned(cause));
                 }
                 Err(error) => return Err(error),
             };
-            let problem = match answer.text().map_err(|p| p.to_owned()).and_then(|_| check(&answer))
-            {
-                Ok(value) => return Ok(Outcome::Good(value)),
-                Err(problem) => problem,
-            };
-            if attempt >= self.judge.1.repairs {
+            let problem =
+                match response.text().map_err(|p| p.to_owned()).and_then(|_| check(&response)) {
+                    Ok(value) => return Ok(Outcome::Usable(value)),
+                    Err(problem) => problem,
+                };
+            if attempt >= self.endpoint.1.repairs {
                 let kind = problem.split(':').next().unwrap_or_default().to_owned();
                 self.count(|tally| *tally.bad.entry(kind).or_default() += 1);
-                return Ok(Outcome::Bad(problem));
+                return Ok(Outcome::Unusable(problem));
             }
             attempt += 1;
             self.count(|tally| tally.repairs += 1);
             if let Value::Array(messages) = &mut chat.messages {
-                messages.push(json!({"role": "assistant", "content": answer.content}));
+                messages.push(json!({"role": "assistant", "content": response.content}));
                 messages.push(json!({
                     "role": "user",
                     "content": format!("That answer cannot be used: {problem}. Answer again, as asked."),
@@ -288,27 +290,27 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// All chats, in order; as one batch first where the judge says so.
+    /// The responses to all chats, in order; first as a batch if the endpoint has `batch: true`.
     pub fn all<T: Send>(
         &self,
         chats: &[Chat],
         progress: &(dyn Fn(u64, u64) + Sync),
-        check: &(dyn Fn(&Answer) -> Result<T, String> + Sync),
+        check: &(dyn Fn(&Response) -> Result<T, String> + Sync),
     ) -> Result<Vec<Outcome<T>>, LlmError> {
-        if self.judge.1.batch && matches!(self.llm.mode, Mode::Record) {
-            match super::batch::ask(self, chats, progress) {
-                Err(LlmError::Failed(_)) if self.judge.1.failures == Failures::FallBack => {}
+        if self.endpoint.1.batch && matches!(self.llm.mode, Mode::Record) {
+            match super::batch::request(self, chats, progress) {
+                Err(LlmError::Failed(_)) if self.endpoint.1.failures == Failures::FallBack => {}
                 result => result?,
             }
         }
         self.each(chats.len(), progress, &|at| self.checked(&chats[at], check))
     }
 
-    /// Goes on without an answer, and says so in the journal: a replay then does the same.
+    /// Continues without a response, and records that in the journal, so that a replay does the same.
     fn abandon(&self, chat: &Chat, cause: &str) -> Result<(), LlmError> {
         let request = self.request(chat).identity();
         self.count(|tally| {
-            tally.missing += 1;
+            tally.abandoned += 1;
             tally.keys.insert(request.key);
         });
         if self.llm.mode == Mode::Replay {
@@ -318,22 +320,21 @@ impl<'a> Asker<'a> {
             kind: Kind::Abandoned,
             key: hex(&request.key),
             about: chat.about.clone(),
-            judge: self.judge.0.clone(),
+            endpoint: self.endpoint.0.clone(),
             request: request.canonical,
             cause: Some(cause.to_owned()),
             ..Record::failure()
         };
         let (sender, kept) = std::sync::mpsc::channel();
-        self.llm.answers.append(record, move |written| drop(sender.send(written)));
+        self.llm.responses.append(record, move |written| drop(sender.send(written)));
         match kept.recv() {
             Ok(written) => written.map_err(LlmError::Store),
-            Err(_) => Err(LlmError::Store("the journal has ended".into())),
+            Err(_) => Err(LlmError::Store("the journal's thread has stopped".into())),
         }
     }
 
-    /// Does `work` for `0..n`, as many at a time as the judge allows; results in order. The first error
-    /// that no other request can mend ends it, and so does a missing answer in the end; requests that
-    /// failed are told together.
+    /// Runs `work` for `0..n`, as many at once as the endpoint allows; results are in order. Stops at the first error that
+    /// concerns all requests. Errors of single requests are reported together at the end.
     pub fn each<T: Send>(
         &self,
         n: usize,
@@ -343,10 +344,10 @@ impl<'a> Asker<'a> {
         let (next, done, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
         let results: Mutex<Vec<Option<T>>> = Mutex::new((0..n).map(|_| None).collect());
         let errors: Mutex<Vec<LlmError>> = Mutex::default();
-        // Replays wait for nobody: a few threads do.
+        // Replays do not wait for an endpoint, so a few threads are enough.
         let threads = match self.llm.mode {
             Mode::Replay => 2,
-            _ => self.judge.1.concurrency,
+            _ => self.endpoint.1.concurrency,
         };
         thread::scope(|scope| {
             for _ in 0..threads.min(n) {
@@ -362,7 +363,7 @@ impl<'a> Asker<'a> {
                                     Some(result);
                             }
                             Err(error) => {
-                                if !matches!(error, LlmError::Failed(_) | LlmError::Miss(_)) {
+                                if !matches!(error, LlmError::Failed(_) | LlmError::ReplayMiss(_)) {
                                     stop.store(true, Ordering::Relaxed);
                                 }
                                 errors.lock().unwrap_or_else(PoisonError::into_inner).push(error);
@@ -376,36 +377,39 @@ impl<'a> Asker<'a> {
         });
         let errors = errors.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !errors.is_empty() {
-            return Err(self.together(errors, n));
+            return Err(self.combined(errors, n));
         }
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// One error out of many.
-    fn together(&self, errors: Vec<LlmError>, n: usize) -> LlmError {
-        let (mut failed, mut missing) = (BTreeMap::<String, usize>::new(), Vec::new());
+    /// Combines errors into one.
+    fn combined(&self, errors: Vec<LlmError>, n: usize) -> LlmError {
+        let (mut failed, mut misses) = (BTreeMap::<String, usize>::new(), Vec::new());
         let mut others = Vec::new();
         for error in errors {
             match error {
                 LlmError::Failed(cause) => *failed.entry(cause).or_default() += 1,
-                LlmError::Miss(miss) => missing.push(*miss),
+                LlmError::ReplayMiss(miss) => misses.push(*miss),
                 other => others.push(other),
             }
         }
-        // What stopped the others says more than what merely failed.
+        // The error that stopped the others comes first.
         let rank = |error: &LlmError| match error {
             LlmError::Interrupted(_) => 0,
             LlmError::Store(_) => 1,
-            LlmError::Hopeless(_) => 2,
+            LlmError::Fatal(_) => 2,
             _ => 3,
         };
         if let Some(first) = others.into_iter().min_by_key(rank) {
             return first;
         }
-        if !missing.is_empty() {
-            missing.sort_by(|a, b| a.about.cmp(&b.about));
-            return LlmError::Missing(super::explain::missing(&self.llm.answers, &missing));
+        if !misses.is_empty() {
+            misses.sort_by(|a, b| a.about.cmp(&b.about));
+            return LlmError::ReplayMisses(super::explain::misses_text(
+                &self.llm.responses,
+                &misses,
+            ));
         }
         let total: usize = failed.values().sum();
         let causes: Vec<String> = failed
@@ -414,9 +418,9 @@ impl<'a> Asker<'a> {
             .map(|(cause, count)| format!("  {count} × {}", cause.replace('\n', " ")))
             .collect();
         LlmError::Failed(format!(
-            "{total} of {n} requests to the judge `{}` failed for good:\n{}\n  = help: what was answered is \
-             kept; run again to ask for the rest, or let the judge's `failures: fall-back` go on without",
-            self.judge.0,
+            "{total} of {n} requests to the endpoint `{}` failed:\n{}\n  = help: received responses are \
+             recorded; run again to request the rest, or set `failures: fall-back` to continue without",
+            self.endpoint.0,
             causes.join("\n")
         ))
     }

@@ -1,7 +1,7 @@
-//! The journal of answers at the size of studies: `cargo bench --bench answers`.
+//! The journal of responses at the size of studies: `cargo bench --bench responses`.
 //!
 //! 100,000 profiles are asked for over HTTP from an endpoint on loopback, then replayed by the binary;
-//! a million answers are written, and opened again after an orderly and after a disorderly end.
+//! a million responses are written, and opened again after an orderly and after a disorderly end.
 //! `ASSAY_BENCH_SHARE=0.01` does a hundredth of it.
 
 #[allow(dead_code)]
@@ -12,7 +12,7 @@ use std::{fs, path::Path, process::Command, sync::mpsc, time::Instant};
 
 use endpoint::{Act, Endpoint, question};
 use rec_assay::llm::{
-    Answers,
+    Responses,
     journal::{Kind, Record, Usage},
     key::{Request, hex},
 };
@@ -88,13 +88,13 @@ fn request(n: u32) -> Request {
 
 fn record(n: u32) -> Record {
     let request = request(n);
-    let content = format!("Answer {n}. {}", "What a model answers to that. ".repeat(20));
+    let content = format!("Answer {n}. {}", "What a model responses to that. ".repeat(20));
     Record {
-        kind: Kind::Answer,
+        kind: Kind::Response,
         key: hex(&request.key()),
         hash: String::new(),
         about: format!("item {n}"),
-        judge: "test".into(),
+        endpoint: "test".into(),
         request: request.canonical(),
         response: endpoint::response(&request.body, &content, "stop"),
         cause: None,
@@ -123,32 +123,32 @@ fn size(dir: &Path) -> u64 {
 
 fn open(n: u32) {
     let dir = tempfile::tempdir().expect("a directory");
-    timed(&format!("{n} answers written and indexed"), || {
-        let answers = Answers::open(dir.path()).expect("answers");
+    timed(&format!("{n} responses written and indexed"), || {
+        let responses = Responses::open(dir.path()).expect("responses");
         let (sender, done) = mpsc::channel();
         for n in 0..n {
             let sender = sender.clone();
-            answers.append(record(n), move |written| drop(sender.send(written)));
+            responses.append(record(n), move |written| drop(sender.send(written)));
         }
         drop(sender);
         done.iter().for_each(|written| written.expect("on disk"));
     });
     let megabytes = |name: &str| size(&dir.path().join(name)) as f64 / 1e6;
     println!("journal {:.0} MB, index {:.0} MB", megabytes("journal"), megabytes("index"));
-    let answers = timed(&format!("{n} answers opened after an orderly end"), || {
-        Answers::open(dir.path()).expect("answers")
+    let responses = timed(&format!("{n} responses opened after an orderly end"), || {
+        Responses::open(dir.path()).expect("responses")
     });
     let asked = n.min(100_000);
     timed(&format!("{asked} of them found, read and compared"), || {
         for at in 0..asked {
             let n = (u64::from(at) * 7919 % u64::from(n)) as u32;
-            assert!(answers.find(&request(n).identity()).expect("sound").is_some());
+            assert!(responses.find(&request(n).identity()).expect("sound").is_some());
         }
     });
-    timed("closed", || drop(answers));
+    timed("closed", || drop(responses));
     fs::remove_file(dir.path().join("index.seal.json")).expect("a seal");
-    let answers = timed(&format!("{n} answers opened after a disorderly end"), || {
-        Answers::open(dir.path()).expect("answers")
+    let responses = timed(&format!("{n} responses opened after a disorderly end"), || {
+        Responses::open(dir.path()).expect("responses")
     });
-    assert_eq!(answers.counts().answers, u64::from(n));
+    assert_eq!(responses.counts().responses, u64::from(n));
 }
