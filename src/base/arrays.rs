@@ -11,12 +11,12 @@ pub const FILE: &str = "model.safetensors";
 /// Why arrays could not be saved or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrayError {
-    /// A number left the range of floats.
+    /// A number is not finite.
     #[error("{0}")]
     NotFinite(String),
     #[error("{path}: {source}")]
     Io { path: std::path::PathBuf, source: io::Error },
-    /// A file that does not fit the data or is not one.
+    /// A file that does not match the data or is not valid.
     #[error("{path}: {problem}")]
     Malformed { path: std::path::PathBuf, problem: String },
 }
@@ -55,7 +55,7 @@ impl Array {
         Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes, is_finite }
     }
 
-    /// Whole numbers in a row.
+    /// Integers, one-dimensional.
     pub fn numbers(values: &[u32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { dtype: Dtype::U32, shape: vec![values.len()], bytes, is_finite: true }
@@ -120,7 +120,7 @@ impl Saved {
         }
     }
 
-    /// An array of whole numbers.
+    /// An array of integers.
     pub fn numbers(&self, name: &str) -> Result<Vec<u32>, ArrayError> {
         self.with(name, Dtype::U32, |tensor| Some(words(tensor).map(u32::from_le_bytes).collect()))
     }
@@ -130,7 +130,7 @@ impl Saved {
         SafeTensors::deserialize(&self.bytes).is_ok_and(|tensors| tensors.tensor(name).is_ok())
     }
 
-    /// The error for arrays that do not fit together.
+    /// The error for arrays that do not match each other.
     pub fn malformed(&self, problem: impl Into<String>) -> ArrayError {
         ArrayError::Malformed { path: self.path.clone(), problem: problem.into() }
     }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_are_not_finite_are_neither_saved_nor_read() {
+    fn numbers_that_are_not_finite_are_not_saved_and_not_read() {
         let dir = tempfile::tempdir().unwrap();
         for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let error = save(dir.path(), &[("weights", Array::floats(&[2], &[1.0, wrong]))]);

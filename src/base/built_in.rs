@@ -1,13 +1,13 @@
 //! Files that come with the program: settings of baselines, published tables, manifests, the sample data set.
 //!
-//! They stand in for files that are not found on disk, so an installed program needs no checkout.
+//! They are used if a file is not found on disk, so an installed program needs no checkout.
 
 use std::path::{Component, Path, PathBuf};
 
 /// Path in the repository, and content; written by build.rs.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
-/// Begins the paths of built-in files in messages and records.
+/// Prefix of the paths of built-in files in messages and records.
 const PREFIX: &str = "built-in:";
 
 /// The content of a file, by its path in the repository (`baselines/als.yaml`).
@@ -24,12 +24,12 @@ pub fn in_directory(dir: &str) -> impl Iterator<Item = (&'static str, &'static s
     })
 }
 
-/// How a built-in file is called in messages and records: `built-in:baselines/als.yaml`.
+/// The name of a built-in file in messages and records: `built-in:baselines/als.yaml`.
 pub fn shown(path: &Path) -> PathBuf {
     format!("{PREFIX}{}", path.display()).into()
 }
 
-/// The path in the repository of a file that is called so.
+/// The path in the repository of a file with such a name.
 pub fn path_of(shown: &Path) -> Option<PathBuf> {
     Some(shown.to_str()?.strip_prefix(PREFIX)?.into())
 }

@@ -1,4 +1,4 @@
-//! Foreign names as names of files: the only way from a name to a path.
+//! File names for untrusted names; paths are only made from such file names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,15 +7,14 @@ use std::{
 
 use super::hash::Digest;
 
-/// Longer names are cut: file systems take 255 bytes, and an ending is to come.
+/// Maximum length: file systems allow 255 bytes, and an extension is added.
 const MOST: usize = 120;
-/// Digits of the hash behind a name that is not that of its file.
+/// Digits of the hash after a name that cannot be used unchanged.
 const DIGITS: usize = 12;
 
-/// A name of a file for each name. It is the name itself where that is plain: ASCII letters, digits and `-_.+=`,
-/// not too long, and no other name differs from it in upper and lower case alone. Any other name has its hash
-/// behind it. So different names get different files, also where upper and lower case are one and where
-/// different forms of `é` are.
+/// A file name for each name. It is the name itself if that is plain: ASCII letters, digits and `-_.+=`, not too long, and
+/// different from all other names even without case. Otherwise a hash of the name is appended. So different names have
+/// different files, even on file systems that ignore case or normalise `é`.
 pub fn file_names(names: &[String]) -> Vec<String> {
     let mut alike: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for name in names {
@@ -41,7 +40,7 @@ pub fn file_names(names: &[String]) -> Vec<String> {
         }
     };
     let short: Vec<String> = names.iter().map(|name| named(name, DIGITS)).collect();
-    // Twelve digits can be made to agree; a whole hash cannot.
+    // Collisions of twelve digits can be constructed; collisions of the whole hash cannot.
     let mut takes: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (name, file) in names.iter().zip(&short) {
         takes.entry(file.to_lowercase()).or_default().insert(name);
@@ -54,12 +53,12 @@ pub fn file_names(names: &[String]) -> Vec<String> {
     .collect()
 }
 
-/// The same of a single name.
+/// The file name of a single name.
 pub fn file_name(name: &str) -> String {
     file_names(&[name.to_owned()]).remove(0)
 }
 
-/// Whether a path that a file names (a manifest, an archive) is a relative one that stays where it begins.
+/// Whether a path in a file (a manifest, an archive) is relative and stays inside its directory.
 pub fn stays_inside(path: &str) -> bool {
     let mut parts = Path::new(path).components().peekable();
     parts.peek().is_some()
@@ -68,7 +67,7 @@ pub fn stays_inside(path: &str) -> bool {
         && !path.contains(['\n', '\t', '\\'])
 }
 
-/// Whether a plain name ends like one with a hash behind it.
+/// Whether a plain name ends like a name with an appended hash.
 fn looks_hashed(name: &str) -> bool {
     let Some((_, end)) = name.rsplit_once('-') else { return false };
     matches!(end.len(), DIGITS | 64) && end.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -79,7 +78,7 @@ fn plain(name: &str) -> String {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || "-_.+=".contains(c) { c } else { '_' })
         .collect();
-    // No `.` or `..`, and nothing that is hidden or passes for an option.
+    // Not `.` or `..`, not hidden, and not like an option.
     match name.strip_prefix(['.', '-']) {
         Some(rest) => format!("_{rest}"),
         None if name.is_empty() => "_".into(),
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_names_stay_and_others_end_in_their_hash() {
+    fn plain_names_are_unchanged_and_others_end_in_a_hash() {
         assert_eq!(of(&["als--u1--seed1", "f1", "ml-1m.2"]), ["als--u1--seed1", "f1", "ml-1m.2"]);
         let long = "x".repeat(300);
         for name in
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_lead_out_are_known() {
+    fn paths_outside_of_the_directory_are_detected() {
         for path in ["", ".", "..", "a/..", "../a", "/a", "a/../../b", "a\u{1b}", "a\nb", "a\\b"] {
             assert!(!stays_inside(path), "{path}");
         }
@@ -125,7 +124,7 @@ mod tests {
             any::<String>(),
             "[aé\u{301}eE]{0,3}",
             "[a-b]{119,123}",
-            // Names like those of files with a hash.
+            // Names that look like names with a hash.
             "a_b".prop_map(|_| file_name("a b")),
             "x".prop_map(|_| file_name("é").to_uppercase()),
         ];

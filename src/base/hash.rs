@@ -1,4 +1,4 @@
-//! BLAKE3 hashes: of files, of data, of a step's key.
+//! BLAKE3 hashes of files, data and keys of steps.
 
 use std::{fmt, fs::File, io, path::Path};
 
@@ -28,7 +28,7 @@ impl Digest {
         Self::of_content(open_plain(path)?)
     }
 
-    /// The same of a file that assay wrote: see [`open_own`].
+    /// Hash of the content of a file that assay wrote: see [`open_own`].
     pub fn of_own_file(path: &Path) -> io::Result<Self> {
         Self::of_content(open_own(path)?)
     }
@@ -44,12 +44,12 @@ impl Digest {
         Self(*hash.as_bytes())
     }
 
-    /// The first 8 bytes as a number, to seed with.
+    /// The first 8 bytes as a number, for seeds.
     pub fn as_u64(&self) -> u64 {
         self.0[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    /// The first 12 digits, for people.
+    /// The first 12 digits, for messages.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }

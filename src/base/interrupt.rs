@@ -1,4 +1,4 @@
-//! A flag raised by Ctrl-C, looked at in every long loop.
+//! A flag raised by Ctrl-C and checked in every long loop.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use std::sync::{
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
-/// What a long computation returns when the flag went up.
+/// The error of a long computation that was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
@@ -20,12 +20,12 @@ impl Interrupt {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the flag is up.
+    /// Whether the flag is raised.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// `Err` once the flag is up: `interrupt.check()?` in a loop.
+    /// `Err` if the flag is raised: `interrupt.check()?` in a loop.
     pub fn check(&self) -> Result<(), Interrupted> {
         if self.is_raised() { Err(Interrupted) } else { Ok(()) }
     }

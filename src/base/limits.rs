@@ -1,4 +1,4 @@
-//! Bounds on what files and endpoints of others can make the program do. Each message names the bound and how to raise it.
+//! Limits for untrusted files and endpoints. Each message names the limit and how to raise it.
 
 use std::{
     env,
@@ -9,26 +9,26 @@ use std::{
     },
 };
 
-/// Most values of an experiment file, with everything that aliases and includes bring in.
+/// Maximum number of values of an experiment file, including aliases and included files.
 pub const MOST_VALUES: usize = 1_000_000;
-/// Most bytes that an archive unpacks to, where its manifest does not say.
+/// Maximum unpacked size of an archive in bytes, if its manifest has none.
 pub const MOST_UNPACKED: u64 = 20_000_000_000;
 /// Sets [`most_of_line`], in MB.
 pub const LINE_VARIABLE: &str = "ASSAY_MAX_LINE_MB";
 
 static MOST_TRIALS: AtomicUsize = AtomicUsize::new(100_000);
 
-/// Most trials of an experiment.
+/// Maximum number of trials of an experiment.
 pub fn most_trials() -> usize {
     MOST_TRIALS.load(Ordering::Relaxed)
 }
 
-/// Sets it, once for the whole command.
+/// Sets the maximum, once for the whole command.
 pub fn set_most_trials(most: usize) {
     MOST_TRIALS.store(most, Ordering::Relaxed);
 }
 
-/// What is said of more trials than that.
+/// The message for too many trials.
 pub fn too_many_trials(found: Option<usize>) -> String {
     let found = found.map_or("far more".to_owned(), |found| found.to_string());
     format!("the experiment has {found} trials, and at most {} are allowed", most_trials())
@@ -37,7 +37,7 @@ pub fn too_many_trials(found: Option<usize>) -> String {
 /// How to allow more trials.
 pub const MORE_TRIALS: &str = "sweep fewer levels, or raise the limit with `--max-trials N`";
 
-/// Most bytes of a line of a journal or cassette, and of an endpoint's reply.
+/// Maximum size of a line of a journal or cassette, and of an endpoint's reply, in bytes.
 pub fn most_of_line() -> u64 {
     static MOST: OnceLock<u64> = OnceLock::new();
     *MOST.get_or_init(|| {
@@ -47,14 +47,14 @@ pub fn most_of_line() -> u64 {
     })
 }
 
-/// What is said of a longer one.
+/// The message for a longer one.
 pub fn too_long(what: &str) -> String {
     let most = most_of_line() >> 20;
     format!("{what} is longer than {most} MB, the limit that {LINE_VARIABLE} sets")
 }
 
-/// Reads a line with its end into `line`, which is emptied first; at most [`most_of_line`] bytes of it. Returns its
-/// length and whether it is whole.
+/// Reads a line with its line break into `line`, which is cleared first; at most [`most_of_line`] bytes. Returns its length
+/// and whether it is complete.
 pub fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<(usize, bool)> {
     line.clear();
     let most = most_of_line();
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_of_a_line_is_read_than_the_limit() {
+    fn a_line_is_read_only_up_to_the_limit() {
         let mut endless = io::BufReader::new(io::repeat(b'x'));
         let mut line = Vec::new();
         let (n, whole) = read_line(&mut endless, &mut line).unwrap();

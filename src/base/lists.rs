@@ -26,7 +26,7 @@ impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
     }
 }
 
-/// Reads a list, or one value as a list of it. Only for lists of which one value can mean nothing else.
+/// Reads a list, or a single value as a list of one. Only for lists for which a single value is unambiguous.
 pub fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -65,7 +65,7 @@ where
     deserializer.deserialize_any(Values(PhantomData))
 }
 
-/// The same where the list may be absent.
+/// Likewise for an optional list.
 pub fn some_or_more<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,

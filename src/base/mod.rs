@@ -1,4 +1,4 @@
-//! What every room uses: digests, seeded draws, interrupts, exit codes, files, YAML.
+//! Used by all modules: digests, random streams, interrupts, exit codes, files, YAML.
 
 pub mod arrays;
 pub mod built_in;

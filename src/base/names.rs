@@ -5,10 +5,10 @@
 macro_rules! named {
     ($type:ident, $what:literal, {$($variant:ident => $name:literal),+ $(,)?}) => {
         impl $type {
-            /// All of them.
+            /// All values.
             pub const ALL: &'static [$type] = &[$($type::$variant),+];
 
-            /// The name it goes by in files and tables.
+            /// Its name in files and tables.
             pub fn name(self) -> &'static str {
                 match self { $($type::$variant => $name),+ }
             }
@@ -42,7 +42,7 @@ macro_rules! named {
     };
 }
 
-/// Reads and writes a type as the text that FromStr and Display know.
+/// Serialises a type as the text of FromStr and Display.
 macro_rules! text_serde {
     ($type:ident) => {
         impl serde::Serialize for $type {

@@ -1,4 +1,4 @@
-//! Directories and files that a command writes for its user. What assay did not write is not overwritten.
+//! Directories and files that a command writes for its user. Files that assay did not write are not overwritten.
 
 use std::{
     collections::BTreeSet,
@@ -9,9 +9,9 @@ use std::{
 
 use super::files::{FileError, io_error, open_log, open_own, read_own, write_whole};
 
-/// Lists the files in a directory that assay wrote, a JSON string a line.
+/// The list of files in a directory that assay wrote, one JSON string per line.
 const LIST: &str = ".assay-files";
-/// Begins every HTML file of assay's, so that one is known again.
+/// The first line of every HTML file of assay, by which it is recognised.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"assay\">";
 
 /// A directory that a command writes files into.
@@ -22,10 +22,10 @@ pub struct OutputDir {
 }
 
 impl OutputDir {
-    /// The directory, which need not be there. `first` is a file that will surely be written: where it is not
-    /// assay's, that is told before any work is done.
+    /// The directory, which may not exist. `first` is a file that will be written: if it exists and assay did not write it,
+    /// the error comes before any work is done.
     pub fn open(dir: &Path, first: &str, overwrite: bool) -> Result<Self, FileError> {
-        // A report from before there was a list.
+        // A report of a version without the list.
         let is_older = !dir.join(LIST).exists() && is_own_page(&dir.join(first));
         let mut of =
             Self { dir: dir.to_owned(), known: BTreeSet::new(), overwrite: overwrite || is_older };
@@ -36,8 +36,8 @@ impl OutputDir {
     /// Writes a file by its name below the directory; returns its path.
     pub fn write(&mut self, name: &str, content: &[u8]) -> Result<PathBuf, FileError> {
         self.check(name)?;
-        // Before the file: a command that is killed in between leaves nothing that the next one refuses.
-        // A line at the end, so that processes that write at the same time lose none of each other's.
+        // Before the file, so that a command killed in between leaves no file that the next one refuses.
+        // Appended, so that concurrent processes do not lose each other's lines.
         if self.known.insert(name.to_owned()) {
             let list = self.dir.join(LIST);
             let line = format!("{}\n", serde_json::Value::from(name));
@@ -88,7 +88,7 @@ impl OutputDir {
     }
 }
 
-/// Writes one file, which may be there only if `is_own` knows it for one of assay's.
+/// Writes one file. An existing file is overwritten only if `is_own` recognises it as a file of assay.
 pub fn check_file(
     path: &Path,
     overwrite: bool,

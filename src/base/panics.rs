@@ -1,7 +1,7 @@
-//! Panics of libraries: each ends in one message, without a backtrace.
+//! Panics of libraries: each gives one message, without a backtrace.
 //!
-//! Polars panics on some Parquet files whose footer was changed, and where the system gives no more threads. The panic
-//! may come up on a thread of the library's own, so the hook cannot know who will report it: it keeps what it saw.
+//! Polars panics on some Parquet files with a changed footer, and if the system can start no more threads. The panic may
+//! occur on a thread of the library, so the hook cannot know who will report it, and stores the message.
 
 use std::{
     any::Any,
@@ -13,12 +13,12 @@ use std::{
 
 use super::terminal::{on_one_line, tell};
 
-/// How many callers of [`caught`] are at work: they report what they catch.
+/// Number of running callers of [`caught`], which report what they catch.
 static GUARDED: AtomicUsize = AtomicUsize::new(0);
-/// Whether a panic was told: there is one message.
+/// Whether a panic was reported: there is only one message.
 static TOLD: AtomicBool = AtomicBool::new(false);
 
-/// Takes the place of Rust's own report, which has a backtrace and paths of the machine that built the program.
+/// Replaces Rust's report, which has a backtrace and paths of the machine that built the program.
 pub fn install_hook() {
     panic::set_hook(Box::new(|info| {
         if GUARDED.load(Ordering::SeqCst) > 0 {
@@ -29,7 +29,7 @@ pub fn install_hook() {
             format!(" ({}:{})", file.to_string_lossy(), at.line())
         });
         let problem = in_words(info.payload());
-        // What other threads panic on after that follows from it.
+        // Later panics of other threads are consequences of the first.
         if TOLD.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -43,7 +43,7 @@ pub fn install_hook() {
     }));
 }
 
-/// What is said where no thread could be started.
+/// The message if no thread could be started.
 pub fn no_threads(problem: &str) -> String {
     format!(
         "the system gives no more threads: {problem}\n  = help: raise the limit (`ulimit -u`, `ulimit -v`, the \
@@ -51,13 +51,13 @@ pub fn no_threads(problem: &str) -> String {
     )
 }
 
-/// Whether a panic says that no thread could be started.
+/// Whether a panic means that no thread could be started.
 pub fn is_lack_of_threads(problem: &str) -> bool {
     let text = problem.to_lowercase();
     text.contains("thread") && (text.contains("spawn") || text.contains("temporarily unavailable"))
 }
 
-/// Runs `work`; a panic in it, on whatever thread, is its message.
+/// Runs `work`; a panic in it, on any thread, becomes an error with its message.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     struct Guard;
     impl Drop for Guard {
@@ -70,11 +70,11 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| in_words(&*panic))
 }
 
-/// Runs what reads a file of others with a library: a panic in it is an error of the file.
+/// Runs code in which a library reads an untrusted file: a panic is an error about the file.
 pub fn reading<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     match caught(work) {
         Ok(read) => read,
-        // Nothing is wrong with the file: the hook's message is for everybody.
+        // The file is not the cause: the message of the hook applies.
         Err(problem) if is_lack_of_threads(&problem) => panic!("{problem}"),
         Err(problem) => Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_on_any_thread_is_its_message() {
+    fn a_panic_on_any_thread_becomes_a_message() {
         assert_eq!(caught(|| 1), Ok(1));
         assert_eq!(caught(|| panic!("of {}", 1)), Err::<(), _>("of 1".into()));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();

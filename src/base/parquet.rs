@@ -1,4 +1,4 @@
-//! Parquet files of our own: written the same way each time, so that the same rows give the same bytes.
+//! Parquet files: written in a fixed way, so that the same rows give the same bytes.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use polars::prelude::*;
 
 use super::{files::open_own, panics::reading};
 
-/// A file that remembers why it could not be written: polars tells that a disk is full as a fault of the file.
+/// A file that stores its write error: polars reports a full disk as an error of the format.
 #[derive(Clone)]
 struct Remembering {
     file: Arc<File>,
@@ -34,7 +34,7 @@ impl Remembering {
         })
     }
 
-    /// The error of the file below, where there was one.
+    /// The write error of the underlying file, if there was one.
     fn or_own(&self, error: PolarsError) -> io::Error {
         let own = self.problem.lock().unwrap_or_else(PoisonError::into_inner).take();
         own.unwrap_or_else(|| to_io(error))
@@ -73,7 +73,7 @@ pub fn write(path: &Path, frame: &mut DataFrame) -> io::Result<()> {
     file.file.sync_all()
 }
 
-/// The bytes of a file with `frame`.
+/// A file with `frame` as bytes.
 pub fn bytes(frame: &mut DataFrame) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let rows = frame.height().max(1);
@@ -86,7 +86,7 @@ pub fn bytes(frame: &mut DataFrame) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file frame by frame, each a row group of its own, so that they need not fit the memory together.
+/// Writes a file frame by frame, each as a row group, so that not all need to fit into memory.
 pub struct Writer {
     batches: polars::io::parquet::write::BatchedWriter<Remembering>,
     file: Remembering,
@@ -104,7 +104,7 @@ impl Writer {
         Ok(Self { batches, file })
     }
 
-    /// Adds a frame; an empty one leaves no trace.
+    /// Adds a frame; an empty one is skipped.
     pub fn add(&mut self, frame: &DataFrame) -> io::Result<()> {
         match frame.height() {
             0 => Ok(()),
@@ -140,7 +140,7 @@ pub fn read(path: &Path) -> io::Result<DataFrame> {
     reading(|| reader.finish().map_err(to_io))
 }
 
-/// The names of the columns of a file of others, and how many rows it has.
+/// Names of the columns of an untrusted file, and its number of rows.
 pub fn foreign_columns(bytes: &[u8]) -> io::Result<(Vec<String>, usize)> {
     reading(|| {
         let mut reader = ParquetReader::new(Cursor::new(bytes));
@@ -150,14 +150,14 @@ pub fn foreign_columns(bytes: &[u8]) -> io::Result<(Vec<String>, usize)> {
     })
 }
 
-/// One column of a file of others that has so many rows.
+/// A column of an untrusted file with so many rows.
 pub fn foreign_column(bytes: &[u8], name: &str, height: usize) -> io::Result<Series> {
     let series = reading(|| {
         let reader = ParquetReader::new(Cursor::new(bytes));
         let frame = reader.with_columns(Some(vec![name.to_owned()])).finish().map_err(to_io)?;
         Ok(frame.column(name).map_err(to_io)?.as_materialized_series().clone())
     })?;
-    // Counts of rows that do not agree come up here, and not where nobody expects them.
+    // Inconsistent numbers of rows are found here and not later.
     match series.len() == height {
         true => Ok(series),
         false => Err(io::Error::new(
@@ -180,9 +180,9 @@ mod tests {
     use super::*;
     use crate::base::panics::caught;
 
-    /// Polars panics on some of these; whatever is read, nothing gets past the functions for files of others.
+    /// Polars panics on some of these files; the functions for untrusted files return an error instead.
     #[test]
-    fn a_changed_footer_is_an_error_and_no_panic() {
+    fn a_changed_footer_is_an_error_and_not_a_panic() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.parquet");
         let users: Vec<u32> = (0..50).collect();

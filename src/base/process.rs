@@ -1,7 +1,7 @@
-//! Programs of others: started without a shell, with limits, and ended together with all that they started.
+//! Programs of an experiment: started without a shell, with limits, and ended together with all their processes.
 //!
-//! A program runs in a process group of its own. A small watcher process kills the group if assay dies, even by
-//! SIGKILL: it waits for the end of a pipe that only assay holds open.
+//! A program runs in its own process group. A small watcher process kills the group if assay dies, even by SIGKILL: it waits
+//! for the end of a pipe that only assay keeps open.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,35 +24,35 @@ use super::{
     terminal::{escaped, on_one_line},
 };
 
-/// How often limits and the interrupt flag are looked at.
+/// How often limits and the interrupt flag are checked.
 const TICK: Duration = Duration::from_millis(100);
-/// How long output is waited for after the end: a process that left the group may keep the pipe open.
+/// Maximum wait for output after the end: a process that left the group may keep the pipe open.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Most bytes of a line of output.
+/// Maximum size of a line of output in bytes.
 const MOST_OF_LINE: usize = 2000;
-/// Most lines that are handed on.
+/// Maximum number of lines that are passed on.
 const MOST_LINES: usize = 20_000;
-/// Lines that an error shows.
+/// Number of lines in an error.
 const SHOWN_LINES: usize = 20;
 
 /// A program to run.
 pub struct Program<'a> {
-    /// Where it lies.
+    /// Its path.
     pub path: &'a Path,
     pub arguments: &'a [OsString],
     pub directory: &'a Path,
     /// Variables in addition to those of this process.
     pub variables: &'a [(&'a str, String)],
     pub timeout: Option<Duration>,
-    /// Most bytes of resident memory of the program and all that it started.
+    /// Maximum resident memory of the program and its processes in bytes.
     pub memory: Option<u64>,
 }
 
-/// What a program used.
+/// Resources used by a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     pub cpu_seconds: f64,
-    /// Of the largest of its processes.
+    /// Peak memory of its largest process.
     pub peak_memory_bytes: u64,
 }
 
@@ -78,7 +78,7 @@ fn lines(last: &[String]) -> String {
     }
 }
 
-/// Runs a program to its end; `line` gets each line of its output, escaped.
+/// Runs a program until it ends; `line` receives each line of its output, escaped.
 pub fn run(
     program: &Program,
     interrupt: &Interrupt,
@@ -98,9 +98,9 @@ pub fn run(
             .stderr(input)
             .process_group(0);
         let watched = watched.as_raw_fd();
-        // Safe: `watch` makes system calls alone, as must be between fork and exec.
+        // SAFETY: `watch` makes only system calls, as required between fork and exec.
         unsafe { command.pre_exec(move || watch(watched)) };
-        // The handle is dropped: the process is waited for below, with what it used.
+        // The handle is dropped: the process is waited for below, which also gives its resources.
         spawned(&mut command).map_err(start)? as i32
     };
     drop(watched);
@@ -174,7 +174,7 @@ enum ProcessErrorKind {
     Memory(u64),
 }
 
-/// Starts it. A program that was just copied may be held open by another process that is being started.
+/// Starts a program. A program that was just copied may still be open in another process that is being started.
 fn spawned(command: &mut Command) -> io::Result<u32> {
     let mut tries = 0;
     loop {
@@ -188,11 +188,11 @@ fn spawned(command: &mut Command) -> io::Result<u32> {
     }
 }
 
-/// Runs between fork and exec: starts the watcher, which is a child of nobody.
+/// Runs between fork and exec: starts the watcher, which is detached.
 fn watch(alive: RawFd) -> io::Result<()> {
-    // Safe: system calls alone, none of which takes a lock or memory.
+    // SAFETY: only system calls, none of which takes a lock or allocates memory.
     unsafe {
-        // assay ignores it; the program must not.
+        // assay ignores this signal; the program must not.
         libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
         let group = libc::getpid();
         match libc::fork() {
@@ -215,14 +215,14 @@ fn watch(alive: RawFd) -> io::Result<()> {
     }
 }
 
-/// The watcher. A byte says that the group is gone; the end of the pipe without one, that assay is.
+/// The watcher. A byte in the pipe means that the group has ended; the end of the pipe without a byte means that assay has.
 ///
-/// Safe after fork: system calls alone.
+/// Safe after fork: only system calls.
 unsafe fn wait_for_end(alive: RawFd, group: i32) -> ! {
     unsafe {
         libc::setpgid(0, 0);
         libc::dup2(alive, 0);
-        // Whatever else it holds open would keep pipes of others from ending.
+        // Other open descriptors would keep pipes of other processes open.
         #[cfg(target_os = "linux")]
         let closed = libc::syscall(libc::SYS_close_range, 1, u32::MAX, 0) == 0;
         #[cfg(not(target_os = "linux"))]
@@ -255,9 +255,9 @@ struct Group {
 }
 
 impl Group {
-    /// Whether the program has ended; it stays to be waited for, so that its id stays its own.
+    /// Whether the program has ended; it is not waited for yet, so that its id is not reused.
     fn has_ended(&self) -> bool {
-        // Safe: plain data; the process is our child and not waited for.
+        // SAFETY: plain data; the process is our child and not waited for.
         unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -266,7 +266,7 @@ impl Group {
         }
     }
 
-    /// Takes note of all processes of the program; returns their resident memory in bytes.
+    /// Records all processes of the program; returns their resident memory in bytes.
     fn look(&mut self) -> u64 {
         let all = processes();
         let mut memory = 0;
@@ -294,10 +294,10 @@ impl Group {
         memory
     }
 
-    /// Kills what is left of it, and waits for the program.
+    /// Kills the remaining processes, and waits for the program.
     fn end(&mut self) -> (i32, Usage) {
         self.look();
-        // Safe: the ids are those of our processes; the program's own is not waited for yet.
+        // SAFETY: the ids are those of our processes; the program itself is not waited for yet.
         unsafe { libc::kill(-self.pid, libc::SIGKILL) };
         let all = processes();
         for (pid, started) in &self.others {
@@ -306,7 +306,7 @@ impl Group {
             }
         }
         let mut status = 0;
-        // Safe: plain data.
+        // SAFETY: plain data.
         let mut used: libc::rusage = unsafe { std::mem::zeroed() };
         loop {
             let waited = unsafe { libc::wait4(self.pid, &raw mut status, 0, &raw mut used) };
@@ -346,13 +346,13 @@ struct Process {
 
 /// All processes of the machine that `/proc` shows.
 fn processes() -> BTreeMap<i32, Process> {
-    // Safe: no arguments but a number.
+    // SAFETY: the only argument is a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64;
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of = |entry: fs::DirEntry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name, in brackets, may hold anything.
+        // The name, in brackets, may contain any character.
         let (_, fields) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
@@ -367,7 +367,7 @@ fn processes() -> BTreeMap<i32, Process> {
     entries.filter_map(of).map(|process| (process.pid, process)).collect()
 }
 
-/// Lines of output on their way to the log.
+/// Splits output into lines for the log.
 struct Told<'a> {
     line: &'a mut dyn FnMut(&str),
     last: VecDeque<String>,
@@ -404,7 +404,7 @@ fn read_lines(mut output: PipeReader, sender: &mpsc::SyncSender<Vec<u8>>) {
                     return;
                 }
             } else if byte == b'\r' && line.len() + 1 >= MOST_OF_LINE {
-                // What a progress bar wrote before is of no use.
+                // Earlier states of a progress bar are dropped.
                 line.clear();
             } else if line.len() < MOST_OF_LINE {
                 line.push(byte);
@@ -416,7 +416,7 @@ fn read_lines(mut output: PipeReader, sender: &mpsc::SyncSender<Vec<u8>>) {
     }
 }
 
-/// A program by its name: beside `directory` where the name has a `/`, else in the directories of `PATH`.
+/// Finds a program by its name: relative to `directory` if the name has a `/`, otherwise in the directories of `PATH`.
 pub fn find(name: &str, directory: &Path) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let is_program = |path: &PathBuf| {
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_heard_line_by_line_and_controls_are_escaped() {
+    fn output_is_passed_on_line_by_line_and_escaped() {
         let (ended, heard) = shell(
             "printf '1%%\\r99%%\\r100%%\\n'; echo $GIVEN >&2; printf 'a\\033[2Jb'",
             None,
@@ -490,7 +490,7 @@ mod tests {
         assert!(error.starts_with("cannot run /nowhere/x: "), "{error}");
     }
 
-    /// The id that the script prints is that of a process that must be gone.
+    /// The script prints the id of a process that must have ended.
     fn is_gone(pid: &str) -> bool {
         let pid: i32 = pid.trim().parse().unwrap();
         (0..100).any(|_| {
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_end_a_program_with_all_that_it_started() {
+    fn limits_end_a_program_with_all_its_processes() {
         for script in ["sleep 100 & echo $!; wait", "setsid sh -c 'echo $$; exec sleep 100' & wait"]
         {
             let (ended, heard) = shell(script, Some(Duration::from_millis(1500)), None);

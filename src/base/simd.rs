@@ -1,4 +1,4 @@
-//! Sixteen floats at a time, with the widest instructions the machine has.
+//! Vectors of sixteen floats, with the widest instructions of the machine.
 //!
 //! A kernel is an `#[inline(always)]` function over [`Lanes`]; [`dispatch`] compiles it once for each
 //! instruction set and picks at run time.
@@ -6,7 +6,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// How many floats lanes hold.
+/// Number of floats.
 pub const WIDTH: usize = 16;
 
 /// Sixteen floats.
@@ -20,7 +20,7 @@ pub trait Lanes: Copy {
     fn mul(self, b: Self) -> Self;
     /// `self + b`
     fn add(self, b: Self) -> Self;
-    /// Lane by lane, `then` where `self` is over 0, else `otherwise`.
+    /// Lane by lane, `then` if `self` is above 0, otherwise `otherwise`.
     fn if_positive(self, then: Self, otherwise: Self) -> Self;
     /// The sum, in an order fixed for each instruction set.
     fn sum(self) -> f32;
@@ -84,13 +84,13 @@ impl Lanes for Portable {
     }
 }
 
-/// AVX2 and FMA. Made only where [`dispatch`] has seen that the machine has them.
+/// AVX2 and FMA. Created only if [`dispatch`] has detected them.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub struct Avx2(__m256, __m256);
 
-// SAFETY of all blocks below: values of these types exist only in functions that dispatch runs after
-// it has detected the instructions; loads and stores go through references to sixteen floats.
+// SAFETY of all blocks below: values of these types exist only in functions that dispatch calls after it has detected the
+// instructions; loads and stores use references to sixteen floats.
 #[cfg(target_arch = "x86_64")]
 impl Lanes for Avx2 {
     #[inline(always)]
@@ -150,7 +150,7 @@ impl Lanes for Avx2 {
     }
 }
 
-/// AVX-512. Made only where [`dispatch`] has seen that the machine has it.
+/// AVX-512. Created only if [`dispatch`] has detected it.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub struct Avx512(__m512);
@@ -201,7 +201,7 @@ impl Lanes for Avx512 {
     }
 }
 
-/// Defines `$name`, which runs `$kernel` with AVX-512, with AVX2 and FMA, or as it is.
+/// Defines `$name`, which runs `$kernel` with AVX-512, with AVX2 and FMA, or without special instructions.
 macro_rules! dispatch {
     ($(#[$doc:meta])* $vis:vis fn $name:ident = $kernel:ident($($arg:ident: $type:ty),* $(,)?)) => {
         $(#[$doc])*
@@ -213,7 +213,7 @@ macro_rules! dispatch {
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $type),*) { $kernel::<$crate::base::simd::Avx2>($($arg),*) }
                 if is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the machine has what the function was compiled for.
+                    // SAFETY: the machine has the instructions that the function was compiled for.
                     return unsafe { avx512($($arg),*) };
                 }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -237,7 +237,7 @@ pub fn block(values: &[f32], at: usize) -> &[f32; WIDTH] {
     }
 }
 
-/// The same, to be written to.
+/// The same, mutable.
 #[inline(always)]
 pub fn block_mut(values: &mut [f32], at: usize) -> &mut [f32; WIDTH] {
     match values[at..].first_chunk_mut() {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn every_instruction_set_gives_the_same() {
+    fn all_instruction_sets_give_the_same_results() {
         agrees::<Portable>();
         #[cfg(target_arch = "x86_64")]
         {

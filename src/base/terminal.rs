@@ -1,7 +1,7 @@
-//! The one writer for people: what it writes holds no character that drives a terminal.
+//! All output to the terminal: it contains no control sequences.
 //!
-//! Names, ids, titles, messages of endpoints and whatever else comes from files and servers of others may hold
-//! escape sequences, which move the cursor, write the clipboard or hide text. They are written as `\u{1b}`.
+//! Names, ids, titles, messages of endpoints and other text from untrusted files and servers may contain escape sequences,
+//! which move the cursor, write the clipboard or hide text. They are written as `\u{1b}`.
 
 use std::{
     borrow::Cow,
@@ -9,13 +9,13 @@ use std::{
     io::{self, Write as _},
 };
 
-/// Most characters of a foreign value that a message shows.
+/// Maximum number of characters of an untrusted value in a message.
 const MOST_SHOWN: usize = 80;
-/// Most characters of a line on standard error.
+/// Maximum number of characters of a line on standard error.
 const MOST_OF_LINE: usize = 4000;
 
-/// Whether a character does something else than stand where it is written: controls (C0 but for line break and
-/// tabulator, DEL, C1), marks that turn the direction of the text around, and line separators.
+/// Whether a character can control a terminal or the layout: control characters (C0 except line break and tabulator, DEL,
+/// C1), marks that change the direction of text, and line separators.
 pub fn is_control(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
@@ -38,7 +38,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The same of JSON, which stays JSON of the same value: `\u001b`.
+/// The same for JSON, which keeps its value: `\u001b`.
 pub fn escaped_json(json: &str) -> Cow<'_, str> {
     escape_with(json, &|c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
@@ -66,12 +66,12 @@ pub fn on_one_line(text: &str) -> String {
     escaped(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// A foreign value as messages show it: on one line, and at most 80 characters of it.
+/// An untrusted value for messages: on one line, and at most 80 characters.
 pub fn shown(text: &str) -> String {
     shown_up_to(text, MOST_SHOWN)
 }
 
-/// The same with a limit of one's own, for what is a message itself.
+/// The same with another limit, for values that are messages.
 pub fn shown_up_to(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => on_one_line(text),
@@ -81,13 +81,13 @@ pub fn shown_up_to(text: &str, most: usize) -> String {
     }
 }
 
-/// Writes a line for people to standard error. A reader that went away or a full disk is no reason to stop.
+/// Writes a line to standard error. A closed pipe or a full disk is ignored.
 pub fn write_line(line: fmt::Arguments) {
     let text: String = line.to_string().split('\n').map(|line| cut_line(line) + "\n").collect();
     let _ = io::stderr().lock().write_all(escaped(&text).as_bytes());
 }
 
-/// A line, of which nobody reads more than so much.
+/// A line, shortened to the maximum length.
 fn cut_line(line: &str) -> Cow<'_, str> {
     match line.char_indices().nth(MOST_OF_LINE) {
         None => line.into(),
@@ -95,7 +95,7 @@ fn cut_line(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Writes a line for people to standard error, like `eprintln!`, with everything foreign escaped.
+/// Writes a line to standard error, like `eprintln!`, with control characters escaped.
 macro_rules! tell {
     ($($argument:tt)*) => { $crate::base::terminal::write_line(format_args!($($argument)*)) };
 }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_drives_a_terminal_is_written_as_its_number() {
+    fn control_characters_are_escaped() {
         let hostile = "a\u{1b}]52;c;AAAA\u{7}\r\0\u{9b}\u{202e}\u{2066}b\n\tc";
         assert_eq!(
             escaped(hostile),

@@ -1,8 +1,8 @@
-//! Words and plain tables for people.
+//! Numbers, counts and plain tables for output.
 
 use comfy_table::{ContentArrangement, TableComponent, presets};
 
-/// `943 users (3,717 user-fold pairs)`: users, and how often they are in a fold where that is more.
+/// `943 users (3,717 user-fold pairs)`: users, and pairs of a user and a fold if there are more.
 pub fn users_text(n_users: usize, n_pairs: usize) -> String {
     let users = if n_users == 1 { "user" } else { "users" };
     let pairs = match n_pairs == n_users {
@@ -25,7 +25,7 @@ pub fn grouped(n: usize) -> String {
     text
 }
 
-/// A table without lines but those under its header.
+/// A table with lines only under its header.
 pub fn plain_table() -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
@@ -37,11 +37,11 @@ pub fn plain_table() -> comfy_table::Table {
     table
 }
 
-/// Values in the order in which they first come.
+/// Distinct values in the order of their first occurrence.
 pub fn distinct(values: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
     let mut seen: Vec<String> = Vec::new();
     for value in values {
-        // Neighbours are often alike, so the last seen is looked at first.
+        // Neighbours are often equal, so the last value is compared first.
         if !seen.iter().rev().any(|known| known == value.as_ref()) {
             seen.push(value.as_ref().to_owned());
         }

@@ -1,4 +1,4 @@
-//! Reads typed values from a [`Node`], so that every serde error gets the place it is about.
+//! Reads typed values from a [`Node`], so that every serde error has a position.
 
 use serde::de::{self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
@@ -44,7 +44,7 @@ impl de::Error for Diagnostic {
     }
 }
 
-/// What serde expected, without Rust's names of types.
+/// The type that serde expected, without Rust's names.
 fn plainly(expected: &dyn de::Expected) -> String {
     let expected = expected.to_string();
     match expected.as_str() {
@@ -126,7 +126,7 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         result.map_err(|error| error.or_at(&self.0.at))
     }
 
-    /// Keys have names: derived code would take the values of a list for the first keys.
+    /// Refuses lists: derived code would take their values for the first keys.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,

@@ -9,18 +9,18 @@ use std::{
 
 use crate::base::terminal::shown;
 
-/// A text file of the experiment, kept so that errors can show the line.
+/// A text file of an experiment, kept so that errors can show the line.
 #[derive(Debug, PartialEq)]
 pub struct SourceFile {
     pub path: PathBuf,
     pub text: String,
 }
 
-/// The name of the source that is the command line's.
+/// The name of the source for the command line.
 pub const COMMAND_LINE: &str = "--set";
 
 impl SourceFile {
-    /// A text of the command line, whose relative paths are those of files in `directory`.
+    /// A text of the command line, with paths relative to `directory`.
     pub fn of_command_line(directory: &Path, text: &str) -> Self {
         Self { path: directory.join(COMMAND_LINE), text: text.to_owned() }
     }
@@ -34,7 +34,7 @@ impl SourceFile {
     }
 }
 
-/// A place in a source file; lines and columns start at 1, `width` is in characters.
+/// A position in a source file; lines and columns start at 1, `width` is in characters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Position {
     pub file: Arc<SourceFile>,
@@ -55,7 +55,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// An error with a place.
+    /// An error with a position.
     pub fn at(position: &Position, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -65,7 +65,7 @@ impl Diagnostic {
         }
     }
 
-    /// An error without a place (yet).
+    /// An error without a position (yet).
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), position: None, expected: None, help: None }
     }
@@ -82,7 +82,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds the nearest of `names` to `found` as help, where one is near.
+    /// Adds the most similar of `names` to `found` as help, if one is similar enough.
     pub fn suggest<'a>(self, found: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
         match nearest(found, names) {
             Some(name) => self.help(format!("did you mean `{name}`?")),
@@ -97,7 +97,7 @@ impl Diagnostic {
     }
 }
 
-/// The most similar name in `names`, if one is similar enough to be meant.
+/// The most similar name in `names`, if it is similar enough.
 pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase();
     names
@@ -108,8 +108,7 @@ pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Most characters that are shown of a line, and of a value in a message: files are untrusted and of any
-/// length.
+/// Maximum number of characters of a line, and of a value in a message: files are untrusted and may be long.
 const MOST_SHOWN: usize = 80;
 
 /// The part of a line around a column, and where the column is in it.
@@ -126,7 +125,7 @@ fn window(line: &str, column: usize) -> (String, usize) {
     (format!("{before}{shown}{after}"), indent)
 }
 
-/// A message in which values (between backticks) are cut.
+/// A message in which values (between backticks) are shortened.
 fn cut_quotes(message: &str) -> String {
     let parts = message.split('`').enumerate();
     let cut = parts.map(|(at, part)| match at % 2 {

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::base::built_in;
 
-/// How deep includes may be nested: more is a mistake.
+/// Maximum nesting of includes.
 const MAX_DEPTH: usize = 16;
-/// How often files may be brought in, all in all: files that bring in others twice multiply.
+/// Maximum number of included files: files that include others twice multiply.
 const MOST_FILES: usize = 1000;
 
 /// A key that has a new name. The old name still works, with a warning.
@@ -38,7 +38,7 @@ impl Renamed {
 
     fn is_within(&self, path: &[String]) -> bool {
         let within: Vec<&str> = self.within.split('.').filter(|key| !key.is_empty()).collect();
-        // The levels of a sweep are in place of it.
+        // The levels of a sweep take the place of the value.
         let mut keys: Vec<&str> = Vec::new();
         let mut all = path.iter().map(String::as_str);
         while let Some(key) = all.next() {
@@ -53,7 +53,7 @@ impl Renamed {
 }
 
 const SWEEP: &str = "sweep";
-/// What stands for an item of a list in a path.
+/// The name of a list item in a path.
 const ITEM: &str = "[]";
 
 /// Gives keys their new names, with a warning for each.
@@ -67,7 +67,7 @@ impl<'a> Renames<'a> {
         Self { renamed, warnings: Vec::new() }
     }
 
-    /// Renames keys of `node`, which stands at `path`, and below it.
+    /// Renames keys of `node`, which is at `path`, and below it.
     pub fn rename(&mut self, node: &mut Node, path: &[String]) -> Result<(), Diagnostic> {
         self.below(node, &mut path.to_vec())
     }
@@ -262,10 +262,10 @@ impl Reader<'_> {
         Ok(brought)
     }
 
-    /// Looks beside the file that names it, then in each directory above, then among the built-in files.
+    /// Looks in the directory of the file that names it, then in each parent directory, then among the built-in files.
     fn find(&self, name: &str, at: &Position) -> Result<PathBuf, Diagnostic> {
         let directory = at.file.path.parent().unwrap_or(Path::new(""));
-        // A file that is named without a directory lies in the working directory.
+        // A file name without a directory is in the working directory.
         let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let absolute = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
         let found = std::iter::once(directory)
@@ -289,7 +289,7 @@ impl Reader<'_> {
     }
 }
 
-/// Puts `over` on top of `base`; mappings in both are merged, anything else is replaced.
+/// Merges `over` into `base`; mappings in both are merged, other values are replaced.
 fn merge(base: &mut Mapping, over: Mapping) {
     for entry in over.entries() {
         let merged = match (base.get(&entry.key).map(|e| &e.value.value), &entry.value.value) {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_an_error_where_it_is_named() {
+    fn a_missing_file_is_an_error_at_its_name() {
         let dir = files(&[("main.yaml", "a:\n  use: gone.yaml\n")]);
         let error = read(&dir.path().join("main.yaml"), &[]).unwrap_err();
         assert_eq!(error.position.as_ref().map(|p| (p.line, p.column)), Some((2, 8)));
@@ -354,7 +354,7 @@ mod tests {
     ];
 
     #[test]
-    fn names_of_deeper_keys_are_known_in_files_that_are_used_and_in_sweeps() {
+    fn nested_keys_are_renamed_in_used_files_and_in_sweeps() {
         let dir = files(&[
             (
                 "main.yaml",
@@ -382,7 +382,7 @@ mod tests {
             ("used.yaml", "old: 3\n"),
         ]);
         let read = read(&dir.path().join("main.yaml"), &RENAMED).unwrap();
-        // Files that `use:` brings in have keys of their own.
+        // Files of `use:` have their own keys.
         assert_eq!(yaml(&read.root), "new:\n  a: 2\n  b:\n    old: 3\nold_too: 1\n");
         let base = dir.path().join("base.yaml");
         let expected = format!("{}:1: the key `old` is deprecated; use `new`", base.display());

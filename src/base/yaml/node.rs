@@ -12,7 +12,7 @@ use crate::base::{
     terminal::{is_control, shown},
 };
 
-/// Most bytes of a file.
+/// Maximum size of a file in bytes.
 const MOST_BYTES: u64 = 16 << 20;
 
 /// A YAML value and its position.
@@ -22,7 +22,7 @@ pub struct Node {
     pub value: Value,
 }
 
-/// What a node holds.
+/// The value of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Null,
@@ -57,13 +57,13 @@ impl Mapping {
         self.0.iter().find(|entry| entry.key == key)
     }
 
-    /// Takes the entry of `key` out.
+    /// Removes and returns the entry of `key`.
     pub fn take(&mut self, key: &str) -> Option<Entry> {
         let at = self.0.iter().position(|entry| entry.key == key)?;
         Some(self.0.remove(at))
     }
 
-    /// Puts `entry` in place of the one with its key, or at the end.
+    /// Replaces the entry with the same key, or adds it at the end.
     pub fn set(&mut self, entry: Entry) {
         match self.0.iter_mut().find(|present| present.key == entry.key) {
             Some(present) => *present = entry,
@@ -88,7 +88,7 @@ impl Mapping {
         }
     }
 
-    /// Entries whose values may be changed.
+    /// Entries with mutable values.
     pub fn values_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
         self.0.iter_mut().map(|entry| (entry.key.as_str(), &mut entry.value))
     }
@@ -99,7 +99,7 @@ impl Mapping {
 }
 
 impl Node {
-    /// A value that is in no file, with the position `at`.
+    /// A value that is not from a file, with the position `at`.
     pub fn of_yaml(value: &serde_yaml::Value, at: &Position) -> Self {
         use serde_yaml::Value as Yaml;
         let of = |value: &Yaml| Self::of_yaml(value, at);
@@ -127,7 +127,7 @@ impl Node {
         Self { at: at.clone(), value }
     }
 
-    /// Puts `value` at a path of keys below this mapping; mappings on the way are made.
+    /// Sets `value` at a path of keys below this mapping; missing mappings are created.
     pub fn put(&mut self, path: &[&str], value: Self, at: &Position) -> Result<(), Diagnostic> {
         let Some((first, rest)) = path.split_first() else {
             *self = value;
@@ -142,7 +142,7 @@ impl Node {
             None => Self { at: at.clone(), value: Value::Mapping(Mapping::default()) },
         };
         below.put(rest, value, at)?;
-        // A key that is only passed through stays where it was given.
+        // An existing key on the path keeps its position.
         let passed = mapping.get(first).filter(|_| !rest.is_empty());
         let key_at = passed.map_or(at, |entry| &entry.key_at).clone();
         mapping.set(Entry { key: (*first).to_owned(), key_at, value: below });
@@ -177,7 +177,7 @@ impl Node {
         Self::parse_part(file, &file.text)
     }
 
-    /// Parses a text that has the characters of `file` at the same places.
+    /// Parses a text that has the characters of `file` at the same positions.
     pub fn parse_part(file: &Arc<SourceFile>, text: &str) -> Result<Self, Diagnostic> {
         let mut builder =
             Builder { file, parser: Parser::new_from_str(text), anchors: Vec::new(), values: 0 };
@@ -216,7 +216,7 @@ impl Node {
         }
     }
 
-    /// The mapping this node is, or an error that says so.
+    /// The node as a mapping, or an error.
     pub fn mapping(&self, what: &str) -> Result<&Mapping, Diagnostic> {
         match &self.value {
             Value::Mapping(mapping) => Ok(mapping),
@@ -225,7 +225,7 @@ impl Node {
         }
     }
 
-    /// The text this node is, or an error that says so.
+    /// The node as a text, or an error.
     pub fn text(&self, what: &str) -> Result<&str, Diagnostic> {
         match &self.value {
             Value::Text(text) => Ok(text),
@@ -234,7 +234,7 @@ impl Node {
         }
     }
 
-    /// The same value without places, for hashing and for writing out.
+    /// The value without positions, for hashing and writing.
     pub fn to_yaml(&self) -> serde_yaml::Value {
         match &self.value {
             Value::Null => serde_yaml::Value::Null,
@@ -257,9 +257,9 @@ impl Node {
 struct Builder<'a> {
     file: &'a Arc<SourceFile>,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    /// With how many values each holds.
+    /// Anchors, each with its number of values.
     anchors: Vec<(usize, Node, usize)>,
-    /// So far, with what aliases repeat.
+    /// Number of values so far, including those of aliases.
     values: usize,
 }
 
@@ -294,7 +294,7 @@ impl<'a> Builder<'a> {
         self.count(1, &at)?;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
-                // A single one may be what separates columns.
+                // A single control character may be a column separator.
                 if text.chars().nth(1).is_some() {
                     refuse_controls(&text, &at)?;
                 }
@@ -326,7 +326,7 @@ impl<'a> Builder<'a> {
         let node = Node { at, value };
         if anchor > 0 {
             let values = self.values - before;
-            // It is kept a second time.
+            // The anchor keeps a copy.
             self.count(values, &node.at)?;
             self.anchors.push((anchor, node.clone(), values));
         }
@@ -347,7 +347,7 @@ impl<'a> Builder<'a> {
 
     fn mapping(&mut self) -> Result<Mapping, Diagnostic> {
         let mut mapping = Mapping::default();
-        // Looked up for each key: a walk over all of them takes for ever in a large file.
+        // A map, because a linear search for each key would be quadratic in a large file.
         let mut taken: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
@@ -377,7 +377,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Names, titles and whatever else a file says are shown to people, in terminals and pages.
+/// Refuses control characters, because texts of a file are shown in terminals and pages.
 fn refuse_controls(text: &str, at: &Position) -> Result<(), Diagnostic> {
     match text.chars().find(|c| is_control(*c)) {
         None => Ok(()),
@@ -443,14 +443,14 @@ mod tests {
     }
 
     #[test]
-    fn scalars_mean_what_serde_yaml_says() {
+    fn scalars_are_interpreted_like_serde_yaml() {
         let text = "[1, 2.5, true, no, '4', null, .inf, 1e-3, text, 2024-01-01]";
         let expected: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
         assert_eq!(parse(text).unwrap().to_yaml(), expected);
     }
 
     #[test]
-    fn aliases_multiply_to_a_limit() {
+    fn aliases_multiply_only_up_to_a_limit() {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for at in 1..9 {
             let below = format!("*a{}, ", at - 1).repeat(10);
@@ -468,14 +468,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_given_twice_is_refused_at_its_second_place() {
+    fn a_repeated_key_is_refused_at_its_second_position() {
         let error = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
         assert_eq!(error.position.as_ref().map(|p| (p.line, p.column)), Some((3, 1)));
         assert!(error.to_string().contains("line 1"), "{error}");
     }
 
     #[test]
-    fn control_characters_are_refused_where_they_stand() {
+    fn control_characters_are_refused_at_their_position() {
         for text in [
             "a: \"x\\e]52;c;AA\\a\"",
             "\"a\\e\": 1",
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_any_length_is_shown_in_part() {
+    fn long_values_are_shortened() {
         let node = parse(&"word ".repeat(10_000)).unwrap();
         assert!(node.mapping("it").unwrap_err().to_string().len() < 600);
     }
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_yaml_says_where() {
+    fn invalid_yaml_has_a_position() {
         let error = parse("a: [1, 2\nb: 3\n").unwrap_err();
         assert!(error.position.is_some(), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Values that replace those of an experiment file: `systems.als.factors=128`.
+//! Values of the command line that replace values of an experiment file: `systems.als.factors=128`.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use super::{
     node::{Entry, Mapping, Node, Value},
 };
 
-/// A value and the path of keys where it is put.
+/// A value, and the path of keys at which it is set.
 #[derive(Clone, Debug)]
 pub struct Override {
     /// Keys separated by dots. A key may contain dots itself: what a path means depends on the file.
@@ -31,14 +31,14 @@ impl Override {
             return Err(Diagnostic::at(&at, "a key of the path is empty")
                 .expected("keys separated by dots: `systems.als.factors=128`"));
         }
-        // Blanks in place of the path: positions are those in the whole text.
+        // Blanks instead of the path, so that positions refer to the whole text.
         let blank = " ".repeat(path.chars().count() + 1);
         let value = Node::parse_part(&file, &format!("{blank}{value}"))?;
         Ok(Self { path: path.to_owned(), at, value })
     }
 }
 
-/// What was set, and how.
+/// The values that were set.
 #[derive(Default)]
 pub struct Applied {
     /// `path=value` with the value as JSON and the path as the file spells it.
@@ -49,8 +49,8 @@ pub struct Applied {
     pub warnings: Vec<String>,
 }
 
-/// Puts all values in place, in their order. `named` are keys of the root whose mappings have names as keys: an
-/// override can change what has a name there, but not add a name.
+/// Sets all values in their order. `named` are keys of the root whose mappings have names as keys: an override can change
+/// the value of a name there, but not add a name.
 pub fn apply(
     root: &mut Node,
     overrides: &[Override],
@@ -61,7 +61,7 @@ pub fn apply(
     let mut applied = Applied::default();
     for of in overrides {
         let mut path = resolve(root, of, named)?;
-        // As in a file: an old name becomes the new one before it is put on top of the file's values.
+        // As in a file: old names are replaced before values are merged into those of the file.
         let Read { root: layer, files, warnings } = include::bring_in(nested(&path, of), renamed)?;
         if at_path(&layer, &path).is_none() {
             path = path_of(&layer, path.len());
@@ -145,7 +145,7 @@ fn by_file(mapping: &Mapping, stem: &str, what: &str, at: &Position) -> Result<S
     }
 }
 
-/// A tree that holds the value alone.
+/// A tree that contains only the value.
 fn nested(path: &[String], of: &Override) -> Node {
     let mut node = of.value.clone();
     for key in path.iter().rev() {

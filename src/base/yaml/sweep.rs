@@ -15,7 +15,7 @@ use crate::base::limits;
 pub struct Levels(pub Vec<(String, String)>);
 
 impl Levels {
-    /// `[factors=32,alpha=on]`, or nothing where nothing is swept.
+    /// `[factors=32,alpha=on]`, or empty without sweeps.
     pub fn label(&self) -> String {
         if self.0.is_empty() {
             return String::new();
@@ -26,7 +26,7 @@ impl Levels {
     }
 }
 
-/// The place of the first sweep at `node` or below it.
+/// The position of the first sweep at `node` or below it.
 pub fn first(node: &Node) -> Option<&Position> {
     let Value::Mapping(mapping) = &node.value else { return None };
     if mapping.get("sweep").is_some() {
@@ -35,22 +35,22 @@ pub fn first(node: &Node) -> Option<&Position> {
     mapping.entries().iter().find_map(|entry| first(&entry.value))
 }
 
-/// Every combination of the levels of all sweeps below `node`; `skip` names keys of the top mapping
-/// that are left alone. The last sweep of the file changes fastest.
+/// All combinations of the levels of all sweeps below `node`; `skip` names keys of the top mapping that are not expanded.
+/// The last sweep of the file changes fastest.
 pub fn expand(node: &Node, skip: &[&str]) -> Result<Vec<(Levels, Node)>, Diagnostic> {
     let mut sweeps = Vec::new();
     find(node, &mut Vec::new(), skip, &mut sweeps)?;
     for sweep in &mut sweeps {
         sweep.field = sweep.path.last().cloned().unwrap_or_default();
     }
-    // Two sweeps on fields of one name are told apart by their whole paths.
+    // Two sweeps of fields with the same name are distinguished by their full paths.
     let short: Vec<String> = sweeps.iter().map(|sweep| sweep.field.clone()).collect();
     for sweep in &mut sweeps {
         if short.iter().filter(|field| **field == sweep.field).count() > 1 {
             sweep.field = sweep.path.join(".");
         }
     }
-    // Before anything is expanded: three sweeps of 1,000 levels fill any memory.
+    // Before anything is expanded: three sweeps of 1,000 levels would fill the memory.
     let count =
         sweeps.iter().try_fold(1usize, |count, sweep| count.checked_mul(sweep.levels.len()));
     if count.is_none_or(|count| count > limits::most_trials()) {
@@ -58,7 +58,7 @@ pub fn expand(node: &Node, skip: &[&str]) -> Result<Vec<(Levels, Node)>, Diagnos
             Diagnostic::at(&sweeps[0].at, limits::too_many_trials(count)).help(limits::MORE_TRIALS)
         );
     }
-    // The levels themselves are in no variant.
+    // Variants contain no levels.
     let mut bare = node.clone();
     let nothing = Node { at: node.at.clone(), value: Value::Null };
     for sweep in &sweeps {
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn all_combinations_come_out_last_sweep_fastest() {
+    fn all_combinations_are_expanded_with_the_last_sweep_fastest() {
         let found = labels("a: {sweep: [1, 2]}\nb: {c: {sweep: {on: 2.5, off: 0}}}").unwrap();
         assert_eq!(
             found,
@@ -230,12 +230,12 @@ mod tests {
     }
 
     #[test]
-    fn no_sweep_gives_the_document_itself() {
+    fn a_document_without_sweeps_is_unchanged() {
         assert_eq!(labels("a: 1\nsystems: {x: {sweep: [1]}}").unwrap().len(), 1);
     }
 
     #[test]
-    fn fields_of_one_name_are_told_apart_by_path() {
+    fn fields_with_the_same_name_are_distinguished_by_path() {
         let found = labels("a: {k: {sweep: [1, 2]}}\nb: {k: {sweep: [3]}}").unwrap();
         assert!(found[0].starts_with("[a.k=1,b.k=3]"), "{}", found[0]);
     }
