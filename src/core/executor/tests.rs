@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
 };
@@ -503,4 +503,81 @@ fn a_file_that_changes_between_planning_and_running_is_an_error() {
     edit(&path);
     fails(&before, "edited before");
     fails(&plan(Some(|path| fs::write(path, "edited").unwrap()), "during"), "edited during");
+}
+
+/// Doubles its input, with a checkpoint after that. Fails then while `dies` is set, as if it were killed.
+struct Training {
+    of: Handle<Number>,
+    dies: Arc<AtomicBool>,
+    /// How often it began without a checkpoint.
+    begun: Arc<AtomicI64>,
+}
+
+impl Step for Training {
+    type Output = Number;
+    type Stats = NoStats;
+
+    const KIND: &'static str = "training";
+    const REVISION: u32 = 1;
+
+    fn label(&self) -> String {
+        "training".into()
+    }
+
+    fn key_inputs(&self, key: &mut KeyBuilder) {
+        key.step("of", self.of);
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        vec![FILE]
+    }
+
+    fn run(&self, cx: &RunContext, dir: &Path) -> Result<NoStats, StepError> {
+        let checkpoint = cx.scratch().join("checkpoint");
+        if !checkpoint.exists() {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            let number = fs::read_to_string(cx.dir(self.of).join(FILE)).unwrap();
+            fs::create_dir_all(cx.scratch()).unwrap();
+            fs::write(&checkpoint, (2 * number.parse::<i64>().unwrap()).to_string()).unwrap();
+        }
+        if self.dies.load(Ordering::SeqCst) {
+            return Err(StepError::Internal("killed".into()));
+        }
+        fs::copy(checkpoint, dir.join(FILE)).unwrap();
+        Ok(NoStats {})
+    }
+}
+
+/// New responses or a refresh give an input other content under the same key.
+#[test]
+fn a_checkpoint_is_continued_only_with_the_same_content_of_the_inputs() {
+    let place = tempfile::tempdir().unwrap();
+    let plus = Arc::new(AtomicI64::new(10));
+    let (dies, begun) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicI64::new(0)));
+    let mut graph = Graph::default();
+    let source =
+        graph.add(Sum { name: "source", of: vec![], plus: plus.clone(), file: None, during: None });
+    let end = graph.add(Training { of: source, dies: dies.clone(), begun: begun.clone() });
+    for step in [source.id(), end.id()] {
+        graph.note_trial(step, 0);
+    }
+    let whole = Workspace::create(&place.path().join("whole")).unwrap();
+    let trials = vec![TrialName { name: "t".into(), file_name: "t".into() }];
+    let case = Case { graph, ends: vec![end.id()], trials, plus, place, whole };
+    let run = |forced: &[StepId], dies_now: bool| {
+        dies.store(dies_now, Ordering::SeqCst);
+        let options = Options { forced: forced.iter().copied().collect(), ..case.options() };
+        let outcome = case.run_with(&options, &case.whole, &Interrupt::default(), &NoReporter);
+        assert_eq!(outcome.record.failures.is_empty(), !dies_now);
+        begun.load(Ordering::SeqCst)
+    };
+    // Killed after the checkpoint, then continued from it.
+    assert_eq!(run(&[], true), 1);
+    assert_eq!(run(&[], false), 1, "the checkpoint is continued");
+    assert_eq!(case.number(&case.whole, end.id()), 20);
+    // Killed again. The source is then rebuilt with other content under the same key.
+    assert_eq!(run(&[end.id()], true), 2);
+    case.plus.store(30, Ordering::SeqCst);
+    assert_eq!(run(&[source.id()], false), 3, "the checkpoint has other inputs");
+    assert_eq!(case.number(&case.whole, end.id()), 60);
 }
