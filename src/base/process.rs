@@ -108,7 +108,7 @@ pub fn run(
     let (sender, received) = mpsc::sync_channel(1000);
     // Not joined: it ends with the pipe.
     thread::spawn(move || read_lines(output, &sender));
-    let mut told = Told { line, last: VecDeque::new(), count: 0 };
+    let mut log = LineLog { line, last: VecDeque::new(), count: 0 };
     let started = Instant::now();
     let mut looked = started;
     let mut closed = false;
@@ -117,7 +117,7 @@ pub fn run(
             thread::sleep(TICK);
         } else {
             match received.recv_timeout(TICK) {
-                Ok(text) => told.add(text),
+                Ok(text) => log.add(text),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => closed = true,
             }
@@ -143,9 +143,9 @@ pub fn run(
     let (status, usage) = group.end();
     let until = Instant::now() + DRAIN;
     while let Ok(text) = received.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        told.add(text);
+        log.add(text);
     }
-    let last: Vec<String> = told.last.into();
+    let last: Vec<String> = log.last.into();
     let failed = |how: String| Err(ProcessError::Failed { how, last: last.clone() });
     match stopped {
         Some(ProcessErrorKind::Interrupted) => Err(Interrupted.into()),
@@ -368,16 +368,16 @@ fn processes() -> BTreeMap<i32, Process> {
 }
 
 /// Splits output into lines for the log.
-struct Told<'a> {
+struct LineLog<'a> {
     line: &'a mut dyn FnMut(&str),
     last: VecDeque<String>,
     count: usize,
 }
 
-impl Told<'_> {
+impl LineLog<'_> {
     fn add(&mut self, bytes: Vec<u8>) {
         let text = String::from_utf8_lossy(&bytes);
-        // A progress bar writes over its line: its last state counts.
+        // A progress bar overwrites its line: only its last state is logged.
         let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
         if text.trim().is_empty() {
             return;

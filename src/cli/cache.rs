@@ -165,7 +165,7 @@ fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key
     Ok(keys)
 }
 
-/// What one model answered.
+/// Counts of one model.
 #[derive(Default, serde::Serialize)]
 struct OfModel {
     responses: u64,
@@ -381,10 +381,10 @@ fn explain(responses: &Responses, prefix: &str, as_json: bool) -> Result<Exit, C
             message["content"].as_str().unwrap_or_default()
         ));
     }
-    let answer = reply::content(&reply::choice(&record.response)["message"]);
+    let content = reply::content(&reply::choice(&record.response)["message"]);
     text.push_str(&format!(
         "\n[response]\n{}\n",
-        answer.unwrap_or_else(|| record.response.to_string())
+        content.unwrap_or_else(|| record.response.to_string())
     ));
     // The most similar other request, to show why it is not the same.
     let mut request = record.request.clone();

@@ -144,7 +144,7 @@ impl Limits {
     }
 
     /// Notes whether a reply was received. Returns true if many connections failed and no reply was ever received.
-    pub fn is_unreachable(&self, replied: bool) -> bool {
+    pub fn note_reply(&self, replied: bool) -> bool {
         let mut state = self.state.borrow_mut();
         state.reached |= replied;
         state.unreached += usize::from(!replied);

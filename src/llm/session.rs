@@ -64,7 +64,8 @@ impl Response {
         reply::is_reasoned(&reply::choice(&self.record.response)["message"])
     }
 
-    /// The text, or why it cannot be used.
+    /// The text, or why it cannot be used. The reason becomes a part of repair requests, so another wording would change
+    /// their keys.
     pub fn text(&self) -> Result<&str, String> {
         if let Some(refusal) = &self.refusal {
             return Err(format!("refused: {}", shown(refusal)));
@@ -73,8 +74,8 @@ impl Response {
             "length" | "max_tokens" => Err("cut off at the limit of tokens".into()),
             "content_filter" => Err("refused: stopped by a filter of contents".into()),
             _ if self.content.trim().is_empty() && self.is_reasoned() => Err(
-                "empty: the endpoint put all text into its field for reasoning; turn its reasoning parser \
-                 off, or thinking on"
+                "empty: the endpoint put all of it into its field for reasoning; turn its reasoning \
+                 parser off, or thinking on"
                     .into(),
             ),
             _ => Ok(&self.content),

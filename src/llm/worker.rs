@@ -196,7 +196,7 @@ impl Worker {
                     }
                     limits.settle(since, record.usage.input + record.usage.output);
                     limits.good();
-                    limits.is_unreachable(true);
+                    limits.note_reply(true);
                     // Booked before the slot is free, so that no other request sees a budget without it.
                     self.settle(expected, spec, Some((&record, latency)));
                     // Other requests may start while this response is written to disk.
@@ -212,7 +212,7 @@ impl Worker {
                     drop(slot);
                     let cause = transport.endpoint.redact(&cause);
                     self.fail(record, &cause, &body, transport).await?;
-                    if limits.is_unreachable(status != 0) {
+                    if limits.note_reply(status != 0) {
                         let why = format!(
                             "the endpoint `{name}` cannot be reached: {cause}\n  = help: check its `base_url` \
                              ({}) and whether the server is running",

@@ -121,10 +121,10 @@ impl ProfilesSpec {
     pub fn endpoints(&self) -> Vec<&str> {
         let mut endpoints = Vec::new();
         if let ItemProfiles::Llm(write) = &self.items {
-            endpoints.push(&write.judge[..]);
+            endpoints.push(&write.endpoint[..]);
         }
         if let UserProfiles::Llm(write) = &self.users {
-            endpoints.push(&write.judge[..]);
+            endpoints.push(&write.endpoint[..]);
         }
         endpoints
     }
@@ -239,7 +239,7 @@ pub(super) fn locate(
         path: PathBuf::from(file),
         problem: "no such file".into(),
         help: format!(
-            "assay looked for it next to the experiment file and under {}; set ASSAY_DATA to where it is",
+            "assay looked for it beside the experiment file and under {}; set ASSAY_DATA to where it is",
             dirs.roots().iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", ")
         ),
     })

@@ -26,7 +26,8 @@ const USER_PROMPT: &str = include_str!("../../prompts/user-profile.md");
 #[serde(deny_unknown_fields)]
 pub struct WriteItems {
     /// One of the experiment's `endpoints`.
-    pub judge: String,
+    #[serde(rename = "judge")]
+    pub endpoint: String,
     /// A prompt file to use instead of `prompts/item-profile.md`.
     #[serde(default)]
     pub prompt: PromptFile,
@@ -37,7 +38,8 @@ pub struct WriteItems {
 #[serde(deny_unknown_fields)]
 pub struct WriteUsers {
     /// One of the experiment's `endpoints`.
-    pub judge: String,
+    #[serde(rename = "judge")]
+    pub endpoint: String,
     /// A prompt file to use instead of `prompts/user-profile.md`.
     #[serde(default)]
     pub prompt: PromptFile,
@@ -167,7 +169,7 @@ pub(super) fn items(
     context: &GenerationContext,
 ) -> Result<(Profiles, WritingStats, Tally), TextError> {
     let prompt = write.read_prompt(context.dirs)?;
-    let session = context.session(&write.judge)?;
+    let session = context.session(&write.endpoint)?;
     let (mut requested, mut chats) = (Vec::new(), Vec::new());
     for (at, fact) in facts.iter().enumerate() {
         let Some(title) = &fact.title else { continue };
@@ -218,7 +220,7 @@ pub(super) fn users(
     context: &GenerationContext,
 ) -> Result<(Profiles, WritingStats, Tally), TextError> {
     let prompt = write.read_prompt(context.dirs)?;
-    let session = context.session(&write.judge)?;
+    let session = context.session(&write.endpoint)?;
     let (preferences, scale) = (preferences(data), data.scale());
     let shown: Vec<Vec<u32>> = preferences
         .iter()

@@ -430,7 +430,7 @@ impl<'a> Planner<'a> {
             ItemProfiles::Llm(write) => {
                 let (of, at) = (write.clone(), dirs.clone());
                 Authors::Endpoint(Box::new(self.asked(
-                    &write.judge,
+                    &write.endpoint,
                     &("items", write, write.prompt.place()),
                     move || of.digest(&at),
                 )?))
@@ -442,7 +442,7 @@ impl<'a> Planner<'a> {
             UserProfiles::Llm(write) => {
                 let (of, at) = (write.clone(), dirs.clone());
                 Authors::Endpoint(Box::new(self.asked(
-                    &write.judge,
+                    &write.endpoint,
                     &("users", write, write.prompt.place()),
                     move || of.digest(&at),
                 )?))

@@ -144,7 +144,7 @@ impl Step for ItemProfilesStep {
     fn requests(&self, _: u64, items: u64) -> Option<Requests> {
         let ItemProfiles::Llm(write) = &self.items else { return None };
         Some(Requests {
-            endpoint: write.judge.clone(),
+            endpoint: write.endpoint.clone(),
             calls: items,
             tokens_per_call: 350,
             in_batches: true,
@@ -197,7 +197,7 @@ impl Step for UserProfilesStep {
     fn requests(&self, users: u64, _: u64) -> Option<Requests> {
         let UserProfiles::Llm(write) = &self.users else { return None };
         Some(Requests {
-            endpoint: write.judge.clone(),
+            endpoint: write.endpoint.clone(),
             calls: users * (write.liked + write.disliked).div_ceil(write.batch) as u64,
             tokens_per_call: 600 + 250 * write.batch as u64,
             in_batches: true,
