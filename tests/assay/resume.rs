@@ -1,4 +1,4 @@
-//! Killed, interrupted, run twice at once, on other numbers of threads: the same bytes.
+//! Killed, interrupted and concurrent runs, and other numbers of threads, give the same bytes.
 
 use std::{
     io::{BufRead, BufReader},
@@ -20,7 +20,7 @@ systems:
 evaluate: {protocols: [full, judged, judged-after-cut, sampled], conventions: [standard, ebrat2025], k: [5, 10]}
 ";
 
-/// A split a fold; fit, predict and evaluate for three systems once and for two with each of two seeds.
+/// One split per fold; fit, predict and evaluate for three systems once, and for two systems with two seeds.
 const STEPS: usize = 3 + 3 * (3 + 2 * 2) * 3;
 
 fn slow() -> Place {
@@ -44,7 +44,7 @@ fn started(place: &Place, n: usize) -> Child {
 }
 
 #[test]
-fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
+fn a_killed_run_continues_and_gives_the_same_bytes() {
     let whole = slow();
     whole.fine(&["run", "slow.yaml", "--threads", "2"]);
     let expected = whole.artefacts(".assay");
@@ -54,13 +54,13 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bytes() {
         let mut child = started(&killed, n);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(count(&killed) >= done_before + n, "what is finished stays");
+        assert!(count(&killed) >= done_before + n, "finished steps are kept");
     }
     let done = count(&killed);
     let last = killed.assay(&["run", "slow.yaml"]);
     assert_eq!(last.code, 0, "{}", last.err);
     let to_do = format!("{} of {STEPS} steps to run", STEPS - done);
-    assert!(last.err.contains(&to_do), "finished steps are not done again: {to_do}\n{}", last.err);
+    assert!(last.err.contains(&to_do), "finished steps are not rerun: {to_do}\n{}", last.err);
     assert!(killed.artefacts(".assay") == expected);
 }
 
@@ -100,12 +100,12 @@ fn two_processes_share_one_workspace() {
         assert_eq!(run.code, 0, "{}", run.err);
         finished += run.out.matches("{\"event\":\"step-finished\"").count();
     }
-    assert_eq!(finished, STEPS, "every step is done by exactly one of the two");
+    assert_eq!(finished, STEPS, "every step is run by exactly one process");
 }
 
 #[test]
-fn every_process_of_several_ends_with_the_whole_table() {
-    // As small as it can be: processes meet at every step. `tools/stress_processes.py` does more.
+fn each_of_several_processes_shows_the_whole_table() {
+    // A very small experiment, so that processes meet at every step. `tools/stress_processes.py` does more.
     let place = Place::new();
     place.write(
         "small.yaml",
@@ -143,7 +143,7 @@ evaluate: {protocols: [full], k: [10]}
 
 #[test]
 #[cfg(unix)]
-fn an_interrupted_run_says_how_to_go_on() {
+fn an_interrupted_run_says_how_to_continue() {
     let place = slow();
     let child = started(&place, 3);
     // SAFETY: the process is our child and not yet waited for.
