@@ -13,6 +13,7 @@ use super::{
     cells::{self, IdLook, LIST},
     column_hint,
     content::{self, Content, Encoding},
+    names::Names,
 };
 use crate::{
     base::{panics, parquet},
@@ -262,6 +263,33 @@ impl TextTable {
     }
 
     /// The identifiers of a column that must not be empty, with their look.
+    pub fn id_names(&self, name: &str) -> Result<(Names, IdLook), DataError> {
+        let (cells, look) = self.ids(name)?;
+        Ok((self.names_in(name, &cells, "an identifier")?, look))
+    }
+
+    /// The cells of a column as they are, each distinct one stored once.
+    pub fn names_of(&self, name: &str) -> Result<Names, DataError> {
+        self.names_in(name, self.column(name)?, "a value")
+    }
+
+    fn names_in(
+        &self,
+        name: &str,
+        cells: &StringChunked,
+        expected: &str,
+    ) -> Result<Names, DataError> {
+        let mut names = Names::with_capacity(self.len());
+        for (row, cell) in cells.iter().enumerate() {
+            match cell.map(str::trim).filter(|cell| !cell.is_empty()) {
+                Some(cell) => names.push(cell),
+                None => return Err(self.wrong(row, name, "nothing", expected)),
+            }
+        }
+        Ok(names)
+    }
+
+    /// The same as texts.
     pub fn id_texts(&self, name: &str) -> Result<(Vec<String>, IdLook), DataError> {
         let (cells, look) = self.ids(name)?;
         let mut texts = Vec::with_capacity(self.len());

@@ -4,6 +4,7 @@ pub(crate) mod cells;
 pub(crate) mod content;
 pub(crate) mod delimited;
 mod movielens;
+mod names;
 mod recbole;
 mod sequences;
 mod table;
@@ -17,7 +18,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::cells::IdLook;
+use self::{cells::IdLook, names::Names};
 use super::{
     DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, SequenceData, Sequences,
     Time, UserIx, dataset::Catalogue, ids::ItemIx, source::Located,
@@ -157,8 +158,8 @@ impl Quotes {
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub path: PathBuf,
-    pub users: Vec<String>,
-    pub items: Vec<String>,
+    pub users: Names,
+    pub items: Names,
     pub ratings: Vec<f32>,
     pub timestamps: Vec<Time>,
     /// The fold a row is the test part of, where the file says so.
@@ -301,11 +302,11 @@ fn item_ids(raw: &Raw) -> Ids {
     ids(raw, &raw.items, |rows| &rows.items)
 }
 
-fn ids(raw: &Raw, listed: &Option<(PathBuf, Vec<String>)>, of: fn(&Rows) -> &Vec<String>) -> Ids {
+fn ids(raw: &Raw, listed: &Option<(PathBuf, Vec<String>)>, of: fn(&Rows) -> &Names) -> Ids {
     match listed {
         Some((_, names)) => Ids::new(names.iter().cloned()),
         None => {
-            let names: HashSet<&String> = parts(raw).flat_map(|part| of(part).iter()).collect();
+            let names: HashSet<&String> = parts(raw).flat_map(|part| of(part).distinct()).collect();
             Ids::new(names.into_iter().cloned())
         }
     }
@@ -475,13 +476,21 @@ impl<'a> Index<'a> {
         }
     }
 
-    fn rows(&self, raw: &Rows, notes: &mut Vec<String>) -> Result<Vec<Interaction>, DataError> {
-        let mut rows = Vec::with_capacity(raw.users.len());
-        for at in 0..raw.users.len() {
-            let find = |ids: &Ids, name: &str, what: &str, file: Option<&Path>| {
-                ids.index_of(name).ok_or_else(|| DataError::Line {
+    /// The index of each distinct identifier of a column.
+    fn find(
+        &self,
+        ids: &Ids,
+        names: &Names,
+        raw: &Rows,
+        what: &str,
+        file: Option<&Path>,
+    ) -> Result<Vec<u32>, DataError> {
+        let found = names.distinct().iter().enumerate().map(|(code, name)| {
+            ids.index_of(name).ok_or_else(|| {
+                let first = names.codes().iter().position(|at| *at as usize == code);
+                DataError::Line {
                     path: raw.path.clone(),
-                    line: raw.lines[at] as usize,
+                    line: first.map_or(0, |at| raw.lines[at] as usize),
                     problem: format!("an unknown {what}"),
                     found: format!("{what} `{name}`"),
                     expected: format!(
@@ -489,15 +498,23 @@ impl<'a> Index<'a> {
                         ids.len(),
                         file.map(|file| format!(" of {}", file.display())).unwrap_or_default()
                     ),
-                })
-            };
-            rows.push(Interaction {
-                user: UserIx(find(self.users, &raw.users[at], "user", self.users_file)?),
-                item: ItemIx(find(self.items, &raw.items[at], "item", self.items_file)?),
-                rating: raw.ratings[at],
-                timestamp: raw.timestamps[at],
-            });
-        }
+                }
+            })
+        });
+        found.collect()
+    }
+
+    fn rows(&self, raw: &Rows, notes: &mut Vec<String>) -> Result<Vec<Interaction>, DataError> {
+        let users = self.find(self.users, &raw.users, raw, "user", self.users_file)?;
+        let items = self.find(self.items, &raw.items, raw, "item", self.items_file)?;
+        let index_of = |found: &[u32], names: &Names, at: usize| found[names.codes()[at] as usize];
+        let rows = (0..raw.users.len()).map(|at| Interaction {
+            user: UserIx(index_of(&users, &raw.users, at)),
+            item: ItemIx(index_of(&items, &raw.items, at)),
+            rating: raw.ratings[at],
+            timestamp: raw.timestamps[at],
+        });
+        let rows = rows.collect();
         match self.rule {
             Some(rule) => resolve_duplicates(rule, raw, rows, notes),
             None => Ok(rows),
@@ -529,7 +546,9 @@ fn resolve_duplicates(
                     problem: "a duplicate interaction".into(),
                     found: format!(
                         "user `{}` and item `{}`, as on line {}",
-                        raw.users[later], raw.items[later], raw.lines[earlier]
+                        raw.users.at(later),
+                        raw.items.at(later),
+                        raw.lines[earlier]
                     ),
                     expected: "each pair once (or say what to keep with `duplicates: \
                                keep-first | keep-last | keep-highest`)"

@@ -145,8 +145,8 @@ fn ratings(path: &Path, layout: &Layout) -> Result<Rows, DataError> {
         });
     }
     Ok(Rows {
-        users: table.texts("column_1")?,
-        items: table.texts("column_2")?,
+        users: table.names_of("column_1")?,
+        items: table.names_of("column_2")?,
         ratings: table
             .numbers("column_3", "a rating from 1 to 5", |r: f32| (1.0..=5.0).contains(&r))?,
         timestamps: table

@@ -116,8 +116,8 @@ impl Recbole {
         let path = folder.join(format!("{}.inter", self.stem));
         let table = TextTable::read(&path, &LAYOUT)?;
         let Fields { rating, timestamp: time, note } = self.fields(&path, table.names())?;
-        let (users, users_look) = table.id_texts(&required(&table, "user_id")?)?;
-        let (items, items_look) = table.id_texts(&required(&table, "item_id")?)?;
+        let (users, users_look) = table.id_names(&required(&table, "user_id")?)?;
+        let (items, items_look) = table.id_names(&required(&table, "item_id")?)?;
         let interactions = Rows {
             users,
             items,

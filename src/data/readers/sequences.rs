@@ -55,8 +55,8 @@ impl SequenceFile {
             }
             let first = rows.items.len();
             for item in fields {
-                rows.users.push(user.to_owned());
-                rows.items.push(item.to_owned());
+                rows.users.push(user);
+                rows.items.push(item);
                 rows.ratings.push(1.0);
                 rows.timestamps.push(Time::from((rows.items.len() - first) as i64));
                 rows.lines.push(at as u32 + 1);

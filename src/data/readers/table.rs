@@ -191,7 +191,7 @@ impl Table {
     fn rows(&self, path: &Path, fold: Option<&ColumnRef>) -> Result<Rows, DataError> {
         let table = self.open(path)?;
         let columns = &self.columns;
-        let (users, users_look) = table.id_texts(name_of(&table, &columns.user)?)?;
+        let (users, users_look) = table.id_names(name_of(&table, &columns.user)?)?;
         let item = name_of(&table, &columns.item)?;
         if ListForm::of(table.cells(item)?).is_some() {
             return Err(DataError::File {
@@ -200,7 +200,7 @@ impl Table {
                 help: "interactions are one row each: write a row for each item".into(),
             });
         }
-        let (items, items_look) = table.id_texts(item)?;
+        let (items, items_look) = table.id_names(item)?;
         Ok(Rows {
             users,
             items,
@@ -250,8 +250,8 @@ pub(super) fn joined(fold: &FoldRows) -> Rows {
     for part in
         [Some(&fold.train), fold.validation.as_ref(), Some(&fold.test)].into_iter().flatten()
     {
-        all.users.extend_from_slice(&part.users);
-        all.items.extend_from_slice(&part.items);
+        all.users.extend(&part.users);
+        all.items.extend(&part.items);
         all.ratings.extend_from_slice(&part.ratings);
         all.timestamps.extend_from_slice(&part.timestamps);
         all.lines.extend_from_slice(&part.lines);

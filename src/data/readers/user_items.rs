@@ -68,8 +68,8 @@ fn rows(path: &Path) -> Result<Rows, DataError> {
             }
         }
         for item in fields {
-            rows.users.push(user.to_owned());
-            rows.items.push(item.to_owned());
+            rows.users.push(user);
+            rows.items.push(item);
             rows.ratings.push(1.0);
             rows.timestamps.push(Time::default());
             rows.lines.push(at as u32 + 1);
