@@ -57,6 +57,16 @@ def libraries():
     return files
 
 
+def licences():
+    """Licences of the libraries. Someone's own libtorch has its licence where it came from."""
+    if os.environ.get("LIBTORCH"):
+        return []
+    files = sorted((ROOT / ".libtorch/licences").glob("*/*"))
+    if not files:
+        sys.exit(".libtorch has no licences: run `make libtorch`")
+    return files
+
+
 def copy(source, to, mode):
     to.parent.mkdir(parents=True, exist_ok=True)
     # Beside the old one and then in its place: a program that runs is not changed under it.
@@ -71,6 +81,8 @@ def install(prefix):
         copy(target() / "release" / name, prefix / "bin" / name, 0o755)
     for path in libraries():
         copy(path, prefix / "lib/assay" / path.name, 0o644)
+    for path in licences():
+        copy(path, prefix / "share/doc/assay/licences" / path.parent.name / path.name, 0o644)
     for name in DOCUMENTS:
         copy(ROOT / name, prefix / "share/doc/assay" / name, 0o644)
     for path in sorted((ROOT / "docs").glob("*.md")):

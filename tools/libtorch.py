@@ -101,6 +101,8 @@ def state(target, full):
         return "not there yet"
     if manifest.get("version") != VERSION:
         return f"version {manifest.get('version')} is there, {VERSION} is needed"
+    if not (target / "licences/torch").is_dir():
+        return "the licences of the libraries are missing"
     for name, known in manifest["files"].items():
         path = target / name
         if not path.is_file() or path.stat().st_size != known["bytes"]:
@@ -127,6 +129,12 @@ def download(folder):
         yield wheel
 
 
+def is_licence(member):
+    """Whether a file of a wheel is a licence or a notice: an archive with the libraries has to carry them."""
+    name = pathlib.PurePath(member).name.lower()
+    return ".dist-info/" in member and not member.endswith("/") and name.startswith(("license", "licence", "notice", "copying"))
+
+
 def build(partial):
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "lib").mkdir(parents=True)
@@ -140,6 +148,8 @@ def build(partial):
                     place = partial / keep[member]
                 elif member.startswith("torch/include/") and not member.endswith("/"):
                     place = partial / member[len("torch/"):]
+                elif is_licence(member):
+                    place = partial / "licences" / wheel.name.split("-")[0] / pathlib.Path(member).name
                 else:
                     continue
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +164,7 @@ def build(partial):
     for path in sorted((partial / "lib").iterdir()):
         files[f"lib/{path.name}"] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
     missing = [place for _, _, _, _, keep in WHEELS for place in keep.values() if place not in files]
+    missing += [f"licence of {name}" for name, *_ in WHEELS if not (partial / "licences" / name.replace("-", "_")).is_dir()]
     if missing:
         fail(f"the wheels hold no {', '.join(missing)}", "please report this")
     (partial / "manifest.json").write_text(json.dumps({"version": VERSION, "files": files}, indent=2) + "\n")

@@ -162,6 +162,16 @@ impl SplitArgs {
                     .into(),
             ));
         };
+        let given = [
+            ("--train", train),
+            ("--test", self.test.as_deref()),
+            ("--qrels", self.qrels.as_deref()),
+        ];
+        for (option, path) in given {
+            if let Some(path) = path.filter(|path| !path.exists()) {
+                return Err(CliError::Usage(format!("{option} {}: no such file", path.display())));
+            }
+        }
         let files = JudgementFiles {
             train: train.map(Path::to_owned),
             test: test.clone(),
