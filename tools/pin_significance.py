@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/significance.json: p-values of SciPy, statsmodels and baycomp, which src/analysis/significance.rs
-is held against.
+"""Writes tests/golden/significance.json: p-values of SciPy, statsmodels and baycomp, with which src/analysis/significance.rs
+and friedman.rs are compared.
 
     python3 tools/pin_significance.py
 
@@ -44,9 +44,37 @@ def sign_flips(values):
     return sum(s >= abs(sum(values)) - 1e-12 for s in sums) / len(sums)
 
 
+def over_data_sets(random, found):
+    """Friedman, Iman-Davenport and Nemenyi; higher values are better and have the lower ranks."""
+    infinite = stats.studentized_range
+
+    def case(name, values):
+        n, k = values.shape
+        chi_square, p = stats.friedmanchisquare(*values.T)
+        ranks = np.mean([stats.rankdata(-block) for block in values], axis=0)
+        f = (n - 1) * chi_square / (n * (k - 1) - chi_square)
+        error = np.sqrt(k * (k + 1) / (6 * n))
+        differences = np.abs(ranks[:, None] - ranks[None, :])
+        found["friedman"].append({
+            "name": name, "values": values.tolist(), "ranks": ranks.tolist(), "chi_square": float(chi_square),
+            "p": float(p), "f": float(f), "p_f": float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+            "cd": float(infinite.ppf(0.95, k, np.inf) / np.sqrt(2) * error),
+            "nemenyi": infinite.sf(differences / error * np.sqrt(2), k, np.inf).tolist(),
+        })
+
+    case("three of four", random.normal(0, 1, (4, 3)))
+    case("five of twelve", random.normal([0, 0.2, 0.4, 1, 1], 0.7, (12, 5)))
+    case("ten of thirty", random.normal(np.linspace(0, 1, 10), 1, (30, 10)))
+    case("tied", random.integers(0, 3, (8, 4)).astype(float))
+    for k in [2, 3, 4, 6, 10, 20]:
+        for q, alpha in [(1.0, 0.1), (3.5, 0.05), (5.0, 0.01)]:
+            sf, quantile = infinite.sf(q, k, np.inf), infinite.ppf(1 - alpha, k, np.inf)
+            found["ranges"].append({"k": k, "q": q, "sf": float(sf), "alpha": alpha, "quantile": float(quantile)})
+
+
 def main():
     random = np.random.default_rng(7)
-    found = {"units": [], "corrections": [], "folds": []}
+    found = {"units": [], "corrections": [], "folds": [], "friedman": [], "ranges": []}
     for name, values in cases(random):
         case = {"name": name, "values": values.tolist()}
         case["t"] = float(stats.ttest_1samp(values, 0).pvalue)
@@ -74,6 +102,8 @@ def main():
             "differences": differences.tolist(), "test_per_train": test_per_train, "rope": rope, "p": float(p),
             "posterior": [float(value) for value in posterior],
         })
+    # Of their own seed: what stands above keeps its numbers.
+    over_data_sets(np.random.default_rng(11), found)
     path = ROOT / "tests/golden/significance.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     print("wrote", path)

@@ -1,6 +1,8 @@
 //! Confidence intervals of means over users: the percentile bootstrap (Efron 1979), with users as
 //! clusters (Davison and Hinkley 1997, section 3.8): the same user is in several folds.
 
+use std::borrow::Cow;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -126,7 +128,12 @@ impl Prepared {
     fn add_means(&self, times: &[f64], of_cells: &mut [Mean]) {
         let n_rows = self.users.len();
         let times_of = |user: &u32| &times[*user as usize * BLOCK..][..BLOCK];
-        let of_rows: Vec<f64> = self.users.iter().flat_map(times_of).copied().collect();
+        // Usually the rows of a fold are its users in their order.
+        let is_in_order = self.users.iter().enumerate().all(|(at, user)| at == *user as usize);
+        let of_rows: Cow<[f64]> = match is_in_order {
+            true => Cow::Borrowed(&times[..n_rows * BLOCK]),
+            false => self.users.iter().flat_map(times_of).copied().collect(),
+        };
         let mut sums = vec![0.0; self.tiles.len() / n_rows.max(1) * BLOCK];
         let tiles = self.tiles.chunks_exact((n_rows * COLUMNS).max(1));
         for (tile, sums) in tiles.zip(sums.chunks_exact_mut(COLUMNS * BLOCK)) {
@@ -210,10 +217,19 @@ impl Bootstrap {
     ) -> Vec<f64> {
         let n = BLOCK.min(self.resamples - first);
         let mut times = vec![0.0; n_users * BLOCK];
+        // Users are drawn in no order: of many users, the small numbers stay in the cache, `times` would not.
+        let mut drawn = vec![0u16; n_users];
         for at in 0..n {
             let mut random = ChaCha8Rng::seed_from_u64(self.seed);
             random.set_stream((first + at) as u64);
-            (0..n_users).for_each(|_| times[random.random_range(0..n_users) * BLOCK + at] += 1.0);
+            drawn.fill(0);
+            for _ in 0..n_users {
+                let of_user = &mut drawn[random.random_range(0..n_users)];
+                // Nobody is drawn so often: the mean is once.
+                *of_user = of_user.saturating_add(1);
+            }
+            let of_draw = times.iter_mut().skip(at).step_by(BLOCK);
+            of_draw.zip(&drawn).for_each(|(times, drawn)| *times = f64::from(*drawn));
         }
         let mut of_folds = vec![Mean::new(n_cells); n];
         for seeds in folds {

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use super::{
     Bootstrap, MEAN, Units, UserValues,
     significance::{Estimate, OverFolds, sign_flip_p, signed_rank_p},
+    statistic::{how, is_mean},
 };
 use crate::core::{MeasureKey, Measurements};
 
@@ -110,7 +111,8 @@ struct Fold<'a> {
     unpaired: Vec<usize>,
 }
 
-/// The differences of all columns that both have and that are wanted, in one slice; `fold` may be [`MEAN`].
+/// The differences of all columns that both have and that are wanted, in one slice; `fold` may be [`MEAN`]. Columns that
+/// are no means over clusters have no differences by cluster, and are left out.
 pub fn compare(
     [first, second]: [&Units; 2],
     (fold, slice): (&str, &str),
@@ -126,8 +128,9 @@ pub fn compare(
         .collect();
     let Some((_, [some, other])) = shared.first() else { return Vec::new() };
     let keys = some[0].columns.iter();
-    let keys: Vec<&MeasureKey> =
-        keys.filter(|key| is_wanted(key) && other[0].columns.contains(key)).collect();
+    let keys: Vec<&MeasureKey> = keys
+        .filter(|key| is_mean(how(key)) && is_wanted(key) && other[0].columns.contains(key))
+        .collect();
     let mut clusters: HashMap<&str, u32> = HashMap::new();
     let folds: Vec<Fold> = shared
         .iter()

@@ -46,6 +46,19 @@ impl RunMean {
     }
 }
 
+/// Labels of recorded means that are not there `now`, or have another value.
+pub fn changed_means(recorded: &[RunMean], now: &[RunMean]) -> Vec<String> {
+    let by_label: std::collections::HashMap<String, &RunMean> =
+        now.iter().map(|mean| (mean.label(), mean)).collect();
+    let is_same = |mean: &RunMean| {
+        by_label.get(&mean.label()).is_some_and(|now| match (mean.value, now.value) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-12 && mean.n_users == now.n_users,
+            (a, b) => a == b,
+        })
+    };
+    recorded.iter().filter(|mean| !is_same(mean)).map(RunMean::label).collect()
+}
+
 /// A mean that differs between two runs; none in one of them if it was not computed there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MeanDifference {

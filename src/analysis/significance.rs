@@ -183,6 +183,42 @@ fn ascending(p: &[f64]) -> Vec<usize> {
     order
 }
 
+/// How p-values are corrected for their number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Correction {
+    /// Holm: the chance of any false alarm
+    #[default]
+    Holm,
+    /// Benjamini and Hochberg: the share of false alarms among the alarms
+    Bh,
+    /// Not at all
+    None,
+}
+
+impl Correction {
+    /// The corrected values, in the order given. A comparison without p is none that counts.
+    pub fn apply(self, p: &[Option<f64>]) -> Vec<Option<f64>> {
+        let known: Vec<f64> = p.iter().flatten().copied().collect();
+        let corrected = match self {
+            Self::Holm => holm(&known),
+            Self::Bh => benjamini_hochberg(&known),
+            Self::None => known,
+        };
+        let mut corrected = corrected.into_iter();
+        p.iter().map(|p| p.and_then(|_| corrected.next())).collect()
+    }
+
+    /// `corrected by Holm for 3 comparisons`
+    pub fn describe(self, n: usize) -> String {
+        let comparisons = if n == 1 { "comparison" } else { "comparisons" };
+        match self {
+            Self::Holm => format!("corrected by Holm for {n} {comparisons}"),
+            Self::Bh => format!("corrected by Benjamini-Hochberg for {n} {comparisons}"),
+            Self::None => format!("not corrected for {n} {comparisons}"),
+        }
+    }
+}
+
 /// Differences of folds, whose training parts overlap.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OverFolds {
@@ -326,6 +362,14 @@ mod tests {
         assert_eq!(least_sign_flip_p(5), 0.0625);
         // All flips of four equal differences: two of sixteen.
         assert_eq!(sign_flip_p(&[1.0; 4], 1), Some(0.125));
+    }
+
+    #[test]
+    fn comparisons_without_p_are_not_corrected_for() {
+        let p = [Some(0.02), None, Some(0.03)];
+        assert_eq!(Correction::Holm.apply(&p), [Some(0.04), None, Some(0.04)]);
+        assert_eq!(Correction::Bh.apply(&p), [Some(0.03), None, Some(0.03)]);
+        assert_eq!(Correction::None.apply(&p), p);
     }
 
     /// The normal limit against random flips where both can be had.

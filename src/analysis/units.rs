@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, ResultRow, UserValues, interval};
+use super::{
+    Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, ResultRow, UserValues, interval,
+    statistic::{How, Rows, how, is_mean, statistic_interval},
+};
 use crate::{
     base::{
         hash::Digest,
@@ -168,21 +171,54 @@ impl Units {
         Some((cells, drawn_from, resampled))
     }
 
-    /// The interval of each mean of the slice.
+    /// The interval of each value of the slice, by what its metric says is resampled.
     pub fn intervals(
         &self,
         bootstrap: Bootstrap,
         fold: &str,
         slice: &str,
     ) -> HashMap<CellKey, Interval> {
-        let Some((cells, _, resampled)) = self.resample(bootstrap, fold, slice, &|_| true) else {
-            return HashMap::new();
-        };
-        use rayon::prelude::*;
-        let intervals: Vec<Option<Interval>> =
-            (0..cells.len()).into_par_iter().map(|at| resampled.interval(at)).collect();
-        let each = cells.iter().zip(intervals);
-        each.filter_map(|(cell, interval)| Some((CellKey::new(cell, slice), interval?))).collect()
+        self.intervals_by(&how, bootstrap, fold, slice)
+    }
+
+    fn intervals_by(
+        &self,
+        how: &dyn Fn(&MeasureKey) -> How,
+        bootstrap: Bootstrap,
+        fold: &str,
+        slice: &str,
+    ) -> HashMap<CellKey, Interval> {
+        let mut found = HashMap::new();
+        let is_wanted = |key: &MeasureKey| is_mean(how(key));
+        if let Some((cells, _, resampled)) = self.resample(bootstrap, fold, slice, &is_wanted) {
+            use rayon::prelude::*;
+            let intervals: Vec<Option<Interval>> =
+                (0..cells.len()).into_par_iter().map(|at| resampled.interval(at)).collect();
+            let each = cells.iter().zip(intervals);
+            found.extend(each.filter_map(|(key, of)| Some((CellKey::new(key, slice), of?))));
+        }
+        let folds = self.folds(fold);
+        let Some((_, first)) = folds.first() else { return found };
+        let columns = first[0].columns.iter().enumerate();
+        let others: Vec<(usize, &MeasureKey)> =
+            columns.filter(|(_, key)| !is_mean(how(key))).collect();
+        if others.is_empty() {
+            return found;
+        }
+        let clusters = Self::slice(&folds, slice);
+        for (column, key) in others {
+            let rows = folds.iter().zip(&clusters.rows).map(|((_, seeds), rows)| {
+                let of_seed = |(measured, rows): (&Measurements, &Vec<(usize, u32)>)| Rows {
+                    clusters: rows.iter().map(|(_, cluster)| *cluster).collect(),
+                    values: rows.iter().map(|(row, _)| measured.row(*row)[column]).collect(),
+                };
+                seeds.iter().zip(rows).map(of_seed).collect()
+            });
+            let rows: Vec<Vec<Rows>> = rows.collect();
+            let of = statistic_interval(how(key), bootstrap, clusters.names.len(), &rows);
+            found.extend(of.map(|of| (CellKey::new(key, slice), of)));
+        }
+        found
     }
 }
 
@@ -228,7 +264,9 @@ impl PairedDraws {
         (fold, slice): (&str, &str),
         is_wanted: &dyn Fn(&MeasureKey) -> bool,
     ) {
-        let Some((cells, from, resampled)) = units.resample(bootstrap, fold, slice, is_wanted)
+        // The bootstrap of clusters is that of means alone.
+        let is_wanted = |key: &MeasureKey| is_mean(how(key)) && is_wanted(key);
+        let Some((cells, from, resampled)) = units.resample(bootstrap, fold, slice, &is_wanted)
         else {
             return;
         };
@@ -248,5 +286,61 @@ impl PairedDraws {
             return None;
         }
         interval(a.means.iter().zip(&b.means).map(|(a, b)| a - b).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Aggregate, Resample};
+
+    /// Three columns of one series of days: each has the interval that its metric names, and the mean over days that of
+    /// the bootstrap of clusters, to the last digit.
+    #[test]
+    fn each_column_is_resampled_as_its_metric_says() {
+        let key = |metric: &str| MeasureKey {
+            protocol: "p".into(),
+            convention: "c".into(),
+            metric: metric.into(),
+            k: 1,
+        };
+        let names = ["mean", "ratio", "in-time", "fixed"];
+        let n = 60;
+        let values = |at: usize| ((at as f64) * 0.7).sin() + 0.2;
+        let measured = Measurements {
+            unit: "day",
+            ids: (0..n).map(|at| format!("day {at}")).collect(),
+            clusters: None,
+            slices: vec![("all".into(), vec![true; n])],
+            columns: names.iter().map(|name| key(name)).collect(),
+            values: (0..n).flat_map(|at| [values(at); 4]).collect(),
+            pooled: vec![],
+            in_pooled: vec![],
+        };
+        let mut units = Units::default();
+        units.add("f", measured);
+        let how = |key: &MeasureKey| match key.metric.as_str() {
+            "ratio" => (Aggregate::MeanOverSd, Resample::Clusters),
+            "in-time" => (Aggregate::Mean, Resample::Blocks),
+            "fixed" => (Aggregate::Mean, Resample::Nothing),
+            _ => (Aggregate::Mean, Resample::Clusters),
+        };
+        let bootstrap = Bootstrap::default();
+        let found = units.intervals_by(&how, bootstrap, MEAN, "all");
+        let of = |name: &str| found.get(&CellKey::new(&key(name), "all")).copied();
+        let rows = || {
+            let values = (0..n).map(values).collect();
+            [vec![Rows { clusters: (0..n as u32).collect(), values }]]
+        };
+        for name in ["ratio", "in-time"] {
+            let expected = statistic_interval(how(&key(name)), bootstrap, n, &rows());
+            assert!(expected.is_some() && of(name) == expected, "{name}");
+        }
+        assert_eq!(of("fixed"), None);
+        let (low, high) = of("mean").unwrap();
+        let clusters = (Aggregate::Mean, Resample::Clusters);
+        let expected = statistic_interval(clusters, bootstrap, n, &rows()).unwrap();
+        assert!((low - expected.0).abs() < 1e-12 && (high - expected.1).abs() < 1e-12);
+        assert_ne!(of("mean"), of("in-time"));
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     CliError, WorkspaceArg, print, print_json,
     runs::{date, run_named, runs_of},
 };
 use crate::{
-    analysis::{MEANS, MeanDifference, RunMean},
+    analysis::{MEANS, MeanDifference, RunMean, differences_of_runs},
     base::{exit::Exit, files::read_json},
-    core::{RunRecord, Workspace, why_stale},
+    core::{RunRecord, Workspace},
 };
 
 /// Show what differs between two runs: experiment, data, files, program, and every mean
@@ -104,38 +104,11 @@ fn means(workspace: &Workspace, run: &RunRecord) -> Option<Vec<RunMean>> {
 
 /// What differs in the inputs of two runs, by kind.
 fn inputs(first: &RunRecord, second: &RunRecord) -> BTreeMap<&'static str, Vec<String>> {
-    let files = |run: &RunRecord| -> Value {
-        // Records of earlier versions name no files.
-        let data =
-            run.data.iter().filter(|_| run.files.is_empty()).enumerate().map(|(at, digest)| {
-                (format!("data of variant {}", at + 1), json!(&digest[..digest.len().min(12)]))
-            });
-        let files = run.files.iter().map(|file| (file.what.clone(), json!(file.digest.short())));
-        Value::Object(data.chain(files).collect())
-    };
-    let program = |run: &RunRecord| {
-        let machine = &run.machine;
-        let libraries: serde_json::Map<String, Value> =
-            machine.libraries.iter().map(|(name, of)| (name.clone(), json!(of))).collect();
-        json!({
-            "assay": machine.assay,
-            "program": machine.program,
-            "libraries": libraries,
-            "revision of the experiment": machine.revision,
-            "uncommitted changes": machine.dirty,
-        })
-    };
-    let machine = |run: &RunRecord| {
-        let of = &run.machine;
-        json!({"host": of.host, "os": of.os, "cpu": of.cpu, "threads": run.threads})
-    };
-    let all = [
-        ("experiment", why_stale(&first.resolved, &second.resolved)),
-        ("data and files", why_stale(&files(first), &files(second))),
-        ("program", why_stale(&program(first), &program(second))),
-        ("machine", why_stale(&machine(first), &machine(second))),
-    ];
-    all.into_iter().filter(|(_, changes)| !changes.is_empty()).collect()
+    let mut by_kind: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    for of in differences_of_runs(first, second) {
+        by_kind.entry(of.kind.name()).or_default().push(of.change);
+    }
+    by_kind
 }
 
 fn means_text(differences: &[MeanDifference], all: usize) -> String {

@@ -23,17 +23,17 @@ pub struct SplitArgs {
     pub data: Option<String>,
     /// Fold of the data set
     #[arg(long, requires = "data", help_heading = "Split")]
-    fold: Option<String>,
+    pub fold: Option<String>,
     /// Test part: a table with user, item and optionally rating
     #[arg(long, value_name = "FILE", conflicts_with = "qrels", help_heading = "Split")]
-    test: Option<PathBuf>,
+    pub test: Option<PathBuf>,
     /// Test part as TREC qrels (relevant: 1 or more, unless --relevant is given)
     #[arg(long, value_name = "FILE", help_heading = "Split")]
-    qrels: Option<PathBuf>,
+    pub qrels: Option<PathBuf>,
     /// Which test ratings are relevant: '>= 4', '> 0', any (default: the data set's rule; any if there are no
     /// ratings or all are equal)
     #[arg(long, value_name = "RULE", help_heading = "Split")]
-    relevant: Option<Relevance>,
+    pub relevant: Option<Relevance>,
 }
 
 /// How files of rankings are read.

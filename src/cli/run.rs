@@ -198,6 +198,7 @@ impl Run {
         if !collected.rows.is_empty() {
             let means = workspace.path(&["runs", &outcome.record.run, MEANS]);
             write_json(&means, &RunMean::all(&collected.rows))?;
+            record.write_of_run(&workspace, &outcome.record.run)?;
             let run = Some(&outcome.record);
             let rendered = render(&record, &workspace, &collected, run, out)?;
             for (trial, warning) in &collected.warnings {

@@ -219,6 +219,11 @@ impl ExperimentRecord {
         write_json(&workspace.path(&["experiments", self.slot(), "experiment.json"]), self)
     }
 
+    /// Writes it to the workspace as the record of a run: which steps its results are.
+    pub fn write_of_run(&self, workspace: &Workspace, run: &str) -> Result<(), FileError> {
+        write_json(&workspace.path(&["runs", run, "experiment.json"]), self)
+    }
+
     /// The name of its directories.
     pub fn slot(&self) -> &str {
         if self.slot.is_empty() { &self.name } else { &self.slot }
@@ -226,7 +231,15 @@ impl ExperimentRecord {
 
     /// The record of the last run of an experiment, by the name of its directories.
     pub fn read(workspace: &Workspace, name: &str) -> Result<Self, FileError> {
-        let path = workspace.path(&["experiments", name, "experiment.json"]);
+        Self::read_file(workspace.path(&["experiments", name, "experiment.json"]))
+    }
+
+    /// The record of a run that had results.
+    pub fn read_of_run(workspace: &Workspace, run: &str) -> Result<Self, FileError> {
+        Self::read_file(workspace.path(&["runs", run, "experiment.json"]))
+    }
+
+    fn read_file(path: std::path::PathBuf) -> Result<Self, FileError> {
         let record: Self = read_json(&path)?;
         match record.version {
             VERSION if record.find_task().is_none() => Err(FileError::Damaged {

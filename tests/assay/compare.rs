@@ -103,6 +103,18 @@ fn the_reference_is_the_best_system_that_does_not_know_the_test_part() {
     let said = place.fine(&["compare", "e.yaml"]);
     assert!(said.contains("Reference: als, the best by the first metric."), "{said}");
     assert!(said.contains("corrected by Holm for 2 comparisons"), "{said}");
+    // All pairs: the differences of two systems to a third are that of both.
+    let pairs = json(&place, &["e.yaml", "--pairs"]);
+    assert_eq!(pairs["comparisons"], 3);
+    let rows = pairs["rows"].as_array().unwrap();
+    let of = |first: &str, second: &str| {
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row["reference"] == first && row["system"] == second).unwrap();
+        row["difference"].as_f64().unwrap()
+    };
+    let sum = of("popularity", "als") + of("als", "oracle");
+    assert!((of("popularity", "oracle") - sum).abs() < 1e-12);
+    assert!(place.fine(&["compare", "e.yaml", "--pairs"]).contains("als − popularity"));
     let all =
         json(&place, &["e.yaml", "--slice", "all", "--slice", "cold<10", "--correction", "none"]);
     assert_eq!(all["comparisons"], 4);
@@ -120,6 +132,7 @@ fn two_experiments_are_compared_by_the_names_of_systems_and_say_what_differs() {
     place.fine(&["run", "other.yaml", "--quiet"]);
     let found = json(&place, &["e.yaml", "other.yaml"]);
     assert_eq!(found["inputs"], serde_json::json!(["systems.als.factors: 8 → 4"]));
+    assert_eq!(found["differences_of_inputs"][0]["kind"], "parameters");
     let rows = found["rows"].as_array().unwrap();
     let of = |system: &str| rows.iter().find(|row| row["system"] == system).unwrap();
     assert_eq!(
@@ -187,4 +200,195 @@ fn folds_are_corrected_by_the_sizes_of_their_parts() {
     };
     let expected = (ratio("f1") + ratio("f2")) / 2.0;
     assert!((found["test_per_train"].as_f64().unwrap() - expected).abs() < 1e-12, "{expected}");
+}
+
+/// The name of the last run of an experiment.
+fn last_run(place: &Place, experiment: &str) -> String {
+    let runs: Value = serde_json::from_str(&place.fine(&["ls", experiment, "--json"])).unwrap();
+    runs.as_array().unwrap().last().unwrap()["run"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn runs_are_compared_by_what_they_left_and_not_by_what_their_file_says_now() {
+    let place = place();
+    let first = last_run(&place, "e.yaml");
+    place.write("e.yaml", EXPERIMENT.replace("factors: 8", "factors: 4"));
+    place.fine(&["run", "e.yaml", "--quiet", "--threads", "1"]);
+    let second = last_run(&place, "e.yaml");
+    assert_ne!(first, second);
+    let found = json(&place, &[&first, &second]);
+    let inputs = found["inputs"].as_array().unwrap();
+    assert_eq!(inputs[0], "systems.als.factors: 8 → 4");
+    let difference = |found: &Value| {
+        let mut rows = found["rows"].as_array().unwrap().iter();
+        rows.find(|row| row["system"] == "als").unwrap()["difference"].as_f64().unwrap()
+    };
+    // The same two settings as two experiments.
+    place.write("old.yaml", EXPERIMENT.replace("experiment: e", "experiment: old"));
+    let as_files = json(&place, &["old.yaml", "e.yaml"]);
+    assert_eq!(difference(&found), difference(&as_files));
+    assert_ne!(difference(&found), 0.0);
+    // A prefix names a run; an experiment of the workspace is named as before.
+    let short = &first[..first.len() - 1];
+    assert_eq!(difference(&json(&place, &[short, "e"])), difference(&found));
+    for (args, said) in [
+        (&[&first[..], "--set", "seeds=[1]"][..], "--set needs an experiment file"),
+        (&["9999999"], "9999999"),
+    ] {
+        let ended = place.assay(&[&["compare"], args].concat());
+        assert_eq!(ended.code, 2, "{}", ended.out);
+        assert!(ended.err.contains(said), "{}", ended.err);
+    }
+    // A run whose steps hold other values than it recorded, and one without a record of its steps.
+    let means = place.path(&format!(".assay/runs/{first}/means.json"));
+    let text = std::fs::read_to_string(&means).unwrap();
+    let mut all: Value = serde_json::from_str(&text).unwrap();
+    all[0]["value"] = Value::from(0.99);
+    std::fs::write(&means, all.to_string()).unwrap();
+    let ended = place.assay(&["compare", &first, &second]);
+    assert_eq!(ended.code, 3, "{}", ended.out);
+    assert!(ended.err.contains("are not those that it recorded"), "{}", ended.err);
+    std::fs::remove_file(place.path(&format!(".assay/runs/{first}/experiment.json"))).unwrap();
+    let ended = place.assay(&["compare", &first, &second]);
+    assert_eq!(ended.code, 3, "{}", ended.out);
+    assert!(ended.err.contains("has no list of its steps"), "{}", ended.err);
+}
+
+/// Lists of three users, whose nDCG is counted by hand.
+#[test]
+fn files_of_rankings_are_compared_over_the_users_of_their_test_part() {
+    let place = Place::new();
+    place.write("test.csv", "user,item\na,1\nb,2\nc,3\n");
+    place.write("train.csv", "user,item\na,9\nb,9\nc,9\n");
+    // At rank 1, 2 and not at all; at rank 2, 2 and 1.
+    place.write("one.csv", "user,item,rank\na,1,1\na,5,2\nb,5,1\nb,2,2\nc,5,1\nc,6,2\n");
+    place.write("two.csv", "user,item,rank\na,5,1\na,1,2\nb,5,1\nb,2,2\nc,3,1\nc,6,2\n");
+    let split = ["--test-part", "test.csv", "--train", "train.csv"];
+    let lists = ["--lists", "one.csv", "other=two.csv", "--reference", "one"];
+    let found = json(&place, &[&lists[..], &split].concat());
+    let row = &found["rows"][0];
+    let at_two = 1.0 / 3f64.log2();
+    let number = |name: &str| row[name].as_f64().unwrap();
+    let values = [(1.0 + at_two) / 3.0, (1.0 + 2.0 * at_two) / 3.0];
+    assert!((number("reference_value") - values[0]).abs() < 1e-12);
+    assert!((number("value") - values[1]).abs() < 1e-12);
+    assert!((number("difference") - at_two / 3.0).abs() < 1e-12);
+    assert_eq!((&row["system"], &row["users"]), (&"other".into(), &3.into()));
+    let counts = ["better", "equal", "worse"].map(|name| row[name].as_u64().unwrap());
+    assert_eq!(counts, [1, 1, 1]);
+    // Differences −(1 − 1/log₂3), 0 and 1: t = mean ÷ (sd ÷ √3) with two degrees of freedom, for which
+    // p = 1 − t/√(2 + t²).
+    let of = [at_two - 1.0, 0.0, 1.0];
+    let mean = of.iter().sum::<f64>() / 3.0;
+    let sd = (of.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+    let t = mean / (sd / 3f64.sqrt());
+    assert!((number("p") - (1.0 - t / (2.0 + t * t).sqrt())).abs() < 1e-9, "{row}");
+    // Without a reference, the best one; two metrics are two comparisons.
+    let said = place.fine(&[&["compare"], &lists[..3], &split].concat());
+    assert!(said.contains("Reference: other, the best by the first metric."), "{said}");
+    let two = ["--metric", "ndcg", "--metric", "recall"];
+    assert_eq!(json(&place, &[&lists[..], &split, &two].concat())["comparisons"], 2);
+    for (args, said) in [
+        (&["--lists", "one.csv"][..], "no other list"),
+        (&["--lists", "one.csv", "two.csv"], "no split is given"),
+        (&["--lists", "one.csv", "two.csv", "--reference", "three"], "no list of a system `three`"),
+        (&["e.yaml", "--data", "sample"], "applies to files of rankings alone"),
+        (
+            &["--lists", "one.csv", "two.csv", "--test-part", "test.csv", "--fold", "f1"],
+            "needs --data",
+        ),
+        (&["--lists", "one.csv", "two.csv", "--qrels", "test.csv", "--metric", "gini"], ""),
+    ] {
+        let ended = place.assay(&[&["compare"], args].concat());
+        assert!([2, 3].contains(&ended.code), "{args:?}: {}", ended.out);
+        assert!(ended.err.contains(said), "{args:?}: {}", ended.err);
+    }
+    // The same lists on a fold of a data set.
+    place.write("a.csv", "user,item,rank\n1,5,1\n2,9,1\n");
+    place.write("b.csv", "user,item,rank\n1,7,1\n2,9,1\n");
+    let of_set = ["--lists", "a.csv", "b.csv", "--data", "sample", "--fold", "f1"];
+    let found = json(&place, &of_set);
+    assert_eq!((found["comparisons"].as_u64(), &found["rows"][0]["fold"]), (Some(1), &"f1".into()));
+}
+
+/// Three data sets made of parts of the sample: ranks by the means that `results` gives.
+#[test]
+fn systems_are_ranked_over_data_sets_and_folds_are_no_blocks() {
+    let place = Place::new();
+    let ratings = crate::support::root().join("datasets/sample/ratings.csv");
+    let ratings = std::fs::read_to_string(ratings).unwrap();
+    let (head, rows) = ratings.split_once('\n').unwrap();
+    let names = ["x", "y", "z"];
+    for (at, name) in names.iter().enumerate() {
+        let own = rows.lines().filter(|row| {
+            let user: usize = row.split(',').next().unwrap().parse().unwrap();
+            user % 3 == at
+        });
+        let own: Vec<&str> = own.collect();
+        place.write(&format!("{name}/r.csv"), format!("{head}\n{}\n", own.join("\n")));
+        place.write(
+            &format!("{name}.yaml"),
+            format!(
+                "experiment: {name}
+data: {{reader: table, folder: {name}, ratings: r.csv, relevant: '>= 4', columns: {{user: user, item: item, rating: rating}}}}
+split: {{scheme: kfold, folds: 2, seed: 1, by: rating}}
+systems:
+  random: {{model: random}}
+  popularity: {{model: popularity}}
+  als: {{model: als, factors: 8, iterations: 5, regularization: 5, confidence: alpha-r, alpha: 2}}
+evaluate: {{k: [10], metrics: [ndcg, gini]}}
+"
+            ),
+        );
+        place.fine(&["run", &format!("{name}.yaml"), "--quiet"]);
+    }
+    let files = ["x.yaml", "y.yaml", "z.yaml", "--across"];
+    let found = json(&place, &files);
+    let test = &found["tests"][0];
+    let systems: Vec<&str> =
+        test["systems"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let mut sums = vec![0.0; systems.len()];
+    for (at, name) in names.iter().enumerate() {
+        let rows = place.fine(&["results", &format!("{name}.yaml"), "--json"]);
+        let rows: Value = serde_json::from_str(&rows).unwrap();
+        let value = |system: &str| {
+            let mut rows = rows.as_array().unwrap().iter();
+            let row = rows.find(|row| {
+                row["system"] == system && row["fold"] == "mean" && row["metric"] == "ndcg"
+            });
+            row.unwrap()["value"].as_f64().unwrap()
+        };
+        let values: Vec<f64> = systems.iter().map(|name| value(name)).collect();
+        for (system, own) in values.iter().enumerate() {
+            assert_eq!(test["values"][at][system].as_f64(), Some(*own));
+            sums[system] += 1.0 + values.iter().filter(|other| *other > own).count() as f64;
+        }
+    }
+    // χ² = 12 / (N k (k + 1)) Σ R² − 3 N (k + 1), with N = k = 3 and 2 degrees of freedom: p = exp(−χ²/2).
+    let chi: f64 = sums.iter().map(|sum| sum * sum).sum::<f64>() / 3.0 - 36.0;
+    assert!((test["chi_square"].as_f64().unwrap() - chi).abs() < 1e-9);
+    assert!((test["p"].as_f64().unwrap() - (-chi / 2.0).exp()).abs() < 1e-9);
+    for (system, sum) in sums.iter().enumerate() {
+        assert!((test["ranks"][system].as_f64().unwrap() - sum / 3.0).abs() < 1e-12);
+    }
+    // 2.3437 (Demšar 2006, table 5a) √(3 · 4 / 18).
+    let cd = test["critical_difference"]["cd"].as_f64().unwrap();
+    assert!((cd - 2.3437 * (12f64 / 18.0).sqrt()).abs() < 1e-3, "{cd}");
+    let said = place.fine(&[&["compare"], &files[..]].concat());
+    assert!(
+        said.contains("3 systems over 3 data sets") && said.contains("Friedman: χ² ="),
+        "{said}"
+    );
+    for (args, said) in [
+        (&["x.yaml", "--across"][..], "folds of one data set are no blocks"),
+        (&["x.yaml", "x.yaml", "--across"], "have the same data"),
+        (&["x.yaml", "y.yaml", "--across", "--metric", "gini"], "no value of it is better"),
+        (&["x.yaml", "y.yaml", "--across", "--system", "als"], "needs 3 systems"),
+        (&["x.yaml", "y.yaml", "--across", "--fold", "1"], "means over folds"),
+        (&["x.yaml", "y.yaml", "z.yaml"], "`--across` ranks systems"),
+    ] {
+        let ended = place.assay(&[&["compare"], args].concat());
+        assert!([2, 3].contains(&ended.code), "{args:?}: {}", ended.out);
+        assert!(ended.err.contains(said), "{args:?}: {}", ended.err);
+    }
 }
