@@ -91,7 +91,7 @@ impl Block {
                         && (&row.protocol, &row.convention) == (&key.protocol, &key.convention)
                         && (&row.metric, row.k) == (&key.metric, key.k)
                 });
-                let row = row.filter(|row| !row.knows_test && !row.is_unanswered);
+                let row = row.filter(|row| !row.knows_test && !row.lacks_responses);
                 let is_new = values.iter().all(|(known, _)| known != name);
                 if let (Some(value), true) = (row.and_then(|row| row.value), is_new) {
                     values.push((name.clone(), value));

@@ -137,7 +137,7 @@ pub fn best(side: &Side, asked: &Asked, fold: &str) -> Option<String> {
             == (&key.protocol, &key.convention, &key.metric, key.k)
             && (row.slice == asked.slices[0] && row.fold == fold)
             && !row.knows_test
-            && !row.is_unanswered
+            && !row.lacks_responses
             && !row.one_of_several
     });
     let values: Vec<(&str, f64)> =
