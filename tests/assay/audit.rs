@@ -105,6 +105,52 @@ fn the_documented_list_of_checks_is_current() {
     assert_eq!(documented, list, "make it again: assay audit --list --markdown");
 }
 
+/// Every check is in the table of docs/AUDIT.md, with tests that there are and that are about it.
+#[test]
+fn every_check_has_a_planted_fault_and_clean_twins() {
+    let sources = [
+        include_str!("audit.rs"),
+        include_str!("audit/evaluation.rs"),
+        include_str!("audit/integrity.rs"),
+        include_str!("audit/leakage.rs"),
+        include_str!("audit_ablation.rs"),
+        include_str!("audit_baselines.rs"),
+        include_str!("audit_language_models.rs"),
+        include_str!("audit_statistics.rs"),
+    ];
+    let body = |name: &str| {
+        let start = format!("\nfn {name}(");
+        let of = |text: &&'static str| {
+            let (_, rest) = text.split_once(start.as_str())?;
+            Some(rest.split_once("\n}\n").map_or(rest, |(body, _)| body))
+        };
+        sources.iter().find_map(of).unwrap_or_else(|| panic!("there is no test {name}"))
+    };
+    let docs = std::fs::read_to_string(root().join("docs/AUDIT.md")).unwrap();
+    let (_, table) = docs.split_once("\n## How the checks are tested\n").unwrap();
+    let (table, _) = table.split_once("\n## Checks\n").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    for row in &rows {
+        let (id, planted, twins) = (row[1].trim_matches('`'), row[2].trim_matches('`'), row[3]);
+        assert!(body(planted).contains(&format!("\"{id}\"")), "{planted} is not about {id}");
+        match twins.split('`').nth(1) {
+            Some(test) => assert!(!body(test).is_empty()),
+            None => assert!(twins.ends_with("in the same test"), "{twins}"),
+        }
+        assert!(twins.starts_with(|first: char| first.is_ascii_digit()), "{id}: {twins}");
+    }
+    let ids: Vec<&str> = rows.iter().map(|row| row[1].trim_matches('`')).collect();
+    let list = Place::new().fine(&["audit", "--list", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let known: Vec<&str> =
+        list.as_array().unwrap().iter().map(|of| of["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, known);
+}
+
 /// 20 splits of the sample at random, 10 by time: no check of these families finds anything but what is so.
 #[test]
 fn clean_experiments_raise_nothing() {

@@ -250,3 +250,63 @@ fn items_in_no_batch_and_items_in_one_are_found() {
     place.write("e.yaml", file(&twins));
     Audited::of(&place, "e.yaml").passed(&["items-in-no-batch", "scored-once"]);
 }
+
+/// Twenty pools of a random base, whose users are named in their profiles: an endpoint that knows what they like puts it
+/// first, which no control does. One that hands the order back is not better than any control.
+#[test]
+fn twenty_judges_that_know_taste_gain_over_their_controls_and_one_that_does_not_is_found() {
+    if !weights(
+        "twenty_judges_that_know_taste_gain_over_their_controls_and_one_that_does_not_is_found",
+    ) {
+        return;
+    }
+    let mut liked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut profiles = String::from("user,text\n");
+    for of in ratings().iter().filter(|of| of.fold == "f1" && of.rating >= 4.0) {
+        liked.entry(of.user.clone()).or_default().insert(of.item.clone());
+    }
+    let users: BTreeSet<String> = ratings().iter().map(|of| of.user.clone()).collect();
+    users.iter().for_each(|user| profiles.push_str(&format!("{user},\"Visitor {user}x.\"\n")));
+    let knows = Endpoint::start(move |request, _| {
+        let text = question(request);
+        let user = text.split("Visitor ").nth(1).and_then(|rest| rest.split('x').next());
+        let mut ids = shown(&text);
+        let likes = user.and_then(|user| liked.get(user));
+        ids.sort_by_key(|id| !likes.is_some_and(|likes| likes.contains(id)));
+        Act::Answer(json!({"order": ids}).to_string())
+    });
+    let place = Place::new();
+    place.write("users.csv", &profiles);
+    let file = |url: &str, rerankers: &str| {
+        let users = "{from: file, file: users.csv, id: user, text: text, built_from: f1}";
+        experiment(url, PINNED, users, rerankers)
+            .replace("als: {model: als, factors: 8, iterations: 5}", "als: {model: random}")
+    };
+    let pools = |pools: std::ops::Range<usize>| -> String {
+        let of = |pool: usize| format!("pool: {pool}, strategy: prompt, users: sample=40");
+        pools.map(|pool| reranker(&format!("pool {pool}"), &of(pool))).collect()
+    };
+    place.write("e.yaml", file(&knows.url(), &pools(100..120)));
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    Audited::of(&place, "e.yaml").passed(&["gain-over-controls"]);
+    let same = Endpoint::start(|request, _| {
+        Act::Answer(json!({"order": shown(&question(request))}).to_string())
+    });
+    let place = Place::new();
+    place.write("users.csv", &profiles);
+    place.write("e.yaml", file(&same.url(), &pools(100..101)));
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let audited = Audited::of(&place, "e.yaml");
+    let found = audited.findings("gain-over-controls");
+    let of = |control: &str| {
+        let mut of = found.iter().filter(|of| of["evidence"]["control"] == control);
+        of.next().unwrap_or_else(|| panic!("no {control} in {found:?}"))
+    };
+    assert_eq!(found.len(), 3, "{found:#?}");
+    for control in ["base", "random reranker", "embedding baseline"] {
+        let of = of(control);
+        assert_eq!((&of["subject"], &of["severity"]), (&json!("pool 100"), &json!("warning")));
+        assert!(number(&of["evidence"]["p"]) >= 0.05, "{of}");
+    }
+    assert_eq!(number(&of("base")["evidence"]["difference"]), 0.0);
+}

@@ -305,3 +305,32 @@ evaluate: {{k: [10], metrics: [ndcg, recall]}}
     ]);
     assert!(audited.findings("claims-underpowered").is_empty());
 }
+
+/// Twenty splits into six folds, of which sign flips can give p = .03125; and planted, from two to five folds.
+#[test]
+fn few_folds_are_said_and_twenty_splits_into_six_are_fine() {
+    let place = Place::new();
+    let file = |split: &str| {
+        format!(
+            "experiment: e\ndata: {{set: sample, relevant: '>= 4'}}\nsplit: {{scheme: kfold, by: rating, {split}}}\nsystems:
+  random: {{model: random}}
+  popularity: {{model: popularity}}
+evaluate: {{k: [10], metrics: [ndcg]}}
+audit: {{proposed: [popularity]}}
+"
+        )
+    };
+    let seeds: Vec<String> = (1..=20).map(|seed| seed.to_string()).collect();
+    place.write("e.yaml", file(&format!("folds: 6, seed: {{sweep: [{}]}}", seeds.join(", "))));
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    Audited::of(&place, "e.yaml").passed(&["too-few-folds"]);
+    for (folds, least) in [(2, 0.5), (3, 0.25), (4, 0.125), (5, 0.0625)] {
+        place.write("e.yaml", file(&format!("folds: {folds}, seed: 1")));
+        place.fine(&["run", "e.yaml", "--quiet"]);
+        let audited = Audited::of(&place, "e.yaml");
+        let of = audited.one("too-few-folds");
+        let evidence = &of["evidence"];
+        assert_eq!((&evidence["folds"], &evidence["least_p"]), (&json!(folds), &json!(least)));
+        assert_eq!(of["severity"], "note");
+    }
+}

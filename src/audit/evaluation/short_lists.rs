@@ -13,8 +13,7 @@ pub const CHECK: Check = Check {
     title: "Lists that are shorter than the cutoff, and tested users without a list",
     why: "Missing ranks count as misses: the row is lower than what the system can do, and a tool that divides by the \
           length of the list, or leaves such users out, has another number.",
-    source: "Tamm, Damdinov and Vasilev 2021, Quality Metrics in Recommender Systems: Do We Calculate Metrics \
-             Consistently?",
+    source: "docs/EVALUATION.md, section Conventions: precision ÷ k or ÷ length of the list, and users without a ranking",
     fix: "Make longer lists, or compare the systems at a cutoff that all lists reach.",
     run,
 };

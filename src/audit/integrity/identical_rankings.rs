@@ -14,7 +14,8 @@ pub const CHECK: Check = Check {
     title: "Two systems with the same lists for all users",
     why: "Rows of a table that are one system under two names: a setting that has no effect, a file that was copied, \
           or a reranker that changes nothing.",
-    source: "Hidasi and Czapp 2023, The Effect of Third Party Implementations on Reproducibility",
+    source: "Hidasi and Czapp 2023, The Effect of Third Party Implementations on Reproducibility (implementations that leave \
+             out features of the original)",
     fix: "Find out why the setting has no effect, or remove one of the rows.",
     run,
 };

@@ -16,8 +16,7 @@ pub const CHECK: Check = Check {
     title: "Responses that are unusable, invent items or omit candidates",
     why: "Where a response cannot be used, the list is the base's, and where it omits items they keep their places: the \
           more of it, the less the row is that of the language model.",
-    source: "Hou et al. 2024, Large Language Models are Zero-Shot Rankers for Recommender Systems; Dai et al. 2023, \
-             Uncovering ChatGPT's Capabilities in Recommender Systems",
+    source: "Hou et al. 2024, Large Language Models are Zero-Shot Rankers for Recommender Systems",
     fix: "Ask for JSON with a schema (`structured: schema`), raise `max_tokens`, ask about fewer items at a time; report \
           the shares.",
     run,

@@ -18,8 +18,8 @@ pub const CHECK: Check = Check {
     title: "Chat models that are not better than their base, the embedding baseline or a random order of the same pool",
     why: "A reranker moves items of a good pool around. Unless it does better than the base without it, than cosines of the \
           same texts, and than chance, nothing shows that the language model contributes.",
-    source: "docs/RERANKING.md of assay; Hou et al. 2024, Large Language Models are Zero-Shot Rankers for Recommender \
-             Systems",
+    source: "docs/RERANKING.md of assay; Lipton and Steinhardt 2019, Troubling Trends in Machine Learning Scholarship, section \
+             3.2: sources of empirical gains",
     fix: "Report the controls beside the chat model (assay adds them), and claim no more than the difference.",
     run,
 };

@@ -21,7 +21,8 @@ pub const CHECK: Check = Check {
     severity: Severity::Error,
     title: "Prompts that name test items of the user beside the list of candidates",
     why: "A model that is told what the user likes in the test part needs no taste to put it first.",
-    source: "Sainz et al. 2023, NLP Evaluation in Trouble: On the Need to Measure LLM Data Contamination for each Benchmark",
+    source: "Kapoor and Narayanan 2023, Leakage and the Reproducibility Crisis in Machine-Learning-Based Science (illegitimate \
+             features)",
     fix: "Write profiles and prompts from the training part of the same fold.",
     run,
 };

@@ -11,8 +11,9 @@ pub const CHECK: Check = Check {
     severity: Severity::Warning,
     title: "Responses drawn at a temperature over 0, once",
     why: "Asked again, such a model answers otherwise. One draw shows nothing of how much the result depends on it.",
-    source: "Atil et al. 2024, Non-Determinism of \"Deterministic\" LLM Settings",
-    fix: "Set `temperature: 0`, or give three or more `seeds:`; each seed asks again.",
+    source: "Atil et al. 2024, Non-Determinism of \"Deterministic\" LLM Settings (responses differ even at temperature 0)",
+    fix: "Give three or more `seeds:`, each of which asks again; or set `temperature: 0`, with which responses differ less, \
+          but are not always the same.",
     run,
 };
 

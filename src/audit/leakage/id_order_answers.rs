@@ -18,7 +18,8 @@ pub const CHECK: Check = Check {
     why: "Where items are numbered in the order in which they first occur in the users' sequences, the tested item is \
           often the last one's id + 1. Whatever reads ids as numbers or text (language models, ties by id) then \
           knows a part of the answers.",
-    source: "Rajput et al. 2023, Recommender Systems with Generative Retrieval, appendix on the preprocessing of P5",
+    source: "Rajput 2023, pull request 3 of jeykigung/P5: the test item is often the largest id of the sequence + 1; \
+             docs/NEXT-ITEM.md, the control `id-plus-one`",
     fix: "Give the items random ids before anything else, and give language models titles instead of ids.",
     run,
 };

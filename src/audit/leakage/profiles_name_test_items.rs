@@ -19,7 +19,8 @@ pub const CHECK: Check = Check {
     severity: Severity::Error,
     title: "User profiles that were made from test ratings",
     why: "A profile that was written from the ratings that are tested tells the system the answers.",
-    source: "Kapoor and Narayanan 2023, Leakage and the Reproducibility Crisis in Machine-Learning-Based Science",
+    source: "Kapoor and Narayanan 2023, Leakage and the Reproducibility Crisis in Machine-Learning-Based Science (illegitimate \
+             features)",
     fix: "Write the profiles of each fold from its training part alone.",
     run,
 };

@@ -11,7 +11,7 @@ pub const CHECK: Check = Check {
     title: "Test interactions that are in the test parts of two folds",
     why: "A mean over folds counts them twice, and folds that share test data vary less than independent ones: \
           standard deviations over folds are too small.",
-    source: "Kapoor and Narayanan 2023, Leakage and the Reproducibility Crisis in Machine-Learning-Based Science",
+    source: "Nadeau and Bengio 2003, Inference for the Generalization Error",
     fix: "Use a scheme whose test parts are disjoint, such as `kfold`, or report one of the folds.",
     run,
 };

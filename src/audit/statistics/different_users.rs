@@ -17,7 +17,7 @@ pub const CHECK: Check = Check {
     title: "Systems of one column whose means are over other users",
     why: "A system that has no list for hard users, or a convention that leaves out users without a hit, averages over \
           easier users than the system beside it.",
-    source: "Cañamares, Castells and Moffat 2020, Offline Evaluation Options for Recommender Systems",
+    source: "docs/EVALUATION.md, section Conventions: the means of a row can be over different users",
     fix: "Use the convention `standard`, in which every user with a relevant item counts, and give every user a list.",
     run,
 };

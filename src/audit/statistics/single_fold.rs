@@ -9,7 +9,7 @@ pub const CHECK: Check = Check {
     title: "Results of one fold of a scheme that has several",
     why: "Which users and ratings are in the test part is chance. One fold shows nothing of how much the result \
           depends on it, and a choice of fold can be a choice of result.",
-    source: "Cañamares, Castells and Moffat 2020, Offline Evaluation Options for Recommender Systems",
+    source: "Bouthillier et al. 2021, Accounting for Variance in Machine Learning Benchmarks (variance of data splits)",
     fix: "Run all folds: remove `only:` from `split:`.",
     run,
 };

@@ -95,6 +95,18 @@ fn one_system_under_two_names_is_found() {
     assert_eq!(finding["evidence"]["same_as"], serde_json::json!(["b"]));
 }
 
+/// One of two evaluations is removed.
+#[test]
+fn trials_without_a_result_are_named() {
+    let place = place("  popularity: {model: popularity}\n  random: {model: random}");
+    is_clean(&audit(&place, &["e.yaml"]), "missing-results");
+    fs::remove_dir_all(dir(&place, "evaluate", "popularity f1")).unwrap();
+    let report = audit(&place, &["e.yaml"]);
+    let finding = only(&report, "missing-results");
+    assert!(finding["message"].as_str().unwrap().contains("popularity"), "{finding}");
+    assert_eq!(finding["severity"], "error");
+}
+
 /// The lists of a reranker with a larger pool in the place of one with a pool of 12.
 #[test]
 fn reranked_lists_with_more_than_their_pool_are_found() {
