@@ -196,7 +196,9 @@ impl Bootstrap {
             .collect();
         let blocks: Vec<Vec<f64>> = (0..self.resamples.div_ceil(BLOCK))
             .into_par_iter()
-            .map(|block| self.block(n_users, &prepared, n_cells, block * BLOCK))
+            .map_init(Vec::new, |times, block| {
+                self.block(n_users, &prepared, n_cells, (block * BLOCK, times))
+            })
             .collect();
         Resampled { n_cells, means: blocks.concat(), units: units(n_users, n_cells, folds) }
     }
@@ -213,10 +215,11 @@ impl Bootstrap {
         n_users: usize,
         folds: &[Vec<Prepared>],
         n_cells: usize,
-        first: usize,
+        (first, times): (usize, &mut Vec<f64>),
     ) -> Vec<f64> {
         let n = BLOCK.min(self.resamples - first);
-        let mut times = vec![0.0; n_users * BLOCK];
+        // What another block left is overwritten, or belongs to no resample.
+        times.resize(n_users * BLOCK, 0.0);
         // Users are drawn in no order: of many users, the small numbers stay in the cache, `times` would not.
         let mut drawn = vec![0u16; n_users];
         for at in 0..n {
@@ -234,7 +237,7 @@ impl Bootstrap {
         let mut of_folds = vec![Mean::new(n_cells); n];
         for seeds in folds {
             let mut of_seeds = vec![Mean::new(n_cells); n];
-            seeds.iter().for_each(|prepared| prepared.add_means(&times, &mut of_seeds));
+            seeds.iter().for_each(|prepared| prepared.add_means(times, &mut of_seeds));
             of_folds.iter_mut().zip(&of_seeds).for_each(|(of, seeds)| of.add(&seeds.finish()));
         }
         of_folds.iter().flat_map(Mean::finish).collect()

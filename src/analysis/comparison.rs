@@ -159,9 +159,11 @@ impl<'a> Fold<'a> {
         keys: &[&MeasureKey],
         known: &mut HashMap<&'a str, u32>,
     ) -> Self {
-        let mut units: HashMap<&str, usize> = HashMap::new();
-        let mut clusters: Vec<u32> = Vec::new();
-        let mut sums: Vec<[(f64, u32); 2]> = Vec::new();
+        let rows = systems[0].first().map_or(0, |measured| measured.ids.len());
+        let mut units: HashMap<&str, usize> = HashMap::with_capacity(rows);
+        let mut clusters: Vec<u32> = Vec::with_capacity(rows);
+        let mut sums: Vec<[(f64, u32); 2]> = Vec::with_capacity(rows * keys.len());
+        known.reserve(rows.saturating_sub(known.len()));
         for (system, seeds) in systems.iter().enumerate() {
             for measured in seeds.iter() {
                 let columns = &measured.columns;

@@ -5,13 +5,16 @@ use serde_json::json;
 
 use super::{Compare, sides::Side, text::p_text};
 use crate::{
-    analysis::{Across, Block, LEVEL, MEAN},
+    analysis::{Across, Block, MEAN},
     base::{exit::Exit, text::plain_table},
     cli::{CliError, print, print_json, results::warn_of_missing},
 };
 
 /// Over fewer data sets the χ² distribution is a rough one (Demšar 2006: over 10 data sets and over 5 systems).
 const FEW_BLOCKS: usize = 11;
+
+/// The chance of any false alarm among all pairs.
+const ALPHA: f64 = 0.05;
 
 impl Compare {
     /// Ranks systems over the data sets of several experiments.
@@ -31,7 +34,7 @@ impl Compare {
                 let is_asked = |name: &str| {
                     self.systems.is_empty() || self.systems.iter().any(|of| of == name)
                 };
-                let test = Across::new((key, slice), &blocks, &is_asked, 1.0 - LEVEL);
+                let test = Across::new((key, slice), &blocks, &is_asked, ALPHA);
                 tests.push(test.map_err(|why| {
                     CliError::NoResults(format!(
                         "{}@{} under {} and {}, slice {slice}: {why}",
