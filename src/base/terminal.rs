@@ -14,6 +14,13 @@ const MOST_SHOWN: usize = 80;
 /// Maximum number of characters of a line on standard error.
 const MOST_OF_LINE: usize = 4000;
 
+/// Characters on a line of standard output: those of the terminal, or of `COLUMNS`. None if it has no lines, as a file.
+pub fn width() -> Option<usize> {
+    let set = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let set = set.filter(|width: &usize| *width > 0);
+    set.or_else(|| comfy_table::Table::new().width().map(usize::from))
+}
+
 /// Whether a character can control a terminal or the layout: control characters (C0 except line break and tabulator, DEL,
 /// C1), marks that change the direction of text, and line separators.
 pub fn is_control(c: char) -> bool {

@@ -49,7 +49,43 @@ pub fn distinct(values: impl Iterator<Item = impl AsRef<str>>) -> Vec<String> {
     seen
 }
 
+/// A text in lines of at most `width` characters, broken at spaces, behind punctuation, or where there is neither
+/// anywhere.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for whole in text.split('\n') {
+        let mut rest: Vec<char> = whole.chars().collect();
+        while rest.len() > width.max(1) {
+            let within = &rest[..width.max(1)];
+            let is_space = |at: &usize| rest[*at] == ' ';
+            let space = (1..=within.len()).rev().find(is_space);
+            let mark = (1..within.len()).rev().find(|at| ",;=])/".contains(within[at - 1]));
+            let end = space.or(mark).unwrap_or(within.len());
+            lines.push(rest[..end].iter().collect());
+            let skipped = usize::from(rest[end] == ' ');
+            rest.drain(..end + skipped);
+        }
+        lines.push(rest.into_iter().collect());
+    }
+    lines
+}
+
 /// `1 trial`, `2 trials`, `1,000 trials`
 pub fn counted(n: usize, one: &str) -> String {
     format!("{} {one}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_at_spaces_then_behind_punctuation() {
+        assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrapped("gat[a=1,b=2]", 8), ["gat[a=1,", "b=2]"]);
+        assert_eq!(wrapped("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(wrapped("ab\ncd", 4), ["ab", "cd"]);
+        assert_eq!(wrapped("", 4), [""]);
+        assert_eq!(wrapped("ab", 0), ["a", "b"]);
+    }
 }

@@ -74,6 +74,7 @@ impl ExperimentArg {
         let experiment = Experiment::read_with(&self.file, &self.set, &dirs)?;
         let plan = Plan::new(&experiment, &dirs)?;
         let record = ExperimentRecord::new(&experiment, &plan, &dirs)?;
+        experiment.check_report(&record)?;
         Ok(Planned { experiment, plan, record })
     }
 
@@ -100,6 +101,7 @@ impl ExperimentArg {
         let error = match Plan::new(&experiment, &dirs) {
             Ok(plan) => {
                 let record = ExperimentRecord::new(&experiment, &plan, &dirs)?;
+                experiment.check_report(&record)?;
                 return Ok(ExperimentRecord { slot: slot.name, ..record });
             }
             Err(error) => error,
@@ -107,14 +109,19 @@ impl ExperimentArg {
         // Of a workspace that was copied, the record may be that of this file before it was changed.
         let record = ExperimentRecord::read(workspace, &slot.name)
             .or_else(|_| ExperimentRecord::read(workspace, &experiment.name));
-        let record = match record {
+        let mut record = match record {
             Ok(record) if error.is_missing() => record,
             _ => return Err(error.into()),
         };
+        // What a report shows of results does not change them.
         let texts = |sources: &[(String, String)]| -> Vec<String> {
-            sources.iter().map(|(_, text)| text.clone()).collect()
+            sources.iter().map(|(_, text)| without_report(text)).collect()
         };
-        if texts(&record.sources) != texts(&experiment.source_texts()) {
+        let is_same = texts(&record.sources) == texts(&experiment.source_texts());
+        if is_same {
+            experiment.check_report(&record)?;
+            record.report = experiment.report.clone();
+        } else {
             return Err(CliError::Usage(format!(
                 "{error}\n  = note: the workspace has results of this experiment, but the experiment file has \
                  changed since; `{} {}` shows the recorded results",
@@ -129,6 +136,16 @@ impl ExperimentArg {
         );
         Ok(record)
     }
+}
+
+/// The text of an experiment file without the key `report`; comments and the form of values do not count where
+/// there is one.
+fn without_report(text: &str) -> String {
+    let Ok(serde_yaml::Value::Mapping(mut mapping)) = serde_yaml::from_str(text) else {
+        return text.to_owned();
+    };
+    mapping.remove("report");
+    serde_yaml::to_string(&mapping).unwrap_or_else(|_| text.to_owned())
 }
 
 /// A part of an experiment.

@@ -207,8 +207,10 @@ impl Run {
             if !self.json {
                 // Such an experiment is run for its published tables.
                 let reproductions = reproductions(&record, &collected);
-                match (main_table(&collected.rows), &reproductions[..]) {
-                    (Some(table), []) => told(print(&table))?,
+                let table = main_table(&record, &workspace, &collected.rows)?;
+                let best = table.as_ref().map(|(_, best)| best.clone());
+                match (table, &reproductions[..]) {
+                    (Some((table, _)), []) => told(print(&table))?,
                     _ => told(print(
                         &reproductions
                             .iter()
@@ -217,7 +219,13 @@ impl Run {
                             .join("\n"),
                     ))?,
                 }
-                told(print(&format!("\nreport: {}\n", rendered.index.display())))?;
+                let best = best.map_or(String::new(), |best| format!("{best}\n"));
+                told(print(&format!(
+                    "\n{best}report: {}\nnext: assay compare {}   or   assay audit {}\n",
+                    rendered.index.display(),
+                    self.experiment,
+                    self.experiment
+                )))?;
             }
         }
         if let Some(spent) = outcome.record.spent

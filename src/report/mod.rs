@@ -3,6 +3,7 @@
 mod explanations;
 mod figures;
 mod html;
+mod latex;
 mod recorded;
 mod reference;
 mod reranks;
@@ -14,5 +15,8 @@ pub use figures::metric_against_k;
 pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
 pub use reference::reference;
 pub use reranks::reranked_slice;
-pub use table::{Cell, Format, Selection, Spread, Table};
+pub use table::{
+    Cell, DefaultPlace, Format, Selection, Spread, Table, TableRequest, default_table,
+    main_metrics, metric_title,
+};
 pub use tidy::{csv, for_spreadsheets, json, trials_csv};

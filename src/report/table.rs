@@ -1,15 +1,24 @@
 //! Tables of systems and metrics, for the terminal, Markdown, LaTeX and CSV.
 
 mod caveats;
+mod declared;
+mod latex;
 pub(super) mod notes;
 mod write;
 
+pub use declared::{DefaultPlace, TableRequest, default_table, main_metrics};
+
 use crate::{
-    analysis::{MEAN, ResultRow},
-    base::text::{distinct, grouped, plain_table},
-    core::Better,
-    tasks,
+    analysis::{Against, MEAN, Place, ResultRow},
+    base::text::{distinct, grouped},
+    core::{Better, MeasureKey},
+    tasks::{self, Width},
 };
+
+/// Stands beside a value that differs significantly from the reference.
+const MARK: &str = "†";
+/// Decimals of values, unless something else is asked for.
+pub const DIGITS: usize = 4;
 
 /// Which rows a table shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +38,8 @@ pub enum Format {
     Markdown,
     Latex,
     Csv,
+    /// Numbers at full precision, with what they rest on
+    Json,
 }
 
 /// What the standard deviation (±) is over.
@@ -50,8 +61,16 @@ pub struct Table {
     pub k: Option<usize>,
     /// What the rows before the systems differ in: some of protocol, convention, slice, k, fold.
     pub leads: Vec<&'static str>,
+    /// The metric of each column.
     pub metrics: Vec<String>,
+    pub columns: Vec<Column>,
     pub rows: Vec<Row>,
+    /// The caption and label in LaTeX, where they were declared.
+    pub caption: Option<String>,
+    pub label: Option<String>,
+    /// The width in a two-column paper, where it was declared.
+    pub width: Option<Width>,
+    digits: usize,
     /// What the numbers rest on, one sentence a line; see [`Table::notes`].
     notes: Vec<notes::Note>,
     n_shown: NShown,
@@ -59,10 +78,25 @@ pub struct Table {
     has_pairs: bool,
 }
 
+/// A column of numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// `nDCG@10`
+    pub title: String,
+    /// The heading above it and its neighbours; empty if there is none.
+    pub group: String,
+    /// Its name in CSV.
+    pub csv: String,
+    /// Where its numbers are from, if it is the same for all rows.
+    pub place: Option<Place>,
+}
+
 /// One system under one selection.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub leads: Vec<String>,
+    /// The heading above it and its neighbours; empty if there is none.
+    pub group: String,
     pub system: String,
     pub cells: Vec<Cell>,
 }
@@ -89,6 +123,19 @@ pub struct Cell {
     pub interval: Option<(f64, f64)>,
     /// Whether no other system's value is better.
     pub best: bool,
+    /// Whether only the best is better.
+    pub second: bool,
+    /// Whether it differs significantly from the reference.
+    pub differs: bool,
+}
+
+/// A metric as papers write it: `nDCG@10`, and `Gini` where the cutoff is not the same.
+pub fn metric_title(name: &str, k: Option<usize>) -> String {
+    let title = tasks::metric(name).map_or(name, |of| of.title);
+    match k {
+        Some(k) => format!("{title}@{k}"),
+        None => title.to_owned(),
+    }
 }
 
 /// Whether no value of a metric is better than another, or the metric is not known.
@@ -106,6 +153,17 @@ impl Selection {
             ("k", self.k.to_string()),
             ("fold", self.fold.clone()),
         ]
+    }
+
+    /// The column of a metric.
+    fn place(&self, metric: &str) -> Place {
+        let measure = MeasureKey {
+            protocol: self.protocol.clone(),
+            convention: self.convention.clone(),
+            metric: metric.to_owned(),
+            k: self.k,
+        };
+        Place { measure, slice: self.slice.clone(), fold: self.fold.clone() }
     }
 
     fn holds(&self, row: &ResultRow) -> bool {
@@ -174,6 +232,17 @@ impl Table {
             let lead_cells = || leads.iter().map(|lead| selection.parts()[*lead].1.clone());
             table_rows.extend(rows_of(&of_selection, &metrics, spread, &|| lead_cells().collect()));
         }
+        let one_k = (!varies(3)).then_some(selections[0].k);
+        let one_selection = leads.is_empty().then(|| &selections[0]);
+        let columns: Vec<Column> = metrics
+            .iter()
+            .map(|metric| Column {
+                title: metric_title(metric, one_k),
+                group: String::new(),
+                csv: metric.clone(),
+                place: one_selection.map(|of| of.place(metric)),
+            })
+            .collect();
         let users = |row: &Row| -> Vec<(usize, usize)> {
             let cells = metrics.iter().zip(&row.cells);
             let of_users = cells.filter(|(metric, _)| !is_unranked(metric));
@@ -216,8 +285,13 @@ impl Table {
             k: (!of_leads("k")).then_some(selections[0].k),
             leads: leads.iter().map(|lead| first[*lead].0).collect(),
             notes: rests_on.notes(&table_rows, n_shown, &counts),
+            columns,
             metrics,
             rows: table_rows,
+            caption: None,
+            label: None,
+            width: None,
+            digits: DIGITS,
             n_shown,
             has_pairs,
         })
@@ -226,21 +300,61 @@ impl Table {
     /// The table as text.
     pub fn write(&self, format: Format) -> String {
         match format {
-            Format::Terminal => self.terminal(),
+            Format::Terminal => self.terminal(None),
             Format::Markdown => self.markdown(),
             Format::Latex => self.latex(),
             Format::Csv => self.csv(),
+            Format::Json => self.json(),
         }
+    }
+
+    /// For a terminal with so many characters on a line.
+    pub fn write_terminal(&self, width: Option<usize>) -> String {
+        self.terminal(width)
+    }
+
+    /// The same with so many decimals.
+    pub fn with_digits(self, digits: usize) -> Self {
+        Self { digits, ..self }
+    }
+
+    /// Without intervals, so that ± is shown.
+    pub fn without_intervals(mut self) -> Self {
+        self.rows.iter_mut().flat_map(|row| &mut row.cells).for_each(|cell| cell.interval = None);
+        self.notes.retain(|note| !note.is_of_intervals);
+        self
+    }
+
+    /// Marks the values that differ significantly from the reference, and says what was tested.
+    pub fn tested(mut self, against: &Against) -> Self {
+        let shown = against.reference.clone();
+        self.mark(against, &shown, &|row, _| Some(row.system.clone()));
+        self
+    }
+
+    /// The same where a row may show other systems than it is named after.
+    fn mark(
+        &mut self,
+        against: &Against,
+        shown: &str,
+        system: &dyn Fn(&Row, usize) -> Option<String>,
+    ) {
+        let Self { rows, columns, .. } = self;
+        for row in rows.iter_mut() {
+            for (at, column) in columns.iter().enumerate() {
+                let cell =
+                    column.place.as_ref().and_then(|place| against.cell(&system(row, at)?, place));
+                row.cells[at].differs = cell.is_some_and(|cell| cell.is_significant());
+            }
+        }
+        let text = against.sentence(MARK, shown);
+        self.notes.insert(1.min(self.notes.len()), notes::Note::plain(text));
     }
 
     /// What the numbers rest on, a sentence each; of what is shown alone. Where intervals stand below
     /// the values, as in HTML, ± is shown beside them; in text they take its place.
     pub fn notes(&self, shows_both: bool) -> Vec<&str> {
-        let mut cells = self.rows.iter().flat_map(|row| &row.cells);
-        let shows_sd =
-            cells.any(|cell| cell.sd.is_some() && (shows_both || cell.interval.is_none()));
-        let shown = self.notes.iter().filter(|note| shows_sd || !note.is_of_spread);
-        shown.map(|note| note.text.as_str()).collect()
+        self.shown_notes(shows_both).map(|note| note.text.as_str()).collect()
     }
 
     /// The names of all columns.
@@ -253,7 +367,7 @@ impl Table {
                 header.push("n pairs".into());
             }
         }
-        header.extend(self.metrics.iter().cloned());
+        header.extend(self.columns.iter().map(|column| column.title.clone()));
         header
     }
 
@@ -276,10 +390,11 @@ impl Table {
 
     /// A cell's text: `0.2606 ± 0.0031 (456)`, or `0.2606 [0.2411, 0.2790]`.
     pub fn text(&self, cell: &Cell, plus_minus: &str) -> String {
+        let digits = self.digits;
         let Some(value) = cell.value else { return "–".into() };
         let spread = match (cell.interval, cell.sd) {
-            (Some((low, high)), _) => format!(" [{low:.4}, {high:.4}]"),
-            (None, Some(sd)) => format!(" {plus_minus} {sd:.4}"),
+            (Some((low, high)), _) => format!(" [{low:.digits$}, {high:.digits$}]"),
+            (None, Some(sd)) => format!(" {plus_minus} {sd:.digits$}"),
             (None, None) => String::new(),
         };
         let n = match self.n_shown {
@@ -289,7 +404,7 @@ impl Table {
             NShown::Cell => format!(" ({})", grouped(cell.n_users)),
             _ => String::new(),
         };
-        format!("{value:.4}{spread}{n}")
+        format!("{value:.digits$}{spread}{n}")
     }
 }
 
@@ -313,13 +428,14 @@ fn rows_of(
             n_users: row.n_users,
             n_pairs: row.n_pairs,
             interval: row.low.zip(row.high),
-            best: false,
+            ..Cell::default()
         })
     };
     let mut rows: Vec<Row> = distinct(chosen.iter().map(|row| row.system.as_str()))
         .into_iter()
         .map(|system| Row {
             leads: leads(),
+            group: String::new(),
             cells: metrics.iter().map(|metric| cell(&system, metric)).collect(),
             system,
         })
@@ -329,17 +445,29 @@ fn rows_of(
         of_system.into_iter().any(|row| row.knows_test || row.lacks_responses)
     };
     let compared: Vec<bool> = rows.iter().map(|row| !is_excluded(&row.system)).collect();
-    if compared.iter().filter(|compared| **compared).count() > 1 {
-        for (at, metric) in metrics.iter().enumerate() {
-            let of_compared = || rows.iter().zip(&compared).filter(|(_, compared)| **compared);
-            let values = of_compared().filter_map(|(row, _)| row.cells[at].value);
-            let best = tasks::metric(metric).and_then(|metric| metric.best(values));
-            for (row, compared) in rows.iter_mut().zip(&compared) {
-                row.cells[at].best = *compared && best.is_some() && row.cells[at].value == best;
-            }
-        }
+    for (at, metric) in metrics.iter().enumerate() {
+        mark_best(&mut rows, at, metric, &compared);
     }
     rows
+}
+
+/// Marks the best and the second best value of a column, of the rows that are `compared`.
+fn mark_best(rows: &mut [Row], at: usize, metric: &str, compared: &[bool]) {
+    let values = |rows: &[Row]| -> Vec<f64> {
+        let of_compared = rows.iter().zip(compared).filter(|(_, compared)| **compared);
+        of_compared.filter_map(|(row, _)| row.cells[at].value).collect()
+    };
+    let all = values(rows);
+    let Some(info) = tasks::metric(metric).filter(|_| all.len() > 1) else { return };
+    let best = info.best(all.iter().copied());
+    let rest = all.iter().copied().filter(|value| Some(*value) != best);
+    // Of two systems, the second best is the worst.
+    let second = info.best(rest).filter(|_| all.len() > 2);
+    for (row, compared) in rows.iter_mut().zip(compared) {
+        let cell = &mut row.cells[at];
+        let is = |of: Option<f64>| *compared && of.is_some() && cell.value == of;
+        (cell.best, cell.second) = (is(best), is(second));
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{AuditSpec, TASKS, Task, TaskDef, published::PublishedTable};
+use super::{
+    AuditSpec, ExperimentRecord, ReportSpec, TASKS, Task, TaskDef, published::PublishedTable,
+};
 use crate::{
     base::{
         hash::Digest,
@@ -37,6 +39,10 @@ pub struct Experiment {
     pub published: Vec<PublishedTable>,
     /// Settings of `assay audit`.
     pub audit: AuditSpec,
+    /// Tables and figures of its report.
+    pub report: ReportSpec,
+    /// The same with places, for messages.
+    report_node: Option<Node>,
     /// All files it consists of, as they were read.
     pub sources: Vec<Arc<SourceFile>>,
     /// Deprecated keys that it uses, a sentence each.
@@ -46,7 +52,7 @@ pub struct Experiment {
 }
 
 /// The keys of every experiment file, whatever its task.
-const KEYS: [&str; 5] = ["experiment", "task", "describe", "published", "audit"];
+const KEYS: [&str; 6] = ["experiment", "task", "describe", "published", "audit", "report"];
 
 impl Experiment {
     /// Reads an experiment file and everything it includes.
@@ -111,6 +117,11 @@ impl Experiment {
             Some(entry) => from_node(&entry.value)?,
             None => AuditSpec::default(),
         };
+        let report_node = mapping.get("report").map(|entry| entry.value.clone());
+        let report = match &report_node {
+            Some(node) => from_node(node)?,
+            None => ReportSpec::default(),
+        };
         Ok(Self {
             name,
             overrides,
@@ -119,10 +130,17 @@ impl Experiment {
             task,
             published,
             audit,
+            report,
+            report_node,
             sources,
             warnings,
             resolved: root.to_yaml(),
         })
+    }
+
+    /// An error for a name in `report:` that the experiment does not have.
+    pub fn check_report(&self, record: &ExperimentRecord) -> Result<(), Diagnostic> {
+        self.report.check(record, self.report_node.as_ref())
     }
 
     /// Path and text of all files it consists of.

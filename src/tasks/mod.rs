@@ -6,6 +6,7 @@ pub mod next_item;
 mod plan;
 pub mod published;
 mod record;
+mod report;
 mod schema;
 pub mod shared;
 mod slot;
@@ -18,6 +19,10 @@ pub use plan::{Plan, Trial};
 pub use published::{PublishedRow, PublishedTable};
 pub use record::{
     Evaluation, ExperimentRecord, Rules, StepRecord, SystemRecord, TrialRecord, VariantRecord,
+};
+pub use report::{
+    ColumnSpec, FigureKind, FigureSpec, Known, NO_REFERENCE, ReportSpec, RowSpec, Show, TableSpec,
+    Width, levels, read_metric, without_level,
 };
 pub use schema::{bare_schema, schema};
 pub use slot::Slot;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuditSpec, Experiment, Plan, PublishedTable, TASKS, TaskDef};
+use super::{AuditSpec, Experiment, Plan, PublishedTable, ReportSpec, TASKS, TaskDef};
 use crate::{
     base::{
         files::{FileError, read_json, write_json},
@@ -44,6 +44,9 @@ pub struct ExperimentRecord {
     /// Settings of `assay audit`.
     #[serde(default)]
     pub audit: AuditSpec,
+    /// Tables and figures of its report.
+    #[serde(default)]
+    pub report: ReportSpec,
 }
 
 /// One combination of the levels swept outside `systems`.
@@ -211,6 +214,7 @@ impl ExperimentRecord {
             steps: steps.collect(),
             published: experiment.published.clone(),
             audit: experiment.audit.clone(),
+            report: experiment.report.clone(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{AuditSpec, TASKS, TaskDef};
+use super::{AuditSpec, ReportSpec, TASKS, TaskDef};
 
 /// What stands in place of a value: the levels of a sweep.
 const SWEEP: &str = "Sweep";
@@ -26,18 +26,23 @@ pub fn bare_schema(task: &str) -> Value {
         "enum": names,
         "default": TASKS[0].name,
     });
-    let mut audit = serde_json::to_value(schemars::schema_for!(AuditSpec)).unwrap_or_default();
-    if let Some(audit) = audit.as_object_mut() {
-        audit.remove("$schema");
-        // Definitions are those of the root.
-        if let Some(Value::Object(of_audit)) = audit.remove("$defs") {
-            for (name, definition) in of_audit {
+    add(&mut root, "audit", serde_json::to_value(schemars::schema_for!(AuditSpec)));
+    add(&mut root, "report", serde_json::to_value(schemars::schema_for!(ReportSpec)));
+    root
+}
+
+/// Adds a key that every task has. Its definitions become those of the root.
+fn add(root: &mut Value, key: &str, schema: serde_json::Result<Value>) {
+    let mut schema = schema.unwrap_or_default();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("$schema");
+        if let Some(Value::Object(definitions)) = schema.remove("$defs") {
+            for (name, definition) in definitions {
                 root["$defs"][name] = definition;
             }
         }
     }
-    root["properties"]["audit"] = audit;
-    root
+    root["properties"][key] = schema;
 }
 
 /// The JSON Schema of an experiment file of a task.
@@ -47,8 +52,8 @@ pub fn schema(task: &str) -> Value {
     let Some(sections) = root["properties"].as_object_mut() else { return root };
     let mut swept = Vec::new();
     for (key, section) in sections {
-        let is_swept =
-            !not_swept.contains(&key.as_str()) && !["published", "audit"].contains(&key.as_str());
+        let is_swept = !not_swept.contains(&key.as_str())
+            && !["published", "audit", "report"].contains(&key.as_str());
         match PLAIN.contains(&key.as_str()) {
             true => continue,
             false if is_swept => references(section, &mut swept),

@@ -1,23 +1,24 @@
 //! Notes on what affects a table's numbers besides the systems: the relevance rule, users without history, ties.
 
-use super::{distinct, is_unranked};
+use super::{distinct, is_unranked, notes::Note};
 use crate::{analysis::ResultRow, ranking::ties};
 
 /// Notes for a table.
-pub(super) fn of(chosen: &[&ResultRow]) -> Vec<String> {
+pub(super) fn of(chosen: &[&ResultRow]) -> Vec<Note> {
     let all = |of: fn(&ResultRow) -> &str| -> Vec<String> {
         let mut texts = distinct(chosen.iter().map(|row| of(row)));
         texts.retain(|text| !text.is_empty());
         texts
     };
-    let mut notes: Vec<String> = all(|row| &row.basis.filter)
+    let mut notes: Vec<Note> = all(|row| &row.basis.filter)
         .iter()
-        .map(|of| format!("Filtered before the split: {of}."))
+        .map(|of| Note::detail(format!("Filtered before the split: {of}.")))
         .collect();
-    notes.extend(all(|row| &row.basis.relevant).iter().map(|rule| format!("Relevant: {rule}.")));
-    notes.extend(all(|row| &row.basis.split));
-    notes.extend(of_history(chosen, &all(|row| &row.basis.fallback)));
-    notes.extend(of_ties(chosen));
+    let rules = all(|row| &row.basis.relevant);
+    notes.extend(rules.iter().map(|rule| Note::detail(format!("Relevant: {rule}."))));
+    notes.extend(all(|row| &row.basis.split).into_iter().map(Note::detail));
+    notes.extend(of_history(chosen, &all(|row| &row.basis.fallback)).map(Note::plain));
+    notes.extend(of_ties(chosen).map(Note::detail));
     notes
 }
 
@@ -60,7 +61,7 @@ fn of_ties(chosen: &[&ResultRow]) -> Option<String> {
             row.k,
             percent(row.caveats.tied_users, row.caveats.users)
         );
-        let value = format!("{} {random:.4}", row.metric);
+        let value = format!("{} {random:.4}", super::metric_title(&row.metric, None));
         match lists.iter_mut().find(|(known, _)| *known == whose) {
             Some((_, values)) if values.contains(&value) => {}
             Some((_, values)) => values.push(value),

@@ -13,6 +13,20 @@ pub(super) struct Note {
     pub text: String,
     /// Whether it explains ±.
     pub is_of_spread: bool,
+    /// Whether it explains intervals.
+    pub is_of_intervals: bool,
+    /// Whether a paper says it elsewhere: rules that hold for all of its numbers.
+    pub is_detail: bool,
+}
+
+impl Note {
+    pub fn plain(text: String) -> Self {
+        Self { text, is_of_spread: false, is_of_intervals: false, is_detail: false }
+    }
+
+    pub fn detail(text: String) -> Self {
+        Self { is_detail: true, ..Self::plain(text) }
+    }
 }
 
 /// The rows of a table.
@@ -31,16 +45,15 @@ impl RestsOn<'_> {
         n_shown: NShown,
         counts: &[Vec<(usize, usize)>],
     ) -> Vec<Note> {
-        let plain = |text: String| Note { text, is_of_spread: false };
         let (folds, seeds) = self.folds_and_seeds();
         let mut first = self.means(&folds, &seeds);
         if rows.iter().flat_map(|row| &row.cells).any(|cell| cell.best) {
             first.push_str(" * best.");
         }
-        let mut notes = vec![plain(first)];
+        let mut notes = vec![Note::plain(first)];
         let of_spread = self.of_spread(&folds, &seeds);
-        notes.extend(of_spread.map(|text| Note { text, is_of_spread: true }));
-        notes.extend(self.others(n_shown, counts, &folds, &seeds).into_iter().map(plain));
+        notes.extend(of_spread.map(|text| Note { is_of_spread: true, ..Note::plain(text) }));
+        notes.extend(self.others(n_shown, counts, &folds, &seeds));
         notes
     }
 
@@ -139,7 +152,7 @@ impl RestsOn<'_> {
         counts: &[Vec<(usize, usize)>],
         folds: &[String],
         seeds: &[String],
-    ) -> Vec<String> {
+    ) -> Vec<Note> {
         let &Self { selections, chosen, all, .. } = self;
         let mut notes = Vec::new();
         let knows = chosen.iter().filter(|row| row.knows_test);
@@ -184,18 +197,21 @@ impl RestsOn<'_> {
                 systems.join(", ")
             ));
         }
-        notes.extend(self.of_intervals(folds, seeds));
+        let mut notes: Vec<Note> = notes.into_iter().map(Note::plain).collect();
+        let of_intervals = self.of_intervals(folds, seeds).into_iter();
+        notes.extend(of_intervals.map(|text| Note { is_of_intervals: true, ..Note::plain(text) }));
         let has_pairs = chosen.iter().any(|row| row.n_pairs != row.n_users);
+        let mut add = |text: String| notes.push(Note::plain(text));
         match (n_shown, counts.iter().flatten().next()) {
-            (NShown::Cell, _) => notes.push(format!(
+            (NShown::Cell, _) => add(format!(
                 "The means of a row are over different users; in parentheses: {}.",
                 if has_pairs { "users; user-fold pairs" } else { "number of users" }
             )),
             (NShown::Note, Some((n_users, n_pairs))) => {
-                notes.push(format!("n = {}.", users_text(*n_users, *n_pairs)));
+                add(format!("n = {}.", users_text(*n_users, *n_pairs)));
             }
             (NShown::Column, _) if has_pairs => {
-                notes.push("n: users; n pairs: user-fold pairs.".into());
+                add("n: users; n pairs: user-fold pairs.".into());
             }
             _ => {}
         }
@@ -208,17 +224,19 @@ impl RestsOn<'_> {
             && counts.iter().flatten().next().is_none_or(|users| users != of)
         {
             let metrics = distinct(chosen.iter().filter(unranked).map(|row| row.metric.as_str()));
+            let titles: Vec<String> =
+                metrics.iter().map(|name| super::metric_title(name, None)).collect();
             let lists = grouped(of.1);
-            notes.push(format!(
+            add(format!(
                 "{}: computed over {lists} lists of {}.",
-                metrics.join(", "),
+                titles.join(", "),
                 users_text(of.0, of.0)
             ));
         }
         if selections[0].fold == MEAN
-            && let Some(note) = of_folds(chosen, all)
+            && let Some(text) = of_folds(chosen, all)
         {
-            notes.push(note);
+            add(text);
         }
         notes.extend(super::caveats::of(chosen));
         let mut rules = distinct(chosen.iter().map(|row| row.basis.ties.as_str()));
@@ -232,15 +250,15 @@ impl RestsOn<'_> {
         });
         let fingerprints = distinct(chosen.iter().map(|row| row.fingerprint.as_str()));
         if let Some(mixed) = mixed {
-            notes.push(format!(
+            notes.push(Note::plain(format!(
                 "These numbers are not comparable: they are based on different data, splits or rules \
                  (fingerprints {}).",
                 mixed.join(", ")
-            ));
+            )));
         } else if let [fingerprint] = &fingerprints[..] {
-            notes.push(format!("Ties: {ties}. Fingerprint {fingerprint}."));
+            notes.push(Note::detail(format!("Ties: {ties}. Fingerprint {fingerprint}.")));
         } else {
-            notes.push(format!("Ties: {ties}."));
+            notes.push(Note::detail(format!("Ties: {ties}.")));
         }
         notes
     }

@@ -1,99 +1,180 @@
-//! A table as text: for terminals, Markdown, LaTeX and CSV.
+//! A table as text: for terminals, Markdown, CSV and JSON.
 
 use comfy_table::CellAlignment;
+use serde_json::{Value, json};
 
-use super::{Row, Table, plain_table};
+use super::{Column, MARK, Row, Table, notes::Note};
+use crate::base::text::{plain_table, wrapped};
+
+/// A name in a terminal is not made narrower than this.
+const NARROWEST_NAME: usize = 16;
+/// Characters between two columns.
+const GAP: usize = 2;
 
 impl Table {
-    pub(super) fn terminal(&self) -> String {
-        let mut table = plain_table();
-        table.set_header(self.header());
-        for row in &self.rows {
-            let texts = row.cells.iter().map(|cell| {
-                let mark = if cell.best { "*" } else { " " };
-                format!("{}{mark}", self.text(cell, "±"))
-            });
-            table.add_row(self.row_head(row).into_iter().chain(texts));
+    /// Notes on what is shown; see [`Table::notes`].
+    pub(super) fn shown_notes(&self, shows_both: bool) -> impl Iterator<Item = &Note> {
+        let mut cells = self.rows.iter().flat_map(|row| &row.cells);
+        let shows_sd =
+            cells.any(|cell| cell.sd.is_some() && (shows_both || cell.interval.is_none()));
+        self.notes.iter().filter(move |note| shows_sd || !note.is_of_spread)
+    }
+
+    /// `room`: characters on a line of the terminal, if it has lines.
+    pub(super) fn terminal(&self, room: Option<usize>) -> String {
+        let header = self.header();
+        let left = header.len() - self.columns.len();
+        let texts: Vec<(Vec<String>, Vec<String>)> =
+            self.rows.iter().map(|row| (self.row_head(row), self.terminal_cells(row))).collect();
+        let length = |text: &str| text.chars().count();
+        let column_width = |at: usize| {
+            let cells = texts.iter().map(|(_, cells)| length(&cells[at]));
+            cells.chain([length(&self.columns[at].title) + 1]).max().unwrap_or(0) + GAP
+        };
+        let head_width = |at: usize| {
+            let heads = texts.iter().map(|(heads, _)| length(&heads[at]));
+            heads.chain([length(&header[at])]).max().unwrap_or(0)
+        };
+        let widest = (0..self.columns.len()).map(column_width).max().unwrap_or(0);
+        let heads: usize = (0..left).map(|at| head_width(at) + GAP).sum();
+        let name = left - 1 - usize::from(header[left - 1] != "system");
+        let room = room.unwrap_or(usize::MAX);
+        // Names are wrapped before columns are moved below.
+        let all: usize = (0..self.columns.len()).map(column_width).sum();
+        let least = (head_width(name)).min(NARROWEST_NAME.max(room / 3));
+        let others = heads - head_width(name);
+        let name_room = match others + all + head_width(name) <= room {
+            true => head_width(name),
+            false => room.saturating_sub(others + all).clamp(least, head_width(name).max(least)),
+        };
+        let for_columns = room.saturating_sub(others + name_room).max(widest);
+        let mut blocks: Vec<std::ops::Range<usize>> = Vec::new();
+        let (mut from, mut used) = (0, 0);
+        for at in 0..self.columns.len() {
+            if used > 0 && used + column_width(at) > for_columns {
+                blocks.push(from..at);
+                (from, used) = (at, 0);
+            }
+            used += column_width(at);
         }
-        for at in self.leads.len() + 1..self.header().len() {
-            if let Some(column) = table.column_mut(at) {
-                column.set_cell_alignment(CellAlignment::Right);
+        blocks.push(from..self.columns.len());
+        let mut text = format!("{}\n", self.title);
+        for block in blocks {
+            let mut table = plain_table();
+            let columns = &self.columns[block.clone()];
+            let mut heads: Vec<String> = header[..left].to_vec();
+            let has_groups = columns.iter().any(|column| !column.group.is_empty());
+            heads.extend(columns.iter().enumerate().map(|(at, column)| {
+                let is_first = at == 0 || columns[at - 1].group != column.group;
+                match has_groups {
+                    true if is_first => format!("{}\n{} ", column.group, column.title),
+                    true => format!("\n{} ", column.title),
+                    // Stars stand behind the numbers.
+                    false => format!("{} ", column.title),
+                }
+            }));
+            table.set_header(heads);
+            let mut group = "";
+            for (row, (heads, cells)) in self.rows.iter().zip(&texts) {
+                if row.group != group && !row.group.is_empty() {
+                    table.add_row([row.group.clone()]);
+                }
+                group = &row.group;
+                let mut heads = heads.clone();
+                heads[name] = wrapped(&heads[name], name_room).join("\n");
+                table.add_row(heads.into_iter().chain(cells[block.clone()].iter().cloned()));
+            }
+            for at in self.leads.len() + 1..left + block.len() {
+                if let Some(column) = table.column_mut(at) {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+            text += &format!("{table}\n");
+        }
+        for note in self.notes(false) {
+            match room {
+                usize::MAX => text += &format!("{note}\n"),
+                room => wrapped(note, room).iter().for_each(|line| text += &format!("{line}\n")),
             }
         }
-        format!("{}\n{table}\n{}\n", self.title, self.notes(false).join("\n"))
+        text
+    }
+
+    fn terminal_cells(&self, row: &Row) -> Vec<String> {
+        let has_marks = self.rows.iter().flat_map(|row| &row.cells).any(|cell| cell.differs);
+        let texts = row.cells.iter().map(|cell| {
+            let best = if cell.best { "*" } else { " " };
+            let differs = match (has_marks, cell.differs) {
+                (true, true) => MARK,
+                (true, false) => " ",
+                _ => "",
+            };
+            format!("{}{best}{differs}", self.text(cell, "±"))
+        });
+        texts.collect()
     }
 
     pub(super) fn markdown(&self) -> String {
         let header = self.header();
-        let left = self.leads.len() + 1;
-        let names: Vec<String> = header.iter().map(|name| plain_markdown(name)).collect();
-        let mut text =
-            format!("**{}**\n\n| {} |\n", plain_markdown(&self.title), names.join(" | "));
-        text.push_str(&"| --- ".repeat(left));
-        text.push_str(&format!("|{}\n", " ---: |".repeat(header.len() - left)));
+        let left = header.len() - self.columns.len();
+        let has_groups = self.columns.iter().any(|column| !column.group.is_empty());
+        let mut names: Vec<String> =
+            header[..left].iter().map(|name| plain_markdown(name)).collect();
+        // Markdown has one line of headings.
+        names.extend(self.columns.iter().map(|column| match has_groups {
+            true if !column.group.is_empty() => {
+                format!("{}: {}", plain_markdown(&column.group), plain_markdown(&column.title))
+            }
+            _ => plain_markdown(&column.title),
+        }));
+        let title = self.caption.as_ref().unwrap_or(&self.title);
+        let mut text = format!("**{}**\n\n| {} |\n", plain_markdown(title), names.join(" | "));
+        let first = self.leads.len() + 1;
+        text.push_str(&"| --- ".repeat(first));
+        text.push_str(&format!("|{}\n", " ---: |".repeat(header.len() - first)));
+        let mut group = "";
         for row in &self.rows {
+            if row.group != group && !row.group.is_empty() {
+                let empty = " |".repeat(header.len() - 1);
+                text.push_str(&format!("| *{}* |{empty}\n", plain_markdown(&row.group)));
+            }
+            group = &row.group;
             for head in self.row_head(row) {
                 text.push_str(&format!("| {} ", plain_markdown(&head)));
             }
             text.push('|');
             for cell in &row.cells {
                 let value = self.text(cell, "±");
-                text.push_str(&if cell.best {
-                    format!(" **{value}** |")
-                } else {
-                    format!(" {value} |")
+                let mark = if cell.differs { MARK } else { "" };
+                text.push_str(&match (cell.best, cell.second) {
+                    (true, _) => format!(" **{value}**{mark} |"),
+                    (_, true) => format!(" <u>{value}</u>{mark} |"),
+                    _ => format!(" {value}{mark} |"),
                 });
             }
             text.push('\n');
         }
+        let marks = self.marks_in_words().unwrap_or_default();
         let notes = self.notes(false).into_iter();
-        let notes = notes.map(|note| plain_markdown(&note.replace("* best.", "Bold: best.")));
+        let notes = notes.map(|note| plain_markdown(&note.replace("* best.", marks)));
         format!("{text}\n{}\n", notes.collect::<Vec<String>>().join("\n"))
-    }
-
-    pub(super) fn latex(&self) -> String {
-        let header = self.header();
-        let left = self.leads.len() + 1;
-        let mut text = format!(
-            "% needs \\usepackage{{booktabs}}\n\\begin{{table}}\n\\centering\n\\caption{{{} {}}}\n\
-             \\begin{{tabular}}{{{}{}}}\n\\toprule\n",
-            escaped(&upper_first(&self.title)),
-            escaped(&self.notes(false).join(" ")),
-            "l".repeat(left),
-            "r".repeat(header.len() - left)
-        );
-        let header: Vec<String> = header.iter().map(|name| escaped(name)).collect();
-        text.push_str(&header.join(" & "));
-        text.push_str(" \\\\\n\\midrule\n");
-        let mut above: Option<&Row> = None;
-        for row in &self.rows {
-            if above.is_some_and(|above| above.leads != row.leads) {
-                text.push_str("\\midrule\n");
-            }
-            above = Some(row);
-            let head: Vec<String> = self.row_head(row).iter().map(|head| escaped(head)).collect();
-            text.push_str(&head.join(" & "));
-            for cell in &row.cells {
-                let value = self.text(cell, "$\\pm$").replace('–', "--");
-                let value = if cell.best { format!("\\textbf{{{value}}}") } else { value };
-                text.push_str(&format!(" & {value}"));
-            }
-            text.push_str(" \\\\\n");
-        }
-        text + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     }
 
     pub(super) fn csv(&self) -> String {
         let has_intervals =
             self.rows.iter().flat_map(|row| &row.cells).any(|c| c.interval.is_some());
+        let has_groups = self.rows.iter().any(|row| !row.group.is_empty());
         let mut header: Vec<String> = self.leads.iter().map(|lead| (*lead).to_owned()).collect();
+        if has_groups {
+            header.push("group".into());
+        }
         header.push("system".into());
-        for metric in &self.metrics {
-            header.push(metric.clone());
+        for Column { csv, .. } in &self.columns {
+            header.push(field(csv));
             let more = ["sd_folds", "sd_seeds", "n_users", "n_pairs"];
-            header.extend(more.map(|name| format!("{metric}_{name}")));
+            header.extend(more.map(|name| field(&format!("{csv}_{name}"))));
             if has_intervals {
-                header.extend([format!("{metric}_low"), format!("{metric}_high")]);
+                header.extend([field(&format!("{csv}_low")), field(&format!("{csv}_high"))]);
             }
         }
         let mut text = header.join(",");
@@ -101,6 +182,9 @@ impl Table {
             text.push('\n');
             for lead in &row.leads {
                 text.push_str(&format!("{lead},"));
+            }
+            if has_groups {
+                text.push_str(&format!("{},", field(&row.group)));
             }
             text.push_str(&format!("\"{}\"", row.system.replace('"', "\"\"")));
             for cell in &row.cells {
@@ -116,6 +200,73 @@ impl Table {
             }
         }
         text + "\n"
+    }
+
+    /// All that the table shows, and what the numbers rest on.
+    pub(super) fn json(&self) -> String {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let cells = row.cells.iter().map(|cell| {
+                    json!({
+                        "value": cell.value,
+                        "sd_folds": cell.sd_folds,
+                        "sd_seeds": cell.sd_seeds,
+                        "low": cell.interval.map(|of| of.0),
+                        "high": cell.interval.map(|of| of.1),
+                        "n_users": cell.n_users,
+                        "n_pairs": cell.n_pairs,
+                        "best": cell.best,
+                        "second_best": cell.second,
+                        "differs_from_reference": cell.differs,
+                    })
+                });
+                let leads = self.leads.iter().zip(&row.leads);
+                let mut of = json!({
+                    "group": row.group,
+                    "system": row.system,
+                    "cells": cells.collect::<Vec<Value>>(),
+                });
+                leads.for_each(|(name, value)| of[*name] = json!(value));
+                of
+            })
+            .collect();
+        let columns: Vec<Value> = self
+            .columns
+            .iter()
+            .zip(&self.metrics)
+            .map(|(column, metric)| {
+                let place = column.place.as_ref();
+                json!({
+                    "title": column.title,
+                    "group": column.group,
+                    "metric": metric,
+                    "k": place.map(|of| of.measure.k),
+                    "protocol": place.map(|of| &of.measure.protocol),
+                    "convention": place.map(|of| &of.measure.convention),
+                    "slice": place.map(|of| &of.slice),
+                    "fold": place.map(|of| &of.fold),
+                })
+            })
+            .collect();
+        let whole = json!({
+            "title": self.title,
+            "caption": self.caption,
+            "label": self.label(),
+            "columns": columns,
+            "rows": rows,
+            "notes": self.notes(false),
+        });
+        format!("{whole:#}\n")
+    }
+}
+
+/// A field of CSV.
+fn field(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
     }
 }
 
@@ -133,31 +284,4 @@ fn plain_markdown(text: &str) -> String {
         }
     }
     plain
-}
-
-fn upper_first(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
-                escaped.push('\\');
-                escaped.push(letter);
-            }
-            '<' => escaped.push_str("\\textless{}"),
-            '>' => escaped.push_str("\\textgreater{}"),
-            '±' => escaped.push_str("$\\pm$"),
-            '\\' => escaped.push_str("\\textbackslash{}"),
-            '~' => escaped.push_str("\\textasciitilde{}"),
-            '^' => escaped.push_str("\\textasciicircum{}"),
-            '*' => escaped.push_str("Bold:"),
-            _ => escaped.push(letter),
-        }
-    }
-    escaped
 }

@@ -1,0 +1,180 @@
+//! Text for LaTeX: any name compiles with pdflatex and xelatex and is shown as text, and its width is known well enough
+//! to fit tables to columns.
+
+/// What a file with such texts has to define, so that characters without a command are shown by their number. A paper
+/// whose fonts have them can define it otherwise.
+pub const PREAMBLE: &str = "\\providecommand{\\assaychar}[1]{[U+#1]}\n";
+
+/// Longer runs of letters may be broken anywhere.
+const LONGEST_RUN: usize = 16;
+
+/// A text without markup.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| push(c, &mut out));
+    out
+}
+
+/// The same, which may be broken behind punctuation and in long words.
+pub fn breakable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 32);
+    let mut run = 0;
+    for c in text.chars() {
+        push(c, &mut out);
+        run = if c.is_whitespace() { 0 } else { run + 1 };
+        if run > 0 && (",;:=[](){}/_-|@+&".contains(c) || run > LONGEST_RUN) {
+            out.push_str("\\allowbreak{}");
+            if run > LONGEST_RUN {
+                run = 0;
+            }
+        }
+    }
+    out
+}
+
+fn push(c: char, out: &mut String) {
+    match c {
+        '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
+            out.push('\\');
+            out.push(c);
+        }
+        '\\' => out.push_str("\\textbackslash{}"),
+        '~' => out.push_str("\\textasciitilde{}"),
+        '^' => out.push_str("\\textasciicircum{}"),
+        '<' => out.push_str("\\textless{}"),
+        '>' => out.push_str("\\textgreater{}"),
+        '|' => out.push_str("\\textbar{}"),
+        // Some packages give it a meaning.
+        '"' => out.push_str("\\char34{}"),
+        '`' => out.push_str("\\textasciigrave{}"),
+        '\'' => out.push_str("\\textquotesingle{}"),
+        // Two of them would be a dash, and two of these other characters.
+        '-' => out.push_str("-{}"),
+        '?' | '!' | ',' => {
+            out.push(c);
+            out.push_str("{}");
+        }
+        '\n' | '\r' | '\t' => out.push(' '),
+        ' '..='~' => out.push(c),
+        _ => match named(c) {
+            Some(command) => out.push_str(command),
+            None => out.push_str(&format!("\\assaychar{{{:04X}}}", u32::from(c))),
+        },
+    }
+}
+
+/// The command of a character that papers have; LaTeX's own fonts show it.
+fn named(c: char) -> Option<&'static str> {
+    // Letters with accents and signs that every LaTeX since 2018 knows in UTF-8.
+    const LETTERS: &str = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿŒœŠšŽžŁłČčĆćŃńŚśŹźŻżŘřĚěŮůŐőŰűĞğŞşİ";
+    if let Some((at, of)) = LETTERS.char_indices().find(|(_, of)| *of == c) {
+        return Some(&LETTERS[at..at + of.len_utf8()]);
+    }
+    Some(match c {
+        '±' => "\\ensuremath{\\pm}",
+        '×' => "\\ensuremath{\\times}",
+        '÷' => "\\ensuremath{\\div}",
+        '·' => "\\ensuremath{\\cdot}",
+        '→' => "\\ensuremath{\\rightarrow}",
+        '←' => "\\ensuremath{\\leftarrow}",
+        '≤' => "\\ensuremath{\\leq}",
+        '≥' => "\\ensuremath{\\geq}",
+        '≠' => "\\ensuremath{\\neq}",
+        '∞' => "\\ensuremath{\\infty}",
+        '√' => "\\ensuremath{\\surd}",
+        '−' => "\\ensuremath{-}",
+        '²' => "\\ensuremath{^2}",
+        '³' => "\\ensuremath{^3}",
+        '°' => "\\ensuremath{^\\circ}",
+        '†' => "\\ensuremath{^\\dagger}",
+        '–' => "--",
+        '—' => "---",
+        '…' => "\\ldots{}",
+        '‘' => "\\textquoteleft{}",
+        '’' => "\\textquoteright{}",
+        '“' => "``",
+        '”' => "''",
+        '\u{a0}' => "~",
+        'α' => "\\ensuremath{\\alpha}",
+        'β' => "\\ensuremath{\\beta}",
+        'γ' => "\\ensuremath{\\gamma}",
+        'δ' => "\\ensuremath{\\delta}",
+        'ε' => "\\ensuremath{\\varepsilon}",
+        'ζ' => "\\ensuremath{\\zeta}",
+        'η' => "\\ensuremath{\\eta}",
+        'θ' => "\\ensuremath{\\theta}",
+        'κ' => "\\ensuremath{\\kappa}",
+        'λ' => "\\ensuremath{\\lambda}",
+        'μ' | 'µ' => "\\ensuremath{\\mu}",
+        'ν' => "\\ensuremath{\\nu}",
+        'ξ' => "\\ensuremath{\\xi}",
+        'π' => "\\ensuremath{\\pi}",
+        'ρ' => "\\ensuremath{\\rho}",
+        'σ' => "\\ensuremath{\\sigma}",
+        'τ' => "\\ensuremath{\\tau}",
+        'φ' => "\\ensuremath{\\varphi}",
+        'χ' => "\\ensuremath{\\chi}",
+        'ψ' => "\\ensuremath{\\psi}",
+        'ω' => "\\ensuremath{\\omega}",
+        'Γ' => "\\ensuremath{\\Gamma}",
+        'Δ' => "\\ensuremath{\\Delta}",
+        'Θ' => "\\ensuremath{\\Theta}",
+        'Λ' => "\\ensuremath{\\Lambda}",
+        'Π' => "\\ensuremath{\\Pi}",
+        'Σ' => "\\ensuremath{\\Sigma}",
+        'Φ' => "\\ensuremath{\\Phi}",
+        'Ψ' => "\\ensuremath{\\Psi}",
+        'Ω' => "\\ensuremath{\\Omega}",
+        _ => return None,
+    })
+}
+
+/// Widths of Computer Modern at 10 pt, in hundredths of a point; from `cmr10.tfm`. LaTeX's other text fonts are
+/// narrower.
+fn width_of(c: char) -> u32 {
+    match c {
+        'i' | 'l' | ',' | '.' | ':' | ';' | '!' | '[' | ']' | '\'' | ' ' => 333,
+        'f' | 'j' | 'r' | 's' | 't' | '(' | ')' | '-' => 400,
+        'm' | 'M' | 'W' => 1028,
+        'w' | '+' | '=' | '<' | '>' | '&' | '%' | '#' | '@' | '±' | '~' | '_' | '|' => 800,
+        'a' | 'c' | 'e' | 'g' | 'o' | 'z' | '0'..='9' => 500,
+        'b' | 'd' | 'h' | 'k' | 'n' | 'p' | 'q' | 'u' | 'v' | 'x' | 'y' => 556,
+        'I' | 'J' => 514,
+        'A'..='Z' => 785,
+        ' '..='~' => 600,
+        '\u{80}'..='\u{24f}' | '–' | '†' => 785,
+        _ if named(c).is_some() => 1000,
+        // `[U+1F600]`
+        _ => 5000,
+    }
+}
+
+/// The width of a text at 10 pt, in points, and a little more.
+pub fn width(text: &str) -> f64 {
+    text.chars().map(|c| f64::from(width_of(c))).sum::<f64>() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_shown_as_text() {
+        assert_eq!(escaped("a_b & 50% {x}"), "a\\_b \\& 50\\% \\{x\\}");
+        assert_eq!(escaped("\\input{x}"), "\\textbackslash{}input\\{x\\}");
+        assert_eq!(escaped("--?`"), "-{}-{}?{}\\textasciigrave{}");
+        assert_eq!(escaped("α=1 ± é"), "\\ensuremath{\\alpha}=1 \\ensuremath{\\pm} é");
+        assert_eq!(
+            escaped("א\u{202e}\u{1b}"),
+            "\\assaychar{05D0}\\assaychar{202E}\\assaychar{001B}"
+        );
+        assert_eq!(escaped("a\nb"), "a b");
+    }
+
+    #[test]
+    fn long_words_can_be_broken() {
+        let text = breakable(&"x".repeat(40));
+        assert_eq!(text.matches("\\allowbreak").count(), 2);
+        assert_eq!(breakable("gat[a=b]").matches("\\allowbreak").count(), 3);
+    }
+}
