@@ -26,7 +26,7 @@ use crate::{
     base::{exit::Exit, interrupt::Interrupt, output::OutputDir, text::counted},
     core::{Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
     llm::{Mode, ResponsesSpec},
-    report::{INDEX, render},
+    report::{INDEX, also_for_tables, render},
     tasks::{Experiment, ExperimentRecord, Plan, TASKS},
 };
 
@@ -189,7 +189,8 @@ impl Run {
             tell!("interrupted; finished steps are kept, run the same command again to continue");
             return Ok(Exit::Interrupted);
         }
-        let request = Request::of_report(&record);
+        let mut request = Request::of_report(&record);
+        also_for_tables(&mut request, &record.report);
         let mut collected = collect(&record, &workspace, &request)?;
         // A control that assay added is no reason for a run to fail.
         let is_added = |name: &str| plan.trials.iter().any(|of| of.is_added && of.label() == name);

@@ -176,6 +176,7 @@ impl TableArgs {
                 self.asked(k).join(", ")
             )));
         };
+        let table = table.ordered(&metrics);
         let table = match self.digits {
             Some(digits) => table.with_digits(digits.into()),
             None => table,
@@ -314,7 +315,7 @@ pub fn main_table(
         rows.iter().filter(|row| metrics.contains(&row.metric)).cloned().collect();
     let selection = main_selection(&shown);
     let Some(table) = selection.and_then(|of| Table::new(&shown, &of)) else { return Ok(None) };
-    let table = table.without_intervals();
+    let table = table.without_intervals().ordered(&metrics);
     let table = match record.report.digits {
         Some(digits) => table.with_digits(digits.into()),
         None => table,

@@ -13,6 +13,7 @@ use super::{
     explanations::explain_rows,
     figures::{Series, curves, scatter},
     metric_against_k,
+    outputs::paper_files,
     reranks::{RerankRow, rerank_rows, reranked_slice},
     table::is_unranked,
     tidy,
@@ -111,6 +112,9 @@ pub fn render(
 ) -> Result<Rendered, ReportError> {
     let rows = &collected.rows;
     let mut files = Vec::new();
+    for file in paper_files(experiment, workspace, rows)? {
+        files.push(out.write(&file.name, &file.bytes)?);
+    }
     let mut write = |name: &str, text: &str| -> Result<(), FileError> {
         files.push(out.write(name, text.as_bytes())?);
         Ok(())

@@ -5,34 +5,51 @@
 /// whose fonts have them can define it otherwise.
 pub const PREAMBLE: &str = "\\providecommand{\\assaychar}[1]{[U+#1]}\n";
 
-/// Longer runs of letters may be broken anywhere.
-const LONGEST_RUN: usize = 16;
+/// Words that are wider at 10 pt may be broken, in points.
+const LONGEST_WORD: f64 = 70.0;
+/// Wider runs of letters may be broken anywhere.
+const LONGEST_RUN: f64 = 60.0;
 
 /// A text without markup.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    text.chars().for_each(|c| push(c, &mut out));
+    push_all(text, &mut out);
     out
 }
 
-/// The same, which may be broken behind punctuation and in long words.
+/// The same, in which long words may be broken: behind punctuation, and where there is none anywhere.
 pub fn breakable(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 32);
-    let mut run = 0;
-    for c in text.chars() {
-        push(c, &mut out);
-        run = if c.is_whitespace() { 0 } else { run + 1 };
-        if run > 0 && (",;:=[](){}/_-|@+&".contains(c) || run > LONGEST_RUN) {
-            out.push_str("\\allowbreak{}");
-            if run > LONGEST_RUN {
-                run = 0;
+    for (at, word) in text.split([' ', '\n', '\r', '\t']).enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        let letters: Vec<char> = word.chars().collect();
+        if width(word) <= LONGEST_WORD {
+            push_all(word, &mut out);
+            continue;
+        }
+        let mut run = 0.0;
+        for (at, c) in letters.iter().enumerate() {
+            push(*c, letters.get(at + 1).copied(), &mut out);
+            run += width(&c.to_string());
+            if ",;:=[](){}/_-|@+&".contains(*c) || run > LONGEST_RUN {
+                out.push_str("\\allowbreak{}");
+                run = 0.0;
             }
         }
     }
     out
 }
 
-fn push(c: char, out: &mut String) {
+fn push_all(text: &str, out: &mut String) {
+    let mut letters = text.chars().peekable();
+    while let Some(c) = letters.next() {
+        push(c, letters.peek().copied(), out);
+    }
+}
+
+fn push(c: char, next: Option<char>, out: &mut String) {
     match c {
         '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
             out.push('\\');
@@ -48,11 +65,12 @@ fn push(c: char, out: &mut String) {
         '"' => out.push_str("\\char34{}"),
         '`' => out.push_str("\\textasciigrave{}"),
         '\'' => out.push_str("\\textquotesingle{}"),
-        // Two of them would be a dash, and two of these other characters.
-        '-' => out.push_str("-{}"),
-        '?' | '!' | ',' => {
+        // Together with the next they would be another character.
+        '-' | '?' | '!' | ',' => {
             out.push(c);
-            out.push_str("{}");
+            if next.is_some_and(|next| "-,`'‘’<>".contains(next)) {
+                out.push_str("{}");
+            }
         }
         '\n' | '\r' | '\t' => out.push(' '),
         ' '..='~' => out.push(c),
@@ -162,7 +180,7 @@ mod tests {
     fn markup_is_shown_as_text() {
         assert_eq!(escaped("a_b & 50% {x}"), "a\\_b \\& 50\\% \\{x\\}");
         assert_eq!(escaped("\\input{x}"), "\\textbackslash{}input\\{x\\}");
-        assert_eq!(escaped("--?`"), "-{}-{}?{}\\textasciigrave{}");
+        assert_eq!(escaped("a-b, --?`"), "a-b, -{}-?{}\\textasciigrave{}");
         assert_eq!(escaped("α=1 ± é"), "\\ensuremath{\\alpha}=1 \\ensuremath{\\pm} é");
         assert_eq!(
             escaped("א\u{202e}\u{1b}"),
@@ -174,7 +192,9 @@ mod tests {
     #[test]
     fn long_words_can_be_broken() {
         let text = breakable(&"x".repeat(40));
-        assert_eq!(text.matches("\\allowbreak").count(), 2);
-        assert_eq!(breakable("gat[a=b]").matches("\\allowbreak").count(), 3);
+        assert_eq!(text.matches("\\allowbreak").count(), 3);
+        let text = breakable("gat[profiles=unified,cosine=on]");
+        assert_eq!(text.matches("\\allowbreak").count(), 5);
+        assert_eq!(breakable("a (b, c) = d"), "a (b, c) = d");
     }
 }

@@ -4,6 +4,7 @@ mod explanations;
 mod figures;
 mod html;
 mod latex;
+mod outputs;
 mod recorded;
 mod reference;
 mod reranks;
@@ -11,8 +12,9 @@ mod table;
 mod texts;
 mod tidy;
 
-pub use figures::metric_against_k;
+pub use figures::{Figure, FigureRequest, default_figures, metric_against_k};
 pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
+pub use outputs::{Differs, OutputFile, also_for_tables, compare_files, paper_files};
 pub use reference::reference;
 pub use reranks::reranked_slice;
 pub use table::{

@@ -6,6 +6,8 @@ mod latex;
 pub(super) mod notes;
 mod write;
 
+pub(super) use write::plain_markdown;
+
 pub use declared::{DefaultPlace, TableRequest, default_table, main_metrics};
 
 use crate::{
@@ -311,6 +313,19 @@ impl Table {
     /// For a terminal with so many characters on a line.
     pub fn write_terminal(&self, width: Option<usize>) -> String {
         self.terminal(width)
+    }
+
+    /// Its columns in this order of metrics; those that are not named come last.
+    pub fn ordered(mut self, metrics: &[String]) -> Self {
+        let place = |name: &String| metrics.iter().position(|of| of == name).unwrap_or(usize::MAX);
+        let mut order: Vec<usize> = (0..self.metrics.len()).collect();
+        order.sort_by_key(|at| place(&self.metrics[*at]));
+        let pick = |at: &usize| (self.metrics[*at].clone(), self.columns[*at].clone());
+        (self.metrics, self.columns) = order.iter().map(pick).unzip();
+        for row in &mut self.rows {
+            row.cells = order.iter().map(|at| row.cells[*at].clone()).collect();
+        }
+        self
     }
 
     /// The same with so many decimals.

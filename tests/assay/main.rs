@@ -25,6 +25,7 @@ mod messages;
 mod networks;
 mod next_item;
 mod overrides;
+mod papers;
 mod preflight;
 mod quickstart;
 mod real_data;

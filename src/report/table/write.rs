@@ -271,7 +271,7 @@ fn field(text: &str) -> String {
 }
 
 /// A text without markup: names are untrusted, and a line break would end the table.
-fn plain_markdown(text: &str) -> String {
+pub(in crate::report) fn plain_markdown(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
