@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use rayon::prelude::*;
 
 use super::{
-    Basis, Bootstrap, ResultRow,
+    Basis, Bootstrap, Distribution, ResultRow,
     units::{CellKey, Interval, MEAN, PairedDraws, Units},
     with_means,
 };
@@ -30,6 +30,10 @@ pub struct Collected {
     pub warnings: Vec<(String, String)>,
     /// Resamples of users for comparisons between systems, if requested.
     pub draws: PairedDraws,
+    /// Values of every system's users in the columns of [`Request::kept`].
+    pub units: Vec<(String, Units)>,
+    /// How the values of users are distributed, by system and cell, over all folds, if requested.
+    pub distributions: HashMap<String, HashMap<CellKey, Distribution>>,
     /// States of steps, as far as results needed them.
     pub states: Vec<Option<Currency>>,
 }
@@ -42,6 +46,10 @@ pub struct Request {
     pub intervals: Vec<String>,
     /// Which differences between systems are needed.
     pub differences: Option<Differences>,
+    /// Columns whose values by user are kept, for comparisons of systems.
+    pub kept: Vec<MeasureKey>,
+    /// Whether the distributions of users' values are needed.
+    pub distributions: bool,
 }
 
 /// Differences of one fold, or of `mean`.
@@ -68,7 +76,7 @@ impl Differences {
 impl Request {
     /// Intervals of the rows of one fold, or of `mean`, or of none.
     pub fn intervals_of(fold: Option<&str>) -> Self {
-        Self { intervals: fold.map(str::to_owned).into_iter().collect(), differences: None }
+        Self { intervals: fold.map(str::to_owned).into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -133,12 +141,17 @@ pub fn collect(
     let mut counts: Counts = HashMap::new();
     let mut intervals: HashMap<(String, String, CellKey), Interval> = HashMap::new();
     let mut draws = PairedDraws::default();
+    let mut kept: Vec<(String, Units)> = Vec::new();
+    let mut distributions: HashMap<String, HashMap<CellKey, Distribution>> = HashMap::new();
     let bootstrap = Bootstrap::default();
     // System by system: the values of all users of all trials may not fit the memory together.
     for of_system in trials_by_system(&done) {
         let first = of_system[0];
         let slices = &experiment.variants[first.variant].slices;
-        let asks = !request.intervals.is_empty() || request.differences.is_some();
+        let asks = !request.intervals.is_empty()
+            || request.differences.is_some()
+            || request.distributions
+            || !request.kept.is_empty();
         if of_system.len() < 2 && !asks {
             continue;
         }
@@ -165,6 +178,13 @@ pub fn collect(
                 let place = (of.fold.as_str(), slice.as_str());
                 draws.add(&first.name, &units, bootstrap, place, &|cell| of.has_cell(cell));
             }
+            if request.distributions {
+                let of_system = distributions.entry(first.name.clone()).or_default();
+                of_system.extend(units.distributions(MEAN, slice));
+            }
+        }
+        if !request.kept.is_empty() {
+            kept.push((first.name.clone(), units.narrowed(&request.kept)));
         }
     }
     let mut rows = with_means(rows, &|group| count(&counts, group));
@@ -179,7 +199,17 @@ pub fn collect(
     let slices = slice_sizes(experiment, &rows);
     let warnings = warnings(experiment, workspace);
     let states = currencies.states();
-    Ok(Collected { rows, missing, missing_controls, slices, warnings, draws, states })
+    Ok(Collected {
+        rows,
+        missing,
+        missing_controls,
+        slices,
+        warnings,
+        draws,
+        units: kept,
+        distributions,
+        states,
+    })
 }
 
 /// Users, and pairs of users and folds, by system, fold (or `mean`) and cell.

@@ -7,6 +7,7 @@ mod baseline;
 mod bootstrap;
 mod collect;
 mod comparison;
+mod distribution;
 mod friedman;
 mod inputs;
 mod kendall;
@@ -26,6 +27,7 @@ pub use baseline::{Baseline, Gate, Gates, Margin, Verdict};
 pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserValues, interval};
 pub use collect::{Collected, Differences, Request, collect, trials_by_system, units_of};
 pub use comparison::{Paired, Test, compare};
+pub use distribution::Distribution;
 pub use friedman::{CriticalDifference, Friedman};
 pub use inputs::{
     InputDifference, InputKind, differences_of_environment, differences_of_experiments,

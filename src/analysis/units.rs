@@ -26,7 +26,7 @@ pub struct CellKey {
 }
 
 impl CellKey {
-    fn new(measure: &MeasureKey, slice: &str) -> Self {
+    pub(super) fn new(measure: &MeasureKey, slice: &str) -> Self {
         Self { measure: measure.clone(), slice: slice.to_owned() }
     }
 
@@ -67,7 +67,7 @@ impl Units {
     }
 
     /// The folds of a row of the fold `fold`: all folds if it is [`MEAN`].
-    fn folds(&self, fold: &str) -> Vec<&(String, Vec<Measurements>)> {
+    pub(super) fn folds(&self, fold: &str) -> Vec<&(String, Vec<Measurements>)> {
         self.folds.iter().filter(|(name, _)| fold == MEAN || name == fold).collect()
     }
 

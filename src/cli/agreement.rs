@@ -71,7 +71,7 @@ impl Agreement {
             metrics: Some(metrics.clone()),
             slice: Some(slice.clone()),
         };
-        let request = Request { intervals: Vec::new(), differences: Some(differences) };
+        let request = Request { differences: Some(differences), ..Request::default() };
         let collected =
             results_of_record(&self.experiment, &experiment, &self.workspace, &request)?;
         let orders: Vec<RankAgreement> = metrics

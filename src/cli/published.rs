@@ -78,7 +78,7 @@ impl Published {
         self.anyway.check_all(&mut experiment)?;
         let request = Request {
             intervals: experiment.published.iter().map(|table| table.about.fold.clone()).collect(),
-            differences: None,
+            ..Request::default()
         };
         let collected = collect(&experiment, &workspace, &request)?;
         if collected.rows.is_empty() {

@@ -50,6 +50,9 @@ pub struct ReportArgs {
     /// Write nothing: compare tables and figures in a directory, by their names, with those of the results
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "overwrite"])]
     check: Option<PathBuf>,
+    /// Also write a table and figures for each protocol, convention, slice and cutoff
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     anyway: Anyway,
 }
@@ -78,7 +81,7 @@ impl ReportArgs {
             read_json(&workspace.path(&["experiments", experiment.slot(), "run.json"])).ok();
         let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(experiment.slot()));
         let out = OutputDir::open(&dir, INDEX, self.overwrite)?;
-        let rendered = render(&experiment, &workspace, &collected, last.as_ref(), out)?;
+        let rendered = render(&experiment, &workspace, &collected, last.as_ref(), self.all, out)?;
         print(&format!("report: {}\n", rendered.index.display()))?;
         Ok(warn_of_missing(&collected))
     }

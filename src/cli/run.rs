@@ -201,7 +201,7 @@ impl Run {
             write_json(&means, &RunMean::all(&collected.rows))?;
             record.write_of_run(&workspace, &outcome.record.run)?;
             let run = Some(&outcome.record);
-            let rendered = render(&record, &workspace, &collected, run, out)?;
+            let rendered = render(&record, &workspace, &collected, run, false, out)?;
             for (trial, warning) in &collected.warnings {
                 tell!("warning: {trial}: {warning}");
             }

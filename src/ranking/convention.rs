@@ -200,6 +200,87 @@ impl Convention {
         }
     }
 
+    /// In words: one user's value of a metric, and the users of its mean. h_n is 1 if the item at rank n is relevant, L is
+    /// the length of the list up to k, R the number of relevant items of the user.
+    pub fn formula(self, metric: Metric) -> (&'static str, &'static str) {
+        let rules = self.rules();
+        let (value, over) = match metric {
+            Metric::Precision => (
+                match rules.precision_by {
+                    PrecisionBy::Cutoff => "Σ h_n ÷ k",
+                    PrecisionBy::ListLength => "Σ h_n ÷ L",
+                },
+                rules.precision_over,
+            ),
+            Metric::Recall => (
+                match rules.recall_by {
+                    RecallBy::Relevant => "Σ h_n ÷ R",
+                    RecallBy::CutoffOrRelevant => "Σ h_n ÷ min(k, R)",
+                },
+                Over::Relevant,
+            ),
+            Metric::Ndcg => (
+                match rules.ndcg_by {
+                    NdcgBy::CutoffOrRelevant => {
+                        "Σ h_n ÷ log2(n + 1), divided by Σ 1 ÷ log2(n + 1) over n from 1 to min(k, R)"
+                    }
+                    NdcgBy::Hits => {
+                        "Σ h_n ÷ log2(n + 1), divided by Σ 1 ÷ log2(n + 1) over n from 1 to the number of hits"
+                    }
+                    NdcgBy::Clipped => {
+                        "Σ h_n ÷ log2(max(n, 2)), divided by Σ 1 ÷ log2(max(n, 2)) over n from 1 to min(k, R)"
+                    }
+                    NdcgBy::Graded => {
+                        "Σ h_n · (2^(rating − threshold + 1) − 1) ÷ log2(n + 1), divided by the same of the best min(k, R) \
+                         items in order"
+                    }
+                },
+                rules.ndcg_over,
+            ),
+            Metric::Map => (
+                match rules.map_by {
+                    MapBy::CutoffOrRelevant => "Σ h_n · (hits up to n) ÷ n, divided by min(k, R)",
+                    MapBy::Relevant => "Σ h_n · (hits up to n) ÷ n, divided by R",
+                    MapBy::Hits => "Σ h_n · (hits up to n) ÷ n, divided by the number of hits",
+                    MapBy::ListLengthOrRelevant => {
+                        "Σ h_n · (hits up to n) ÷ n, divided by min(L, R)"
+                    }
+                    MapBy::MeanPrecision => "the mean of the precisions at 1 to k",
+                },
+                rules.map_over,
+            ),
+            Metric::MapRel => ("Σ h_n · (hits up to n) ÷ n, divided by R", rules.map_over),
+            Metric::Mrr => ("1 ÷ rank of the first hit; 0 without a hit", rules.mrr_over),
+            Metric::HitRate => ("1 with a hit, 0 without", Over::Relevant),
+            Metric::Novelty => {
+                return (
+                    "mean over the list of −log2 of the item's share of all training interactions",
+                    "users with a list",
+                );
+            }
+            Metric::ItemCoverage => {
+                return (
+                    "distinct items in all lists ÷ items of the catalogue",
+                    "all lists together",
+                );
+            }
+            Metric::Gini => {
+                return (
+                    "Gini coefficient of how often each item of the catalogue is recommended",
+                    "all lists together",
+                );
+            }
+        };
+        let users = match (over, rules.needs_ranking) {
+            (Over::Relevant, false) => "users with a relevant item; without a list they count 0",
+            (Over::Relevant, true) => "users with a relevant item and a ranking",
+            (Over::List, _) => "users with an item in the list",
+            (Over::ListAndRelevant, _) => "users with a relevant item and an item in the list",
+            (Over::Hit, _) => "users with a hit in the list",
+        };
+        (value, users)
+    }
+
     fn rules(self) -> &'static Rules {
         match self {
             Self::Standard => &STANDARD,

@@ -5,6 +5,7 @@ mod figures;
 mod html;
 mod latex;
 mod outputs;
+mod page;
 mod recorded;
 mod reference;
 mod reranks;

@@ -1,0 +1,192 @@
+//! Ablations: what one factor changes, as differences between two systems.
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{
+    Source,
+    comparisons::{Compared, corrected, notes, paired, tested},
+    number,
+};
+use crate::{analysis::Paired, base::text::distinct, tasks::names_system};
+
+/// With more pairs that differ in one factor, they must be declared.
+const MOST_FOUND: usize = 40;
+
+#[derive(Serialize)]
+pub struct Ablations {
+    pub metric: String,
+    pub setting: String,
+    /// Whether `audit: contrasts` names them; else they are the pairs of swept systems that differ in one value.
+    pub declared: bool,
+    pub folds: Vec<String>,
+    pub rows: Vec<Contrast>,
+    pub tested: String,
+    pub notes: Vec<String>,
+    /// Declared contrasts without values of the same users.
+    pub not_compared: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub struct Contrast {
+    pub factor: String,
+    pub first: String,
+    pub first_value: String,
+    pub of: Compared,
+    /// By fold, in the order of [`Ablations::folds`]; a dash where it has none.
+    pub by_fold: Vec<String>,
+}
+
+/// Two systems and the factor they differ in.
+struct Arms {
+    factor: String,
+    first: String,
+    second: String,
+}
+
+impl Ablations {
+    pub fn new(source: &Source) -> Option<Self> {
+        let declared = &source.experiment.audit.contrasts;
+        let systems = distinct(source.means().map(|row| row.system.as_str()));
+        let mut not_compared = Vec::new();
+        let arms: Vec<Arms> = match declared.is_empty() {
+            true => found(&systems),
+            false => {
+                let mut arms = Vec::new();
+                for contrast in declared {
+                    let of = contrast.arms.iter().map(|name| one_of(&systems, name));
+                    let of: Vec<Option<&String>> = of.collect();
+                    for (second, name) in of[1..].iter().zip(&contrast.arms[1..]) {
+                        match (of[0], second) {
+                            (Some(first), Some(second)) => arms.push(Arms {
+                                factor: contrast.factor.join(", "),
+                                first: first.clone(),
+                                second: (*second).clone(),
+                            }),
+                            _ => not_compared.push(format!("{} and {name}", contrast.arms[0])),
+                        }
+                    }
+                }
+                arms
+            }
+        };
+        let pairs: Vec<(&Arms, Option<Paired>)> =
+            arms.par_iter().map(|of| (of, paired(source, &of.first, &of.second))).collect();
+        let mut compared: Vec<(&Arms, Paired)> = Vec::new();
+        for (of, paired) in pairs {
+            match paired {
+                Some(paired) => compared.push((of, paired)),
+                None => not_compared.push(format!("{} and {}", of.first, of.second)),
+            }
+        }
+        if compared.is_empty() && not_compared.is_empty() {
+            return None;
+        }
+        let all: Vec<&Paired> = compared.iter().map(|(_, paired)| paired).collect();
+        let p = corrected(&all);
+        let (tested, notes) = (tested(&all), notes(&all));
+        let folds = distinct(all.iter().flat_map(|of| of.by_fold.iter().map(|(fold, _)| fold)));
+        let rows = compared.into_iter().zip(p).map(|((arms, paired), p)| {
+            let first_value = number(Some(paired.first));
+            let of = Compared::new(&arms.second, paired, p);
+            let by_fold = folds.iter().map(|fold| {
+                let found = of.by_fold.iter().find(|(name, _)| name == fold);
+                found.map_or("–".into(), |(_, difference)| difference.clone())
+            });
+            Contrast {
+                factor: arms.factor.clone(),
+                first: arms.first.clone(),
+                first_value,
+                by_fold: by_fold.collect(),
+                of,
+            }
+        });
+        Some(Self {
+            metric: source.main.metric(),
+            setting: source.main.setting(),
+            declared: !declared.is_empty(),
+            rows: rows.collect(),
+            folds,
+            tested,
+            notes,
+            not_compared,
+        })
+    }
+}
+
+/// The one system that a name stands for.
+fn one_of<'a>(systems: &'a [String], name: &str) -> Option<&'a String> {
+    if let Some(system) = systems.iter().find(|system| *system == name) {
+        return Some(system);
+    }
+    let mut named = systems.iter().filter(|system| names_system(name, system));
+    named.next().filter(|_| named.next().is_none())
+}
+
+/// Pairs of swept systems that differ in one value.
+fn found(systems: &[String]) -> Vec<Arms> {
+    let levels: Vec<Option<(&str, Vec<(&str, &str)>)>> =
+        systems.iter().map(|system| levels(system)).collect();
+    let mut arms = Vec::new();
+    for (at, first) in levels.iter().enumerate() {
+        for (to, second) in levels.iter().enumerate().skip(at + 1) {
+            let (Some((base, a)), Some((other, b))) = (first, second) else { continue };
+            let same_keys = a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0);
+            let mut differ = a.iter().zip(b).filter(|(a, b)| a.1 != b.1);
+            if base == other
+                && same_keys
+                && let (Some((key, _)), None) = (differ.next(), differ.next())
+            {
+                let (first, second) = (systems[at].clone(), systems[to].clone());
+                arms.push(Arms { factor: key.0.to_owned(), first, second });
+            }
+        }
+    }
+    if arms.len() > MOST_FOUND {
+        arms.clear();
+    }
+    arms
+}
+
+/// `gat[profiles=unified,cosine=on]` as its base and its levels.
+fn levels(system: &str) -> Option<(&str, Vec<(&str, &str)>)> {
+    let (base, rest) = system.split_once('[')?;
+    let rest = rest.strip_suffix(']')?;
+    let (mut parts, mut depth, mut from) = (Vec::new(), 0i32, 0);
+    for (at, letter) in rest.char_indices() {
+        match letter {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&rest[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&rest[from..]);
+    let levels: Option<Vec<(&str, &str)>> =
+        parts.into_iter().map(|of| of.split_once('=')).collect();
+    Some((base, levels?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swept_systems_that_differ_in_one_value_are_contrasts() {
+        let systems = ["als[f=1,a=[2,3]]", "als[f=1,a=[4]]", "als[f=2,a=[4]]", "ease", "als"];
+        let systems = systems.map(str::to_owned);
+        let arms = found(&systems);
+        let arms: Vec<(&str, &str, &str)> =
+            arms.iter().map(|of| (&*of.factor, &*of.first, &*of.second)).collect();
+        assert_eq!(
+            arms,
+            [
+                ("a", "als[f=1,a=[2,3]]", "als[f=1,a=[4]]"),
+                ("f", "als[f=1,a=[4]]", "als[f=2,a=[4]]")
+            ]
+        );
+    }
+}
