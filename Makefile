@@ -1,7 +1,7 @@
 # The whole developer interface. Each target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check attack lint install dist wheel newcomer libtorch encoder tools clean
+.PHONY: help run test bench check attack lint install dist wheel newcomer libtorch encoder browser tools clean
 
 PREFIX ?= /usr/local
 
@@ -61,6 +61,13 @@ encoder: libtorch ## Fetch the weights of the text encoder into datasets/
 	cargo build --release --locked
 	@ASSAY_DATA=datasets ./target/release/assay data verify all-minilm-l6-v2 >/dev/null 2>&1 \
 		|| ASSAY_DATA=datasets ./target/release/assay data fetch all-minilm-l6-v2
+
+browser: ## Install chromium and chromedriver, which tests of the report's page drive, where apt-get can
+	@if command -v chromedriver >/dev/null && { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; \
+		then true; \
+		elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; \
+		then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver; \
+		else echo "chromium or chromedriver is missing: install them with the package manager of this system"; exit 1; fi
 
 tools:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }

@@ -209,7 +209,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
         assert!(facts["judge"]["llm"]["money"].as_f64().unwrap() > 0.0);
     }
     let html = fs::read_to_string(place.path("reports/rerank/index.html")).unwrap();
-    assert!(html.contains("<h2>Rerankers</h2>") && html.contains("no language model"));
+    assert!(html.contains("id=\"rerankers\"") && html.contains("no language model"));
     // All responses again from the journal.
     let asked = endpoint.seen.total();
     let before = place.artefacts(".assay");
@@ -487,11 +487,11 @@ fn explanations_are_written_checked_and_counted() {
     assert_eq!(generic, 0.5);
     assert!(honest > 0.7 && popular < 0.65, "{honest} {popular}");
     let html = fs::read_to_string(place.path("reports/rerank/index.html")).unwrap();
-    assert!(html.contains("<h2>Explanations</h2>") && html.contains("zebulon quark ("));
+    assert!(html.contains("id=\"explanations\"") && html.contains("zebulon quark ("));
     assert!(!html.contains("<b>thing</b>"));
     assert!(
         html.contains(
-            "Quality against cost: ndcg@10 (full, standard, all) and money for 1,000 users"
+            "Quality against cost: nDCG@10 (full, standard, all) and money for 1,000 users"
         )
     );
     let shown = place.fine(&[

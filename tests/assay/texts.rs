@@ -51,7 +51,7 @@ fn features_from_texts_do_not_depend_on_the_number_of_threads() {
     assert!(ndcg["content[profiles=mean]"] > 1.5 * ndcg["random"], "{ndcg:?}");
     assert!(ndcg["gat[profiles=template]"] > 1.5 * ndcg["random"], "{ndcg:?}");
     let html = fs::read_to_string(place.path("reports/texts/index.html")).unwrap();
-    assert!(html.contains("<h2>Texts</h2>") && html.contains("template users f1"));
+    assert!(html.contains("id=\"texts\"") && html.contains("template users f1"));
     // Profiles of items are made once; those of users and their embeddings once per fold.
     let plan: Value =
         serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json", "--workspace", "one"]))

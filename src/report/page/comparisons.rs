@@ -45,7 +45,9 @@ pub struct Reference {
 #[derive(Clone, Serialize)]
 pub struct Compared {
     pub system: String,
+    /// Means of both over the users that both have.
     pub value: String,
+    pub reference_value: String,
     pub difference: String,
     /// In full precision, for sorting.
     pub exact: f64,
@@ -168,6 +170,7 @@ impl Compared {
         Self {
             system: system.to_owned(),
             value: number(Some(paired.second)),
+            reference_value: number(Some(paired.first)),
             difference: signed(paired.difference()),
             exact: paired.difference(),
             interval: signed_interval(paired.interval),

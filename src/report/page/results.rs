@@ -188,6 +188,7 @@ impl Results {
         // What conclusions are drawn from comes first.
         settings.sort_by_key(|of| !of.open);
         for setting in &mut settings {
+            setting.tables.sort_by_key(|of| !of.open);
             if !setting.tables.iter().any(|of| of.open)
                 && let Some(first) = setting.tables.first_mut()
             {

@@ -8,9 +8,8 @@ use super::{
     interval, metric_at, number, p_text, signed, signed_interval,
 };
 use crate::{
-    analysis::{MEAN, ResultRow},
+    analysis::{MEAN, ResultRow, few_users_of},
     base::text::{counted, distinct, users_text},
-    core::Better,
     tasks::metric,
 };
 
@@ -96,27 +95,31 @@ fn best(source: &Source, of: &Comparisons, rows: &[&ResultRow], sentences: &mut 
     let excluded = |system: &str| {
         rows.iter().any(|row| row.system == system && (row.knows_test || row.lacks_responses))
     };
-    let is_lower_better =
-        metric(&source.main.key.metric).is_some_and(|of| of.better == Better::Lower);
-    let mut others: Vec<_> =
-        reference.rows.iter().filter(|other| !excluded(&other.system)).collect();
-    let sign = if is_lower_better { 1.0 } else { -1.0 };
-    others.sort_by(|a, b| (sign * a.exact).total_cmp(&(sign * b.exact)));
-    if let Some(second) = others.first() {
-        let paired = &second.paired;
+    let others: Vec<_> = reference.rows.iter().filter(|of| !excluded(&of.system)).collect();
+    let info = metric(&source.main.key.metric);
+    let left = rows.iter().filter(|of| others.iter().any(|other| other.system == of.system));
+    let left: Vec<&&ResultRow> = left.collect();
+    let second = info.and_then(|info| info.best(left.iter().filter_map(|of| of.value)));
+    let second = left.iter().find(|of| second.is_some() && of.value == second);
+    let compared = second.and_then(|second| others.iter().find(|of| of.system == second.system));
+    if let Some((second, of)) = second.zip(compared) {
+        let paired = &of.paired;
         // The best less the second.
         let ends = paired.interval.map(|(low, high)| (-high, -low));
-        let about = match (second.verdict, second.corrected) {
+        let about = match (of.verdict, of.corrected) {
             (Verdict::NotTested, _) | (_, None) => "not tested".to_owned(),
             (Verdict::NotDistinguishable, Some(p)) => {
-                format!("not distinguishable: p = {} after Holm", p_text(p))
+                format!("not distinguishable, p {} after Holm", with_sign(&p_text(p)))
             }
             (_, Some(p)) => format!("p {} after Holm", with_sign(&p_text(p))),
         };
         sentences.push(format!(
-            "Next is {} with {}: the difference is {}{}, {about}.",
+            "Next is {} with {}. Over the {} that both have a value for, the difference ({} less {}) is {}{}: {about}.",
             second.system,
-            second.value,
+            number(second.value),
+            users_text(paired.n, paired.pairs),
+            row.system,
+            second.system,
             signed(-paired.difference()),
             signed_interval(ends).map(|ends| format!(" {ends}")).unwrap_or_default(),
         ));
@@ -154,7 +157,12 @@ fn best(source: &Source, of: &Comparisons, rows: &[&ResultRow], sentences: &mut 
             listed(&better)
         ));
     }
-    sentences.push(reference.tested.clone());
+    sentences.push(format!(
+        "{}{}",
+        reference.tested,
+        reference.notes.iter().map(|note| format!(" {note}")).collect::<String>()
+    ));
+    sentences.extend(few_users_of(&[(*row).clone()]).map(|text| format!("Warning: {text}.")));
     if !of.left_out.is_empty() {
         sentences.push(format!(
             "Not compared, as their data, split or rules differ: {}.",
