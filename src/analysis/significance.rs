@@ -54,6 +54,12 @@ impl Estimate {
         Some(above.max(below))
     }
 
+    /// The interval of Student's t that covers the mean in the share `level` of cases.
+    pub fn interval(&self, level: f64) -> Option<(f64, f64)> {
+        let half = self.t()?.inverse_cdf(1.0 - (1.0 - level) / 2.0) * self.error;
+        Some((self.mean - half, self.mean + half))
+    }
+
     /// The smallest difference that the two-sided t test at `alpha` finds in the share `power` of cases.
     pub fn detectable(&self, alpha: f64, power: f64) -> Option<f64> {
         let t = self.t()?;
