@@ -2,11 +2,12 @@
 """Measures planning, reporting and memory at sizes that no data set at hand has.
 
     cargo build --release
-    ASSAY_DATA=../shared/data python3 tools/bench_scale.py [plan] [report] [users]
+    ASSAY_DATA=../shared/data python3 tools/bench_scale.py [plan] [report] [users] [compare]
 
 `plan`: 10,000 trials of ALS, and 9,600 trials of an encoder that reranks. `report`: 40 systems × 5 folds × 3 seeds ×
 10 metrics × 5 cutoffs on MovieLens-100K: results, table, report and a run that has nothing to do. `users`: 50,000 and
-100,000 users of popularity on 1,000 items, whose memory is to grow with the lists that are kept. Times are medians of
+100,000 users of popularity on 1,000 items, whose memory is to grow with the lists that are kept. `compare`: two systems over
+1,000,000 users, with the CPU time, too. Times are medians of
 five; nothing else should run on the machine.
 """
 
@@ -96,8 +97,27 @@ def users(folder):
         measure("its results", folder, "results", f"users{n}.yaml", times=1)
 
 
+def compare(folder):
+    draws = random.Random(1)
+    with open(folder / "u.csv", "w") as file:
+        file.write("user,item,rating\n")
+        for user in range(1_000_000):
+            file.writelines(f"{user},{item},5\n" for item in draws.sample(range(40), 4))
+    data = {"reader": "table", "folder": ".", "ratings": "u.csv", "columns": {"user": "user", "item": "item", "rating": "rating"}, "relevant": ">= 4"}
+    write(folder, "million", {
+        "data": data, "split": {"scheme": "holdout", "test": 0.4, "seed": 1},
+        "systems": {"popularity": {"model": "popularity"}, "random": {"model": "random"}},
+        "evaluate": {"k": [5], "metrics": ["ndcg"]},
+    })
+    once(folder, "run", "million.yaml", "--quiet")
+    before = os.times()
+    measure("compare two systems over 1,000,000 users", folder, "compare", "million.yaml", times=3)
+    after = os.times()
+    print(f"CPU time of each: {(after[2] + after[3] - before[2] - before[3]) / 3:.2f} s")
+
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["plan", "report", "users"]
+    wanted = sys.argv[1:] or ["plan", "report", "users", "compare"]
     for name in wanted:
         with tempfile.TemporaryDirectory() as folder:
-            {"plan": plan, "report": report, "users": users}[name](pathlib.Path(folder))
+            {"plan": plan, "report": report, "users": users, "compare": compare}[name](pathlib.Path(folder))
