@@ -3,7 +3,7 @@
 use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 
-use super::{CliError, Compare, Comparison};
+use super::{CliError, Compare, Compared, Comparison};
 use crate::{
     analysis::{InputDifference, LEVEL, MEAN, Paired, Test, least_sign_flip_p},
     base::text::{grouped, plain_table},
@@ -53,10 +53,7 @@ impl Compare {
             let paired = &of.paired;
             let [better, equal, worse] = oriented(paired);
             let mut row = vec![
-                match self.pairs {
-                    true => format!("{} − {}", of.second, of.first),
-                    false => of.second.clone(),
-                },
+                self.label(of),
                 paired.slice.clone(),
                 format!("{}@{}", paired.measure.metric, paired.measure.k),
                 format!("{:.4}", paired.first),
@@ -90,6 +87,14 @@ impl Compare {
             );
         }
         text + &self.notes(of).join("\n") + "\n"
+    }
+
+    /// What a comparison is of.
+    fn label(&self, of: &Compared) -> String {
+        match self.pairs {
+            true => format!("{} − {}", of.second, of.first),
+            false => of.second.clone(),
+        }
     }
 
     /// What was tested, and what is to be known of it.
@@ -141,7 +146,7 @@ impl Compare {
                     let (p, key) =
                         (of.paired.over_folds(test_per_train?)?.p()?, &of.paired.measure);
                     let what = format!("{}@{} {}", key.metric, key.k, of.paired.slice);
-                    Some(format!("{} {what} {}", of.second, p_text(p)))
+                    Some(format!("{} {what} {}", self.label(of), p_text(p)))
                 })
                 .collect();
             if p.len() > shown {
