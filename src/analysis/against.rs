@@ -23,14 +23,14 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn of(row: &ResultRow) -> Self {
-        let measure = MeasureKey {
-            protocol: row.protocol.clone(),
-            convention: row.convention.clone(),
-            metric: row.metric.clone(),
-            k: row.k,
-        };
-        Self { measure, slice: row.slice.clone(), fold: row.fold.clone() }
+    /// Whether a row is of this column.
+    pub fn holds(&self, row: &ResultRow) -> bool {
+        self.measure.k == row.k
+            && self.measure.metric == row.metric
+            && self.fold == row.fold
+            && self.slice == row.slice
+            && self.measure.protocol == row.protocol
+            && self.measure.convention == row.convention
     }
 }
 
@@ -67,7 +67,7 @@ pub fn best_of(rows: &[ResultRow], place: &Place, is_in: &dyn Fn(&str) -> bool) 
             && !row.is_unanswered
             && !row.one_of_several
             && is_in(&row.system)
-            && Place::of(row) == *place
+            && place.holds(row)
     });
     let values: Vec<(&str, f64)> =
         rows.filter_map(|row| Some((row.system.as_str(), row.value?))).collect();
@@ -85,17 +85,18 @@ pub fn against(
     places: &[Place],
     bootstrap: Bootstrap,
 ) -> Result<Against, FileError> {
-    let mut fingerprints: HashMap<(&str, Place), &ResultRow> = HashMap::new();
+    // By system and place.
+    let mut fingerprints: HashMap<&str, Vec<Option<&ResultRow>>> = HashMap::new();
     for row in rows.iter().filter(|row| !row.one_of_several) {
-        if row.system == reference || systems.contains(&row.system) {
-            fingerprints.insert((&row.system, Place::of(row)), row);
+        if row.system != reference && !systems.contains(&row.system) {
+            continue;
+        }
+        if let Some(at) = places.iter().position(|place| place.holds(row)) {
+            let of = fingerprints.entry(&row.system).or_insert_with(|| vec![None; places.len()]);
+            of[at] = Some(row);
         }
     }
-    let row_of = |system: &str, place: &Place| {
-        // The key borrows its name from the rows.
-        let (name, _) = fingerprints.keys().find(|(name, _)| *name == system)?;
-        fingerprints.get(&(*name, place.clone())).copied()
-    };
+    let row_of = |system: &str, at: usize| fingerprints.get(system).and_then(|of| of[at]);
     let done: std::collections::HashSet<(&str, &str, &str)> =
         rows.iter().map(|row| (&*row.system, &*row.fold, &*row.seed)).collect();
     let units = |name: &str| {
@@ -121,10 +122,12 @@ pub fn against(
     for system in systems.iter().filter(|system| *system != reference) {
         let comparable: Vec<&Place> = places
             .iter()
-            .filter(|place| {
-                let (a, b) = (row_of(reference, place), row_of(system, place));
+            .enumerate()
+            .filter(|(at, _)| {
+                let (a, b) = (row_of(reference, *at), row_of(system, *at));
                 a.zip(b).is_some_and(|(a, b)| a.fingerprint == b.fingerprint && !b.knows_test)
             })
+            .map(|(_, place)| place)
             .collect();
         if comparable.is_empty() {
             continue;

@@ -193,7 +193,7 @@ impl Source<'_> {
     /// The row of a system, over all folds.
     fn row(&self, system: &str, place: &Place) -> Option<&ResultRow> {
         let mut rows = self.request.rows.iter().filter(|row| !row.one_of_several);
-        rows.find(|row| row.system == system && Place::of(row) == *place)
+        rows.find(|row| row.system == system && place.holds(row))
     }
 
     /// `ml-100k, protocol full, convention standard, all users`

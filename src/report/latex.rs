@@ -19,21 +19,29 @@ pub fn escaped(text: &str) -> String {
 
 /// The same, in which long words may be broken: behind punctuation, and where there is none anywhere.
 pub fn breakable(text: &str) -> String {
+    breakable_in(text, LONGEST_WORD)
+}
+
+/// The same where lines are as wide as `room`, in points at 10 pt.
+pub fn breakable_in(text: &str, room: f64) -> String {
+    let (word_room, run_room) = (room.min(LONGEST_WORD), (0.8 * room).min(LONGEST_RUN));
     let mut out = String::with_capacity(text.len() + 32);
     for (at, word) in text.split([' ', '\n', '\r', '\t']).enumerate() {
         if at > 0 {
             out.push(' ');
         }
-        let letters: Vec<char> = word.chars().collect();
-        if width(word) <= LONGEST_WORD {
+        if width(word) <= word_room {
             push_all(word, &mut out);
             continue;
         }
+        let letters: Vec<char> = word.chars().collect();
         let mut run = 0.0;
         for (at, c) in letters.iter().enumerate() {
-            push(*c, letters.get(at + 1).copied(), &mut out);
+            let next = letters.get(at + 1);
+            push(*c, next.copied(), &mut out);
             run += width(&c.to_string());
-            if ",;:=[](){}/_-|@+&".contains(*c) || run > LONGEST_RUN {
+            let is_full = next.is_some_and(|next| run + width(&next.to_string()) > run_room);
+            if ",;:=[](){}/_-|@+&".contains(*c) || is_full {
                 out.push_str("\\allowbreak{}");
                 run = 0.0;
             }
@@ -61,10 +69,10 @@ fn push(c: char, next: Option<char>, out: &mut String) {
         '<' => out.push_str("\\textless{}"),
         '>' => out.push_str("\\textgreater{}"),
         '|' => out.push_str("\\textbar{}"),
-        // Some packages give it a meaning.
+        // Packages give it a meaning; the commands of quotes need more fonts.
         '"' => out.push_str("\\char34{}"),
-        '`' => out.push_str("\\textasciigrave{}"),
-        '\'' => out.push_str("\\textquotesingle{}"),
+        '`' => out.push_str("\\char96{}"),
+        '\'' => out.push_str("\\char39{}"),
         // Together with the next they would be another character.
         '-' | '?' | '!' | ',' => {
             out.push(c);
@@ -163,7 +171,7 @@ fn width_of(c: char) -> u32 {
         '\u{80}'..='\u{24f}' | '–' | '†' => 785,
         _ if named(c).is_some() => 1000,
         // `[U+1F600]`
-        _ => 5000,
+        _ => 5400,
     }
 }
 
@@ -180,7 +188,7 @@ mod tests {
     fn markup_is_shown_as_text() {
         assert_eq!(escaped("a_b & 50% {x}"), "a\\_b \\& 50\\% \\{x\\}");
         assert_eq!(escaped("\\input{x}"), "\\textbackslash{}input\\{x\\}");
-        assert_eq!(escaped("a-b, --?`"), "a-b, -{}-?{}\\textasciigrave{}");
+        assert_eq!(escaped("a-b, --?`"), "a-b, -{}-?{}\\char96{}");
         assert_eq!(escaped("α=1 ± é"), "\\ensuremath{\\alpha}=1 \\ensuremath{\\pm} é");
         assert_eq!(
             escaped("א\u{202e}\u{1b}"),

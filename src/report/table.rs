@@ -342,24 +342,23 @@ impl Table {
 
     /// Marks the values that differ significantly from the reference, and says what was tested.
     pub fn tested(mut self, against: &Against) -> Self {
-        let shown = against.reference.clone();
-        self.mark(against, &shown, &|row, _| Some(row.system.clone()));
+        let systems: Vec<String> = self.rows.iter().map(|row| row.system.clone()).collect();
+        self.mark(against, &against.reference, &|row, _| systems.get(row).cloned());
         self
     }
 
-    /// The same where a row may show other systems than it is named after.
+    /// The same where a row may have another name than its system; `system`: of a row and a column.
     fn mark(
         &mut self,
         against: &Against,
         shown: &str,
-        system: &dyn Fn(&Row, usize) -> Option<String>,
+        system: &dyn Fn(usize, usize) -> Option<String>,
     ) {
-        let Self { rows, columns, .. } = self;
-        for row in rows.iter_mut() {
-            for (at, column) in columns.iter().enumerate() {
+        for (row, of) in self.rows.iter_mut().enumerate() {
+            for (at, column) in self.columns.iter().enumerate() {
                 let cell =
                     column.place.as_ref().and_then(|place| against.cell(&system(row, at)?, place));
-                row.cells[at].differs = cell.is_some_and(|cell| cell.is_significant());
+                of.cells[at].differs = cell.is_some_and(|cell| cell.is_significant());
             }
         }
         let text = against.sentence(MARK, shown);

@@ -64,12 +64,12 @@ fn table_and_export_name_the_option_that_matches_nothing() {
     place.fine(&["run", "e.yaml", "--quiet"]);
     for (args, says) in [
         (
-            &["--system", "popularty"][..],
-            "--system popularty: there is no such system\n  = expected one of popularity, random\n  = help: did you mean `popularity`?",
+            &["--systems", "popularty"][..],
+            "--systems popularty: there is no such system\n  = expected one of popularity, random\n  = help: did you mean `popularity`?",
         ),
         (
-            &["--metric", "map"],
-            "--metric map: there is no such metric\n  = expected one of ndcg, recall",
+            &["--metrics", "map"],
+            "--metrics map: there is no such metric\n  = expected one of ndcg, recall",
         ),
         (
             &["--slice", "cold<10"],
@@ -99,10 +99,10 @@ fn table_and_export_name_the_option_that_matches_nothing() {
     }
     let shown = place.fine(&["table", "e.yaml", "--system", "random", "--metric", "Recall@5"]);
     assert!(
-        shown.contains("k = 5") && shown.contains("random") && shown.contains("recall"),
+        shown.contains("k = 5") && shown.contains("random") && shown.contains("Recall@5"),
         "{shown}"
     );
-    assert!(!shown.contains("popularity") && !shown.contains("ndcg"), "{shown}");
+    assert!(!shown.contains("popularity") && !shown.contains("nDCG"), "{shown}");
     let all = place.fine(&["table", "e.yaml", "--joint"]);
     let rows = all.lines().filter(|line| line.contains("   random  ")).count();
     assert_eq!(rows, 8, "2 protocols, slices and cutoffs: {all}");

@@ -15,10 +15,16 @@ use plotters::{
 use super::style::{Ink, Marker};
 use crate::base::terminal::escaped;
 
-/// DejaVu Sans with the letters of Latin, Greek, Cyrillic, Hebrew and Arabic; images do not depend on the machine's
+/// DejaVu Sans Condensed with the letters of Latin, Greek, Cyrillic, Hebrew and Arabic; images do not depend on the machine's
 /// fonts.
-const FONT: &[u8] = include_bytes!("../../../reports/fonts/DejaVuSans.ttf");
+const FONT: &[u8] = include_bytes!("../../../reports/fonts/DejaVuSansCondensed.ttf");
 const FAMILY: &str = "sans-serif";
+/// What plotters divides sizes of text by in SVG.
+const SVG_SIZE: f64 = 1.24;
+/// From a size of text to the height that ab_glyph expects: ascent and descent of the font.
+const BITMAP_SIZE: f64 = 1.164;
+/// Bitmaps centre the whole line, with room for descents; SVG centres small letters.
+const BITMAP_SHIFT: f64 = 0.2;
 /// SVG has whole numbers of units; so many units are a pixel.
 const UNITS: f64 = 8.0;
 /// Pixels of PNG for one of the sheet: a sheet of 500 is a column of 3⅓ inches at 300 dpi.
@@ -121,7 +127,7 @@ impl Canvas {
             let size = ((width * UNITS) as u32, (height * UNITS) as u32);
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             // invariant: writing into a string cannot fail, and the font is there
-            let drawn = self.draw(&area, UNITS).and_then(|()| area.present());
+            let drawn = self.draw(&area, UNITS, (SVG_SIZE, 0.0)).and_then(|()| area.present());
             debug_assert!(drawn.is_ok());
         }
         // The sheet has its size in pixels; the shapes have theirs in units.
@@ -152,7 +158,7 @@ impl Canvas {
             let area = backend.into_drawing_area();
             let drawn = area
                 .fill(&WHITE)
-                .and_then(|()| self.draw(&area, scale as f64))
+                .and_then(|()| self.draw(&area, scale as f64, (BITMAP_SIZE, BITMAP_SHIFT)))
                 .and_then(|()| area.present());
             debug_assert!(drawn.is_ok());
         }
@@ -177,7 +183,13 @@ impl Canvas {
         png(width as u32, height as u32, &rows)
     }
 
-    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: f64) -> Drawn<DB> {
+    /// Sizes of text are multiplied by `text_scale`; a text is moved down by `shift` of its size.
+    fn draw<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, Shift>,
+        scale: f64,
+        (text_scale, shift): (f64, f64),
+    ) -> Drawn<DB> {
         load_font();
         let at = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
         for shape in &self.shapes {
@@ -219,13 +231,17 @@ impl Canvas {
                         Anchor::Middle => HPos::Center,
                         Anchor::End => HPos::Right,
                     };
-                    let font = FontDesc::from((FAMILY, size * scale * 1.24));
+                    let font = FontDesc::from((FAMILY, size * scale * text_scale));
                     let font = match is_upright {
                         true => font.transform(FontTransform::Rotate270),
                         false => font,
                     };
                     let style = font.color(&TEXT).pos(Pos::new(h, VPos::Center));
-                    area.draw(&Text::new(text.as_str(), at(*place), style))?;
+                    let moved = match is_upright {
+                        true => (place.0 + shift * size, place.1),
+                        false => (place.0, place.1 + shift * size),
+                    };
+                    area.draw(&Text::new(text.as_str(), at(moved), style))?;
                 }
             }
         }
@@ -243,7 +259,7 @@ fn load_font() {
 /// The width of a text in pixels.
 pub fn text_width(text: &str, size: f64) -> f64 {
     load_font();
-    let font = FontDesc::from((FAMILY, size * 1.24));
+    let font = FontDesc::from((FAMILY, size * BITMAP_SIZE));
     font.layout_box(&escaped(text)).map_or(0.0, |((x, _), (end, _))| f64::from(end - x))
 }
 
@@ -270,7 +286,6 @@ pub fn fitted(text: &str, size: f64, room: f64) -> String {
 
 fn style(ink: Ink) -> ShapeStyle {
     let (colour, alpha) = match ink {
-        Ink::Text => (TEXT, 1.0),
         Ink::Faint => (TEXT, 0.15),
         Ink::Medium => (TEXT, 0.5),
         Ink::Colour(r, g, b) => (RGBColor(r, g, b), 1.0),

@@ -53,7 +53,7 @@ impl Axis {
         // A quantity that has no values under 0 has no axis under 0.
         let least = if low >= 0.0 { 0.0f64.max(low - room) } else { low - room };
         let (low, high) = (least, high + room);
-        let step = nice_step((high - low) / 5.0);
+        let step = nice_step((high - low) / 6.0);
         let digits = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
         // A step of 2.5 has one decimal more.
         let scaled = step * 10f64.powi(digits as i32);
@@ -170,7 +170,7 @@ impl Frame<'_> {
         canvas.line([(left, bottom), (right, bottom)], Stroke::new(Ink::Medium, 1.0));
         canvas.text(((left + right) / 2.0, bottom + 38.0), &self.x.title, SIZE, Anchor::Middle);
         if !self.y.title.is_empty() {
-            canvas.upright((11.0, (top + bottom) / 2.0), &self.y.title, SIZE);
+            canvas.upright((13.0, (top + bottom) / 2.0), &self.y.title, SIZE);
         }
     }
 }

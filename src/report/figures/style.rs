@@ -12,9 +12,7 @@ pub const MARK: f64 = 5.0;
 /// What something is drawn with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ink {
-    /// The colour of the text around the figure.
-    Text,
-    /// The same, for grids.
+    /// The colour of the text around the figure, for grids.
     Faint,
     /// The same, for references.
     Medium,

@@ -121,9 +121,8 @@ impl TableRequest<'_> {
         let mut index: HashMap<(&str, Place), &ResultRow> = HashMap::new();
         let places: Vec<Place> = columns.iter().map(|column| column.place.clone()).collect();
         for row in rows.iter().filter(|row| !row.one_of_several) {
-            let place = Place::of(row);
-            if places.contains(&place) {
-                index.insert((&row.system, place), row);
+            if let Some(place) = places.iter().find(|place| place.holds(row)) {
+                index.insert((&row.system, place.clone()), row);
             }
         }
         let system = |line: &Line, column: &Wanted| -> Option<String> {
@@ -145,6 +144,8 @@ impl TableRequest<'_> {
         let mut chosen: Vec<&ResultRow> = Vec::new();
         let mut table_rows: Vec<Row> = Vec::new();
         let mut compared: Vec<bool> = Vec::new();
+        // The line of each row of the table.
+        let mut shown: Vec<&Line> = Vec::new();
         for line in &lines {
             let of_line: Vec<Option<&ResultRow>> = columns
                 .iter()
@@ -158,6 +159,7 @@ impl TableRequest<'_> {
             if of_line.iter().all(Option::is_none) {
                 continue;
             }
+            shown.push(line);
             chosen.extend(of_line.iter().flatten());
             let is_excluded =
                 of_line.iter().flatten().any(|row| row.knows_test || row.is_unanswered);
@@ -178,29 +180,13 @@ impl TableRequest<'_> {
                 table_rows.iter_mut().for_each(|row| row.cells[at].second = false);
             }
         }
-        let table = self.assemble(table_rows, &columns, &chosen, spread);
-        let shown_lines: Vec<&Line> = lines
-            .iter()
-            .filter(|line| {
-                table.rows.iter().any(|row| row.system == line.shown && row.group == line.group)
-            })
-            .collect();
-        let table = match self.against(&shown_lines, &columns, &system)? {
-            Some(against) => {
-                let shown = lines.iter().find(|line| line.system == against.reference);
-                let shown = shown.map_or(against.reference.clone(), |line| line.shown.clone());
-                let mut table = table;
-                let of_row = |row: &Row, at: usize| {
-                    let line = lines
-                        .iter()
-                        .find(|line| line.shown == row.system && line.group == row.group)?;
-                    system(line, &columns[at])
-                };
-                table.mark(&against, &shown, &of_row);
-                table
-            }
-            None => table,
-        };
+        let mut table = self.assemble(table_rows, &columns, &chosen, spread);
+        let of_row = |row: usize, at: usize| system(shown[row], &columns[at]);
+        if let Some(against) = self.against(&shown, &columns, &system)? {
+            let reference = lines.iter().find(|line| line.system == against.reference);
+            let name = reference.map_or(&against.reference, |line| &line.shown).clone();
+            table.mark(&against, &name, &of_row);
+        }
         Ok(Some(table))
     }
 
@@ -324,8 +310,7 @@ impl TableRequest<'_> {
             let mut names: Vec<String> = varies
                 .iter()
                 .map(|at| match at {
-                    0 if parts[0] == "all" => "all users".into(),
-                    0 => format!("users {}", parts[0]),
+                    0 => slice_text(&parts[0]),
                     4 if parts[4] == MEAN => "all folds".into(),
                     4 => format!("fold {}", parts[4]),
                     at => parts[*at].clone(),
@@ -393,15 +378,24 @@ impl TableRequest<'_> {
         let mut notes = rests_on.notes(&rows, n_shown, &[]);
         notes.retain(|note| !note.is_of_intervals || spec.show == Show::Interval);
         if !differs {
+            let of_column = |at: usize| counts[at].first().map(|(n, pairs)| users_text(*n, *pairs));
+            let slice = |at: usize| slice_text(&columns[at].place.slice);
+            let ranked: Vec<usize> = (0..columns.len()).filter(ranked).collect();
+            // Mostly, the numbers of users are those of the slices.
+            let by_slice = ranked.iter().all(|a| {
+                let same = ranked.iter().filter(|b| slice(*a) == slice(**b));
+                same.into_iter().all(|b| of_column(*a) == of_column(*b))
+            });
             let mut users: Vec<(String, Vec<String>)> = Vec::new();
-            for at in (0..columns.len()).filter(ranked) {
-                let Some((n, pairs)) = counts[at].first() else { continue };
-                let text = users_text(*n, *pairs);
-                let whose = match columns[at].group.is_empty() {
-                    true => columns[at].title.clone(),
-                    false => format!("{}, {}", columns[at].group, columns[at].title),
+            for at in ranked {
+                let Some(text) = of_column(at) else { continue };
+                let whose = match (by_slice, columns[at].group.is_empty()) {
+                    (true, _) => slice(at),
+                    (false, true) => columns[at].title.clone(),
+                    (false, false) => format!("{}, {}", columns[at].group, columns[at].title),
                 };
                 match users.iter_mut().find(|(known, _)| *known == text) {
+                    Some((_, all)) if all.contains(&whose) => {}
                     Some((_, all)) => all.push(whose),
                     None => users.push((text, vec![whose])),
                 }
@@ -412,12 +406,13 @@ impl TableRequest<'_> {
                 several => {
                     let several: Vec<String> = several
                         .iter()
-                        .map(|(text, whose)| format!("{} {text}", whose.join("; ")))
+                        .map(|(text, whose)| format!("{}: {text}", whose.join("; ")))
                         .collect();
-                    Some(format!("n: {}.", several.join("; ")))
+                    Some(format!("n of {}.", several.join("; ")))
                 }
             };
-            notes.extend(text.map(Note::plain));
+            let at = notes.iter().position(|note| note.is_detail).unwrap_or(notes.len());
+            text.into_iter().for_each(|text| notes.insert(at, Note::plain(text)));
         }
         let data = distinct(experiment.variants.iter().map(|variant| variant.data.as_str()));
         let mut title = vec![data.join(", ")];
@@ -431,10 +426,7 @@ impl TableRequest<'_> {
             title.push(format!("convention {}", place.measure.convention));
         }
         if same(|of| &of.slice) {
-            title.push(match place.slice.as_str() {
-                "all" => "all users".into(),
-                slice => format!("users {slice}"),
-            });
+            title.push(slice_text(&place.slice));
         }
         if same(|of| &of.fold) && place.fold != MEAN {
             title.push(format!("fold {}", place.fold));
@@ -505,6 +497,14 @@ impl TableRequest<'_> {
         let bootstrap = Bootstrap { resamples: 0, ..Bootstrap::default() };
         let of = (reference.as_str(), &systems[..]);
         against(experiment, workspace, rows, of, &places, bootstrap).map(Some)
+    }
+}
+
+/// `all users`, `users cold<10`
+fn slice_text(slice: &str) -> String {
+    match slice {
+        "all" => "all users".into(),
+        slice => format!("users {slice}"),
     }
 }
 

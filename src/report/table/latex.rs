@@ -2,7 +2,7 @@
 
 use super::{MARK, Row, Table};
 use crate::{
-    report::latex::{PREAMBLE, breakable, escaped, width},
+    report::latex::{PREAMBLE, breakable, breakable_in, escaped, width},
     tasks::Width,
 };
 
@@ -15,10 +15,13 @@ const SIZES: [(&str, f64); 3] =
     [("\\normalsize", 1.0), ("\\small", 0.925), ("\\footnotesize", 0.86)];
 /// Space at each side of a column, in points.
 const SPACES: [f64; 2] = [6.0, 3.0];
-/// Rows that fit on a page.
-const MOST_ROWS: usize = 48;
+/// Lines that fit on a page.
+const MOST_LINES: usize = 44;
 /// Bold digits are wider.
 const BOLD: f64 = 1.16;
+
+/// Columns and rows of a block.
+type Piece = (std::ops::Range<usize>, std::ops::Range<usize>);
 
 /// How a table is set.
 struct Setting {
@@ -40,43 +43,91 @@ impl Table {
             text += &format!("% {}\n", escaped(&note.text));
         }
         text += PREAMBLE;
-        let parts: Vec<&[Row]> = match self.rows.is_empty() {
-            true => vec![&self.rows[..]],
-            false => self.rows.chunks(MOST_ROWS).collect(),
+        let caption = match &self.caption {
+            Some(caption) => caption.clone(),
+            None => self.default_caption(),
         };
-        for (at, rows) in parts.iter().enumerate() {
-            let caption = match &self.caption {
-                Some(caption) => caption.clone(),
-                None => self.default_caption(),
-            };
+        let notes = self.latex_notes().join(" ");
+        let parts = self.parts(&setting, &caption, &notes);
+        for (at, pieces) in parts.iter().enumerate() {
             let more = if at > 0 { " (continued)" } else { "" };
             let label = match at {
                 0 => format!("\\label{{{}}}", label(&self.label())),
                 _ => String::new(),
             };
             text += &format!(
-                "\\begin{{{environment}}}[t]\n\\centering\\sloppy\n\\caption{{{}{more}}}{label}\n{}\n\
+                "\\begin{{{environment}}}[t]\n\\centering\\sloppy\n\\caption{{{}{more}}}{label}\n\\par\\smallskip{}\n\
                  \\setlength{{\\tabcolsep}}{{{}pt}}\n",
                 breakable(&caption),
                 setting.size,
                 setting.space
             );
-            for (n, block) in setting.blocks.iter().enumerate() {
+            for (n, (columns, rows)) in pieces.iter().enumerate() {
                 if n > 0 {
                     text += "\\par\\medskip\n";
                 }
-                self.block(&mut text, rows, block.clone(), &setting);
+                self.block(&mut text, &self.rows[rows.clone()], columns.clone(), &setting);
             }
-            let notes = self.latex_notes();
             if at + 1 == parts.len() && !notes.is_empty() {
                 text += &format!(
-                    "\\par\\smallskip\n\\parbox{{\\linewidth}}{{\\raggedright\\footnotesize {}}}\n",
-                    notes.join(" ")
+                    "\\par\\smallskip\n\\parbox{{\\linewidth}}{{\\raggedright\\footnotesize {notes}}}\n"
                 );
             }
             text += &format!("\\end{{{environment}}}\n");
         }
         text
+    }
+
+    /// The blocks of columns, with the rows that fit on a page beside each other; each part is a table of its own.
+    fn parts(&self, by: &Setting, caption: &str, notes: &str) -> Vec<Vec<Piece>> {
+        let across = if by.is_wide { TWO } else { ONE };
+        let of_text = |text: &str| (width(text) / across).ceil() as usize + 1;
+        let room = MOST_LINES.saturating_sub(of_text(caption) + of_text(notes)).max(8);
+        let lines_in = |text: &str, room: f64| {
+            let line = width(text) * by.scale() / room;
+            // Lines are not full where words end.
+            if line <= 1.0 { 1 } else { (1.35 * line).ceil() as usize }
+        };
+        let of_row = |row: &Row| {
+            let heads = self.row_head(row);
+            let heads = heads.iter().zip(&by.heads);
+            let lines = heads.map(|(head, room)| room.map_or(1, |room| lines_in(head, room)));
+            lines.max().unwrap_or(1)
+        };
+        let lines: Vec<usize> = self.rows.iter().map(of_row).collect();
+        let mut parts: Vec<Vec<Piece>> = vec![Vec::new()];
+        let mut used = 0;
+        for columns in &by.blocks {
+            let groups = self.columns[columns.clone()].iter().map(|of| lines_in(&of.group, 60.0));
+            let head = 3 + groups.max().unwrap_or(0);
+            let mut from = 0;
+            while from < self.rows.len() {
+                let (mut to, mut height) = (from, head);
+                while to < self.rows.len() {
+                    let group = &self.rows[to].group;
+                    let is_new = to == from || *group != self.rows[to - 1].group;
+                    let heading = match is_new && !group.is_empty() {
+                        true => lines_in(group, across * 0.6) + 1,
+                        false => 0,
+                    };
+                    if to > from && height + lines[to] + heading > room {
+                        break;
+                    }
+                    height += lines[to] + heading;
+                    to += 1;
+                }
+                if used > 0 && used + height > room {
+                    parts.push(Vec::new());
+                    used = 0;
+                }
+                used += height;
+                if let Some(part) = parts.last_mut() {
+                    part.push((columns.clone(), from..to));
+                }
+                from = to;
+            }
+        }
+        parts
     }
 
     /// `tab:full-standard-all-k10`
@@ -86,9 +137,11 @@ impl Table {
 
     /// The caption of a table without one: what it is of.
     pub fn default_caption(&self) -> String {
-        let mut letters = self.title.chars();
-        let first = letters.next().map(|first| first.to_uppercase().to_string());
-        format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+        match self.title.starts_with("protocol") {
+            true => format!("{}.", upper_first(&self.title)),
+            // It begins with the name of the data.
+            false => format!("Results on {}.", self.title),
+        }
     }
 
     /// What a paper has to say below the table.
@@ -242,9 +295,8 @@ impl Table {
             for space in SPACES {
                 for (size, scale) in SIZES {
                     // Long names are wrapped rather than set smaller.
-                    let most = room * 0.42 / heads.len() as f64;
-                    let heads: Vec<Option<f64>> =
-                        heads.iter().map(|of| (of * scale > most).then_some(most)).collect();
+                    let share = if heads.len() > 1 { 0.55 } else { 0.42 };
+                    let heads = head_rooms(&heads, scale, room * share);
                     let mut setting =
                         Setting { is_wide: *is_wide, size, space, heads, blocks: Vec::new() };
                     setting.blocks = vec![0..columns.len()];
@@ -287,13 +339,31 @@ impl Setting {
     }
 }
 
+/// The rooms of leading columns that share `room`: those that are wider than their share are wrapped.
+fn head_rooms(natural: &[f64], scale: f64, room: f64) -> Vec<Option<f64>> {
+    let mut rooms = vec![None; natural.len()];
+    let (mut open, mut rest): (Vec<usize>, f64) = ((0..natural.len()).collect(), room);
+    // Narrow columns leave their share to the others.
+    while let Some(at) = open.iter().position(|at| natural[*at] * scale <= rest / open.len() as f64)
+    {
+        rest -= natural[open.remove(at)] * scale;
+    }
+    for at in &open {
+        rooms[*at] = Some(rest / open.len() as f64);
+    }
+    rooms
+}
+
 /// A text in so much room, wrapped where it is wider.
 fn boxed(text: &str, room: f64, scale: f64, align: &str) -> String {
     if width(text) * scale <= room {
         return escaped(text);
     }
     let align = if align == "c" { "\\centering" } else { "\\raggedright" };
-    format!("\\parbox[t]{{{room:.0}pt}}{{{align}\\hspace{{0pt}}{}\\strut}}", breakable(text))
+    format!(
+        "\\parbox[t]{{{room:.0}pt}}{{{align}\\hspace{{0pt}}{}\\strut}}",
+        breakable_in(text, room / scale)
+    )
 }
 
 /// What `\ref` can name.

@@ -7,9 +7,9 @@ use super::{Column, MARK, Row, Table, notes::Note};
 use crate::base::text::{plain_table, wrapped};
 
 /// A name in a terminal is not made narrower than this.
-const NARROWEST_NAME: usize = 16;
-/// Characters between two columns.
-const GAP: usize = 2;
+const NARROWEST_NAME: usize = 8;
+/// Characters beside the text of a column.
+const GAP: usize = 3;
 
 impl Table {
     /// Notes on what is shown; see [`Table::notes`].
@@ -29,7 +29,8 @@ impl Table {
         let length = |text: &str| text.chars().count();
         let column_width = |at: usize| {
             let cells = texts.iter().map(|(_, cells)| length(&cells[at]));
-            cells.chain([length(&self.columns[at].title) + 1]).max().unwrap_or(0) + GAP
+            let heads = self.heading(at).into_iter().map(|line| length(&line) + 1);
+            cells.chain(heads).max().unwrap_or(0) + GAP
         };
         let head_width = |at: usize| {
             let heads = texts.iter().map(|(heads, _)| length(&heads[at]));
@@ -41,11 +42,15 @@ impl Table {
         let room = room.unwrap_or(usize::MAX);
         // Names are wrapped before columns are moved below.
         let all: usize = (0..self.columns.len()).map(column_width).sum();
-        let least = (head_width(name)).min(NARROWEST_NAME.max(room / 3));
-        let others = heads - head_width(name);
-        let name_room = match others + all + head_width(name) <= room {
-            true => head_width(name),
-            false => room.saturating_sub(others + all).clamp(least, head_width(name).max(least)),
+        let whole = head_width(name);
+        let others = heads - whole;
+        let name_room = match others + all + whole <= room {
+            true => whole,
+            false => {
+                let third = whole.min((room / 3).max(NARROWEST_NAME));
+                let most = room.saturating_sub(others + widest).max(NARROWEST_NAME);
+                room.saturating_sub(others + all).max(third).min(most).min(whole)
+            }
         };
         let for_columns = room.saturating_sub(others + name_room).max(widest);
         let mut blocks: Vec<std::ops::Range<usize>> = Vec::new();
@@ -63,15 +68,18 @@ impl Table {
             let mut table = plain_table();
             let columns = &self.columns[block.clone()];
             let mut heads: Vec<String> = header[..left].to_vec();
-            let has_groups = columns.iter().any(|column| !column.group.is_empty());
-            heads.extend(columns.iter().enumerate().map(|(at, column)| {
-                let is_first = at == 0 || columns[at - 1].group != column.group;
-                match has_groups {
-                    true if is_first => format!("{}\n{} ", column.group, column.title),
-                    true => format!("\n{} ", column.title),
-                    // Stars stand behind the numbers.
-                    false => format!("{} ", column.title),
-                }
+            let headings = block.clone().map(|at| self.heading(at));
+            let headings: Vec<Vec<String>> = headings.collect();
+            let height = headings.iter().map(Vec::len).max().unwrap_or(1);
+            heads.extend(headings.iter().enumerate().map(|(at, lines)| {
+                let is_first = at == 0 || columns[at - 1].group != columns[at].group;
+                let above = lines[..lines.len() - 1].iter().filter(|_| is_first);
+                let mut shown = vec![""; height - 1 - above.clone().count()];
+                shown.extend(above.map(String::as_str));
+                // Stars stand behind the numbers.
+                let title = format!("{} ", columns[at].title);
+                shown.push(&title);
+                shown.join("\n")
             }));
             table.set_header(heads);
             let mut group = "";
@@ -98,6 +106,13 @@ impl Table {
             }
         }
         text
+    }
+
+    /// The lines of a column's heading.
+    fn heading(&self, at: usize) -> Vec<String> {
+        let column = &self.columns[at];
+        let parts = column.group.split(", ").filter(|part| !part.is_empty());
+        parts.chain([column.title.as_str()]).map(str::to_owned).collect()
     }
 
     fn terminal_cells(&self, row: &Row) -> Vec<String> {
