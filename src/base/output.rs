@@ -18,6 +18,7 @@ const GENERATOR: &str = "<meta name=\"generator\" content=\"assay\">";
 pub struct OutputDir {
     dir: PathBuf,
     known: BTreeSet<String>,
+    written: BTreeSet<String>,
     overwrite: bool,
 }
 
@@ -27,8 +28,12 @@ impl OutputDir {
     pub fn open(dir: &Path, first: &str, overwrite: bool) -> Result<Self, FileError> {
         // A report of a version without the list.
         let is_older = !dir.join(LIST).exists() && is_own_page(&dir.join(first));
-        let mut of =
-            Self { dir: dir.to_owned(), known: BTreeSet::new(), overwrite: overwrite || is_older };
+        let mut of = Self {
+            dir: dir.to_owned(),
+            known: BTreeSet::new(),
+            written: BTreeSet::new(),
+            overwrite: overwrite || is_older,
+        };
         of.check(first)?;
         Ok(of)
     }
@@ -47,7 +52,15 @@ impl OutputDir {
         }
         let path = self.dir.join(name);
         write_whole(&path, content)?;
+        self.written.insert(name.to_owned());
         Ok(path)
+    }
+
+    /// Files that assay wrote earlier and not now: they may hold other numbers than those beside them.
+    pub fn older(&mut self) -> Vec<String> {
+        self.look_again();
+        let older = self.known.iter().filter(|name| !self.written.contains(*name));
+        older.filter(|name| self.dir.join(name).is_file()).cloned().collect()
     }
 
     fn look_again(&mut self) {

@@ -18,7 +18,7 @@ use crate::{
         text::counted,
     },
     core::RunRecord,
-    report::{INDEX, OutputFile, also_for_tables, compare_files, paper_files, render},
+    report::{INDEX, OutputFile, Rendered, also_for_tables, compare_files, paper_files, render},
 };
 
 /// Most files of a directory that `--check` looks at.
@@ -82,9 +82,29 @@ impl ReportArgs {
         let dir = self.out.unwrap_or_else(|| PathBuf::from("reports").join(experiment.slot()));
         let out = OutputDir::open(&dir, INDEX, self.overwrite)?;
         let rendered = render(&experiment, &workspace, &collected, last.as_ref(), self.all, out)?;
+        tell_older(&rendered);
         print(&format!("report: {}\n", rendered.index.display()))?;
         Ok(warn_of_missing(&collected))
     }
+}
+
+/// Notes files of an earlier report, which are not up to date.
+pub fn tell_older(rendered: &Rendered) {
+    const SHOWN: usize = 3;
+    let older = &rendered.older;
+    if older.is_empty() {
+        return;
+    }
+    let dir = rendered.index.parent().unwrap_or(&rendered.index);
+    let shown = older.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let more = older.len().saturating_sub(SHOWN);
+    tell!(
+        "note: {} of an earlier report {} not written again, and may hold older numbers: {shown}{} in {}",
+        counted(older.len(), "file"),
+        if older.len() == 1 { "was" } else { "were" },
+        if more > 0 { format!(" and {more} more") } else { String::new() },
+        dir.display()
+    );
 }
 
 /// Whether the files of a directory are those of the results.

@@ -14,6 +14,7 @@ use super::{
     print,
     progress::reporter,
     published::{Anyway, reproductions},
+    report::tell_older,
     results::warn_of_missing,
     slot_of,
     table::main_table,
@@ -202,6 +203,7 @@ impl Run {
             record.write_of_run(&workspace, &outcome.record.run)?;
             let run = Some(&outcome.record);
             let rendered = render(&record, &workspace, &collected, run, false, out)?;
+            tell_older(&rendered);
             for (trial, warning) in &collected.warnings {
                 tell!("warning: {trial}: {warning}");
             }

@@ -103,6 +103,8 @@ impl Request {
 pub struct Rendered {
     pub index: PathBuf,
     pub files: Vec<PathBuf>,
+    /// Files of an earlier report in the same directory.
+    pub older: Vec<String>,
 }
 
 /// Errors of writing a report.
@@ -145,7 +147,7 @@ pub fn render(
     }
     let k = main_cutoff(experiment);
     let Some(source) = Source::new(experiment, workspace, collected, run, &trials.rows, k) else {
-        return Ok(Rendered { index: PathBuf::new(), files: written });
+        return Ok(Rendered { index: PathBuf::new(), files: written, older: Vec::new() });
     };
     let files = paper_files(experiment, workspace, rows)?;
     for file in &files {
@@ -170,7 +172,8 @@ pub fn render(
     }
     let figures = figures(&source, &files);
     write(INDEX, page("report.html", &source.page(figures, listed))?.as_bytes())?;
-    Ok(Rendered { index: written.last().cloned().unwrap_or_default(), files: written })
+    let older = out.older();
+    Ok(Rendered { index: written.last().cloned().unwrap_or_default(), files: written, older })
 }
 
 /// A page: its view, with the style and the one script that it may run.

@@ -143,7 +143,10 @@ impl Browser {
 
     /// The page as PDF, encoded.
     pub fn print(&self) -> String {
-        self.post("/print", json!({"background": true})).as_str().unwrap().to_owned()
+        self.cdp("Page.printToPDF", json!({"printBackground": true}))["data"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// What the console has said since it was asked last.

@@ -14,7 +14,7 @@ use crate::{
 /// The share of false alarms among tests where there is no difference.
 pub const ALPHA: f64 = 0.05;
 /// With more pairs of systems, other references are left to `assay compare`.
-const MOST_PAIRS: usize = 100;
+const MOST_PAIRS: usize = 60;
 
 #[derive(Serialize)]
 pub struct Comparisons {

@@ -227,10 +227,11 @@ fn rows_of(rows: &[ResultRow]) -> HashMap<(&str, &str, &str, usize), Vec<ResultR
 impl Folds {
     fn new(source: &Source, folds: &[String]) -> Self {
         let main = &source.main;
-        let rows = || {
-            let rows = source.collected.rows.iter();
-            rows.filter(|row| row.fold != MEAN && main.has(row) && row.slice == main.slice)
-        };
+        let all = source.collected.rows.iter();
+        let chosen: Vec<&ResultRow> = all
+            .filter(|row| row.fold != MEAN && main.has(row) && row.slice == main.slice)
+            .collect();
+        let rows = || chosen.iter();
         let systems = distinct(rows().map(|row| row.system.as_str()));
         let of_system = |system: &String| {
             let cells = folds.iter().map(|fold| {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Source, interval, number};
 use crate::{
-    analysis::MEAN,
+    analysis::{MEAN, ResultRow},
     base::text::{distinct, users_text},
 };
 
@@ -41,10 +41,9 @@ pub struct Size {
 impl Slices {
     pub fn new(source: &Source) -> Self {
         let main = &source.main;
-        let rows = || {
-            let rows = source.collected.rows.iter();
-            rows.filter(|row| row.fold == MEAN && main.has(row))
-        };
+        let all = source.collected.rows.iter();
+        let chosen: Vec<&ResultRow> = all.filter(|row| row.fold == MEAN && main.has(row)).collect();
+        let rows = || chosen.iter();
         let names = distinct(rows().map(|row| row.slice.as_str()));
         let systems = distinct(rows().map(|row| row.system.as_str()));
         let of_system = |system: &String| OfSlices {

@@ -195,15 +195,15 @@ fn alone(source: &Source, rows: &[&ResultRow], sentences: &mut Vec<String>) {
 /// Which systems are best by the other metrics of the setting.
 fn other_metrics(source: &Source) -> Option<String> {
     let main = &source.main;
-    let rows = || {
-        source.collected.rows.iter().filter(|row| {
-            row.fold == MEAN
-                && (&row.protocol, &row.convention, row.k, &row.slice)
-                    == (&main.key.protocol, &main.key.convention, main.key.k, &main.slice)
-                && !row.knows_test
-                && !row.lacks_responses
-        })
+    let is_shown = |row: &&ResultRow| {
+        row.fold == MEAN
+            && (&row.protocol, &row.convention, row.k, &row.slice)
+                == (&main.key.protocol, &main.key.convention, main.key.k, &main.slice)
+            && !row.knows_test
+            && !row.lacks_responses
     };
+    let chosen: Vec<&ResultRow> = source.collected.rows.iter().filter(is_shown).collect();
+    let rows = || chosen.iter();
     let metrics = distinct(rows().map(|row| row.metric.as_str()));
     let best = |name: &String| -> Option<String> {
         let info = metric(name)?;
