@@ -21,7 +21,7 @@ use crate::{
     data::DataDirs,
     tasks::{
         Experiment, Plan, Trial,
-        top_n::steps::{SplitStats, filter_notes},
+        shared::steps::{SplitStats, filter_notes},
     },
 };
 

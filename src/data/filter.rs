@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, Relevance, Time,
-    dataset::Catalogue, times,
+    DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, Relevance, SequenceData,
+    Sequences, Time, dataset::Catalogue, times,
 };
 use crate::base::yaml::{
     Diagnostic,
@@ -128,6 +128,26 @@ impl Filter {
     /// Whether it orders interactions in time.
     fn needs_times(&self) -> bool {
         matches!(self, Self::Time(_) | Self::First(_) | Self::Last(_))
+    }
+}
+
+impl Filter {
+    /// Refuses a date where the times of the data set are no seconds since 1970.
+    fn check_dates(
+        &self,
+        name: &str,
+        latest: impl FnOnce() -> Option<Time>,
+    ) -> Result<(), DataError> {
+        let Self::Time(period) = self else { return Ok(()) };
+        let is_date = [period.from, period.before].into_iter().flatten().any(|of| of.is_date);
+        // Before 3 March 1973: a scale of the file's own, such as 0 to 1, and no seconds since 1970.
+        match latest().filter(|of| is_date && *of < Time::from(100_000_000)) {
+            Some(latest) => Err(DataError::Split(format!(
+                "the filter `{self}` names a date, but the times of the data set `{name}` end at {latest}, which \
+                 are no seconds since 1970\n  = help: give numbers on the scale of the data's times",
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -322,7 +342,7 @@ impl Filters {
         }
         self.check(&data)?;
         let rows: Vec<Interaction> = data.interactions.iter().collect();
-        let (kept, filtered) = self.keep(&data, &rows, &data.file_rows, "")?;
+        let (kept, filtered) = self.keep(Scope::of(&data), &rows, &data.file_rows, "")?;
         let mut folds = Vec::with_capacity(data.folds.len());
         for fold in &data.folds {
             folds.push(self.of_fold(&data, fold)?);
@@ -386,19 +406,66 @@ impl Filters {
             if filter.needs_times() && !data.has_timestamps {
                 return lacks(filter, "times", "map a `timestamp` column, or remove the filter");
             }
-            let Filter::Time(period) = filter else { continue };
-            let latest = data.interactions.iter().map(|row| row.timestamp).max();
-            let is_date = [period.from, period.before].into_iter().flatten().any(|of| of.is_date);
-            // Before 3 March 1973: a scale of the file's own, such as 0 to 1, and no seconds since 1970.
-            if let Some(latest) = latest.filter(|of| is_date && *of < Time::from(100_000_000)) {
-                return Err(DataError::Split(format!(
-                    "the filter `{filter}` names a date, but the times of the data set `{}` end at {latest}, \
-                     which are no seconds since 1970\n  = help: give numbers on the scale of the data's times",
-                    data.name
-                )));
-            }
+            let latest = || data.interactions.iter().map(|row| row.timestamp).max();
+            filter.check_dates(&data.name, latest)?;
         }
         Ok(())
+    }
+
+    /// The sequences of the interactions that remain, in their order. Users and items without any are no longer part
+    /// of it.
+    pub(super) fn apply_to_sequences(&self, data: SequenceData) -> Result<SequenceData, DataError> {
+        if self.is_empty() {
+            return Ok(data);
+        }
+        let rows: Vec<Interaction> = data.sequences.iter().collect();
+        for filter in &self.0 {
+            let lacks = |problem: String, help: &str| {
+                Err(DataError::Split(format!(
+                    "the filter `{filter}` of the data set `{}`: {problem}\n  = help: {help}",
+                    data.name
+                )))
+            };
+            match filter {
+                Filter::Rating(_) => {
+                    return lacks(
+                        "sequences have no ratings that are looked at".into(),
+                        "filter the file before, or remove the filter",
+                    );
+                }
+                Filter::Time(_) if !data.has_times => {
+                    return lacks(
+                        "only the order of a user's interactions is known, not their times".into(),
+                        "map a `timestamp` column, or remove the filter",
+                    );
+                }
+                _ => {}
+            }
+            filter.check_dates(&data.name, || rows.iter().map(|row| row.timestamp).max())?;
+        }
+        // Interactions of a user are in the order of time already.
+        let order: Vec<u32> = (0..rows.len() as u32).collect();
+        let scope = Scope { name: &data.name, users: data.users.len(), items: data.items.len() };
+        let (kept, filtered) = self.keep(scope, &rows, &order, "")?;
+        let rows: Vec<Interaction> =
+            rows.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(row, _)| row).collect();
+        let users = Renumbered::new(&data.users, rows.iter().map(|row| row.user.0));
+        let items = Renumbered::new(&data.items, rows.iter().map(|row| row.item.0));
+        let rows: Vec<Interaction> = rows
+            .iter()
+            .map(|row| Interaction {
+                user: super::UserIx(users.new[row.user.at()]),
+                item: super::ItemIx(items.new[row.item.at()]),
+                ..*row
+            })
+            .collect();
+        Ok(SequenceData {
+            sequences: Sequences::new(users.ids.len(), items.ids.len(), &rows),
+            users: users.ids,
+            items: items.ids,
+            filtered,
+            ..data
+        })
     }
 
     fn of_fold(&self, data: &Dataset, fold: &OfficialFold) -> Result<OfficialFold, DataError> {
@@ -416,7 +483,7 @@ impl Filters {
             .map(|(row, later)| of_file(row).unwrap_or(later))
             .collect();
         let (kept, filtered) =
-            self.keep(data, &rows, &order, &format!(" in the fold `{}`", fold.name))?;
+            self.keep(Scope::of(data), &rows, &order, &format!(" in the fold `{}`", fold.name))?;
         let mut kept = kept.into_iter();
         let mut part = |rows: &[Interaction]| -> Vec<Interaction> {
             rows.iter().zip(&mut kept).filter(|(_, kept)| *kept).map(|(row, _)| *row).collect()
@@ -434,7 +501,7 @@ impl Filters {
     /// moment is the earlier.
     fn keep(
         &self,
-        data: &Dataset,
+        data: Scope,
         rows: &[Interaction],
         order: &[u32],
         place: &str,
@@ -483,6 +550,20 @@ impl Filters {
     }
 }
 
+/// A data set's name, for messages, and how many users and items it has.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    name: &'a str,
+    users: usize,
+    items: usize,
+}
+
+impl<'a> Scope<'a> {
+    fn of(data: &'a Dataset) -> Self {
+        Self { name: &data.name, users: data.users.len(), items: data.items.len() }
+    }
+}
+
 /// Interactions of each user and item.
 struct Counts {
     users: Vec<u32>,
@@ -490,9 +571,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(data: &Dataset, rows: &[Interaction], kept: &[bool]) -> Self {
-        let mut counts =
-            Self { users: vec![0; data.users.len()], items: vec![0; data.items.len()] };
+    fn new(data: Scope, rows: &[Interaction], kept: &[bool]) -> Self {
+        let mut counts = Self { users: vec![0; data.users], items: vec![0; data.items] };
         for (row, _) in rows.iter().zip(kept).filter(|(_, kept)| **kept) {
             counts.users[row.user.at()] += 1;
             counts.items[row.item.at()] += 1;
@@ -519,13 +599,13 @@ fn only_if(rows: &[Interaction], kept: &mut [bool], is_kept: impl Fn(&Interactio
 
 /// Keeps the rows that are accepted by their rank among their user's in time, and how many those are.
 fn of_each_user(
-    data: &Dataset,
+    data: Scope,
     rows: &[Interaction],
     order: &[u32],
     kept: &mut [bool],
     is_kept: impl Fn(usize, usize) -> bool,
 ) {
-    let mut of_users: Vec<Vec<usize>> = vec![Vec::new(); data.users.len()];
+    let mut of_users: Vec<Vec<usize>> = vec![Vec::new(); data.users];
     for (at, row) in rows.iter().enumerate().filter(|(at, _)| kept[*at]) {
         of_users[row.user.at()].push(at);
     }

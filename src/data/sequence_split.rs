@@ -335,6 +335,7 @@ mod tests {
             })
             .collect();
         SequenceData {
+            filtered: Vec::new(),
             name: "made-up".into(),
             users: Ids::new((0..3).map(|id| id.to_string())),
             items: Ids::new((0..4).map(|id| id.to_string())),

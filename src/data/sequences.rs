@@ -1,6 +1,6 @@
 //! Interactions of each user in the order in which they happened, repeats kept.
 
-use super::{Ids, Interaction, Interactions, ItemIx, Time, UserIx};
+use super::{FilterEffect, Ids, Interaction, Interactions, ItemIx, Time, UserIx};
 use crate::base::hash::Digest;
 
 /// The sequence of each user. Unlike [`Interactions`], a sequence may have an item more than once.
@@ -112,6 +112,8 @@ pub struct SequenceData {
     pub sequences: Sequences,
     /// Whether times of different users can be compared; otherwise only the order within a user is known.
     pub has_times: bool,
+    /// What each filter of the experiment removed.
+    pub filtered: Vec<FilterEffect>,
     /// What was resolved while reading.
     pub notes: Vec<String>,
 }

@@ -254,21 +254,15 @@ impl DataSource {
         self.filters().apply(readers::read(&located)?)
     }
 
-    /// Reads the data set as sequences. Repeats are kept, unless the experiment says what to do with duplicates;
+    /// Reads the data set as sequences and filters it. Repeats are kept, unless the experiment says what to do with duplicates;
     /// what a manifest says of them is about matrices.
     pub fn load_sequences(&self, dirs: &DataDirs) -> Result<SequenceData, DataError> {
-        if !self.filters().is_empty() {
-            return Err(DataError::Split(
-                "`data: filter:` is not supported for sequences\n  = help: filter the file before, or remove the key"
-                    .into(),
-            ));
-        }
         let located = self.locate(dirs)?;
         if let Some(manifest) = &located.manifest {
             manifest.check_hashes(&located.folder)?;
         }
         let (Self::Set { duplicates, .. } | Self::Inline { duplicates, .. }) = self;
-        readers::read_sequences(&located, *duplicates)
+        self.filters().apply_to_sequences(readers::read_sequences(&located, *duplicates)?)
     }
 
     /// A key of what [`Self::load_sequences`] would give: [`Self::digest`], and whether repeats are kept.

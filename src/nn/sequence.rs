@@ -6,6 +6,8 @@
 
 use std::{cell::Cell, collections::HashMap};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -54,9 +56,11 @@ const EPSILON: f64 = 1e-12;
 const MASKED: f64 = -10_000.0;
 
 /// Where positions are counted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Positions {
     /// The last item has the last position: as in sequences that are padded on the left.
+    #[default]
     FromEnd,
     /// The first item has the first position: as in sequences that are padded on the right.
     FromStart,
@@ -120,6 +124,20 @@ impl Tokens {
 }
 
 impl Tokens {
+    /// Where the last token of each sequence is.
+    fn ends(&self) -> Tensor {
+        let mut end = -1;
+        let lengths =
+            self.groups.iter().flat_map(|(count, length)| (0..*count).map(move |_| *length));
+        let ends: Vec<i64> = lengths
+            .map(|length| {
+                end += length;
+                end
+            })
+            .collect();
+        Tensor::from_slice(&ends).to_device(self.items.device())
+    }
+
     /// Embeddings of the items. Padding learns nothing from being looked up.
     fn items_of(&self, weights: &Weights) -> Tensor {
         Tensor::embedding(weights.get("item_embedding.weight"), &self.items, 0, false, false)
@@ -200,18 +218,21 @@ impl Transformer {
         params.params
     }
 
-    /// Hidden states of all tokens, `[tokens, dim]`.
-    pub fn encode(&self, weights: &Weights, tokens: &Tokens, drops: &Drops) -> Tensor {
+    /// Hidden states of the tokens that are asked for, `[tokens, dim]`.
+    pub fn encode(&self, weights: &Weights, tokens: &Tokens, drops: &Drops, of: Of) -> Tensor {
         let items = tokens.items_of(weights);
         let positions = weights.get("position_embedding.weight").index_select(0, &tokens.positions);
         let mut x = weights.norm("LayerNorm", &(items + positions));
         x = drops.apply(&x, self.dropout);
         for layer in 0..self.layers {
+            // No later layer looks at the other tokens.
+            let ends = (of == Of::Last && layer + 1 == self.layers).then(|| tokens.ends());
+            let input = Input { tokens, ends: ends.as_ref(), x: &x };
             let of = |name: &str| format!("trm_encoder.layer.{layer}.{name}");
-            let attended = self.attention(weights, &of("multi_head_attention"), &x, tokens, drops);
+            let attended = self.attention(weights, &of("multi_head_attention"), &input, drops);
             let mixed = match self.filter {
                 Some(filter) => {
-                    let filtered = self.filtered(filter, weights, &of("filter"), &x, tokens, drops);
+                    let filtered = self.filtered(filter, weights, &of("filter"), &input, drops);
                     filtered * filter.alpha + attended * (1.0 - filter.alpha)
                 }
                 None => attended,
@@ -224,43 +245,44 @@ impl Transformer {
         x
     }
 
-    fn attention(
-        &self,
-        weights: &Weights,
-        name: &str,
-        x: &Tensor,
-        tokens: &Tokens,
-        drops: &Drops,
-    ) -> Tensor {
+    fn attention(&self, weights: &Weights, name: &str, input: &Input, drops: &Drops) -> Tensor {
         let (heads, width) = (self.heads as i64, (self.dim / self.heads) as i64);
-        let [query, key, value] =
-            ["query", "key", "value"].map(|part| weights.linear(&format!("{name}.{part}"), x));
-        let mut first = 0;
+        let (tokens, asked) = (input.tokens, input.asked());
+        let query = weights.linear(&format!("{name}.query"), &asked);
+        let [key, value] =
+            ["key", "value"].map(|part| weights.linear(&format!("{name}.{part}"), input.x));
+        let (mut first, mut first_asked) = (0, 0);
         let attended: Vec<Tensor> = tokens
             .groups
             .iter()
             .map(|(count, length)| {
-                let of = |x: &Tensor| {
+                let of = |x: &Tensor, first: i64, length: i64| {
                     let rows = x.narrow(0, first, count * length);
-                    rows.view([*count, *length, heads, width]).transpose(1, 2)
+                    rows.view([*count, length, heads, width]).transpose(1, 2)
                 };
-                let scores = of(&query).matmul(&of(&key).transpose(2, 3)) / (width as f64).sqrt();
-                let scores = self.masked(scores, *length, tokens.padding.as_ref());
+                let n_asked = if input.ends.is_some() { 1 } else { *length };
+                let (key, value) = (of(&key, first, *length), of(&value, first, *length));
+                let scores = of(&query, first_asked, n_asked).matmul(&key.transpose(2, 3));
+                let scores = self.masked(scores / (width as f64).sqrt(), tokens.padding.as_ref());
                 let shares = drops.apply(&scores.softmax(-1, None::<Kind>), self.attention_dropout);
-                let mixed = shares.matmul(&of(&value)).transpose(1, 2).contiguous();
+                let mixed = shares.matmul(&value).transpose(1, 2).contiguous();
                 first += count * length;
-                mixed.view([count * length, self.dim as i64])
+                first_asked += count * n_asked;
+                mixed.view([count * n_asked, self.dim as i64])
             })
             .collect();
         let out = weights.linear(&format!("{name}.dense"), &Tensor::cat(&attended, 0));
         let out = drops.apply(&out, self.dropout);
-        weights.norm(&format!("{name}.LayerNorm"), &(out + x))
+        weights.norm(&format!("{name}.LayerNorm"), &(out + asked))
     }
 
-    /// Scores `[sequences, heads, length, length]` with what must not count masked once, whatever the reasons.
-    fn masked(&self, scores: Tensor, length: i64, padding: Option<&Tensor>) -> Tensor {
+    /// Scores `[sequences, heads, asked, length]` with what must not count masked once, whatever the reasons. The last
+    /// token has no future.
+    fn masked(&self, scores: Tensor, padding: Option<&Tensor>) -> Tensor {
         let options = (scores.kind(), scores.device());
-        let future = self.is_causal.then(|| {
+        let shape = scores.size();
+        let (asked, length) = (shape[2], shape[3]);
+        let future = (self.is_causal && asked == length).then(|| {
             let all = Tensor::full([length, length], MASKED, options);
             all.triu(1)
         });
@@ -278,27 +300,61 @@ impl Transformer {
         filter: Filter,
         weights: &Weights,
         name: &str,
-        x: &Tensor,
-        tokens: &Tokens,
+        input: &Input,
         drops: &Drops,
     ) -> Tensor {
         let d = self.dim as i64;
+        let asked = input.asked();
         let mut first = 0;
-        let low: Vec<Tensor> = tokens
+        let low: Vec<Tensor> = input
+            .tokens
             .groups
             .iter()
             .map(|(count, length)| {
-                let rows = x.narrow(0, first, count * length).view([*count, *length, d]);
+                let rows = input.x.narrow(0, first, count * length).view([*count, *length, d]);
                 first += count * length;
-                let pass = low_pass(*length as usize, filter.c, x.kind()).to_device(x.device());
-                pass.matmul(&rows).view([count * length, d])
+                let pass = low_pass(*length as usize, filter.c, rows.kind());
+                let (pass, n_asked) = match input.ends {
+                    Some(_) => (pass.narrow(0, length - 1, 1), 1),
+                    None => (pass, *length),
+                };
+                pass.to_device(rows.device()).matmul(&rows).view([count * n_asked, d])
             })
             .collect();
         let low = Tensor::cat(&low, 0);
         let beta = weights.get(&format!("{name}.sqrt_beta")).view([1, d]);
-        let mixed = &low + (x - &low) * (&beta * &beta);
+        let mixed = &low + (&asked - &low) * (&beta * &beta);
         let mixed = drops.apply(&mixed, self.dropout);
-        weights.norm(&format!("{name}.LayerNorm"), &(mixed + x))
+        weights.norm(&format!("{name}.LayerNorm"), &(mixed + asked))
+    }
+}
+
+/// Which hidden states are computed. What predicts the next item is the last state of a sequence; the last layer need
+/// not compute the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// All tokens.
+    All,
+    /// The last token of each sequence.
+    Last,
+}
+
+/// What a layer looks at.
+struct Input<'a> {
+    tokens: &'a Tokens,
+    /// Hidden states of all tokens.
+    x: &'a Tensor,
+    /// The last tokens, where no others are asked for.
+    ends: Option<&'a Tensor>,
+}
+
+impl Input<'_> {
+    /// Hidden states of the tokens that are asked for.
+    fn asked(&self) -> Tensor {
+        match self.ends {
+            Some(ends) => self.x.index_select(0, ends),
+            None => self.x.shallow_clone(),
+        }
     }
 }
 
@@ -352,8 +408,8 @@ impl Gru {
         params
     }
 
-    /// Hidden states of all tokens, `[tokens, dim]`.
-    pub fn encode(&self, weights: &Weights, tokens: &Tokens, drops: &Drops) -> Tensor {
+    /// Hidden states of the tokens that are asked for, `[tokens, dim]`.
+    pub fn encode(&self, weights: &Weights, tokens: &Tokens, drops: &Drops, of: Of) -> Tensor {
         let items = tokens.items_of(weights);
         let items = drops.apply(&items, self.dropout);
         let names = (0..self.layers).flat_map(|layer| {
@@ -375,7 +431,11 @@ impl Gru {
                 states.contiguous().view([count * length, self.hidden as i64])
             })
             .collect();
-        weights.linear("dense", &Tensor::cat(&states, 0))
+        let states = Tensor::cat(&states, 0);
+        match of {
+            Of::All => weights.linear("dense", &states),
+            Of::Last => weights.linear("dense", &states.index_select(0, &tokens.ends())),
+        }
     }
 }
 
@@ -437,6 +497,41 @@ mod tests {
     }
 
     #[test]
+    fn the_last_states_alone_are_the_last_of_all() {
+        let near = |a: &Tensor, b: &Tensor| f64::try_from((a - b).abs().max()).unwrap() < 1e-6;
+        let inputs = [vec![3i64], vec![3, 5], vec![1, 2], vec![4, 4, 9, 2, 7]];
+        for filter in [None, Some(Filter { alpha: 0.7, c: 3 })] {
+            for is_causal in [true, false] {
+                let network = Transformer {
+                    dim: 16,
+                    layers: 2,
+                    heads: 2,
+                    inner: 32,
+                    longest: 6,
+                    is_causal,
+                    dropout: 0.5,
+                    attention_dropout: 0.5,
+                    filter,
+                };
+                let weights = Weights::new(network.start(12, 7));
+                for tokens in [
+                    Tokens::padded(&inputs, 6, Device::Cpu),
+                    Tokens::ragged(&inputs, 6, Positions::FromEnd, Device::Cpu),
+                ] {
+                    let encode = |of| network.encode(&weights, &tokens, &Drops::new(None), of);
+                    let all = encode(Of::All).index_select(0, &tokens.ends());
+                    assert!(near(&encode(Of::Last), &all), "{filter:?} {is_causal}");
+                }
+            }
+        }
+        let network = Gru { dim: 8, hidden: 12, layers: 2, dropout: 0.5 };
+        let weights = Weights::new(network.start(12, 7));
+        let tokens = Tokens::ragged(&inputs, 6, Positions::FromEnd, Device::Cpu);
+        let encode = |of| network.encode(&weights, &tokens, &Drops::new(None), of);
+        assert!(near(&encode(Of::Last), &encode(Of::All).index_select(0, &tokens.ends())));
+    }
+
+    #[test]
     fn hidden_states_do_not_depend_on_the_other_sequences_of_the_batch_nor_on_what_comes_later() {
         let network = Transformer {
             dim: 16,
@@ -455,7 +550,7 @@ mod tests {
                 true => Tokens::padded(inputs, 6, Device::Cpu),
                 false => Tokens::ragged(inputs, 6, Positions::FromEnd, Device::Cpu),
             };
-            network.encode(&weights, &tokens, &Drops::new(None))
+            network.encode(&weights, &tokens, &Drops::new(None), Of::All)
         };
         let near = |a: &Tensor, b: &Tensor| f64::try_from((a - b).abs().max()).unwrap() < 1e-5;
         let inputs = [vec![3i64, 5], vec![1, 2], vec![4, 4, 9, 2, 7]];
@@ -473,12 +568,12 @@ mod tests {
         // Positions from the start do not move when something follows.
         let tokens =
             |input: Vec<i64>| Tokens::ragged(&[input], 6, Positions::FromStart, Device::Cpu);
-        let short = network.encode(&weights, &tokens(vec![4, 4, 9]), &Drops::new(None));
-        let long = network.encode(&weights, &tokens(vec![4, 4, 9, 2]), &Drops::new(None));
+        let short = network.encode(&weights, &tokens(vec![4, 4, 9]), &Drops::new(None), Of::All);
+        let long = network.encode(&weights, &tokens(vec![4, 4, 9, 2]), &Drops::new(None), Of::All);
         assert!(near(&short, &long.narrow(0, 0, 3)));
         let full = Transformer { is_causal: false, ..network.clone() };
-        let short = full.encode(&weights, &tokens(vec![4, 4, 9]), &Drops::new(None));
-        let long = full.encode(&weights, &tokens(vec![4, 4, 9, 2]), &Drops::new(None));
+        let short = full.encode(&weights, &tokens(vec![4, 4, 9]), &Drops::new(None), Of::All);
+        let long = full.encode(&weights, &tokens(vec![4, 4, 9, 2]), &Drops::new(None), Of::All);
         assert!(!near(&short, &long.narrow(0, 0, 3)));
     }
 }

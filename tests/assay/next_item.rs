@@ -106,6 +106,34 @@ fn an_item_that_comes_again_is_a_miss_that_the_record_counts() {
 }
 
 #[test]
+fn sequences_are_filtered_before_they_are_split() {
+    let place = Place::new();
+    place.write("data/s.txt", SEQUENCES);
+    let run = |filter: &str| {
+        place.write(
+            "e.yaml",
+            format!(
+                "experiment: e\ntask: next-item\ndata: {{reader: sequences, folder: data, file: s.txt, filter: \
+                 {filter}}}\nsplit: {{scheme: leave-one-out}}\n{RULE}evaluate: {{k: [1]}}\n"
+            ),
+        );
+        let plan = place.fine(&["plan", "e.yaml"]);
+        place.fine(&["run", "e.yaml", "--quiet"]);
+        (place.fine(&["results", "e.yaml"]), plan)
+    };
+    // Items 4 to 8 occur once. Left are a: 1 2 3, b: 2 3 2, c: 1 2 1 2 3; d is gone. b's 2 is seen, the others are hits.
+    let (csv, plan) = run("{k_core: {item: 2}}");
+    assert_eq!(value(&csv, "rule", "hit-rate", "1"), 2.0 / 3.0);
+    assert!(plan.contains("users 4 → 3, items 8 → 3, interactions 16 → 11"), "{plan}");
+    // a and c.
+    let (csv, _) = run("{min_interactions: {user: 5}}");
+    assert_eq!(value(&csv, "rule", "hit-rate", "1"), 1.0);
+    // a: 3 4 5, b: 3 2 6, c: 1 2 3; d has two. Item 6 comes after 3, 4 and 5.
+    let (csv, _) = run("{last: 3}");
+    assert_eq!(value(&csv, "rule", "hit-rate", "1"), 2.0 / 3.0);
+}
+
+#[test]
 fn what_cannot_be_computed_ends_before_work_starts() {
     let place = Place::new();
     place.write("data/s.txt", SEQUENCES);
@@ -132,6 +160,36 @@ fn what_cannot_be_computed_ends_before_work_starts() {
             "neither times nor an order",
         ),
         ("{reader: sequences, folder: data, file: twice.txt}", last, systems, "", "a second line"),
+        (
+            "{reader: sequences, folder: data, file: s.txt, filter: {rating: \">= 4\"}}",
+            last,
+            systems,
+            "",
+            "have no ratings that are looked at",
+        ),
+        (
+            "{reader: sequences, folder: data, file: s.txt, filter: {time: {from: 5}}}",
+            last,
+            systems,
+            "",
+            "only the order of a user's interactions is known",
+        ),
+        (
+            "{reader: sequences, folder: data, file: s.txt, filter: {min_interactions: {user: 9}}}",
+            last,
+            systems,
+            "",
+            "leaves no interaction",
+        ),
+        (
+            sequences,
+            last,
+            "{s: {model: sasrec, loss: softmax, pretraining: {negatives: front}}}",
+            "",
+            "`negatives` has no effect on this loss",
+        ),
+        (sequences, last, "{s: {model: sasrec, pretraining: {block: 4}}}", "", "`block` is 4"),
+        (sequences, last, "{s: {model: bsarec, samples: prefixes}}", "", "unknown key `samples`"),
     ] {
         place.write(
             "e.yaml",
@@ -179,6 +237,16 @@ systems:
     dropout: 0.1
     loss: {gbce: {negatives: 3}}
     training: {epochs: 40, batch: 16, learning_rate: 0.01, validate: {every: 4, k: 1}, stop: {on: validation, patience: 5}}
+  prefixes:
+    model: sasrec
+    factors: 16
+    length: 6
+    samples: prefixes
+    positions: from-start
+    loss: softmax
+    dropout: 0.1
+    training: {epochs: 10, batch: 16, learning_rate: 0.01}
+    pretraining: {sequences: 100, block: 6, epochs: 2}
   gru4rec: {model: gru4rec, factors: 16, hidden: 16, length: 6, training: {epochs: 30, batch: 16, learning_rate: 0.01}}
   bert4rec: {model: bert4rec, factors: 16, length: 10, mask_last: 0.5, training: {epochs: 200, batch: 8, learning_rate: 0.003}}
   bsarec: {model: bsarec, factors: 16, length: 6, dropout: 0.1, training: {epochs: 20, batch: 32, learning_rate: 0.01}}
@@ -194,12 +262,63 @@ fn networks_on_sequences_learn_the_same_whatever_the_thread_count() {
     place.fine(&["run", "e.yaml", "--threads", "3", "--workspace", "three"]);
     assert_eq!(place.artefacts("one"), place.artefacts("three"));
     let csv = place.fine(&["results", "e.yaml", "--workspace", "one"]);
-    for system in ["sasrec", "gru4rec", "bert4rec", "bsarec"] {
+    for system in ["sasrec", "prefixes", "gru4rec", "bert4rec", "bsarec"] {
         let found = value(&csv, system, "hit-rate", "1");
         assert!(found > 0.9, "{system}: {found}");
     }
     let report = std::fs::read_to_string(place.path("reports/networks/index.html")).unwrap();
     assert!(report.contains("Training loss, first trial of each network"));
+}
+
+/// AAE and SA say whether embeddings are in the order of numbers. A fit that changes nothing keeps what was learnt of
+/// numbers, in the numbers of its items.
+#[test]
+fn one_pretraining_serves_all_numberings_and_puts_items_in_their_order() {
+    let place = Place::new();
+    let item = |user: usize, at: usize| (user * 37 + at * at * 11 + at * 5) % 120 + 1;
+    let line = |user: usize| {
+        let items: Vec<String> = (0..6).map(|at| item(user, at).to_string()).collect();
+        format!("u{user} {}\n", items.join(" "))
+    };
+    place.write("data/s.txt", (0..120).map(line).collect::<String>());
+    let settings = "factors: 16, heads: 1, length: 20, dropout: 0, attention_dropout: 0, training: {epochs: 1, batch: \
+                    64, learning_rate: 0.003}";
+    let system = |name: &str, model: &str, more: &str| {
+        format!(
+            "  {name}:\n    {{model: {model}, {more}{settings}, pretraining: {{ids: {{sweep: [as-distributed, \
+             first-appearance, random]}}, transfer: {{sweep: [all, items]}}, sequences: 400, epochs: 12}}}}\n"
+        )
+    };
+    place.write(
+        "e.yaml",
+        format!(
+            "experiment: e\ntask: next-item\ndata: {{reader: sequences, folder: data, file: s.txt}}\nsplit: {{scheme: \
+             leave-one-out}}\nsystems:\n{}{}evaluate: {{k: [5]}}\n",
+            system("sasrec", "sasrec", "loss: softmax, "),
+            system("bert4rec", "bert4rec", "mask_last: 0.2, "),
+        ),
+    );
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let steps = |kind: &str| -> Vec<Value> {
+        let dirs = std::fs::read_dir(place.path(".assay/steps").join(kind)).unwrap();
+        let read = |dir: std::fs::DirEntry| std::fs::read(dir.path().join("record.json")).unwrap();
+        dirs.map(|dir| serde_json::from_slice(&read(dir.unwrap())).unwrap()).collect()
+    };
+    assert_eq!(steps("pretrain").len(), 2);
+    let fits = steps("fit");
+    assert_eq!(fits.len(), 12);
+    for record in fits {
+        let label = record["label"].as_str().unwrap().to_owned();
+        let own = ["as-distributed", "first-appearance", "random"];
+        let own = own.into_iter().find(|ids| label.contains(&format!("ids={ids}"))).unwrap();
+        for order in record["stats"]["order"].as_array().unwrap() {
+            let sa = order["sa"].as_f64().unwrap();
+            match order["numbering"] == own {
+                true => assert!(sa > 0.5, "{label}: {order}"),
+                false => assert!(sa < 0.5, "{label}: {order}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -278,6 +278,7 @@ pub(crate) fn read_sequences(
     // Stable: of interactions at one time the earlier row of the file comes first.
     rows.sort_by_key(|row| (row.user, row.timestamp));
     Ok(SequenceData {
+        filtered: Vec::new(),
         name: located.name.clone(),
         sequences: Sequences::new(users.len(), items.len(), &rows),
         users,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     SystemSpec, Variant,
-    steps::{FitStep, PredictStep, SplitStep},
+    steps::{FitStep, PredictStep, PretrainStep, SplitStep},
 };
 use crate::{
     base::limits,
@@ -73,13 +73,24 @@ fn plan_variant(
             };
             let (fit, predictions) = match &system.model {
                 SystemSpec::Model(model) => {
+                    let pretrained = model.pretraining().is_some().then(|| {
+                        let step = PretrainStep {
+                            label: label.clone(),
+                            model: model.clone(),
+                            split,
+                            sequences: variant.split.written_out(),
+                            seed,
+                        };
+                        plan.add(at, step)
+                    });
                     let fit = FitStep {
                         label: label.clone(),
                         model: model.clone(),
                         split,
                         sequences: variant.split.written_out(),
-                        exclude: variant.exclude,
+                        exclude: model.validation_exclude().unwrap_or(variant.exclude),
                         seed,
+                        pretrained,
                     };
                     let fit = plan.add(at, fit);
                     let step = PredictStep {

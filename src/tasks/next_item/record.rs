@@ -34,10 +34,10 @@ impl Variant {
         let mut folds: Vec<&Digest> = trials.map(|trial| &plan.graph[trial.split].key).collect();
         folds.sort();
         folds.dedup();
-        let evaluate = self.evaluate.normalised();
+        let (evaluate, filters) = (self.evaluate.normalised(), self.data.filters());
         let rests_on = RestsOn {
             data: plan.data[at],
-            filter: None,
+            filter: (!filters.is_empty()).then(|| filters.to_string()),
             split: Digest::of_json(&folds),
             relevant: Relevance::Any,
             exclude: Some(self.exclude.rule().to_owned()),
@@ -47,7 +47,7 @@ impl Variant {
             data: self.data.name(),
             data_digest: plan.data[at],
             rules: Rules {
-                filter: String::new(),
+                filter: filters.to_string(),
                 relevant: format!("what comes next in the sequence; {}", self.exclude.rule()),
                 ties: evaluate.ties.rule(),
                 fallback: format!(

@@ -1,18 +1,18 @@
 //! BERT4Rec (Sun et al. 2019): attention to both sides; masked items are predicted (a Cloze task), and the next item is
 //! a mask after the last one.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, NextItem, SequenceModel, Size, Wrong, sasrec::memory_of};
+use super::{Wrong, sasrec::is_from_end};
 use crate::{
-    data::SequencePart,
     nn::sequence::{Positions, Transformer},
     tasks::{
-        next_item::networks::{self, Learns, LossSpec, Plan, Rows, SequenceTraining, Shape},
-        shared::{ModelError, share},
+        next_item::networks::{
+            self, Learns, LossSpec, NetworkSettings, Plan, Pretraining, Rows, SequenceTraining,
+            Shape,
+        },
+        shared::share,
     },
 };
 
@@ -27,14 +27,41 @@ pub struct Bert4RecParams {
     pub heads: usize,
     /// How many of the last items are looked at, the mask among them.
     pub length: usize,
-    /// The probability that an item is masked.
+    /// What is predicted.
+    #[serde(default, skip_serializing_if = "Variant::is_cloze")]
+    pub variant: Variant,
+    /// The probability that an item is masked; of the variant `bsarec`, the share of positions.
     pub mask: f64,
     /// The share of sequences in which the last item alone is masked, as when the next item is predicted.
     pub mask_last: f64,
+    /// Where positions are counted from.
+    #[serde(default, skip_serializing_if = "is_from_end")]
+    pub positions: Positions,
     pub dropout: f64,
     pub attention_dropout: f64,
     pub loss: LossSpec,
     pub training: SequenceTraining,
+    /// Training on synthetic sequences before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretraining: Option<Pretraining>,
+}
+
+/// What is predicted in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// Masked items, as in the paper.
+    #[default]
+    Cloze,
+    /// The next item, as the model of that name in BSARec's repository does: of each prefix, padded to `length`, a share of
+    /// the positions is masked, padding too, and the item after it is predicted at the position that was drawn last.
+    Bsarec,
+}
+
+impl Variant {
+    fn is_cloze(&self) -> bool {
+        *self == Self::Cloze
+    }
 }
 
 impl Default for Bert4RecParams {
@@ -44,17 +71,20 @@ impl Default for Bert4RecParams {
             layers: 2,
             heads: 2,
             length: 50,
+            positions: Positions::default(),
+            variant: Variant::Cloze,
             mask: 0.2,
             mask_last: 0.0,
             dropout: 0.2,
             attention_dropout: 0.2,
             loss: LossSpec::Softmax,
             training: SequenceTraining::default(),
+            pretraining: None,
         }
     }
 }
 
-impl SequenceModel for Bert4RecParams {
+impl NetworkSettings for Bert4RecParams {
     fn validate(&self) -> Result<(), Wrong> {
         networks::shape(self.dim, self.heads, self.layers, self.length)?;
         if self.length < 2 {
@@ -65,37 +95,30 @@ impl SequenceModel for Bert4RecParams {
         if !(self.mask > 0.0 && self.mask < 1.0) {
             return Err(("mask", format!("is {}; expected a number between 0 and 1", self.mask)));
         }
+        let is_bsarec = self.variant == Variant::Bsarec;
+        if is_bsarec && (self.length as f64 * self.mask) < 1.0 {
+            return Err(("mask", format!("is {}, which masks no position", self.mask)));
+        }
+        if is_bsarec && self.positions != Positions::FromEnd {
+            return Err((
+                "positions",
+                "has no effect on the variant `bsarec`, which pads on the left".into(),
+            ));
+        }
+        if is_bsarec && self.mask_last != 0.0 {
+            return Err(("mask_last", "has no effect on the variant `bsarec`".into()));
+        }
+        if is_bsarec && self.loss != LossSpec::Softmax {
+            return Err(("loss", "the variant `bsarec` has the loss `softmax` only".into()));
+        }
         if !(0.0..=1.0).contains(&self.mask_last) {
             return Err(("mask_last", format!("is {}; expected 0 to 1", self.mask_last)));
         }
-        self.loss.validate()?;
-        self.training.validate()
+        Ok(())
     }
 
-    fn is_seeded(&self) -> bool {
-        true
-    }
-
-    fn validates(&self) -> bool {
-        self.training.validate.is_some()
-    }
-
-    fn needs_tensors(&self) -> bool {
-        true
-    }
-
-    fn memory(&self, size: Size) -> usize {
-        let shape = (self.dim, self.layers, self.heads);
-        let batch = (self.training.batch.min(size.users), self.length);
-        memory_of(size, shape, batch, self.loss == LossSpec::Softmax)
-    }
-
-    fn fit(
-        &self,
-        data: &SequencePart,
-        context: &FitContext,
-    ) -> Result<Box<dyn NextItem>, ModelError> {
-        let plan = Plan {
+    fn plan(&self, items: usize) -> Plan {
+        Plan {
             shape: Shape::Transformer(Transformer {
                 dim: self.dim,
                 layers: self.layers,
@@ -107,21 +130,28 @@ impl SequenceModel for Bert4RecParams {
                 attention_dropout: self.attention_dropout,
                 filter: None,
             }),
-            learns: Learns::Cloze { ratio: self.mask, last: self.mask_last },
-            positions: Positions::FromEnd,
+            learns: match self.variant {
+                Variant::Cloze => Learns::Cloze { ratio: self.mask, last: self.mask_last },
+                Variant::Bsarec => Learns::MaskedPrefixes { ratio: self.mask },
+            },
+            is_padded: self.variant == Variant::Bsarec,
+            positions: self.positions,
             longest: self.length,
             dim: self.dim,
-            rows: Rows { items: data.items.len() },
+            rows: Rows { items },
             padding_in_softmax: false,
-        };
-        networks::fit(plan, self.loss, &self.training, data, context)
+        }
     }
 
-    fn load(&self, dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
-        networks::load(dir, data)
+    fn loss(&self) -> LossSpec {
+        self.loss
     }
 
-    fn files(&self) -> &'static [&'static str] {
-        networks::FILES
+    fn training(&self) -> &SequenceTraining {
+        &self.training
+    }
+
+    fn pretraining(&self) -> Option<&Pretraining> {
+        self.pretraining.as_ref()
     }
 }

@@ -3,18 +3,18 @@
 //! The filter mixes all positions, later ones too, and padding takes part in it: so sequences are padded to one length,
 //! and every prefix is an example of its own. As in the released code the softmax is over all rows, padding included.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, NextItem, SequenceModel, Size, Wrong, sasrec::memory_of};
+use super::Wrong;
 use crate::{
-    data::SequencePart,
     nn::sequence::{Filter, Positions, Transformer},
     tasks::{
-        next_item::networks::{self, Learns, LossSpec, Plan, Rows, SequenceTraining, Shape},
-        shared::{ModelError, share},
+        next_item::networks::{
+            self, Learns, LossSpec, NetworkSettings, Plan, Pretraining, Rows, SequenceTraining,
+            Shape,
+        },
+        shared::share,
     },
 };
 
@@ -37,6 +37,9 @@ pub struct BsaRecParams {
     pub attention_dropout: f64,
     pub loss: LossSpec,
     pub training: SequenceTraining,
+    /// Training on synthetic sequences before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretraining: Option<Pretraining>,
 }
 
 impl Default for BsaRecParams {
@@ -52,11 +55,12 @@ impl Default for BsaRecParams {
             attention_dropout: 0.5,
             loss: LossSpec::Softmax,
             training: SequenceTraining { batch: 256, ..SequenceTraining::default() },
+            pretraining: None,
         }
     }
 }
 
-impl SequenceModel for BsaRecParams {
+impl NetworkSettings for BsaRecParams {
     fn validate(&self) -> Result<(), Wrong> {
         networks::shape(self.dim, self.heads, self.layers, self.length)?;
         share("dropout", self.dropout)?;
@@ -64,36 +68,11 @@ impl SequenceModel for BsaRecParams {
         if !(0.0..=1.0).contains(&self.alpha) {
             return Err(("alpha", format!("is {}; expected 0 to 1", self.alpha)));
         }
-        self.loss.validate()?;
-        self.training.validate()
+        Ok(())
     }
 
-    fn is_seeded(&self) -> bool {
-        true
-    }
-
-    fn validates(&self) -> bool {
-        self.training.validate.is_some()
-    }
-
-    fn needs_tensors(&self) -> bool {
-        true
-    }
-
-    fn memory(&self, size: Size) -> usize {
-        let shape = (self.dim, self.layers, self.heads);
-        let logits = 12 * self.training.batch * size.items;
-        memory_of(size, shape, (self.training.batch, self.length), false)
-            + logits
-            + 4 * size.ratings * self.length
-    }
-
-    fn fit(
-        &self,
-        data: &SequencePart,
-        context: &FitContext,
-    ) -> Result<Box<dyn NextItem>, ModelError> {
-        let plan = Plan {
+    fn plan(&self, items: usize) -> Plan {
+        Plan {
             shape: Shape::Transformer(Transformer {
                 dim: self.dim,
                 layers: self.layers,
@@ -106,20 +85,24 @@ impl SequenceModel for BsaRecParams {
                 filter: Some(Filter { alpha: self.alpha, c: self.c }),
             }),
             learns: Learns::Prefixes,
+            is_padded: true,
             positions: Positions::FromEnd,
             longest: self.length,
             dim: self.dim,
-            rows: Rows { items: data.items.len() },
+            rows: Rows { items },
             padding_in_softmax: true,
-        };
-        networks::fit(plan, self.loss, &self.training, data, context)
+        }
     }
 
-    fn load(&self, dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
-        networks::load(dir, data)
+    fn loss(&self) -> LossSpec {
+        self.loss
     }
 
-    fn files(&self) -> &'static [&'static str] {
-        networks::FILES
+    fn training(&self) -> &SequenceTraining {
+        &self.training
+    }
+
+    fn pretraining(&self) -> Option<&Pretraining> {
+        self.pretraining.as_ref()
     }
 }

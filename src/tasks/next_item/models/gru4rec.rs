@@ -1,18 +1,18 @@
 //! GRU4Rec (Hidasi et al. 2016) as RecBole has it: a gated recurrent unit and a dense layer; every position predicts
 //! the next item, scored with the item embeddings.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, NextItem, SequenceModel, Size, Wrong, sasrec::memory_of};
+use super::Wrong;
 use crate::{
-    data::SequencePart,
     nn::sequence::{Gru, Positions},
     tasks::{
-        next_item::networks::{self, Learns, LossSpec, Plan, Rows, SequenceTraining, Shape},
-        shared::{ModelError, share},
+        next_item::networks::{
+            self, Learns, LossSpec, NetworkSettings, Plan, Pretraining, Rows, SequenceTraining,
+            Shape,
+        },
+        shared::share,
     },
 };
 
@@ -32,6 +32,9 @@ pub struct Gru4RecParams {
     pub dropout: f64,
     pub loss: LossSpec,
     pub training: SequenceTraining,
+    /// Training on synthetic sequences before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretraining: Option<Pretraining>,
 }
 
 impl Default for Gru4RecParams {
@@ -44,45 +47,23 @@ impl Default for Gru4RecParams {
             dropout: 0.3,
             loss: LossSpec::Softmax,
             training: SequenceTraining::default(),
+            pretraining: None,
         }
     }
 }
 
-impl SequenceModel for Gru4RecParams {
+impl NetworkSettings for Gru4RecParams {
     fn validate(&self) -> Result<(), Wrong> {
         networks::shape(self.dim, 1, self.layers, self.length)?;
         if !(1..=4096).contains(&self.hidden) {
             return Err(("hidden", format!("is {}; expected 1 to 4096", self.hidden)));
         }
         share("dropout", self.dropout)?;
-        self.loss.validate()?;
-        self.training.validate()
+        Ok(())
     }
 
-    fn is_seeded(&self) -> bool {
-        true
-    }
-
-    fn validates(&self) -> bool {
-        self.training.validate.is_some()
-    }
-
-    fn needs_tensors(&self) -> bool {
-        true
-    }
-
-    fn memory(&self, size: Size) -> usize {
-        let shape = (self.dim.max(self.hidden), self.layers, 1);
-        let batch = (self.training.batch.min(size.users), self.length);
-        memory_of(size, shape, batch, self.loss == LossSpec::Softmax)
-    }
-
-    fn fit(
-        &self,
-        data: &SequencePart,
-        context: &FitContext,
-    ) -> Result<Box<dyn NextItem>, ModelError> {
-        let plan = Plan {
+    fn plan(&self, items: usize) -> Plan {
+        Plan {
             shape: Shape::Gru(Gru {
                 dim: self.dim,
                 hidden: self.hidden,
@@ -90,20 +71,24 @@ impl SequenceModel for Gru4RecParams {
                 dropout: self.dropout,
             }),
             learns: Learns::Shifted,
+            is_padded: false,
             positions: Positions::FromStart,
             longest: self.length,
             dim: self.dim,
-            rows: Rows { items: data.items.len() },
+            rows: Rows { items },
             padding_in_softmax: false,
-        };
-        networks::fit(plan, self.loss, &self.training, data, context)
+        }
     }
 
-    fn load(&self, dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
-        networks::load(dir, data)
+    fn loss(&self) -> LossSpec {
+        self.loss
     }
 
-    fn files(&self) -> &'static [&'static str] {
-        networks::FILES
+    fn training(&self) -> &SequenceTraining {
+        &self.training
+    }
+
+    fn pretraining(&self) -> Option<&Pretraining> {
+        self.pretraining.as_ref()
     }
 }

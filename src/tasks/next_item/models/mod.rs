@@ -73,6 +73,8 @@ pub struct FitContext<'a> {
     pub log: &'a (dyn Fn(&str) + Sync),
     /// A directory that outlives a killed fit, for checkpoints; it may not exist yet.
     pub scratch: Option<&'a Path>,
+    /// Where the pretrained model was saved, if the model asks for one.
+    pub pretrained: Option<&'a Path>,
 }
 
 /// The settings of a model. As with the task `top-n`, they are read from YAML, have a schema, and their JSON is a
@@ -99,6 +101,11 @@ pub trait SequenceModel: Settings {
         false
     }
 
+    /// Which items are ranked there, if the settings say so; otherwise as in the evaluation.
+    fn validation_exclude(&self) -> Option<Exclude> {
+        None
+    }
+
     /// Whether fitting it computes with tensors. Loading and scoring never do.
     fn needs_tensors(&self) -> bool {
         false
@@ -106,6 +113,16 @@ pub trait SequenceModel: Settings {
 
     /// A guess at the memory that fitting takes, in bytes.
     fn memory(&self, size: Size) -> usize;
+
+    /// The settings of a training on synthetic sequences before the fit, for the key of that step; none if there is none.
+    fn pretraining(&self) -> Option<serde_json::Result<serde_json::Value>> {
+        None
+    }
+
+    /// Trains on synthetic sequences of so many items.
+    fn pretrain(&self, _items: usize, _: &FitContext) -> Result<Box<dyn NextItem>, ModelError> {
+        Err(ModelError::Unsuitable("internal error: this model has no pretraining".into()))
+    }
 
     /// Learns from the training part. The validation part is what precedes the test part: a part of the input, and
     /// nothing that is learnt from.
@@ -339,6 +356,7 @@ pub(super) mod tests {
             progress: &|_, _| {},
             log: &|_| {},
             scratch: None,
+            pretrained: None,
         }
     }
 

@@ -3,18 +3,18 @@
 //! Layers are those of the BERT that later implementations took over (RecBole, S3-Rec, BSARec): norms after the
 //! residuals, a feed-forward layer four times as wide, GELU.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FitContext, NextItem, SequenceModel, Size, Wrong};
+use super::Wrong;
 use crate::{
-    data::SequencePart,
     nn::sequence::{Positions, Transformer},
     tasks::{
-        next_item::networks::{self, Learns, LossSpec, Plan, Rows, SequenceTraining, Shape},
-        shared::{ModelError, share},
+        next_item::networks::{
+            self, LossSpec, NetworkSettings, Plan, Pretraining, Rows, Samples, SequenceTraining,
+            Shape,
+        },
+        shared::share,
     },
 };
 
@@ -29,10 +29,25 @@ pub struct SasRecParams {
     pub heads: usize,
     /// How many of the last items are looked at.
     pub length: usize,
+    /// What is an example: a sequence, of which every position predicts, or each prefix of it, as in the released code of
+    /// BSARec: many more steps an epoch, and the last position alone predicts, as in the test.
+    #[serde(default, skip_serializing_if = "Samples::are_sequences")]
+    pub samples: Samples,
+    /// Where positions are counted from.
+    #[serde(default, skip_serializing_if = "is_from_end")]
+    pub positions: Positions,
     pub dropout: f64,
     pub attention_dropout: f64,
     pub loss: LossSpec,
     pub training: SequenceTraining,
+    /// Training on synthetic sequences before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretraining: Option<Pretraining>,
+}
+
+/// Whether positions are counted from the end: what older keys of steps mean.
+pub(super) fn is_from_end(positions: &Positions) -> bool {
+    *positions == Positions::FromEnd
 }
 
 impl Default for SasRecParams {
@@ -42,61 +57,27 @@ impl Default for SasRecParams {
             layers: 2,
             heads: 2,
             length: 50,
+            samples: Samples::default(),
+            positions: Positions::default(),
             dropout: 0.5,
             attention_dropout: 0.5,
             loss: LossSpec::Bce { negatives: 1 },
             training: SequenceTraining::default(),
+            pretraining: None,
         }
     }
 }
 
-/// Memory of a network that learns from so many tokens at once.
-pub(super) fn memory_of(
-    size: Size,
-    (dim, layers, heads): (usize, usize, usize),
-    (batch, length): (usize, usize),
-    all_items: bool,
-) -> usize {
-    let tokens = batch * length;
-    let parameters = 16 * size.items * dim + 16 * layers * 12 * dim * dim;
-    let states = 4 * tokens * layers * (24 * dim + 4 * heads * length);
-    let logits = if all_items { 12 * tokens * size.items } else { 0 };
-    parameters + states + logits + 12 * (size.users + size.items) * dim
-}
-
-impl SequenceModel for SasRecParams {
+impl NetworkSettings for SasRecParams {
     fn validate(&self) -> Result<(), Wrong> {
         networks::shape(self.dim, self.heads, self.layers, self.length)?;
         share("dropout", self.dropout)?;
         share("attention_dropout", self.attention_dropout)?;
-        self.loss.validate()?;
-        self.training.validate()
+        Ok(())
     }
 
-    fn is_seeded(&self) -> bool {
-        true
-    }
-
-    fn validates(&self) -> bool {
-        self.training.validate.is_some()
-    }
-
-    fn needs_tensors(&self) -> bool {
-        true
-    }
-
-    fn memory(&self, size: Size) -> usize {
-        let shape = (self.dim, self.layers, self.heads);
-        let batch = (self.training.batch.min(size.users), self.length);
-        memory_of(size, shape, batch, self.loss == LossSpec::Softmax)
-    }
-
-    fn fit(
-        &self,
-        data: &SequencePart,
-        context: &FitContext,
-    ) -> Result<Box<dyn NextItem>, ModelError> {
-        let plan = Plan {
+    fn plan(&self, items: usize) -> Plan {
+        Plan {
             shape: Shape::Transformer(Transformer {
                 dim: self.dim,
                 layers: self.layers,
@@ -108,21 +89,25 @@ impl SequenceModel for SasRecParams {
                 attention_dropout: self.attention_dropout,
                 filter: None,
             }),
-            learns: Learns::Shifted,
-            positions: Positions::FromEnd,
+            learns: self.samples.learns(),
+            is_padded: false,
+            positions: self.positions,
             longest: self.length,
             dim: self.dim,
-            rows: Rows { items: data.items.len() },
+            rows: Rows { items },
             padding_in_softmax: false,
-        };
-        networks::fit(plan, self.loss, &self.training, data, context)
+        }
     }
 
-    fn load(&self, dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
-        networks::load(dir, data)
+    fn loss(&self) -> LossSpec {
+        self.loss
     }
 
-    fn files(&self) -> &'static [&'static str] {
-        networks::FILES
+    fn training(&self) -> &SequenceTraining {
+        &self.training
+    }
+
+    fn pretraining(&self) -> Option<&Pretraining> {
+        self.pretraining.as_ref()
     }
 }

@@ -50,6 +50,7 @@ fn network(golden: &Golden, shape: Shape, learns: Learns) -> Network {
     let plan = Plan {
         shape,
         learns,
+        is_padded: learns == Learns::Prefixes,
         positions: Positions::FromStart,
         longest: LENGTH,
         dim: DIM,
@@ -70,7 +71,7 @@ fn network(golden: &Golden, shape: Shape, learns: Learns) -> Network {
 /// States of the inputs at the places, the loss of the targets, and its gradients.
 fn check(golden: &Golden, network: &Network, inputs: &[Vec<i64>], at: &[i64], targets: &[i64]) {
     let tokens = network.tokens(inputs);
-    let states = network.encode(&tokens, &Drops::new(None));
+    let states = network.encode(&tokens, &Drops::new(None), Of::All);
     let states = states.index_select(0, &Tensor::from_slice(at));
     if let Some(theirs) = golden.get("states") {
         close("states", &states, theirs);
@@ -94,7 +95,7 @@ fn check(golden: &Golden, network: &Network, inputs: &[Vec<i64>], at: &[i64], ta
 
 /// Scores of padding and all items.
 fn check_scores(golden: &Golden, network: &Network, inputs: &[Vec<i64>], at: &[i64]) {
-    let states = network.encode(&network.tokens(inputs), &Drops::new(None));
+    let states = network.encode(&network.tokens(inputs), &Drops::new(None), Of::All);
     let states = network.scored(&states.index_select(0, &Tensor::from_slice(at)));
     close("scores", &states.matmul(&network.items().transpose(0, 1)), &golden["scores"]);
 }
@@ -184,6 +185,7 @@ fn bsarec_has_the_published_number_of_parameters_on_lastfm() {
             filter: Some(Filter { alpha: 0.9, c: 3 }),
         }),
         learns: Learns::Prefixes,
+        is_padded: true,
         positions: Positions::FromEnd,
         longest: 50,
         dim: 64,
@@ -201,6 +203,57 @@ fn rounds() -> SequencePart {
         train.iter().map(|of| vec![(of[of.len() - 1] + 1) % 10]).collect();
     let slices = |of: &'static [Vec<u32>]| of.iter().map(Vec::as_slice).collect::<Vec<_>>();
     part(10, &slices(train.leak()), &slices(validation.leak()))
+}
+
+/// One in three positions of six is masked, padding too; what is predicted is the item after the prefix.
+#[test]
+fn the_bert4rec_of_bsarecs_repository_predicts_the_next_item_at_a_masked_position() {
+    let data = part(5, &[&[0, 1, 2], &[4]], &[&[3], &[]]);
+    let interrupt = Interrupt::default();
+    let context = context(&interrupt);
+    let spec = crate::tasks::next_item::models::tests::model(
+        "{model: bert4rec, variant: bsarec, factors: 8, length: 6, mask: 0.34, dropout: 0, attention_dropout: 0}",
+    );
+    let plan = Plan {
+        shape: transformer(false, None),
+        learns: Learns::MaskedPrefixes { ratio: 0.34 },
+        is_padded: true,
+        positions: Positions::FromEnd,
+        longest: LENGTH,
+        dim: DIM,
+        rows: Rows { items: 5 },
+        padding_in_softmax: false,
+    };
+    assert_eq!(plan.test_input(&[0, 1, 2, 3, 4, 0, 1]), [3, 4, 5, 1, 2, 6]);
+    let mut network = Network::new(plan, 1, Device::Cpu);
+    let training = SequenceTraining::default();
+    let learner = SequenceLearner::new(
+        &mut network,
+        LossSpec::Softmax,
+        &training,
+        Side::Any,
+        &data,
+        &context,
+    );
+    let mut learner = learner.unwrap();
+    let mut masked_padding = 0;
+    for epoch in 0..20 {
+        for batch in crate::nn::learn::Learner::batches(&mut learner, epoch) {
+            let (inputs, tokens, mut targets) = learner.prepared(&batch);
+            assert_eq!((inputs.len(), tokens.len()), (4, 4));
+            for (row, input) in inputs.iter().enumerate() {
+                assert_eq!(input.len(), LENGTH);
+                assert_eq!(input.iter().filter(|item| **item == 6).count(), 2, "{input:?}");
+                assert_eq!(input[tokens[row] as usize - row * LENGTH], 6);
+                masked_padding += input[..3].iter().filter(|item| **item == 6).count();
+            }
+            targets.sort_unstable();
+            assert_eq!(targets, [1, 2, 3, 5]);
+        }
+    }
+    assert!(masked_padding > 20, "{masked_padding}");
+    let fitted = spec.fit(&data, &context).unwrap();
+    assert_eq!(fitted.parameters(), Some(7 * 8 + 6 * 8 + 16 + 2 * (4 * 72 + 16 + 288 + 264 + 16)));
 }
 
 #[test]

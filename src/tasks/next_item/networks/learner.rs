@@ -4,15 +4,19 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    LossSpec, Network, Neural, SequenceTraining,
+    LossSpec, Network, Neural, SequenceTraining, Side,
     plan::{Learns, Rows},
 };
 use crate::{
     base::{interrupt::Interrupted, random::mix},
     data::{Interaction, Interactions, ItemIx, Relevance, SequencePart, Sequences, UserIx},
     nn::{
-        Draw, Negatives, Tensor, item_loss::Sample, learn::Learner, network::Param,
-        sampler::Sampler, sequence::Drops,
+        Draw, Negatives, Tensor,
+        item_loss::Sample,
+        learn::Learner,
+        network::Param,
+        sampler::Sampler,
+        sequence::{Drops, Of},
     },
     ranking::{Convention, EvalError, Labels, Protocol, ScoreSpec, Slice, Source, score},
     tasks::{
@@ -43,9 +47,12 @@ pub struct Batch {
 /// What a step predicts: sequences sorted by length, tokens whose hidden states predict, and what they predict.
 struct Prepared {
     inputs: Vec<Vec<i64>>,
+    /// None where the last token of each input predicts.
     tokens: Vec<i64>,
     targets: Vec<i64>,
     users: Vec<u32>,
+    /// The lowest and the highest row up to each target, where negatives depend on them.
+    bounds: Vec<(i64, i64)>,
 }
 
 /// A network, and the sequences it learns from.
@@ -58,6 +65,7 @@ pub struct SequenceLearner<'a> {
     validate: Option<Validate>,
     examples: Vec<Example>,
     sampler: Option<Sampler>,
+    side: Side,
     /// log q of each item, where the loss needs it.
     log_q: Option<Vec<f32>>,
 }
@@ -67,6 +75,7 @@ impl<'a> SequenceLearner<'a> {
         network: &'a mut Network,
         loss: LossSpec,
         training: &SequenceTraining,
+        side: Side,
         data: &'a SequencePart,
         context: &'a FitContext<'a>,
     ) -> Result<Self, ModelError> {
@@ -83,11 +92,12 @@ impl<'a> SequenceLearner<'a> {
                 Learns::Cloze { .. } if !all.is_empty() => {
                     examples.push(Example { user: user.0, rows: last(longest) });
                 }
-                // As in the released code: the first one has nothing before it.
-                Learns::Prefixes => {
+                // As in the released code of BSARec. The first item is predicted from padding, where there is any.
+                Learns::Prefixes | Learns::MaskedPrefixes { .. } => {
                     let all = last(longest);
+                    let first = if network.plan.is_padded { 1 } else { 2 };
                     examples.extend(
-                        (1..=all.len())
+                        (first..=all.len())
                             .map(|end| Example { user: user.0, rows: all[..end].to_vec() }),
                     );
                 }
@@ -114,7 +124,7 @@ impl<'a> SequenceLearner<'a> {
                 .then(|| counts.iter().map(of).collect());
         }
         let (batch, validate) = (training.batch, training.validate);
-        Ok(Self { network, loss, data, context, batch, validate, examples, sampler, log_q })
+        Ok(Self { network, loss, data, context, batch, validate, examples, sampler, side, log_q })
     }
 
     /// The positions of an example that are masked in an epoch, at least one.
@@ -134,44 +144,77 @@ impl<'a> SequenceLearner<'a> {
         }
     }
 
+    /// So many different positions of a padded input, in the order in which they are drawn.
+    fn drawn(&self, epoch: u64, at: u32, count: usize) -> Vec<usize> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.context.seed ^ mix(u64::from(at)));
+        random.set_stream(mix(epoch));
+        rand::seq::index::sample(&mut random, self.network.plan.longest, count).into_vec()
+    }
+
+    /// Inputs, tokens that predict, and targets of a batch.
+    #[cfg(test)]
+    pub fn prepared(&self, batch: &Batch) -> (Vec<Vec<i64>>, Vec<i64>, Vec<i64>) {
+        let Prepared { inputs, tokens, targets, .. } = self.prepare(batch);
+        (inputs, tokens, targets)
+    }
+
     fn n_targets(&self, epoch: u64, at: u32) -> usize {
         match self.network.plan.learns {
             Learns::Shifted => self.examples[at as usize].rows.len() - 1,
-            Learns::Prefixes => 1,
+            Learns::Prefixes | Learns::MaskedPrefixes { .. } => 1,
             Learns::Cloze { .. } => self.masked(epoch, at).len(),
         }
     }
 
     fn prepare(&self, batch: &Batch) -> Prepared {
-        let mut prepared =
-            Prepared { inputs: vec![], tokens: vec![], targets: vec![], users: vec![] };
-        let (mask, width) = (self.network.plan.rows.mask(), self.network.plan.longest as i64);
+        let mut prepared = Prepared {
+            inputs: vec![],
+            tokens: vec![],
+            targets: vec![],
+            users: vec![],
+            bounds: vec![],
+        };
+        let mask = self.network.plan.rows.mask();
         let mut first = 0;
         for &at in &batch.examples {
             let Example { user, rows } = &self.examples[at as usize];
-            let mut add = |token: i64, target: i64| {
-                prepared.tokens.push(token);
+            // `known` are the rows up to the target, or around it.
+            let mut add = |target: i64, known: &[i64]| {
                 prepared.targets.push(target);
                 prepared.users.push(*user);
+                if self.side != Side::Any {
+                    let bounds = known.iter().min().zip(known.iter().max());
+                    prepared.bounds.extend(bounds.map(|(lowest, highest)| (*lowest, *highest)));
+                }
             };
             let (before, target) = (&rows[..rows.len() - 1], rows[rows.len() - 1]);
             match self.network.plan.learns {
                 Learns::Shifted => {
-                    for (place, target) in (0i64..).zip(&rows[1..]) {
-                        add(first + place, *target);
-                    }
+                    (1..rows.len()).for_each(|at| add(rows[at], &rows[..=at]));
+                    prepared.tokens.extend(first..first + before.len() as i64);
                     first += before.len() as i64;
                     prepared.inputs.push(before.to_vec());
                 }
                 Learns::Prefixes => {
-                    add(first + width - 1, target);
-                    first += width;
+                    add(target, rows);
                     prepared.inputs.push(before.to_vec());
+                }
+                Learns::MaskedPrefixes { ratio } => {
+                    let longest = self.network.plan.longest;
+                    let mut input = vec![0; longest - before.len()];
+                    input.extend(before);
+                    let places = self.drawn(batch.epoch, at, (longest as f64 * ratio) as usize);
+                    places.iter().for_each(|place| input[*place] = mask);
+                    add(target, rows);
+                    prepared.tokens.extend(places.last().map(|place| first + *place as i64));
+                    first += longest as i64;
+                    prepared.inputs.push(input);
                 }
                 Learns::Cloze { .. } => {
                     let mut input = rows.clone();
                     for place in self.masked(batch.epoch, at) {
-                        add(first + place as i64, rows[place]);
+                        add(rows[place], rows);
+                        prepared.tokens.push(first + place as i64);
                         input[place] = mask;
                     }
                     first += rows.len() as i64;
@@ -183,7 +226,8 @@ impl<'a> SequenceLearner<'a> {
     }
 
     /// Negatives of the targets, seeded by the epoch and the place in it.
-    fn sample(&self, batch: &Batch, users: &[u32], targets: &[i64]) -> Option<Sample> {
+    fn sample(&self, batch: &Batch, prepared: &Prepared) -> Option<Sample> {
+        let Prepared { users, targets, .. } = prepared;
         let (sampler, (negatives, _)) = (self.sampler.as_ref()?, self.loss.negatives()?);
         let each: Vec<u32> =
             users.iter().flat_map(|user| std::iter::repeat_n(*user, negatives)).collect();
@@ -191,7 +235,14 @@ impl<'a> SequenceLearner<'a> {
         let drawn = sampler.draw(&each, batch.epoch, batch.step << 40, &|_, _| 0.0);
         let (n, device) = (users.len() as i64, self.network.device);
         let rows = self.network.plan.rows;
-        let of_drawn: Vec<i64> = drawn.iter().map(|item| rows.of(*item)).collect();
+        let mut of_drawn: Vec<i64> = drawn.iter().map(|item| rows.of(*item)).collect();
+        let stream = mix(self.context.seed ^ mix(batch.epoch << 32 | batch.step) ^ 1);
+        for (at, drawn) in (0u64..).zip(&mut of_drawn) {
+            let Some(bounds) = prepared.bounds.get(at as usize / negatives) else { break };
+            if let Some((first, last)) = self.side.rows(*bounds, rows.items as i64) {
+                *drawn = first + (mix(stream ^ mix(at)) % (last - first + 1) as u64) as i64;
+            }
+        }
         let log_q = self.log_q.as_ref().map(|log_q| {
             let of_drawn = drawn.chunks(negatives);
             let values: Vec<f32> = targets
@@ -218,7 +269,8 @@ impl Learner for SequenceLearner<'_> {
         &mut self.network.weights.params
     }
 
-    /// Of sequences of one length, in a random order: a batch has few lengths, and each epoch others together.
+    /// Sequences of one length together, in a random order: a batch has few lengths, and each epoch others. Prefixes
+    /// are drawn as they come, and only sorted within a batch.
     fn batches(&mut self, epoch: usize) -> Box<dyn Iterator<Item = Batch>> {
         let mut order: Vec<u32> = (0..self.examples.len() as u32).collect();
         let mut random = ChaCha8Rng::seed_from_u64(self.context.seed);
@@ -226,12 +278,15 @@ impl Learner for SequenceLearner<'_> {
         order.shuffle(&mut random);
         let epoch = epoch as u64;
         let targets = |at: &[u32]| at.iter().map(|at| self.n_targets(epoch, *at)).sum::<usize>();
-        // Padded sequences are all of one length.
-        let is_padded = self.network.plan.learns == Learns::Prefixes;
-        if !is_padded {
-            order.sort_by_key(|at| self.examples[*at as usize].rows.len());
+        let length = |at: &u32| self.examples[*at as usize].rows.len();
+        let is_drawn = self.network.plan.learns.from_prefixes();
+        if !is_drawn {
+            order.sort_by_key(length);
         }
         let mut batches: Vec<Vec<u32>> = order.chunks(self.batch).map(<[u32]>::to_vec).collect();
+        if is_drawn && !self.network.plan.is_padded {
+            batches.iter_mut().for_each(|batch| batch.sort_by_key(length));
+        }
         batches.shuffle(&mut random);
         let of = targets(&order);
         let batches: Vec<Batch> = (0u64..)
@@ -249,14 +304,18 @@ impl Learner for SequenceLearner<'_> {
     }
 
     fn loss(&mut self, batch: &Batch) -> Tensor {
-        let Prepared { inputs, tokens, targets, users } = self.prepare(batch);
+        let prepared = self.prepare(batch);
+        let Prepared { inputs, tokens, targets, .. } = &prepared;
         let stream = mix(self.context.seed ^ mix(batch.epoch << 32 | batch.step));
         let network = &*self.network;
-        let states = network.encode(&network.tokens(&inputs), &Drops::new(Some(stream)));
-        let device = network.device;
-        let states = states.index_select(0, &Tensor::from_slice(&tokens).to_device(device));
-        let sample = self.sample(batch, &users, &targets);
-        network.loss(self.loss, &states, &targets, sample.as_ref())
+        let of = if tokens.is_empty() { Of::Last } else { Of::All };
+        let mut states = network.encode(&network.tokens(inputs), &Drops::new(Some(stream)), of);
+        if of == Of::All {
+            let at = Tensor::from_slice(tokens).to_device(network.device);
+            states = states.index_select(0, &at);
+        }
+        let sample = self.sample(batch, &prepared);
+        network.loss(self.loss, &states, targets, sample.as_ref())
     }
 
     fn validate(&mut self) -> Result<Option<f64>, ModelError> {
@@ -321,16 +380,7 @@ pub fn last_states(network: &Network, input: &Sequences) -> Vec<f32> {
     let mut states = vec![0f32; input.n_users() * width];
     for users in order.chunks(256) {
         let inputs: Vec<Vec<i64>> = users.iter().map(|user| rows(*user)).collect();
-        let all = network.encode(&network.tokens(&inputs), &Drops::new(None));
-        let mut end = 0;
-        let ends: Vec<i64> = inputs
-            .iter()
-            .map(|of| {
-                end += network.plan.tokens_of(of.len()) as i64;
-                end - 1
-            })
-            .collect();
-        let last = all.index_select(0, &Tensor::from_slice(&ends).to_device(network.device));
+        let last = network.encode(&network.tokens(&inputs), &Drops::new(None), Of::Last);
         let values = crate::nn::tensors::floats(&network.scored(&last));
         for (user, row) in users.iter().zip(values.chunks(width)) {
             states[*user as usize * width..][..width].copy_from_slice(row);

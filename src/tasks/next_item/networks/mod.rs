@@ -9,6 +9,7 @@ mod golden;
 mod learner;
 mod order;
 mod plan;
+mod pretraining;
 mod settings;
 
 use std::{
@@ -18,14 +19,15 @@ use std::{
 };
 
 pub use order::EmbeddingOrder;
-pub use plan::{Learns, Plan, Rows, Shape};
+pub use plan::{Learns, Plan, Rows, Samples, Shape};
+pub use pretraining::{Pretraining, Side, Transfer};
 pub(super) use settings::shape;
 pub use settings::{LossSpec, SequenceTraining};
 
 use self::learner::{SequenceLearner, last_states};
 use super::{
-    Numbering,
-    models::{FitContext, NextItem},
+    Exclude, Numbering,
+    models::{FitContext, NextItem, SequenceModel},
 };
 use crate::{
     base::{
@@ -39,22 +41,131 @@ use crate::{
         learn::{self, TrainContext, TrainingStats},
         network::Param,
         one_thread,
-        sequence::{Drops, Tokens, Weights, after_cloze_head, cloze_head},
+        sequence::{Drops, Of, Tokens, Weights, after_cloze_head, cloze_head},
         tensors::floats,
     },
-    tasks::shared::{Factors, HISTORY, ModelError, ModelStats},
+    tasks::shared::{Factors, HISTORY, ModelError, ModelStats, Settings, Size, Wrong},
 };
 
 /// The files of a fitted network.
-pub const FILES: &[&str] = &[arrays::FILE, HISTORY];
+const FILES: &[&str] = &[arrays::FILE, HISTORY];
 
 /// The item embedding among the parameters.
 const ITEM_ROWS: &str = "item_embedding.weight";
+
+/// Settings of a network. What all networks do alike is in the implementation of [`SequenceModel`] for them.
+pub trait NetworkSettings: Settings {
+    /// What is wrong with the settings of the network itself.
+    fn validate(&self) -> Result<(), Wrong>;
+    /// The network for so many items.
+    fn plan(&self, items: usize) -> Plan;
+    fn loss(&self) -> LossSpec;
+    fn training(&self) -> &SequenceTraining;
+    fn pretraining(&self) -> Option<&Pretraining>;
+}
+
+impl<T: NetworkSettings> SequenceModel for T {
+    fn validate(&self) -> Result<(), Wrong> {
+        NetworkSettings::validate(self)?;
+        self.loss().validate()?;
+        self.training().validate()?;
+        let Some(pretraining) = NetworkSettings::pretraining(self) else { return Ok(()) };
+        pretraining.validate()?;
+        match (pretraining.negatives, self.loss()) {
+            (Side::Any, _) | (_, LossSpec::Bce { .. } | LossSpec::Gbce { .. }) => Ok(()),
+            _ => Err((
+                "pretraining",
+                "`negatives` has no effect on this loss; expected it with the loss `bce` or `gbce`"
+                    .into(),
+            )),
+        }
+    }
+
+    fn is_seeded(&self) -> bool {
+        true
+    }
+
+    fn validates(&self) -> bool {
+        self.training().validate.is_some()
+    }
+
+    fn validation_exclude(&self) -> Option<Exclude> {
+        self.training().exclude
+    }
+
+    fn needs_tensors(&self) -> bool {
+        true
+    }
+
+    fn memory(&self, size: Size) -> usize {
+        self.plan(size.items).memory(size, self.training().batch, self.loss())
+    }
+
+    fn pretraining(&self) -> Option<serde_json::Result<serde_json::Value>> {
+        let pretraining = NetworkSettings::pretraining(self)?;
+        // What numbers mean, and what the fit takes of it, changes nothing.
+        let Pretraining { sequences, block, negatives, .. } = *pretraining;
+        let training = pretraining.training(self.training());
+        let json = self.json().map(|mut settings| {
+            settings.insert(
+                "pretraining".into(),
+                serde_json::json!({"sequences": sequences, "block": block, "negatives": negatives}),
+            );
+            settings.insert("training".into(), serde_json::json!(training));
+            settings.into()
+        });
+        Some(json)
+    }
+
+    fn pretrain(
+        &self,
+        items: usize,
+        context: &FitContext,
+    ) -> Result<Box<dyn NextItem>, ModelError> {
+        let Some(pretraining) = NetworkSettings::pretraining(self) else {
+            return Err(ModelError::Unsuitable("internal error: there is no pretraining".into()));
+        };
+        let data = pretraining.part(items, context.seed);
+        let start = Start { side: pretraining.negatives, transfer: None };
+        let training = pretraining.training(self.training());
+        let train = TRAIN.get().map_err(NnError::from)?;
+        train(self.plan(items), self.loss(), &training, start, &data, context)
+    }
+
+    fn fit(
+        &self,
+        data: &SequencePart,
+        context: &FitContext,
+    ) -> Result<Box<dyn NextItem>, ModelError> {
+        let train = TRAIN.get().map_err(NnError::from)?;
+        let start = Start {
+            side: Side::Any,
+            transfer: NetworkSettings::pretraining(self).map(|of| (of.transfer, of.ids)),
+        };
+        train(self.plan(data.items.len()), self.loss(), self.training(), start, data, context)
+    }
+
+    fn load(&self, dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
+        load(dir, data)
+    }
+
+    fn files(&self) -> &'static [&'static str] {
+        FILES
+    }
+}
+
+/// What a training starts from, and where its negatives lie.
+struct Start {
+    side: Side,
+    /// What is taken over of a pretraining, and which numbers the items had there.
+    transfer: Option<(Transfer, Numbering)>,
+}
 
 type Train = fn(
     Plan,
     LossSpec,
     &SequenceTraining,
+    Start,
     &SequencePart,
     &FitContext,
 ) -> Result<Box<dyn NextItem>, ModelError>;
@@ -65,18 +176,6 @@ static TRAIN: Slot<Train> = Slot::of(train);
 /// Fills the slot of networks.
 pub(crate) fn fill_slot() {
     TRAIN.fill(train);
-}
-
-/// Trains what `plan` says.
-pub(super) fn fit(
-    plan: Plan,
-    loss: LossSpec,
-    training: &SequenceTraining,
-    data: &SequencePart,
-    context: &FitContext,
-) -> Result<Box<dyn NextItem>, ModelError> {
-    let train = TRAIN.get().map_err(NnError::from)?;
-    train(plan, loss, training, data, context)
 }
 
 /// A network with its parameters.
@@ -104,17 +203,17 @@ impl Network {
     }
 
     fn tokens(&self, inputs: &[Vec<i64>]) -> Tokens {
-        match self.plan.learns {
-            Learns::Prefixes => Tokens::padded(inputs, self.plan.longest, self.device),
-            _ => Tokens::ragged(inputs, self.plan.longest, self.plan.positions, self.device),
+        match self.plan.is_padded {
+            true => Tokens::padded(inputs, self.plan.longest, self.device),
+            false => Tokens::ragged(inputs, self.plan.longest, self.plan.positions, self.device),
         }
     }
 
-    /// Hidden states of all tokens.
-    fn encode(&self, tokens: &Tokens, drops: &Drops) -> Tensor {
+    /// Hidden states of the tokens that are asked for.
+    fn encode(&self, tokens: &Tokens, drops: &Drops, of: Of) -> Tensor {
         let states = match &self.plan.shape {
-            Shape::Transformer(of) => of.encode(&self.weights, tokens, drops),
-            Shape::Gru(of) => of.encode(&self.weights, tokens, drops),
+            Shape::Transformer(shape) => shape.encode(&self.weights, tokens, drops, of),
+            Shape::Gru(shape) => shape.encode(&self.weights, tokens, drops, of),
         };
         match self.plan.is_cloze() {
             true => after_cloze_head(&self.weights, &states),
@@ -164,6 +263,10 @@ impl Network {
                 let beta = item_loss::gbce_beta(negatives, self.plan.rows.items, t);
                 item_loss::binary_cross_entropy(&states, &items, &targets, sample, beta)
             }
+            // As in the released code of BSARec: the mask is an item, too.
+            _ if matches!(self.plan.learns, Learns::MaskedPrefixes { .. }) => {
+                item_loss::softmax(&states, self.weights.get(ITEM_ROWS), None, &targets)
+            }
             _ if self.plan.padding_in_softmax => {
                 item_loss::softmax(&states, &items, None, &targets)
             }
@@ -208,6 +311,7 @@ fn train(
     plan: Plan,
     loss: LossSpec,
     training: &SequenceTraining,
+    start: Start,
     data: &SequencePart,
     context: &FitContext,
 ) -> Result<Box<dyn NextItem>, ModelError> {
@@ -222,6 +326,11 @@ fn train(
     let device = device::resolve(&training.device)?;
     let work = || -> Result<Neural, ModelError> {
         let mut network = Network::new(plan, context.seed, device);
+        if let (Some((transfer, ids)), Some(dir)) = (start.transfer, context.pretrained) {
+            let saved = Saved::read(dir)?;
+            let order = ids.order(data, context.seed);
+            pretraining::take_over(&mut network, &saved, transfer, &order)?;
+        }
         (context.log)(&format!("{} trained parameters", network.weights.count()));
         let of_loop = TrainContext {
             interrupt: context.interrupt,
@@ -229,7 +338,8 @@ fn train(
             log: context.log,
             checkpoint: context.scratch.map(|dir| dir.join("checkpoint.safetensors")),
         };
-        let mut learner = SequenceLearner::new(&mut network, loss, training, data, context)?;
+        let mut learner =
+            SequenceLearner::new(&mut network, loss, training, start.side, data, context)?;
         let learn::Trained { stats, history } =
             learn::train(&mut learner, &training.of_loop(), &of_loop)?;
         let mut neural = Neural::of(&network, &data.input());
@@ -255,7 +365,7 @@ fn train(
 }
 
 /// Reads what [`Neural::save`] wrote.
-pub(super) fn load(dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
+fn load(dir: &Path, data: &SequencePart) -> Result<Box<dyn NextItem>, ModelError> {
     let saved = Saved::read(dir)?;
     let (n_users, n_items) = (data.users.len(), data.items.len());
     let width = saved.float_row("users")?.len() / n_users.max(1);

@@ -10,7 +10,10 @@ use crate::{
         optimizer::Optimizer,
     },
     ranking::LAST_CUTOFF,
-    tasks::shared::{Validate, Wrong},
+    tasks::{
+        next_item::Exclude,
+        shared::{Validate, Wrong},
+    },
 };
 
 /// How a network is trained.
@@ -29,6 +32,9 @@ pub struct SequenceTraining {
     pub schedule: Schedule,
     /// Measures the model on the validation part as it goes.
     pub validate: Option<Validate>,
+    /// How items that a user had before are ranked on the validation part; by default as `evaluate` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Exclude>,
     /// Ends before `epochs`.
     pub stop: Option<Stop>,
     /// Which epoch's parameters are kept. By default the best where `validate` measures them, else the last.
@@ -49,6 +55,7 @@ impl Default for SequenceTraining {
             clip: None,
             schedule: Schedule::Constant,
             validate: None,
+            exclude: None,
             stop: None,
             keep: None,
             device: "auto".into(),
@@ -82,6 +89,9 @@ impl SequenceTraining {
         }
         if let Err(message) = device::validate(&self.device) {
             return wrong(format!("`device` {message}"));
+        }
+        if self.exclude.is_some() && self.validate.is_none() {
+            return wrong("`exclude` has no effect without `validate`".into());
         }
         match self.validate {
             Some(Validate { every, metric, k })

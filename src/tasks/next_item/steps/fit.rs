@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::pretrain::Pretrained;
 use crate::{
     core::{FinishedSteps, Handle, KeyBuilder, Resources, RunContext, Step, StepError, StepStats},
     data::{SequencePart, SequenceSplit},
@@ -31,8 +32,11 @@ pub struct FitStep {
     pub split: Handle<Split>,
     /// How the sequences were split.
     pub sequences: SequenceSplit,
+    /// On the validation part.
     pub exclude: Exclude,
     pub seed: u64,
+    /// What it starts from, if the model asks for it.
+    pub pretrained: Option<Handle<Pretrained>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,6 +90,9 @@ impl Step for FitStep {
             .step("split", self.split)
             .value_if(self.model.validates(), "exclude", self.exclude)
             .value("seed", self.model.is_seeded().then_some(self.seed));
+        if let Some(pretrained) = self.pretrained {
+            key.step("pretrained", pretrained);
+        }
     }
 
     fn files(&self) -> Vec<&'static str> {
@@ -104,6 +111,7 @@ impl Step for FitStep {
         (cx.log)(&format!("{} with {}", self.model.name(), serde_json::json!(self.model)));
         let data = SequencePart::read(&cx.dir(self.split))?;
         let scratch = cx.scratch();
+        let pretrained = self.pretrained.map(|step| cx.dir(step));
         let context = FitContext {
             seed: self.seed,
             exclude: self.exclude,
@@ -112,6 +120,7 @@ impl Step for FitStep {
             progress: cx.progress,
             log: cx.log,
             scratch: Some(&scratch),
+            pretrained: pretrained.as_deref(),
         };
         let fitted = self.model.fit(&data, &context)?;
         fitted.save(dir)?;

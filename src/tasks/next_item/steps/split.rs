@@ -3,9 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use crate::{
+    base::hash::Digest,
     core::{Found, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError},
     data::{DataDirs, DataSource, FOLD_FILES, SequenceData, SequenceSplit, check_sequence_fold},
-    tasks::shared::steps::{SplitStats, output::Split},
+    tasks::shared::steps::{SplitStats, filter_notes, output::Split},
 };
 
 /// The sequences of a data set in a training, a validation and a sealed test part.
@@ -35,11 +36,12 @@ impl SplitStep {
         shared: &Shared,
         log: &dyn Fn(&str),
     ) -> Result<Arc<SequenceData>, StepError> {
-        shared.get(self.data.digest, || {
+        shared.get(Digest::of_json(&(self.data.digest, self.source.filters())), || {
             log("reading the data set");
             let data = self.source.load_sequences(&self.dirs)?;
             // Of other files than were planned with: no step may use it, also not once they are put back.
             self.data.verify()?;
+            filter_notes(&data.filtered).iter().for_each(|note| log(note));
             data.notes.iter().for_each(|note| log(note));
             Ok(data)
         })
@@ -58,7 +60,10 @@ impl Step for SplitStep {
     }
 
     fn key_inputs(&self, key: &mut KeyBuilder) {
-        key.file("sequences", &self.data).value("split", &self.split);
+        let filters = self.source.filters();
+        key.file("sequences", &self.data)
+            .value_if(!filters.is_empty(), "filter", filters)
+            .value("split", &self.split);
     }
 
     fn files(&self) -> Vec<&'static str> {
@@ -72,8 +77,9 @@ impl Step for SplitStep {
     /// Reads the data set and splits it: data that cannot be used are an error before anything is written.
     fn preflight(&self, shared: &Shared) -> Result<Found, StepError> {
         self.data.verify()?;
-        self.split.split(&*self.sequences(shared, &|_| ())?)?;
-        Ok(Found::default())
+        let data = self.sequences(shared, &|_| ())?;
+        self.split.split(&data)?;
+        Ok(Found { notes: filter_notes(&data.filtered), warnings: Vec::new() })
     }
 
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<SplitStats, StepError> {
@@ -97,7 +103,7 @@ impl Step for SplitStep {
             data_hash: Some(data.digest()),
             split_hash: Some(fold.digest()),
             names_hash: Some(fold.names_digest()),
-            filters: Vec::new(),
+            filters: data.filtered.clone(),
             notes: data.notes.clone(),
             split_notes,
         })

@@ -61,3 +61,8 @@ impl StepStats for SplitStats {
         self.split_notes.clone()
     }
 }
+
+/// What each filter removed, a line each.
+pub fn filter_notes(effects: &[FilterEffect]) -> Vec<String> {
+    effects.iter().map(|effect| format!("filter {effect}")).collect()
+}

@@ -28,7 +28,7 @@ pub use profiles::{
 };
 pub use rerank::{JudgeInputs, RerankStats, RerankStep};
 pub use search::{SearchStats, SearchStep};
-pub use split::{CutStep, FoldsOf, SplitStep, check_split, filter_notes};
+pub use split::{CutStep, FoldsOf, SplitStep, check_split};
 
 /// Kinds of steps, in the order in which they run.
 pub const KINDS: [&str; 9] = [

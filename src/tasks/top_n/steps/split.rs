@@ -7,10 +7,10 @@ use crate::{
     base::hash::Digest,
     core::{Found, Handle, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError},
     data::{
-        Cut, DataDirs, DataSource, Dataset, FOLD_FILES, FilterEffect, Fold, SplitSpec,
-        TrainingPart, check_fold, fold_names, split_fold,
+        Cut, DataDirs, DataSource, Dataset, FOLD_FILES, Fold, SplitSpec, TrainingPart, check_fold,
+        fold_names, split_fold,
     },
-    tasks::shared::steps::Folds,
+    tasks::shared::steps::{Folds, filter_notes},
 };
 
 /// Raise it if the code changes its meaning.
@@ -41,11 +41,6 @@ fn stats_of(fold: &Fold) -> SplitStats {
         notes: Vec::new(),
         split_notes: fold.notes.clone(),
     }
-}
-
-/// What each filter removed, a line each.
-pub fn filter_notes(effects: &[FilterEffect]) -> Vec<String> {
-    effects.iter().map(|effect| format!("filter {effect}")).collect()
 }
 
 /// Rows and names against the hashes that were taken when the fold was made.
