@@ -260,19 +260,30 @@ fn twenty_judges_that_know_taste_gain_over_their_controls_and_one_that_does_not_
     ) {
         return;
     }
+    let items = std::fs::read_to_string(root().join("datasets/sample/items.csv")).unwrap();
+    let title = |line: &str| {
+        let mut fields = line.split(',');
+        (fields.next().unwrap().to_owned(), fields.next().unwrap().to_owned())
+    };
+    let titles: BTreeMap<String, String> = items.lines().skip(1).map(title).collect();
     let mut liked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut profiles = String::from("user,text\n");
     for of in ratings().iter().filter(|of| of.fold == "f1" && of.rating >= 4.0) {
-        liked.entry(of.user.clone()).or_default().insert(of.item.clone());
+        liked.entry(of.user.clone()).or_default().insert(titles[&of.item].clone());
     }
     let users: BTreeSet<String> = ratings().iter().map(|of| of.user.clone()).collect();
     users.iter().for_each(|user| profiles.push_str(&format!("{user},\"Visitor {user}x.\"\n")));
     let knows = Endpoint::start(move |request, _| {
         let text = question(request);
         let user = text.split("Visitor ").nth(1).and_then(|rest| rest.split('x').next());
-        let mut ids = shown(&text);
         let likes = user.and_then(|user| liked.get(user));
-        ids.sort_by_key(|id| !likes.is_some_and(|likes| likes.contains(id)));
+        let of = |line: &str| {
+            let (id, title) = line.strip_prefix('[')?.split_once("] ")?;
+            Some((!likes.is_some_and(|likes| likes.contains(title)), id.to_owned()))
+        };
+        let mut all: Vec<(bool, String)> = text.lines().filter_map(of).collect();
+        all.sort_by_key(|(is_other, _)| *is_other);
+        let ids: Vec<String> = all.into_iter().map(|(_, id)| id).collect();
         Act::Answer(json!({"order": ids}).to_string())
     });
     let place = Place::new();
