@@ -25,7 +25,7 @@ use crate::{
 
 /// Inspect and maintain the recorded responses of language models
 ///
-/// Every response is written to a journal under WORKSPACE/responses before it is used. An index makes it searchable;
+/// Every response is written to a journal under WORKSPACE/answers before it is used. An index makes it searchable;
 /// the index is rebuilt from the journal if it is missing or damaged.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -168,6 +168,7 @@ fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key
 /// Counts of one model.
 #[derive(Default, serde::Serialize)]
 struct OfModel {
+    #[serde(rename = "answers")]
     responses: u64,
     failures: u64,
     input_tokens: u64,
@@ -320,7 +321,7 @@ fn verify(responses: &Responses, json: bool) -> Result<Exit, CliError> {
         ));
     }
     if json {
-        print_json(&json!({"lines": lines, "responses": seen.len(), "problems": problems}))?;
+        print_json(&json!({"lines": lines, "answers": seen.len(), "problems": problems}))?;
     } else {
         for problem in &problems {
             print(&format!("{problem}\n"))?;

@@ -327,7 +327,11 @@ fn the_name_in_a_batch_note_cannot_name_another_file() {
         json!({"name": "../../../victim", "base_url": endpoint.url(), "batch": null, "keys": []});
     place.write(".assay/answers/batches/note.json", note.to_string());
     let refused = with(&place, &ASK, &[]);
-    assert!(refused.code == 4 && refused.err.contains("not that of its file"), "{}", refused.err);
+    assert!(
+        refused.code == 4 && refused.err.contains("differs from the name of the file"),
+        "{}",
+        refused.err
+    );
     assert_eq!(fs::read_to_string(place.path("victim.json")).unwrap(), "{\"mine\": 1}");
 }
 

@@ -342,7 +342,7 @@ fn a_cassette_replays_a_study_without_key_or_network() {
     let lost = place.assay(&other);
     assert_eq!(lost.code, 5, "{}", lost.err);
     assert!(
-        lost.err.contains("differs first in body.messages[0].content at character 1")
+        lost.err.contains("the first difference is in body.messages[0].content at character 1")
             && lost.err.contains("long profiles"),
         "{}",
         lost.err

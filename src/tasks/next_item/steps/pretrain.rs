@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::fit::memory_of;
 use crate::{
-    core::{Handle, KeyBuilder, Known, Resources, RunContext, Step, StepError},
+    core::{FinishedSteps, Handle, KeyBuilder, Resources, RunContext, Step, StepError},
     data::{SequencePart, SequenceSplit},
     tasks::{
         next_item::{
@@ -57,8 +57,8 @@ impl Step for PretrainStep {
         self.model.files().to_vec()
     }
 
-    fn resources(&self, known: &dyn Known) -> Resources {
-        Resources { memory: memory_of(known, self.split, |size| self.model.memory(size) as u64) }
+    fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
+        Resources { memory: memory_of(finished, self.split, |size| self.model.memory(size) as u64) }
     }
 
     fn needs_tensors(&self) -> bool {
