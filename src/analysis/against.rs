@@ -64,7 +64,7 @@ pub fn best_of(rows: &[ResultRow], place: &Place, is_in: &dyn Fn(&str) -> bool) 
     let info = metric(&place.measure.metric)?;
     let rows = rows.iter().filter(|row| {
         !row.knows_test
-            && !row.is_unanswered
+            && !row.lacks_responses
             && !row.one_of_several
             && is_in(&row.system)
             && place.holds(row)

@@ -232,6 +232,7 @@ mod tests {
             steps: vec![],
             published: vec![],
             audit: AuditSpec::default(),
+            report: Default::default(),
         }
     }
 

@@ -243,31 +243,6 @@ impl Source<'_> {
 /// A line per system: name and points.
 pub type Series = (String, Vec<(f64, f64)>);
 
-/// Systems as points, named in the legend. None for fewer than two.
-pub fn scatter(points: &[(String, f64, f64)], x: &str, y: &str) -> Option<String> {
-    if points.len() < 2 || points.iter().any(|(_, x, y)| !x.is_finite() || !y.is_finite()) {
-        return None;
-    }
-    let lines = points.iter().enumerate().map(|(at, (name, x, y))| Line {
-        name: name.clone(),
-        look: Look::of(at),
-        points: vec![(*x, *y, None)],
-        has_marks: true,
-    });
-    let lines: Vec<Line> = lines.collect();
-    let title = format!("{y} against {x}");
-    let x_axis = Axis::of(points.iter().map(|point| point.1), x);
-    let y_axis = Axis::of(points.iter().map(|point| point.2), y);
-    Some(plot::points(&title, Width::One, &x_axis, &y_axis, &lines).svg())
-}
-
-/// Lines, e.g. a loss by epoch. None if there is nothing to draw.
-pub fn curves(series: &[Series], x: &str, y: &str) -> Option<String> {
-    let title = format!("{y} by {x}");
-    let looks: Vec<Look> = (0..series.len()).map(Look::of).collect();
-    Some(curves_canvas(&title, Width::One, series, &looks, x, y)?.svg())
-}
-
 fn curves_canvas(
     title: &str,
     width: Width,

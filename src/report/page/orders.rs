@@ -31,19 +31,24 @@ const SHOWN_SWAPS: usize = 30;
 
 impl OrdersView {
     pub fn new(of: &RankAgreement) -> Self {
-        let ways = (0..of.ways.len()).map(|way| WayView {
-            name: of.way_name(way),
+        let ways = (0..of.settings.len()).map(|way| WayView {
+            name: of.setting_name(way),
             n: of.n_text(way),
             cells: (0..of.systems.len()).map(|system| of.text(way, system)).collect(),
-            tau: (0..of.ways.len()).map(|other| of.tau_text(way, other)).collect(),
+            tau: (0..of.settings.len()).map(|other| of.tau_text(way, other)).collect(),
         });
         Self {
             title: of.title(),
             verdict: of.verdict(),
             systems: of.systems.clone(),
             ways: ways.collect(),
-            swaps: of.swaps.iter().take(SHOWN_SWAPS).map(|swap| of.swap_text(swap)).collect(),
-            more_swaps: of.swaps.len().saturating_sub(SHOWN_SWAPS),
+            swaps: of
+                .inversions
+                .iter()
+                .take(SHOWN_SWAPS)
+                .map(|swap| of.inversion_text(swap))
+                .collect(),
+            more_swaps: of.inversions.len().saturating_sub(SHOWN_SWAPS),
             note: of.note(),
         }
     }

@@ -162,7 +162,7 @@ impl TableRequest<'_> {
             shown.push(line);
             chosen.extend(of_line.iter().flatten());
             let is_excluded =
-                of_line.iter().flatten().any(|row| row.knows_test || row.is_unanswered);
+                of_line.iter().flatten().any(|row| row.knows_test || row.lacks_responses);
             compared.push(!is_excluded);
             table_rows.push(Row {
                 leads: Vec::new(),
