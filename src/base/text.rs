@@ -59,7 +59,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
             let within = &rest[..width.max(1)];
             let is_space = |at: &usize| rest[*at] == ' ';
             let space = (1..=within.len()).rev().find(is_space);
-            let mark = (1..within.len()).rev().find(|at| ",;=])/".contains(within[at - 1]));
+            let mark = (1..=within.len()).rev().find(|at| ",;])/".contains(within[at - 1]));
             let end = space.or(mark).unwrap_or(within.len());
             lines.push(rest[..end].iter().collect());
             let skipped = usize::from(rest[end] == ' ');

@@ -176,11 +176,15 @@ impl Source<'_> {
         }
     }
 
-    /// The systems that are shown, in the order of the experiment.
+    /// The systems that are shown, in the order of the experiment; oracles only if they are asked for.
     fn systems(&self) -> Vec<String> {
         let asked = &self.request.spec.systems;
-        let is_in = |full: &&String| {
-            asked.is_empty() || asked.iter().any(|name| self.known.systems_of(name).contains(full))
+        // Values of oracles make the differences of the others hard to see.
+        let knows = self.request.rows.iter().filter(|row| row.knows_test);
+        let oracles = distinct(knows.map(|row| row.system.as_str()));
+        let is_in = |full: &&String| match asked.is_empty() {
+            true => !oracles.contains(full),
+            false => asked.iter().any(|name| self.known.systems_of(name).contains(full)),
         };
         self.known.systems.iter().filter(is_in).cloned().collect()
     }

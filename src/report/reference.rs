@@ -43,6 +43,12 @@ pub fn reference(schema: &Value) -> String {
             }
         }
     }
+    for key in ["audit", "report"] {
+        if let Some(section) = properties.get(key) {
+            let _ = write!(of.text, "\n## {key}\n\n{}\n\n", sentence(section));
+            of.table(section);
+        }
+    }
     of.text.push_str("\n## Shared settings\n");
     let names: Vec<&String> = defs.keys().filter(|name| *name != "SystemSpec").collect();
     for name in names {

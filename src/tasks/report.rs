@@ -265,7 +265,7 @@ pub struct FigureSpec {
     /// The metric, such as `nDCG@10`; without a cutoff, the main one. By default nDCG.
     #[serde(default)]
     pub metric: Option<String>,
-    /// The systems. By default all. The name of a swept system stands for all its levels.
+    /// The systems. By default all but oracles. The name of a swept system stands for all its levels.
     #[serde(default)]
     pub systems: Vec<String>,
     /// The slice of users. By default the first, or that of the users who were reranked.

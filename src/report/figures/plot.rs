@@ -232,17 +232,10 @@ fn direct(canvas: &mut Canvas, frame: &Frame, all: &[Line]) {
         })
         .collect();
     ends.sort_by(|a, b| a.1.1.total_cmp(&b.1.1));
-    let step = SIZE + 2.0;
-    // Down, then up from the bottom.
-    let mut above = frame.top - step;
-    for (.., y) in &mut ends {
-        *y = y.max(above + step);
-        above = *y;
-    }
-    let mut below = frame.bottom + step;
-    for (.., y) in ends.iter_mut().rev() {
-        *y = y.min(below - step);
-        below = *y;
+    let places: Vec<f64> = ends.iter().map(|(.., y)| *y).collect();
+    let room = (frame.top, frame.bottom);
+    for ((.., y), place) in ends.iter_mut().zip(apart(&places, SIZE + 2.0, room)) {
+        *y = place;
     }
     for (at, end, y) in ends {
         let line = &all[at];
@@ -253,6 +246,25 @@ fn direct(canvas: &mut Canvas, frame: &Frame, all: &[Line]) {
         );
         canvas.text((from, y), &line.name, SIZE, Anchor::Start);
     }
+}
+
+/// Ascending places moved so that each is `step` or more from the next, all together as little as can be, within
+/// `room`.
+fn apart(places: &[f64], step: f64, (top, bottom): (f64, f64)) -> Vec<f64> {
+    // Runs that touch each other: the mean of where their first one would be, and how many they are.
+    let mut runs: Vec<(f64, f64)> = Vec::new();
+    for (at, place) in places.iter().enumerate() {
+        let mut run = (place - at as f64 * step, 1.0);
+        while let Some((mean, n)) = runs.last().copied().filter(|(mean, _)| *mean > run.0) {
+            runs.pop();
+            run = ((mean * n + run.0 * run.1) / (n + run.1), n + run.1);
+        }
+        runs.push(run);
+    }
+    let spread = runs.iter().flat_map(|(mean, n)| std::iter::repeat_n(*mean, *n as usize));
+    let last = places.len().saturating_sub(1) as f64 * step;
+    let most = (bottom - last).max(top);
+    spread.enumerate().map(|(at, first)| first.clamp(top, most) + at as f64 * step).collect()
 }
 
 /// Names with samples of their lines, in columns.
@@ -400,6 +412,17 @@ pub fn forest(title: &str, width: Width, x: &str, reference: f64, rows: &[Interv
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_moved_apart_around_their_places() {
+        let room = (0.0, 100.0);
+        assert_eq!(apart(&[10.0, 50.0], 10.0, room), [10.0, 50.0]);
+        assert_eq!(apart(&[50.0, 50.0, 50.0], 10.0, room), [40.0, 50.0, 60.0]);
+        assert_eq!(apart(&[50.0, 54.0, 90.0], 10.0, room), [47.0, 57.0, 90.0]);
+        assert_eq!(apart(&[98.0, 99.0], 10.0, room), [90.0, 100.0]);
+        assert_eq!(apart(&[0.0, 1.0], 10.0, room), [0.0, 10.0]);
+        assert!(apart(&[], 10.0, room).is_empty());
+    }
 
     #[test]
     fn axes_go_by_the_data_with_round_ticks() {

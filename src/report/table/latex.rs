@@ -50,13 +50,15 @@ impl Table {
         let notes = self.latex_notes().join(" ");
         let parts = self.parts(&setting, &caption, &notes);
         for (at, pieces) in parts.iter().enumerate() {
+            // A table that is continued keeps its number.
             let more = if at > 0 { " (continued)" } else { "" };
+            let same = if at > 0 { "\\addtocounter{table}{-1}\n" } else { "" };
             let label = match at {
                 0 => format!("\\label{{{}}}", label(&self.label())),
                 _ => String::new(),
             };
             text += &format!(
-                "\\begin{{{environment}}}[t]\n\\centering\\sloppy\n\\caption{{{}{more}}}{label}\n\\par\\smallskip{}\n\
+                "\\begin{{{environment}}}[t]\n\\centering\\sloppy\n{same}\\caption{{{}{more}}}{label}\n\\par\\smallskip{}\n\
                  \\setlength{{\\tabcolsep}}{{{}pt}}\n",
                 breakable(&caption),
                 setting.size,

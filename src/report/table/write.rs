@@ -63,7 +63,7 @@ impl Table {
             used += column_width(at);
         }
         blocks.push(from..self.columns.len());
-        let mut text = format!("{}\n", self.title);
+        let mut text = wrapped(&self.title, room).join("\n") + "\n";
         for block in blocks {
             let mut table = plain_table();
             let columns = &self.columns[block.clone()];
