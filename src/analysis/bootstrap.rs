@@ -132,7 +132,11 @@ impl Prepared {
         let is_in_order = self.users.iter().enumerate().all(|(at, user)| at == *user as usize);
         let of_rows: Cow<[f64]> = match is_in_order {
             true => Cow::Borrowed(&times[..n_rows * BLOCK]),
-            false => self.users.iter().flat_map(times_of).copied().collect(),
+            false => {
+                let mut of_rows = Vec::with_capacity(n_rows * BLOCK);
+                self.users.iter().for_each(|user| of_rows.extend_from_slice(times_of(user)));
+                Cow::Owned(of_rows)
+            }
         };
         let mut sums = vec![0.0; self.tiles.len() / n_rows.max(1) * BLOCK];
         let tiles = self.tiles.chunks_exact((n_rows * COLUMNS).max(1));

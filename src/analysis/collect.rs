@@ -106,6 +106,8 @@ pub fn collect(
     let ends: Vec<StepId> =
         experiment.trials.iter().map(|trial| StepId::new(trial.evaluate)).collect();
     currencies.verify(&ends);
+    // By variant and fold: many trials have the same.
+    let mut bases: HashMap<(usize, usize), Result<Arc<Basis>, String>> = HashMap::new();
     for trial in &experiment.trials {
         let summary = match currencies.of(StepId::new(trial.evaluate)) {
             Currency::Current => {
@@ -115,7 +117,9 @@ pub fn collect(
             Currency::Outdated(why) => Err(format!(" (to rerun: {why})")),
             Currency::Absent => Err(String::new()),
         };
-        let basis = basis(experiment, workspace, trial);
+        let place = (trial.variant, trial.split);
+        let of_fold = || basis(experiment, workspace, trial);
+        let basis = bases.entry(place).or_insert_with(of_fold).clone();
         let lacks_responses = experiment.lacks_responses(workspace, trial);
         let of_trial = summary.and_then(|means| {
             let basis = basis?;
@@ -260,6 +264,7 @@ pub fn units_of(
 /// Warnings that steps left in their records: whose, and a sentence. What several trials say is said once.
 fn warnings(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<(String, String)> {
     let mut warnings: Vec<(Vec<String>, String)> = Vec::new();
+    let mut read: HashMap<usize, Vec<String>> = HashMap::new();
     for trial in &experiment.trials {
         let steps = [Some(trial.split), trial.fit, Some(trial.predictions), Some(trial.evaluate)];
         for step in steps.into_iter().flatten() {
@@ -267,12 +272,13 @@ fn warnings(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<(String
                 true => experiment.steps[step].label.clone(),
                 false => format!("{} {}", trial.name, trial.fold),
             };
-            let texts = match experiment.record(workspace, step) {
+            let of_step = || match experiment.record(workspace, step) {
                 Ok(record) => record.warnings,
                 // What it warned of is lost.
                 Err(error @ FileError::Damaged { .. }) => vec![error.to_string()],
-                Err(FileError::Io { .. }) => continue,
+                Err(FileError::Io { .. }) => Vec::new(),
             };
+            let texts = read.entry(step).or_insert_with(of_step).clone();
             for text in texts {
                 match warnings.iter_mut().find(|(_, known)| *known == text) {
                     Some((names, _)) if names.contains(&name) => {}

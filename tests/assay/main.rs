@@ -26,6 +26,7 @@ mod messages;
 mod networks;
 mod next_item;
 mod overrides;
+mod page;
 mod papers;
 mod preflight;
 mod quickstart;

@@ -1,5 +1,8 @@
 //! What `assay audit` finds.
 
+use std::time::UNIX_EPOCH;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Source;
@@ -149,16 +152,25 @@ impl Audited {
     }
 }
 
-/// Of all that an audit reads: the experiment, its steps as they are recorded, what is missing or damaged, and the
-/// program.
+/// Of all that an audit reads: the experiment, its steps as they are recorded, their files, what is missing or damaged,
+/// and the program.
 fn digest(source: &Source) -> Digest {
-    let contents =
-        source.records.iter().map(|record| record.as_ref().map(|of| (of.seal, of.content())));
+    let steps = source.records.par_iter().enumerate().map(|(step, record)| {
+        let record = record.as_ref()?;
+        let dir = source.experiment.dir(source.workspace, step);
+        // A file that was changed has another time or another size.
+        let files = record.files.iter().map(|file| {
+            let found = dir.join(&file.name).metadata().ok()?;
+            let changed = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+            Some((found.len(), changed.as_nanos().to_string()))
+        });
+        Some((record.seal, record.content(), files.collect::<Vec<_>>()))
+    });
     let collected = source.collected;
     Digest::of_json(&(
         BUILD,
         source.experiment,
-        contents.collect::<Vec<_>>(),
+        steps.collect::<Vec<_>>(),
         &collected.missing,
         &collected.missing_controls,
         collected.states.iter().map(|state| format!("{state:?}")).collect::<Vec<_>>(),

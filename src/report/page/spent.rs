@@ -80,7 +80,7 @@ impl Spent {
             let evaluate = time(trials.iter().map(|trial| trial.evaluate).collect());
             seen.then(|| OfSystem {
                 system: trials[0].name.clone(),
-                trials: trials.len(),
+                trials: trials.iter().filter(|of| source.record(of.evaluate).is_some()).count(),
                 search,
                 fit,
                 predict,

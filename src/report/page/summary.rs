@@ -114,12 +114,10 @@ fn best(source: &Source, of: &Comparisons, rows: &[&ResultRow], sentences: &mut 
             (_, Some(p)) => format!("p {} after Holm", with_sign(&p_text(p))),
         };
         sentences.push(format!(
-            "Next is {} with {}. Over the {} that both have a value for, the difference ({} less {}) is {}{}: {about}.",
+            "Next is {} with {}. Over the {} that both have a value for, the difference between the two is {}{}: {about}.",
             second.system,
             number(second.value),
             users_text(paired.n, paired.pairs),
-            row.system,
-            second.system,
             signed(-paired.difference()),
             signed_interval(ends).map(|ends| format!(" {ends}")).unwrap_or_default(),
         ));
