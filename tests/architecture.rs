@@ -117,7 +117,7 @@ fn what_belongs_to_one_place_stays_there() {
         ("tch::", "nn/"),
         ("sled::", "llm/index.rs"),
         ("async_openai::", "llm/"),
-        ("plotters::", "report/figures.rs"),
+        ("plotters::", "report/figures/canvas.rs"),
         ("indicatif::", "cli/progress.rs"),
         ("ScoringPermit::issue()", "ranking/open.rs"),
     ];

@@ -52,6 +52,9 @@ fn the_input_is_everything_before_the_last_item_and_seen_items_are_not_ranked() 
     assert_eq!(four(value(&csv, "chain", "ndcg", "1")), "0.3333");
     // 2 three times, 1 three times, 3 twice: of what c has not seen 3 is first.
     assert_eq!(four(value(&csv, "popular", "mrr", "1")), "0.3333");
+    let spelled = small(&place, &format!("{RULE}evaluate: {{metrics: [HR@2, MRR@1]}}\n"));
+    assert_eq!(value(&spelled, "rule", "hit-rate", "2"), 2.0 / 3.0);
+    assert!(!spelled.contains("ndcg"), "{spelled}");
 }
 
 #[test]
@@ -234,9 +237,10 @@ systems:
     model: sasrec
     factors: 16
     length: 6
+    samples: sequences
     dropout: 0.1
     loss: {gbce: {negatives: 3}}
-    training: {epochs: 40, batch: 16, learning_rate: 0.01, validate: {every: 4, k: 1}, stop: {on: validation, patience: 5}}
+    training: {epochs: 40, batch: 16, learning_rate: 0.01, validate: {every: 4, metric: HR@1}, exclude: none, stop: {on: validation, patience: 5}}
   prefixes:
     model: sasrec
     factors: 16
@@ -286,7 +290,7 @@ fn one_pretraining_serves_all_numberings_and_puts_items_in_their_order() {
     let system = |name: &str, model: &str, more: &str| {
         format!(
             "  {name}:\n    {{model: {model}, {more}{settings}, pretraining: {{ids: {{sweep: [as-distributed, \
-             first-appearance, random]}}, transfer: {{sweep: [all, items]}}, sequences: 400, epochs: 12}}}}\n"
+             first-appearance, random]}}, transfer: {{sweep: [all, items]}}, sequences: 400, epochs: 12, batch: 32}}}}\n"
         )
     };
     place.write(
@@ -312,6 +316,10 @@ fn one_pretraining_serves_all_numberings_and_puts_items_in_their_order() {
         let own = ["as-distributed", "first-appearance", "random"];
         let own = own.into_iter().find(|ids| label.contains(&format!("ids={ids}"))).unwrap();
         for order in record["stats"]["order"].as_array().unwrap() {
+            // All items are equally popular here: their order is that of the ids.
+            if order["numbering"] == "training-popularity" {
+                continue;
+            }
             let sa = order["sa"].as_f64().unwrap();
             match order["numbering"] == own {
                 true => assert!(sa > 0.5, "{label}: {order}"),

@@ -14,7 +14,6 @@ use crate::{
         de::{NodeDeserializer, from_node},
         diagnostic::Diagnostic,
         node::{Entry, Node, Value},
-        sweep,
     },
     data::{DataDirs, DataSource, SequenceSplit},
     ranking::{Metric, Protocol, ScoreSpec},
@@ -22,8 +21,8 @@ use crate::{
         Task,
         experiment::required,
         shared::{
-            EXTERNAL, EXTERNAL_REVISION, ExternalParams, Size, Tagged, check_system_names, seeds,
-            tagged,
+            EXTERNAL, EXTERNAL_REVISION, ExternalParams, Size, Tagged, check_system_names,
+            description, metrics, needs_scores, seeds, systems, tagged,
         },
     },
 };
@@ -68,6 +67,8 @@ pub struct Variant {
     pub systems: Vec<System>,
     pub exclude: Exclude,
     pub evaluate: ScoreSpec,
+    /// How the file is read where it leaves something open.
+    pub warnings: Vec<String>,
 }
 
 /// One row of a table.
@@ -165,34 +166,33 @@ impl Variant {
         let directory = data.value.at.file.path.parent().unwrap_or(Path::new("")).to_owned();
         let data = DataSource::read(NodeDeserializer(&data.value), &directory)
             .map_err(|error: Diagnostic| error.or_at(&data.value.at))?;
-        let systems = systems(required(mapping, "systems", root)?)?;
-        let (exclude, evaluate) = evaluation(mapping.get("evaluate"), &systems)?;
-        Ok(Self { label, data, split, seeds: seeds(mapping)?, systems, exclude, evaluate })
+        let mut warnings = Vec::new();
+        let systems = systems(
+            required(mapping, "systems", root)?,
+            "markov: {model: markov}",
+            |name, node| System::read(name, node, &mut warnings),
+        )?;
+        let (exclude, evaluate) = evaluation(mapping.get("evaluate"), &systems, &mut warnings)?;
+        Ok(Self {
+            label,
+            data,
+            split,
+            seeds: seeds(mapping)?,
+            systems,
+            exclude,
+            evaluate,
+            warnings,
+        })
     }
-}
-
-fn systems(entry: &Entry) -> Result<Vec<System>, Diagnostic> {
-    let mapping = entry.value.mapping("systems")?;
-    if mapping.entries().is_empty() {
-        return Err(Diagnostic::at(&entry.value.at, "`systems` is empty")
-            .expected("at least one system: `markov: {model: markov}`"));
-    }
-    let mut systems: Vec<System> = Vec::new();
-    for entry in mapping.entries() {
-        for (levels, node) in sweep::expand(&entry.value, &[])? {
-            systems.push(System::read(format!("{}{}", entry.key, levels.label()), &node)?);
-        }
-    }
-    Ok(systems)
 }
 
 impl System {
-    fn read(name: String, node: &Node) -> Result<Self, Diagnostic> {
+    fn read(name: String, node: &Node, warnings: &mut Vec<String>) -> Result<Self, Diagnostic> {
         let mut rest = node.mapping(&format!("the system `{name}`"))?.clone();
-        let describe = match rest.take("describe") {
-            Some(entry) => entry.value.text("describe")?.trim().to_owned(),
-            None => String::new(),
-        };
+        let describe = description(&mut rest)?;
+        if let Some(validate) = rest.get_mut(&["training", "validate"]) {
+            warnings.extend(metrics::spell_out_one(validate)?);
+        }
         let Some(model) = rest.take("model") else {
             let names: Vec<&str> = SystemSpec::names().collect();
             return Err(Diagnostic::at(&node.at, format!("the system `{name}` has no `model`"))
@@ -223,6 +223,7 @@ fn defaults() -> ScoreSpec {
 fn evaluation(
     entry: Option<&Entry>,
     systems: &[System],
+    warnings: &mut Vec<String>,
 ) -> Result<(Exclude, ScoreSpec), Diagnostic> {
     let Some(entry) = entry else { return Ok((Exclude::default(), defaults())) };
     let mut rest = entry.value.mapping("evaluate")?.clone();
@@ -230,8 +231,10 @@ fn evaluation(
         Some(entry) => from_node(&entry.value)?,
         None => Exclude::default(),
     };
-    let (has_k, has_metrics) = (rest.get("k").is_some(), rest.get("metrics").is_some());
-    let node = Node { at: entry.value.at.clone(), value: Value::Mapping(rest) };
+    let mut node = Node { at: entry.value.at.clone(), value: Value::Mapping(rest) };
+    warnings.extend(metrics::spell_out(&mut node)?);
+    let given = node.mapping("evaluate")?;
+    let (has_k, has_metrics) = (given.get("k").is_some(), given.get("metrics").is_some());
     let mut spec: ScoreSpec = from_node(&node)?;
     if !has_k {
         spec.k = defaults().k;
@@ -249,13 +252,8 @@ fn evaluation(
         .expected("the protocols full or sampled"));
     }
     let list = systems.iter().find(|system| matches!(system.model, SystemSpec::External(_)));
-    if let Some(list) = list.filter(|_| spec.protocols.contains(&Protocol::Sampled)) {
-        return Err(wrong(format!(
-            "the protocol `sampled` needs a score for every item, and the system `{}` has rankings without scores",
-            list.name
-        ))
-        .expected("the protocol full"));
-    }
+    let list = list.map(|system| system.name.as_str());
+    needs_scores(&spec.protocols, list, &entry.value.at, "the protocol full")?;
     Ok((exclude, spec))
 }
 

@@ -69,7 +69,7 @@ impl Task for NextItemTask {
     }
 
     fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        self.variants.iter().flat_map(|variant| variant.warnings.iter().cloned()).collect()
     }
 
     /// Its splits are of sequences, which `assay split` does not write.

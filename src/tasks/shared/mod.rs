@@ -2,6 +2,7 @@
 
 mod external;
 mod factors;
+pub(in crate::tasks) mod metrics;
 mod model;
 mod record;
 pub mod steps;
@@ -16,7 +17,9 @@ pub use model::{ModelError, ModelStats, Settings, Size, Wrong};
 pub(in crate::tasks) use model::{out_of_range, tagged};
 pub use record::RecordSettings;
 pub(in crate::tasks) use record::{RestsOn, check_means, means, measurements};
-pub(in crate::tasks) use systems::{check_system_names, place_of, seeds};
+pub(in crate::tasks) use systems::{
+    check_system_names, description, needs_scores, place_of, seeds, systems,
+};
 pub use training::{Training, Validate};
 pub(crate) use training::{layers, not_negative, positive, share, width};
 

@@ -1,12 +1,65 @@
-//! Seeds and names of systems in an experiment file.
+//! Systems and seeds in an experiment file.
 
 use std::collections::BTreeSet;
 
-use crate::base::yaml::{
-    de::from_node,
-    diagnostic::{Diagnostic, Position},
-    node::{Entry, Mapping, Value},
+use crate::{
+    base::yaml::{
+        de::from_node,
+        diagnostic::{Diagnostic, Position},
+        node::{Entry, Mapping, Node, Value},
+        sweep,
+    },
+    ranking::Protocol,
 };
+
+/// The systems of an experiment file, one for each combination of the levels that are swept in it; `read` gets a name
+/// and its settings.
+pub(in crate::tasks) fn systems<S>(
+    entry: &Entry,
+    example: &str,
+    mut read: impl FnMut(String, &Node) -> Result<S, Diagnostic>,
+) -> Result<Vec<S>, Diagnostic> {
+    let mapping = entry.value.mapping("systems")?;
+    if mapping.entries().is_empty() {
+        return Err(Diagnostic::at(&entry.value.at, "`systems` is empty")
+            .expected(format!("at least one system: `{example}`")));
+    }
+    let mut systems = Vec::new();
+    for entry in mapping.entries() {
+        for (levels, node) in sweep::expand(&entry.value, &[])? {
+            systems.push(read(format!("{}{}", entry.key, levels.label()), &node)?);
+        }
+    }
+    Ok(systems)
+}
+
+/// Takes the description of a system.
+pub(in crate::tasks) fn description(system: &mut Mapping) -> Result<String, Diagnostic> {
+    match system.take("describe") {
+        Some(entry) => Ok(entry.value.text("describe")?.trim().to_owned()),
+        None => Ok(String::new()),
+    }
+}
+
+/// Refuses the protocol `sampled` where a system, whose name is given, has lists without scores.
+pub(in crate::tasks) fn needs_scores(
+    protocols: &[Protocol],
+    list: Option<&str>,
+    evaluate: &Position,
+    expected: &str,
+) -> Result<(), Diagnostic> {
+    match list.filter(|_| protocols.contains(&Protocol::Sampled)) {
+        Some(name) => Err(Diagnostic::at(
+            evaluate,
+            format!(
+                "the protocol `sampled` needs a score for every item, and the system `{name}` has rankings without \
+                 scores"
+            ),
+        )
+        .expected(expected)),
+        None => Ok(()),
+    }
+}
 
 /// The seeds of an experiment, by default 1.
 pub(in crate::tasks) fn seeds(mapping: &Mapping) -> Result<Vec<u64>, Diagnostic> {

@@ -4,22 +4,21 @@ use std::{path::Path, sync::Arc};
 
 use serde::Serialize;
 
-use super::{SystemSpec, TrainOn, metrics, rerank::JudgeName, rerankers, texts::Texts};
+use super::{SystemSpec, TrainOn, rerank::JudgeName, rerankers, texts::Texts};
 use crate::{
     base::yaml::{
         de::{NodeDeserializer, from_node},
         diagnostic::{Diagnostic, Position},
         include::Renamed,
         node::{Entry, Mapping, Node, Value},
-        sweep,
     },
     data::{DataDirs, DataError, DataSource, Relevance, RelevanceFrom, SplitSpec},
     llm::{EndpointSpec, ResponsesSpec},
-    ranking::{Protocol, ScoreSpec},
+    ranking::ScoreSpec,
     tasks::{
         Task,
         experiment::required,
-        shared::{check_system_names, seeds},
+        shared::{check_system_names, description, metrics, needs_scores, seeds, systems},
     },
     text::{MetadataSpec, ProfilesSpec},
 };
@@ -152,7 +151,10 @@ impl Variant {
         let split: SplitSpec = from_node(&split_entry.value)?;
         split.validate().map_err(|message| Diagnostic::at(&split_entry.value.at, message))?;
         let mut warnings = Vec::new();
-        let mut systems = systems(required(mapping, "systems", root)?, &mut warnings)?;
+        let mut systems =
+            systems(required(mapping, "systems", root)?, "als: {model: als}", |name, node| {
+                System::read(name, node, &mut warnings)
+            })?;
         for system in &mut systems {
             let search = match &mut system.model {
                 SystemSpec::Search(search) => Some(&mut search.spec),
@@ -172,17 +174,12 @@ impl Variant {
                 let spec: ScoreSpec = from_node(&node)?;
                 spec.validate().map_err(|message| Diagnostic::at(&entry.value.at, message))?;
                 let list = systems.iter().find(|system| system.model.gives_lists());
-                if let Some(list) = list.filter(|_| spec.protocols.contains(&Protocol::Sampled)) {
-                    return Err(Diagnostic::at(
-                        &entry.value.at,
-                        format!(
-                            "the protocol `sampled` needs a score for every item, and the system `{}` \
-                             has rankings without scores",
-                            list.name
-                        ),
-                    )
-                    .expected("the protocols full, judged or judged-after-cut"));
-                }
+                needs_scores(
+                    &spec.protocols,
+                    list.map(|system| system.name.as_str()),
+                    &entry.value.at,
+                    "the protocols full, judged or judged-after-cut",
+                )?;
                 spec
             }
             None => ScoreSpec::default(),
@@ -278,29 +275,10 @@ fn unreadable(entry: &Entry, error: &DataError) -> Diagnostic {
     if help.is_empty() { diagnostic } else { diagnostic.help(help) }
 }
 
-fn systems(entry: &Entry, warnings: &mut Vec<String>) -> Result<Vec<System>, Diagnostic> {
-    let mapping = entry.value.mapping("systems")?;
-    if mapping.entries().is_empty() {
-        return Err(Diagnostic::at(&entry.value.at, "`systems` is empty")
-            .expected("at least one system: `als: {model: als}`"));
-    }
-    let mut systems: Vec<System> = Vec::new();
-    for entry in mapping.entries() {
-        for (levels, node) in sweep::expand(&entry.value, &[])? {
-            let name = format!("{}{}", entry.key, levels.label());
-            systems.push(System::read(name, &node, warnings)?);
-        }
-    }
-    Ok(systems)
-}
-
 impl System {
     fn read(name: String, node: &Node, warnings: &mut Vec<String>) -> Result<Self, Diagnostic> {
         let mut rest = node.mapping(&format!("the system `{name}`"))?.clone();
-        let describe = match rest.take("describe") {
-            Some(entry) => entry.value.text("describe")?.trim().to_owned(),
-            None => String::new(),
-        };
+        let describe = description(&mut rest)?;
         let mut search = rest.take("search");
         if let Some(Value::Mapping(search)) = search.as_mut().map(|entry| &mut entry.value.value) {
             warnings.extend(metrics::spell_out_one(search)?);

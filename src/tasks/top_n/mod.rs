@@ -3,7 +3,6 @@
 pub mod command;
 mod experiment;
 mod fallback;
-mod metrics;
 pub mod models;
 pub mod networks;
 mod plan;

@@ -1,4 +1,4 @@
-//! SASRec (Kang and McAuley 2018): causal self-attention; every position predicts the next item.
+//! SASRec (Kang and McAuley 2018): causal self-attention; the last position, or every one, predicts the next item.
 //!
 //! Layers are those of the BERT that later implementations took over (RecBole, S3-Rec, BSARec): norms after the
 //! residuals, a feed-forward layer four times as wide, GELU.
@@ -31,7 +31,7 @@ pub struct SasRecParams {
     pub length: usize,
     /// What is an example: a sequence, of which every position predicts, or each prefix of it, as in the released code of
     /// BSARec: many more steps an epoch, and the last position alone predicts, as in the test.
-    #[serde(default, skip_serializing_if = "Samples::are_sequences")]
+    #[serde(skip_serializing_if = "Samples::are_sequences")]
     pub samples: Samples,
     /// Where positions are counted from.
     #[serde(default, skip_serializing_if = "is_from_end")]
@@ -57,12 +57,12 @@ impl Default for SasRecParams {
             layers: 2,
             heads: 2,
             length: 50,
-            samples: Samples::default(),
+            samples: Samples::Prefixes,
             positions: Positions::default(),
             dropout: 0.5,
             attention_dropout: 0.5,
             loss: LossSpec::Bce { negatives: 1 },
-            training: SequenceTraining::default(),
+            training: SequenceTraining { batch: 256, ..SequenceTraining::default() },
             pretraining: None,
         }
     }

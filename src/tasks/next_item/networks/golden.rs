@@ -274,6 +274,11 @@ fn every_network_learns_what_follows_under_every_loss() {
                 "bert4rec" => {
                     ("factors: 32, dropout: 0, attention_dropout: 0, mask_last: 0.5", 200, 0.002)
                 }
+                "sasrec" => (
+                    "factors: 16, samples: sequences, dropout: 0.1, attention_dropout: 0.1",
+                    60,
+                    0.01,
+                ),
                 _ => ("factors: 16, dropout: 0.1, heads: 2, attention_dropout: 0.1", 60, 0.01),
             };
             let yaml = format!(

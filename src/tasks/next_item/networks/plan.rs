@@ -63,11 +63,10 @@ impl Learns {
 }
 
 /// What an example of a causal network is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Samples {
     /// A sequence, of which every position predicts the next item.
-    #[default]
     Sequences,
     /// A prefix of a sequence, of which the last position predicts the next item.
     Prefixes,

@@ -38,6 +38,10 @@ pub struct Pretraining {
     pub block: usize,
     #[schemars(range(min = 1, max = 100000))]
     pub epochs: usize,
+    /// Sequences a step, or prefixes; by default as many as of the fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub batch: Option<usize>,
     /// Which items are negatives, of losses that draw them.
     pub negatives: Side,
 }
@@ -50,6 +54,7 @@ impl Default for Pretraining {
             sequences: 25_000,
             block: 20,
             epochs: 10,
+            batch: None,
             negatives: Side::Any,
         }
     }
@@ -104,6 +109,9 @@ impl Pretraining {
         if !(1..=100_000).contains(&self.epochs) {
             return wrong(format!("`epochs` is {}; expected 1 to 100000", self.epochs));
         }
+        if self.batch == Some(0) {
+            return wrong("`batch` is 0".into());
+        }
         Ok(())
     }
 
@@ -111,6 +119,7 @@ impl Pretraining {
     pub fn training(&self, of_fit: &SequenceTraining) -> SequenceTraining {
         SequenceTraining {
             epochs: self.epochs,
+            batch: self.batch.unwrap_or(of_fit.batch),
             schedule: Schedule::Constant,
             validate: None,
             exclude: None,

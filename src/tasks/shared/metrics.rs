@@ -9,13 +9,13 @@ use crate::{
 };
 
 /// Gives metrics their own names, and `k` the cutoffs behind `@`. Returns what has to be said of them.
-pub(super) fn spell_out(evaluate: &mut Node) -> Result<Vec<String>, Diagnostic> {
+pub(in crate::tasks) fn spell_out(evaluate: &mut Node) -> Result<Vec<String>, Diagnostic> {
     let Value::Mapping(mapping) = &mut evaluate.value else { return Ok(Vec::new()) };
     rename(mapping, "metrics")
 }
 
 /// The same of the one metric of a search or a validation.
-pub(super) fn spell_out_one(mapping: &mut Mapping) -> Result<Vec<String>, Diagnostic> {
+pub(in crate::tasks) fn spell_out_one(mapping: &mut Mapping) -> Result<Vec<String>, Diagnostic> {
     rename(mapping, "metric")
 }
 
