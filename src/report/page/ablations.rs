@@ -123,10 +123,12 @@ fn one_of<'a>(systems: &'a [String], name: &str) -> Option<&'a String> {
     named.next().filter(|_| named.next().is_none())
 }
 
+/// The base of a swept system, and its levels by name.
+type Levels<'a> = (&'a str, Vec<(&'a str, &'a str)>);
+
 /// Pairs of swept systems that differ in one value.
 fn found(systems: &[String]) -> Vec<Arms> {
-    let levels: Vec<Option<(&str, Vec<(&str, &str)>)>> =
-        systems.iter().map(|system| levels(system)).collect();
+    let levels: Vec<Option<Levels>> = systems.iter().map(|system| levels(system)).collect();
     let mut arms = Vec::new();
     for (at, first) in levels.iter().enumerate() {
         for (to, second) in levels.iter().enumerate().skip(at + 1) {
@@ -149,7 +151,7 @@ fn found(systems: &[String]) -> Vec<Arms> {
 }
 
 /// `gat[profiles=unified,cosine=on]` as its base and its levels.
-fn levels(system: &str) -> Option<(&str, Vec<(&str, &str)>)> {
+fn levels(system: &str) -> Option<Levels<'_>> {
     let (base, rest) = system.split_once('[')?;
     let rest = rest.strip_suffix(']')?;
     let (mut parts, mut depth, mut from) = (Vec::new(), 0i32, 0);
