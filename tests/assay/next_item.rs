@@ -271,7 +271,9 @@ fn networks_on_sequences_learn_the_same_whatever_the_thread_count() {
         assert!(found > 0.9, "{system}: {found}");
     }
     let report = std::fs::read_to_string(place.path("reports/networks/index.html")).unwrap();
-    assert!(report.contains("Training loss, first trial of each network"));
+    assert!(
+        report.contains("Training of networks by epoch: loss relative to that of the first epoch")
+    );
 }
 
 /// AAE and SA say whether embeddings are in the order of numbers. A fit that changes nothing keeps what was learnt of

@@ -32,10 +32,10 @@ fn a_report_is_a_handful_of_files_unless_all_are_asked_for() {
     for name in written.iter().filter(|name| *name != "index.html") {
         assert!(page.contains(&name.replace('/', "&#x2F;")) || page.contains(name), "{name}");
     }
-    // Two protocols, two slices and two cutoffs, in three formats.
+    // Two protocols, two slices and two cutoffs, in three formats; and the default table in four.
     place.fine(&["report", "e.yaml", "--all"]);
     let all = files(&place, "reports/e");
-    assert_eq!(all.iter().filter(|name| name.starts_with("tables/")).count(), 24);
+    assert_eq!(all.iter().filter(|name| name.starts_with("tables/")).count(), 28);
     // What is not written again is not left without a word.
     let again = place.assay(&["report", "e.yaml"]);
     assert_eq!(again.code, 0, "{}", again.err);

@@ -138,7 +138,7 @@ fn users_are_counted_once_and_spreads_are_two() {
     assert!(of_f1.contains(&shown), "{shown} in {of_f1}");
     let html = fs::read_to_string(place.path("reports/small/index.html")).unwrap();
     assert!(html.contains(&format!("{both} users ({} user-fold pairs)", f1.len() + f2.len())));
-    assert!(html.contains("bars: 95 % intervals over users"), "figures say what bars are");
+    assert!(html.contains("Bars: 95 % intervals over users."), "figures say what bars are");
 }
 
 #[test]
