@@ -15,6 +15,9 @@ use crate::{
     tasks::{ExperimentRecord, SystemRecord, TrialRecord},
 };
 
+/// Why checks of folds cannot be made of a bundle without data.
+const NO_FOLDS: &str = "the bundle has no folds: `assay bundle --with-data` puts them in";
+
 /// Values that are read when they are first needed, once for all checks.
 pub(super) struct Cache<K, V>(Mutex<HashMap<K, Slot<V>>>);
 
@@ -124,6 +127,10 @@ impl<'a> Subject<'a> {
     /// The fold of a split step, with its test part.
     pub fn fold(&self, split: usize) -> Result<Arc<OpenFold>, String> {
         self.folds.get(split, || {
+            let of = &self.experiment.steps[split];
+            if self.workspace.is_omitted(&of.kind, &of.key) {
+                return Err(NO_FOLDS.into());
+            }
             let dir = self.experiment.dir(self.workspace, split);
             OpenFold::read(&dir).map_err(|error| error.to_string())
         })

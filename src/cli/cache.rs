@@ -20,7 +20,7 @@ use crate::{
         key::{Key, from_hex, hex},
         reply, short,
     },
-    tasks::top_n::steps::RESPONSES,
+    tasks::{ExperimentRecord, StepRecord, top_n::steps::RESPONSES},
 };
 
 /// Inspect and maintain the recorded responses of language models
@@ -137,19 +137,24 @@ impl Cache {
 }
 
 /// Keys of the responses that the finished steps of an experiment used.
+pub fn responses_of(workspace: &Workspace, experiment: &ExperimentRecord) -> BTreeSet<Key> {
+    let dirs = (0..experiment.steps.len()).map(|at| experiment.dir(workspace, at).join(RESPONSES));
+    let used = dirs.filter_map(|path| read_json::<Vec<String>>(&path).ok());
+    used.flatten().filter_map(|key| from_hex(&key)).collect()
+}
+
+/// The same of an experiment file; an error if there are none.
 fn keys_of(workspace: &Workspace, file: &std::path::Path) -> Result<BTreeSet<Key>, CliError> {
     let experiment = ExperimentArg::of_file(file.to_owned()).recorded(workspace)?;
-    let mut keys = BTreeSet::new();
-    let mut open = Vec::new();
-    for (at, step) in experiment.steps.iter().enumerate() {
-        if step.kind == "profiles" && !workspace.exists(&step.kind, &step.key) {
-            open.push(format!("{} {}", step.kind, step.label));
-        }
-        let dir = experiment.dir(workspace, at);
-        if let Ok(used) = read_json::<Vec<String>>(&dir.join(RESPONSES)) {
-            keys.extend(used.iter().filter_map(|key| from_hex(key)));
-        }
-    }
+    let keys = responses_of(workspace, &experiment);
+    let is_open =
+        |step: &&StepRecord| step.kind == "profiles" && !workspace.exists(&step.kind, &step.key);
+    let open: Vec<String> = experiment
+        .steps
+        .iter()
+        .filter(is_open)
+        .map(|step| format!("{} {}", step.kind, step.label))
+        .collect();
     if keys.is_empty() {
         return Err(CliError::NoResults(format!(
             "no finished step of {} used a response of a language model",

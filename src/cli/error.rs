@@ -39,6 +39,8 @@ pub enum CliError {
     Usage(String),
     #[error("{0}")]
     NoResults(String),
+    #[error("internal error: {0}")]
+    Internal(String),
     /// The program with libtorch is missing or of another build.
     #[error(
         "{0}\n  = help: a second program, `assay-tensors`, fits networks and EASE and encodes texts; build both \
@@ -67,6 +69,7 @@ impl CliError {
             Self::Data(DataError::Interrupted(_)) | Self::Step(StepError::Interrupted(_)) => {
                 Exit::Interrupted
             }
+            Self::Internal(_) => Exit::Bug,
             Self::Step(StepError::Internal(_) | StepError::NoThreads(_)) => Exit::Bug,
             Self::NoResults(_) | Self::NotComparable { .. } => Exit::Inconclusive,
             Self::Report(ReportError::Template(_) | ReportError::Json(_)) | Self::Json(_) => {

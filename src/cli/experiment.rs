@@ -82,7 +82,8 @@ impl ExperimentArg {
     /// results of other settings, data or prompts are not shown as its own. Otherwise this is the record of the last
     /// run, provided that the experiment file has not changed.
     pub fn recorded(&self, workspace: &Workspace) -> Result<ExperimentRecord, CliError> {
-        let by_name = self.file.to_str().filter(|_| !self.file.exists());
+        // A directory is no experiment file: a bundle has some.
+        let by_name = self.file.to_str().filter(|_| !self.file.exists() || self.file.is_dir());
         let read = |name| ExperimentRecord::read(workspace, name).ok();
         if let Some((name, record)) = by_name.and_then(|name| Some((name, read(name)?))) {
             if !self.set.is_empty() {

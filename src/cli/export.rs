@@ -120,6 +120,14 @@ impl Export {
                 missing.push(trial.label());
                 continue;
             }
+            let split = &experiment.steps[trial.split];
+            if workspace.is_omitted(&split.kind, &split.key) {
+                return Err(CliError::NoResults(format!(
+                    "the bundle has no folds, which this format needs: {}\n  = help: make it with `assay bundle \
+                     --with-data`",
+                    trial.fold
+                )));
+            }
             let variant = &experiment.variants[trial.variant];
             let settings = RecordSettings::of(variant).map_err(CliError::NoResults)?;
             let open = OpenFold::read(&experiment.dir(&workspace, trial.split))?;

@@ -3,6 +3,7 @@
 mod agreement;
 mod audit;
 mod baseline;
+mod bundle;
 mod cache;
 mod check;
 mod commands;
@@ -71,6 +72,7 @@ use crate::{
   assay compare experiments/quickstart.yaml  test which differences are statistically significant
   assay score --data ml-100k --fold u1 rankings.csv     evaluate rankings of another tool
   assay diff experiments/quickstart.yaml     show what differs between its last two runs
+  assay bundle experiments/quickstart.yaml --out quickstart.zip     one archive for reviewers
   assay data list                            list data sets and where they are
 
 Exit codes: 0 success; 1 a check failed; 2 invalid usage, experiment file or data;
@@ -110,6 +112,7 @@ enum Verb {
     Score(Box<score::Score>),
     Explanations(explanations::Explanations),
     Export(export::Export),
+    Bundle(bundle::Bundle),
     Ls(ls::Ls),
     Show(show::Show),
     Split(split::Split),
@@ -174,6 +177,7 @@ fn run(verb: Verb) -> Exit {
         Verb::Score(args) => args.run(),
         Verb::Explanations(args) => args.run(),
         Verb::Export(args) => args.run(),
+        Verb::Bundle(args) => args.run(),
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),
         Verb::Split(args) => args.run(),

@@ -44,4 +44,4 @@ pub use preflight::{Found, preflight};
 pub use record::{FileRecord, InputRecord, Machine, Record};
 pub use stale::{OTHER_INPUT, why_stale};
 pub use step::{FinishedSteps, Handle, Pinned, Requests, Resources, Step, StepId, StepStats};
-pub use workspace::{Lock, Staging, StepState, Workspace};
+pub use workspace::{Lock, OMITTED, RECORD, Staging, StepState, Workspace, write_sealed};

@@ -13,12 +13,16 @@ use crate::base::{
     hash::Digest,
 };
 
-const RECORD: &str = "record.json";
+/// The record of a step, in its directory.
+pub const RECORD: &str = "record.json";
+/// Marks a step of a bundle that has its record and not its files.
+pub const OMITTED: &str = "omitted.json";
 
 /// A workspace on disk.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     root: PathBuf,
+    read_only: bool,
 }
 
 /// The state of a step in the workspace.
@@ -50,7 +54,7 @@ pub struct Lock {
 impl Workspace {
     /// The workspace at `root`; nothing is written.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), read_only: false }
     }
 
     /// Creates the directories, which also checks write permission.
@@ -67,6 +71,16 @@ impl Workspace {
             write_whole(&ignore, b"*\n")?;
         }
         Ok(workspace)
+    }
+
+    /// The same, for commands that only look: what is computed for a report is not kept in it.
+    pub fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
+    }
+
+    /// Whether it is only read.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// Its directory.
@@ -98,13 +112,18 @@ impl Workspace {
     /// Whether a step exists, has its own record, which lists the files `needed`, and every file matches its recorded
     /// checksum. The content of files is not interpreted.
     pub fn verify(&self, kind: &str, key: &Digest, needed: &[&str]) -> StepState {
-        if !self.step_dir(kind, key).exists() {
+        if !self.step_dir(kind, key).exists() || self.is_omitted(kind, key) {
             return StepState::Absent;
         }
         match self.check(kind, key, needed) {
             Ok(()) => StepState::Done,
             Err(error) => StepState::Damaged(error.to_string()),
         }
+    }
+
+    /// Whether only the record of a step is there, because a bundle was made without its files.
+    pub fn is_omitted(&self, kind: &str, key: &Digest) -> bool {
+        self.step_dir(kind, key).join(OMITTED).is_file()
     }
 
     fn check(&self, kind: &str, key: &Digest, needed: &[&str]) -> Result<(), FileError> {
@@ -225,10 +244,7 @@ impl Workspace {
             let bytes = file.metadata().map_err(io_error(&path))?.len();
             record.files.push(FileRecord { name, bytes, blake3 });
         }
-        record.seal = None;
-        let value = serde_json::to_value(&record).map_err(|error| io_error(&dir)(error.into()))?;
-        record.seal = Some(seal_of(&value));
-        write_json(&dir.join(RECORD), &record)?;
+        write_sealed(&dir.join(RECORD), record.clone())?;
         let target = self.step_dir(&record.kind, &record.key);
         // A damaged step is moved away atomically, so that no process finds a part of it.
         let old = tempfile::tempdir_in(self.root.join("tmp")).map_err(io_error(&dir))?;
@@ -250,6 +266,14 @@ impl Workspace {
     pub fn path(&self, parts: &[&str]) -> PathBuf {
         parts.iter().fold(self.root.clone(), |path, part| path.join(part))
     }
+}
+
+/// Writes a record with the seal of its content.
+pub fn write_sealed(path: &Path, mut record: Record) -> Result<(), FileError> {
+    record.seal = None;
+    let value = serde_json::to_value(&record).map_err(|error| io_error(path)(error.into()))?;
+    record.seal = Some(seal_of(&value));
+    write_json(path, &record)
 }
 
 /// Hash of a record without its seal.

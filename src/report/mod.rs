@@ -1,5 +1,6 @@
 //! Tables, figures and HTML from result rows.
 
+pub mod bundle;
 mod explanations;
 mod figures;
 mod html;

@@ -9,6 +9,7 @@ mod audited;
 mod bad_input;
 mod bounds;
 mod browser;
+mod bundle;
 mod check;
 mod command;
 mod compare;

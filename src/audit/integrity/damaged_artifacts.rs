@@ -25,13 +25,18 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     let unknown = steps.iter().filter(|step| state(**step).is_none());
     currencies.verify(&unknown.map(|step| StepId::new(*step)).collect::<Vec<_>>());
     let (mut damaged, mut outdated, mut absent) = (Vec::new(), Vec::new(), Vec::new());
+    let mut omitted = 0;
     for step in &steps {
         let name = subject.experiment.name(StepId::new(*step));
         match state(*step).unwrap_or_else(|| currencies.of(StepId::new(*step))) {
             Currency::Current => {}
             Currency::Damaged(problem) => damaged.push(format!("{name} ({problem})")),
             Currency::Outdated(why) => outdated.push(format!("{name} ({why})")),
-            Currency::Absent => absent.push(name),
+            Currency::Absent => {
+                let of = &subject.experiment.steps[*step];
+                omitted += usize::from(subject.workspace.is_omitted(&of.kind, &of.key));
+                absent.push(name);
+            }
         }
     }
     let n = steps.len();
@@ -47,8 +52,12 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
     }
     if !absent.is_empty() {
         let message = format!(
-            "{} of {n} steps are not in the workspace any more, so they cannot be checked: {}",
+            "{} of {n} steps are {}, so they cannot be checked: {}",
             absent.len(),
+            match omitted == absent.len() {
+                true => "in the bundle with their records alone",
+                false => "not in the workspace any more",
+            },
             some_of(&absent)
         );
         let finding = Finding::new("", message).with("steps", n).with("absent", absent.len());

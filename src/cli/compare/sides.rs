@@ -44,7 +44,8 @@ impl Side {
 
     /// The run that is named, unless there is a file or an experiment of this name.
     fn named_run(of: &ExperimentArg, workspace: &Workspace) -> Result<Option<RunRecord>, CliError> {
-        let Some(name) = of.file.to_str().filter(|_| !of.file.exists()) else { return Ok(None) };
+        let names = |_: &&str| !of.file.exists() || of.file.is_dir();
+        let Some(name) = of.file.to_str().filter(names) else { return Ok(None) };
         match ExperimentRecord::read(workspace, name).is_ok() {
             true => Ok(None),
             false => find_run(workspace, name),

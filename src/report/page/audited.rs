@@ -75,7 +75,9 @@ impl Audited {
         };
         let audited = Self::of(&audit::audit(&subject, CHECKS));
         // Where the workspace cannot be written the next report makes it again.
-        let _ = write_json(&path, &Kept { of, audited: audited.clone() });
+        if !source.workspace.is_read_only() {
+            let _ = write_json(&path, &Kept { of, audited: audited.clone() });
+        }
         audited
     }
 
