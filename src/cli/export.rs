@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::json;
 
-use super::{CliError, ExperimentArg, WorkspaceArg, experiment::unknown, print};
+use super::{
+    CliError, ExperimentArg, OptionalExperimentArg, WorkspaceArg, experiment::unknown, print,
+};
 use crate::{
     base::terminal::tell,
     base::{
@@ -14,7 +16,7 @@ use crate::{
         output::OutputDir,
         text::distinct,
     },
-    core::{Currencies, Currency, StepId},
+    core::{Currencies, Currency, StepId, Workspace},
     data::SequencePart,
     ranking::{
         OpenFold, Predictions, UNKNOWN,
@@ -26,26 +28,32 @@ use crate::{
 /// The file that lists what was written, and that the test part was opened.
 const LIST: &str = "export.json";
 
-/// Write rankings and splits in the formats of other evaluation tools
+/// Write rankings, splits, metrics and training histories for other tools
 ///
-/// Writes one ranking per trial, the parts of each fold (TREC: qrels of the test part), and `export.json`, which
-/// lists the files with their hashes and records that the test part was opened.
+/// `assay export EXPERIMENT --format FORMAT --out DIR` writes one ranking per trial, the parts of each fold (TREC: qrels of
+/// the test part), and `export.json`, which lists the files with their hashes and records that the test part was opened.
+/// `assay export mlflow` sends metrics to an MLflow server, `assay export tensorboard` writes event files.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
   assay export experiments/quickstart.yaml --format trec --out runs
   ir_measures runs/f1.qrels runs/als--f1--seed1.run 'nDCG@10 AP@10'
-  assay export experiments/ml-100k-baselines.yaml --format recbole --fold u1 --system als --out rb")]
+  assay export experiments/ml-100k-baselines.yaml --format recbole --fold u1 --system als --out rb
+  assay export mlflow experiments/quickstart.yaml --url http://127.0.0.1:5000
+  assay export tensorboard experiments/ml-100k-networks.yaml --out tb")]
 pub struct Export {
     #[command(flatten)]
-    experiment: ExperimentArg,
-    #[command(flatten)]
     workspace: WorkspaceArg,
+    #[command(subcommand)]
+    to: Option<To>,
+    #[command(flatten)]
+    experiment: OptionalExperimentArg,
     /// Format of the files
-    #[arg(long, value_enum)]
-    format: Target,
+    #[arg(long, value_enum, required = true)]
+    format: Option<Target>,
     /// Directory of the files
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    out: Option<PathBuf>,
     /// Only this system (can be repeated)
     #[arg(long, value_name = "NAME")]
     system: Vec<String>,
@@ -57,11 +65,46 @@ pub struct Export {
     overwrite: bool,
 }
 
+/// A tool with a form of its own.
+#[derive(clap::Subcommand)]
+enum To {
+    Mlflow(super::export_runs::Mlflow),
+    Tensorboard(super::export_runs::Tensorboard),
+}
+
 impl Export {
     pub fn run(self) -> Result<Exit, CliError> {
         let workspace = self.workspace.open();
-        let experiment = self.experiment.recorded(&workspace)?;
-        let currencies = Currencies::new(&experiment, &workspace);
+        match self.to {
+            Some(To::Mlflow(to)) => return to.run(&workspace),
+            Some(To::Tensorboard(to)) => return to.run(&workspace),
+            None => {}
+        }
+        let example = "assay export EXPERIMENT --format trec --out DIR";
+        // invariant: both are required where there is no subcommand
+        let (Some(format), Some(out)) = (self.format, self.out) else {
+            return Err(CliError::Usage(format!("what is exported?\n  = help: `{example}`")));
+        };
+        let experiment = self.experiment.given(example)?;
+        let (system, fold, overwrite) = (self.system, self.fold, self.overwrite);
+        RankingFiles { experiment, format, out, system, fold, overwrite }.run(&workspace)
+    }
+}
+
+/// Rankings and splits as files.
+struct RankingFiles {
+    experiment: ExperimentArg,
+    format: Target,
+    out: PathBuf,
+    system: Vec<String>,
+    fold: Vec<String>,
+    overwrite: bool,
+}
+
+impl RankingFiles {
+    fn run(self, workspace: &Workspace) -> Result<Exit, CliError> {
+        let experiment = self.experiment.recorded(workspace)?;
+        let currencies = Currencies::new(&experiment, workspace);
         let wanted = |list: &[String], name: &String| list.is_empty() || list.contains(name);
         let trials: Vec<_> = experiment
             .trials
@@ -112,7 +155,7 @@ impl Export {
                     "the fold {} is damaged: {problem}\n  = help: run `assay run {}` after removing {}",
                     trial.fold,
                     self.experiment,
-                    experiment.dir(&workspace, trial.split).display()
+                    experiment.dir(workspace, trial.split).display()
                 )));
             }
             let predictions = StepId::new(trial.predictions);
@@ -130,9 +173,9 @@ impl Export {
             }
             let variant = &experiment.variants[trial.variant];
             let settings = RecordSettings::of(variant).map_err(CliError::NoResults)?;
-            let open = OpenFold::read(&experiment.dir(&workspace, trial.split))?;
+            let open = OpenFold::read(&experiment.dir(workspace, trial.split))?;
             let (users, items) = (&open.training.users, &open.training.items);
-            let from = experiment.dir(&workspace, trial.predictions);
+            let from = experiment.dir(workspace, trial.predictions);
             let predicted = Predictions::read(&from, trial.from_scores, items.len())?;
             let tested = open.tested();
             let ties = settings.evaluate.ties;
@@ -177,7 +220,7 @@ impl Export {
                 continue;
             }
             // With the order and the repeats of sequences.
-            let parts = SequencePart::read(&experiment.dir(&workspace, trial.split))?;
+            let parts = SequencePart::read(&experiment.dir(workspace, trial.split))?;
             write(file("train"), interactions(self.format, parts.train.iter(), users, items))?;
             if !parts.validation.is_empty() {
                 let text = interactions(self.format, parts.validation.iter(), users, items);

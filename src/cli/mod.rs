@@ -15,6 +15,7 @@ mod error;
 mod experiment;
 mod explanations;
 mod export;
+mod export_runs;
 mod gc;
 mod hand_over;
 mod init;

@@ -5,12 +5,14 @@ mod explanations;
 mod figures;
 mod html;
 mod latex;
+pub mod mlflow;
 mod outputs;
 mod page;
 mod recorded;
 mod reference;
 mod reranks;
 mod table;
+pub mod tensorboard;
 mod texts;
 mod tidy;
 

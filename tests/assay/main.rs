@@ -48,4 +48,5 @@ mod support;
 mod sweeps;
 mod texts;
 mod ties;
+mod trackers;
 mod webdriver;
