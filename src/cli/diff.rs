@@ -98,12 +98,12 @@ fn last_two(workspace: &Workspace, what: &str) -> Result<(RunRecord, RunRecord),
     }
 }
 
-fn means(workspace: &Workspace, run: &RunRecord) -> Option<Vec<RunMean>> {
+pub(super) fn means(workspace: &Workspace, run: &RunRecord) -> Option<Vec<RunMean>> {
     read_json(&workspace.path(&["runs", &run.run, MEANS])).ok()
 }
 
 /// What differs in the inputs of two runs, by kind.
-fn inputs(first: &RunRecord, second: &RunRecord) -> BTreeMap<&'static str, Vec<String>> {
+pub(super) fn inputs(first: &RunRecord, second: &RunRecord) -> BTreeMap<&'static str, Vec<String>> {
     let mut by_kind: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for of in differences_of_runs(first, second) {
         by_kind.entry(of.kind.name()).or_default().push(of.change);

@@ -34,6 +34,7 @@ mod runs;
 mod schema;
 mod score;
 mod self_test;
+mod serve;
 mod show;
 mod split;
 mod table;
@@ -74,6 +75,7 @@ use crate::{
   assay score --data ml-100k --fold u1 rankings.csv     evaluate rankings of another tool
   assay diff experiments/quickstart.yaml     show what differs between its last two runs
   assay bundle experiments/quickstart.yaml --out quickstart.zip     one archive for reviewers
+  assay serve                                show the workspace in a browser
   assay data list                            list data sets and where they are
 
 Exit codes: 0 success; 1 a check failed; 2 invalid usage, experiment file or data;
@@ -114,6 +116,7 @@ enum Verb {
     Explanations(explanations::Explanations),
     Export(export::Export),
     Bundle(bundle::Bundle),
+    Serve(serve::Serve),
     Ls(ls::Ls),
     Show(show::Show),
     Split(split::Split),
@@ -179,6 +182,7 @@ fn run(verb: Verb) -> Exit {
         Verb::Explanations(args) => args.run(),
         Verb::Export(args) => args.run(),
         Verb::Bundle(args) => args.run(),
+        Verb::Serve(args) => args.run(),
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),
         Verb::Split(args) => args.run(),

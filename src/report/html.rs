@@ -192,7 +192,7 @@ fn page(name: &str, view: &impl Serialize) -> Result<String, tera::Error> {
 
 /// Names and messages of others, in which nothing drives a terminal or turns the text around. Markup in them is
 /// escaped by the templates.
-fn escape_controls(value: &mut Value) {
+pub(super) fn escape_controls(value: &mut Value) {
     match value {
         Value::String(text) => {
             if let Cow::Owned(escaped) = escaped(text) {

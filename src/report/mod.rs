@@ -5,6 +5,7 @@ mod explanations;
 mod figures;
 mod html;
 mod latex;
+mod live;
 pub mod mlflow;
 mod outputs;
 mod page;
@@ -18,6 +19,9 @@ mod tidy;
 
 pub use figures::{Figure, FigureRequest, default_figures, metric_against_k};
 pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
+pub use live::{
+    DiffRow, LiveDiff, LiveExperiment, LivePage, LiveRun, LiveState, live_page, live_policy,
+};
 pub use outputs::{Differs, OutputFile, also_for_tables, compare_files, paper_files};
 pub use reference::reference;
 pub use reranks::reranked_slice;

@@ -40,6 +40,7 @@ mod rules;
 mod runs;
 mod schema;
 mod score;
+mod serve;
 // Where assay is linked without libtorch: see build.rs.
 mod spellings;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
