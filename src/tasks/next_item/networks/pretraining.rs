@@ -165,13 +165,16 @@ impl Pretraining {
         let can_draw = blocks.iter().any(|(_, length)| *length >= 5);
         while can_draw && sequences.len() < self.sequences {
             let (first, length) = blocks[random.random_range(0..blocks.len())];
-            while length >= 5 {
+            if length < 5 {
+                continue;
+            }
+            let run = loop {
                 let (from, to) = (random.random_range(1..length), random.random_range(1..length));
                 if to >= from + 3 {
-                    sequences.push((first + from, to - from));
-                    break;
+                    break (first + from, to - from);
                 }
-            }
+            };
+            sequences.push(run);
         }
         sequences
     }
