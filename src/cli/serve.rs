@@ -223,7 +223,7 @@ impl Site {
         let (status, title, page) = match path {
             "/" => (StatusCode::OK, "Workspace".to_owned(), LivePage::State(self.state())),
             "/diff" => match self.diff(query) {
-                Ok(diff) => (StatusCode::OK, "What differs".into(), LivePage::Diff(diff)),
+                Ok(diff) => (StatusCode::OK, "What differs".into(), LivePage::Diff(Box::new(diff))),
                 Err(problem) => {
                     (StatusCode::BAD_REQUEST, "What differs".into(), LivePage::Problem(problem))
                 }

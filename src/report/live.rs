@@ -72,7 +72,7 @@ pub struct DiffRow {
 #[serde(rename_all = "lowercase")]
 pub enum LivePage {
     State(LiveState),
-    Diff(LiveDiff),
+    Diff(Box<LiveDiff>),
     Problem(String),
 }
 

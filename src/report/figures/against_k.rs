@@ -3,7 +3,7 @@
 use super::{
     Drawing, Source,
     canvas::Canvas,
-    plot::{Axis, Line, lines},
+    plot::{Axis, Line, Point, lines},
     style::Look,
 };
 use crate::{
@@ -98,7 +98,7 @@ impl<'a> Chosen<'a> {
                 let value = row.value?;
                 Some((row.k as f64, value, ends(row, value)))
             });
-            let mut points: Vec<(f64, f64, Option<(f64, f64)>)> = points.collect();
+            let mut points: Vec<Point> = points.collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             let name = name.clone();
             (!points.is_empty()).then(|| Line { look: look(&name), name, points, has_marks: true })

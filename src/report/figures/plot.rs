@@ -120,13 +120,15 @@ fn number(value: f64, digits: usize) -> String {
     text.replace('-', "−")
 }
 
+/// A place, and the ends of an interval.
+pub type Point = (f64, f64, Option<(f64, f64)>);
+
 /// A line of a system, with intervals.
 #[derive(Clone, Debug)]
 pub struct Line {
     pub name: String,
     pub look: Look,
-    /// Places, and the ends of an interval.
-    pub points: Vec<(f64, f64, Option<(f64, f64)>)>,
+    pub points: Vec<Point>,
     pub has_marks: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Drawing, Source,
-    plot::{Axis, Line, lines},
+    plot::{Axis, Line, Point, lines},
 };
 use crate::{
     base::text::distinct,
@@ -45,8 +45,7 @@ pub(super) fn draw(of: &Source) -> Drawing {
             let (x, _) = ticks.iter().find(|(_, text)| *text == own)?;
             Some((*x, row.value?, row.low.zip(row.high)))
         };
-        let mut points: Vec<(f64, f64, Option<(f64, f64)>)> =
-            members.iter().filter_map(point).collect();
+        let mut points: Vec<Point> = members.iter().filter_map(point).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let look = of.look(members.first()?);
         (!points.is_empty()).then(|| Line { name: name.clone(), look, points, has_marks: true })

@@ -301,7 +301,7 @@ impl Table {
                     let heads = head_rooms(&heads, scale, room * share);
                     let mut setting =
                         Setting { is_wide: *is_wide, size, space, heads, blocks: Vec::new() };
-                    setting.blocks = vec![0..columns.len()];
+                    setting.blocks.push(0..columns.len());
                     if self.total(0..columns.len(), &setting) <= room {
                         return setting;
                     }
