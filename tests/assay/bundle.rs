@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs, io::Read, path::Path};
 use serde_json::Value;
 use zip::ZipArchive;
 
-use crate::support::{Ended, Place};
+use crate::{
+    endpoint::{Act, Endpoint, question},
+    support::{Ended, Place, weights},
+};
 
 const SMALL: &str = "experiment: small
 describe: by alice, who keeps it in HOME/papers; write to alice@lab.example.org
@@ -261,4 +264,48 @@ fn links_in_an_unpacked_bundle_are_not_followed() {
     let ended = offline(&there, &["results", "small", "--workspace", "workspace"]);
     assert_eq!(ended.code, 3, "{}", ended.err);
     assert!(ended.err.contains("damaged"), "{}", ended.err);
+}
+
+/// The responses go in as a cassette, which a reviewer imports for the checks of language models.
+#[test]
+fn responses_of_language_models_are_in_the_bundle() {
+    if !weights("responses_of_language_models_are_in_the_bundle") {
+        return;
+    }
+    let endpoint = Endpoint::start(|request, _| {
+        let question = question(request);
+        let ids = question.lines().filter_map(|line| line.strip_prefix('[')?.split_once("] "));
+        let ids: Vec<&str> = ids.map(|(id, _)| id).collect();
+        Act::Answer(serde_json::json!({"order": ids}).to_string())
+    });
+    let place = Place::new();
+    place.write(
+        "e.yaml",
+        format!(
+            "experiment: llm\ndata: {{set: sample, relevant: '>= 4', disliked: '<= 2'}}\nsplit: {{scheme: official, only: \
+             [f1]}}\nendpoints: {{chat: {{base_url: '{}', model: test, concurrency: 8}}}}\nprofiles: {{template: {{from: \
+             template}}}}\nsystems:\n  als: {{model: als, factors: 8, iterations: 5}}\n  re: {{model: rerank, of: als, \
+             text: {{profiles: template}}, pool: 12, strategy: prompt, judge: chat}}\nevaluate: {{k: [5]}}\n",
+            endpoint.url()
+        ),
+    );
+    assert_eq!(alice(&place, &["run", "e.yaml", "--quiet"]).code, 0);
+    let ended = alice(&place, &["bundle", "e.yaml", "--out", "e.zip", "--anonymous"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("prompts may quote titles and ratings"), "{}", ended.err);
+    let files = unpacked(&place.path("e.zip"));
+    assert!(files.contains_key("responses.jsonl.gz"));
+    let texts = |name: &&String| name.contains("steps/profiles") && name.ends_with(".json");
+    let of_texts: Vec<&String> = files.keys().filter(texts).collect();
+    let is_record =
+        |name: &&String| name.ends_with("record.json") || name.ends_with("omitted.json");
+    assert!(!of_texts.is_empty() && of_texts.iter().all(is_record), "{of_texts:?}");
+    let there = reviewer(&place.path("e.zip"));
+    let import = ["cache", "import", "responses.jsonl.gz", "--workspace", "workspace", "--json"];
+    let import = offline(&there, &import);
+    let imported: Value = serde_json::from_str(&import.out).unwrap();
+    assert_eq!(imported["added"], endpoint.seen.total(), "{}", import.err);
+    let audit = offline(&there, &["audit", "llm", "--workspace", "workspace", "--all"]);
+    let of = |id: &str| audit.out.lines().find(|line| line.contains(id)).unwrap_or_default();
+    assert!(!of("bad-responses").starts_with("not checked"), "{}", audit.out);
 }
