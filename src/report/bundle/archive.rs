@@ -84,5 +84,5 @@ pub fn is_bundle(path: &Path) -> bool {
         && File::open(path)
             .ok()
             .and_then(|file| zip::ZipArchive::new(file).ok())
-            .is_some_and(|zip| zip.index_for_name(super::ro_crate::FILE).is_some())
+            .is_some_and(|zip| zip.index_for_name(super::metadata::FILE).is_some())
 }

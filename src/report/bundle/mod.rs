@@ -5,9 +5,9 @@
 //! read has been read once, and its numbers compared with those of the author's workspace.
 
 mod archive;
+mod metadata;
 mod names;
 mod readme;
-mod ro_crate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -152,8 +152,8 @@ pub fn bundle(
     };
     write_whole(&root.path().join(readme::FILE), readme::text(&about).as_bytes())?;
     let files = archive::files(root.path())?;
-    let crate_ = ro_crate::metadata(&about, root.path(), &files)?;
-    write_json(&root.path().join(ro_crate::FILE), &crate_)?;
+    let described = metadata::metadata(&about, root.path(), &files)?;
+    write_json(&root.path().join(metadata::FILE), &described)?;
     let files = archive::files(root.path())?;
     if let Some(names) = &spec.names {
         names.check(root.path(), &files).map_err(BundleError::Refused)?;
