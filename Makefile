@@ -19,6 +19,8 @@ run: libtorch ## Build, and run the quickstart experiment on the sample data
 	cargo build --release --locked
 	./target/release/assay run experiments/quickstart.yaml
 
+# Tests of runs that are killed, locked or asked to wait leave the processors idle.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test: libtorch encoder ## Run all tests; those on real data if ASSAY_DATA contains it
 	cargo test --release --locked
 
