@@ -44,6 +44,27 @@ fn a_report_is_a_handful_of_files_unless_all_are_asked_for() {
     assert!(again.err.contains(&said), "{}", again.err);
 }
 
+#[test]
+fn the_page_opens_with_the_declared_reference() {
+    let place = Place::new();
+    let opens_with = |report: &str| {
+        place.write("e.yaml", format!("{EXPERIMENT}{report}"));
+        place.fine(&["run", "e.yaml", "--quiet"]);
+        let html = fs::read_to_string(place.path("reports/e/index.html")).unwrap();
+        let open: Vec<&str> = html
+            .split("<details class=\"reference\"")
+            .skip(1)
+            .filter(|of| of.split('>').next().unwrap().ends_with(" open"))
+            .map(|of| of.split("Reference: ").nth(1).unwrap().split(' ').next().unwrap())
+            .collect();
+        assert!(html.contains("Best by nDCG@10: item-knn"), "the summary is of the best");
+        assert!(!html.contains("users.. "), "one full stop");
+        open.join(" ")
+    };
+    assert_eq!(opens_with(""), "item-knn");
+    assert_eq!(opens_with("report: {reference: popularity}\n"), "popularity");
+}
+
 /// The audit is kept, as it takes time; it must not outlive what it was made of.
 #[test]
 fn findings_of_the_audit_on_the_page_are_those_of_now() {

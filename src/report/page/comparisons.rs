@@ -35,6 +35,8 @@ pub struct Comparisons {
 pub struct Reference {
     pub system: String,
     pub value: String,
+    /// Whether it is the one that the page opens with: the declared one, or the best.
+    pub is_shown: bool,
     /// What was tested, on how many users, and how it was corrected.
     pub tested: String,
     pub notes: Vec<String>,
@@ -199,15 +201,19 @@ impl Comparisons {
         let left_out = rows.iter().filter(|row| row.fingerprint != first.fingerprint);
         let left_out: Vec<String> = left_out.map(|row| row.system.clone()).collect();
         rows.retain(|row| row.fingerprint == first.fingerprint);
-        // The best first, then what is proposed, then the others by their values.
+        // The best first, then the declared reference, what is proposed, and the others by their values.
         let mut references: Vec<&ResultRow> = rows.clone();
         let proposed = &source.experiment.audit.proposed;
+        let declared = source.experiment.report.reference.as_deref();
+        let declared = declared.filter(|name| rows.iter().any(|row| row.system == *name));
+        let is_declared = |system: &str| declared == Some(system);
         let is_proposed =
             |system: &str| proposed.iter().any(|name| crate::tasks::names_system(name, system));
         let sign = if info.better == Better::Lower { 1.0 } else { -1.0 };
         references.sort_by(|a, b| {
             let place = |row: &ResultRow| {
-                (row.system != first.system, !may_be_best(&row), !is_proposed(&row.system))
+                let (is_best, may_be) = (row.system == first.system, may_be_best(&row));
+                (!is_best, !is_declared(&row.system), !may_be, !is_proposed(&row.system))
             };
             let value = |row: &ResultRow| sign * row.value.unwrap_or(f64::NEG_INFINITY * -sign);
             place(a).cmp(&place(b)).then(value(a).total_cmp(&value(b)))
@@ -233,7 +239,9 @@ impl Comparisons {
                     compared.map(|((name, paired), p)| Compared::new(name, paired, p)).collect();
                 let system = row.system.clone();
                 let value = number(row.value);
-                (!rows.is_empty()).then_some(Reference { system, value, tested, notes, rows })
+                let is_shown = system == declared.unwrap_or(&first.system);
+                let of = Reference { system, value, is_shown, tested, notes, rows };
+                (!of.rows.is_empty()).then_some(of)
             })
             .collect::<Vec<Reference>>();
         let is_first = source.experiment.variants.first()?.slices.first() == Some(&main.slice);
