@@ -16,6 +16,11 @@ use super::{
 };
 use crate::core::{MeasureKey, Measurements};
 
+/// Whether a metric is a mean over users, which paired tests compare.
+pub fn has_paired_test(key: &MeasureKey) -> bool {
+    is_mean(how(key))
+}
+
 /// The difference of two systems in one cell: the second less the first.
 #[derive(Clone, Debug)]
 pub struct Paired {

@@ -26,7 +26,7 @@ pub use aggregate::with_means;
 pub use baseline::{Baseline, Gate, Gates, Margin, Verdict};
 pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserValues, interval};
 pub use collect::{Collected, Differences, Request, collect, trials_by_system, units_of};
-pub use comparison::{Paired, Test, compare};
+pub use comparison::{Paired, Test, compare, has_paired_test};
 pub use distribution::Distribution;
 pub use friedman::{CriticalDifference, Friedman};
 pub use inputs::{

@@ -11,9 +11,10 @@ use super::{CliError, ExperimentArg, WorkspaceArg, metrics::spelled, results::wa
 use crate::{
     analysis::{
         Bootstrap, Correction, InputDifference, MEAN, Paired, Test, Units, compare,
-        differences_of_environment, differences_of_experiments, why_not_comparable,
+        differences_of_environment, differences_of_experiments, has_paired_test,
+        why_not_comparable,
     },
-    base::{exit::Exit, text::distinct, yaml::diagnostic::nearest},
+    base::{exit::Exit, terminal::tell, text::distinct, yaml::diagnostic::nearest},
     core::{MeasureKey, Workspace},
     report::main_cutoff,
     tasks::ExperimentRecord,
@@ -216,6 +217,17 @@ impl Compare {
                     .into(),
             ));
         }
+        let untested: Vec<&str> =
+            asked.keys.iter().filter(|key| !has_paired_test(key)).map(|key| &*key.metric).collect();
+        if !untested.is_empty() && !self.all && untested.len() < asked.keys.len() {
+            return Err(CliError::Usage(format!(
+                "{} is no mean over users, so no paired test compares it\n  = help: leave it out of --metric",
+                untested.join(", ")
+            )));
+        }
+        if !untested.is_empty() && self.all {
+            tell!("note: no means over users, and not compared: {}", untested.join(", "));
+        }
         let pairs = self.chosen_pairs(&sides, &asked)?;
         let mut compared: Vec<Compared> = Vec::new();
         let mut reference: Option<(&str, Units)> = None;
@@ -343,6 +355,20 @@ impl Compare {
         let is_asked = |name: &String| self.systems.is_empty() || self.systems.contains(name);
         if let Some(other) = sides.get(1) {
             let others = of(other);
+            if let Some(name) = self.systems.iter().find(|name| !others.contains(name)) {
+                let what = "there is no result in the second experiment of a system";
+                return Err(unknown_name(what, name, &others));
+            }
+            let in_one: Vec<&str> = known
+                .iter()
+                .filter(|name| !others.contains(name))
+                .chain(others.iter().filter(|name| !known.contains(name)))
+                .filter(|name| is_asked(name))
+                .map(String::as_str)
+                .collect();
+            if !in_one.is_empty() {
+                tell!("note: only in one of the two, and not compared: {}", in_one.join(", "));
+            }
             let shared: Vec<String> = known
                 .iter()
                 .filter(|name| others.contains(name) && is_asked(name))

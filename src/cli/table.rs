@@ -14,7 +14,8 @@ use crate::{
     base::{exit::Exit, files::FileError, terminal::width, text::distinct},
     core::Workspace,
     report::{
-        DefaultPlace, Format, Selection, Spread, Table, TableRequest, main_metrics, metric_title,
+        DefaultPlace, Format, Selection, Spread, Table, TableRequest, also_for_tables,
+        main_metrics, metric_title,
     },
     tasks::{ExperimentRecord, NO_REFERENCE, TableSpec, names_system},
 };
@@ -100,7 +101,10 @@ impl TableArgs {
             }
             None => self.intervals.then(|| self.fold.clone()),
         };
-        let request = Request::intervals_of(with_intervals.as_deref());
+        let mut request = Request::intervals_of(with_intervals.as_deref());
+        if declared.is_some() {
+            also_for_tables(&mut request, &record.report);
+        }
         let collected = results_of_record(&self.experiment, &record, &self.workspace, &request)?;
         let table = match declared {
             Some(spec) => declared_table(&record, &workspace, &collected, spec)?,

@@ -128,13 +128,11 @@ pub fn compare_files(
     let (mut compared, mut differs) = (Vec::new(), Vec::new());
     for (path, bytes) in found {
         let base = path.rsplit('/').next().unwrap_or(path);
-        let is_of = |file: &&OutputFile| {
-            let whole = path == &file.name || path.ends_with(&format!("/{}", file.name));
-            whole || file.name.rsplit('/').next() == Some(base)
-        };
-        let Some(file) = produced.iter().find(is_of).filter(|file| file.name != LIST) else {
-            continue;
-        };
+        let is_whole =
+            |file: &&OutputFile| path == &file.name || path.ends_with(&format!("/{}", file.name));
+        let is_named = |file: &&OutputFile| file.name.rsplit('/').next() == Some(base);
+        let file = produced.iter().find(is_whole).or_else(|| produced.iter().find(is_named));
+        let Some(file) = file.filter(|file| file.name != LIST) else { continue };
         compared.push(path.clone());
         if let Some(how) = difference(bytes, &file.bytes) {
             differs.push(Differs { path: path.clone(), how });

@@ -458,7 +458,10 @@ fn rows_of(
         let of_system = chosen.iter().filter(|row| row.system == system);
         of_system.into_iter().any(|row| row.knows_test || row.lacks_responses)
     };
-    let compared: Vec<bool> = rows.iter().map(|row| !is_excluded(&row.system)).collect();
+    // Values on other data, splits or rules have no best.
+    let is_mixed = distinct(chosen.iter().map(|row| row.fingerprint.as_str())).len() > 1;
+    let compared: Vec<bool> =
+        rows.iter().map(|row| !is_mixed && !is_excluded(&row.system)).collect();
     for (at, metric) in metrics.iter().enumerate() {
         mark_best(&mut rows, at, metric, &compared);
     }
@@ -644,5 +647,7 @@ mod tests {
         rows[0].fingerprint = "other".into();
         let text = Table::new(&rows, &selection("u1")).unwrap().write(Format::Terminal);
         assert!(text.contains("not comparable"), "{text}");
+        let is_marked = |line: &str| line.starts_with(" als") && line.contains('*');
+        assert!(!text.lines().any(is_marked), "{text}");
     }
 }

@@ -356,15 +356,39 @@ impl Known {
     }
 }
 
-/// A system's name before its levels, and its levels: `als[factors=32]` is `als` with `factors` 32.
+/// A system's name before its levels, and its levels: `als[factors=32]` is `als` with `factors` 32. A value may have
+/// commas and brackets of its own.
 pub fn levels(name: &str) -> (&str, Vec<(&str, &str)>) {
     let whole = (name, Vec::new());
-    let Some((base, rest)) = name.split_once('[') else { return whole };
-    let Some(inner) = rest.strip_suffix(']') else { return whole };
+    let Some(start) = name.find('[') else { return whole };
     // A variant's levels stand behind those of the system: `als[factors=32][seed=1]`.
-    let parts: Option<Vec<(&str, &str)>> =
-        inner.split("][").flat_map(|group| group.split(',')).map(|of| of.split_once('=')).collect();
-    parts.map_or(whole, |parts| (base, parts))
+    let (mut parts, mut depth, mut from): (Vec<(usize, usize)>, i32, usize) = (vec![], 0, start);
+    for (at, letter) in name[start..].char_indices().map(|(at, letter)| (start + at, letter)) {
+        match letter {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            ',' => {}
+            _ if depth == 0 => return whole,
+            _ => continue,
+        }
+        let is_end = depth == 0 || (letter == ',' && depth == 1);
+        if letter == '[' && depth == 1 {
+            from = at + 1;
+        } else if is_end {
+            // A comma that no `name=` follows is part of the value.
+            match parts.last_mut() {
+                Some(last) if !name[from..at].contains('=') && last.1 + 1 == from => last.1 = at,
+                _ => parts.push((from, at)),
+            }
+            from = at + 1;
+        }
+    }
+    if depth != 0 {
+        return whole;
+    }
+    let levels = parts.into_iter().map(|(from, to)| name[from..to].split_once('='));
+    let levels: Option<Vec<(&str, &str)>> = levels.collect();
+    levels.map_or(whole, |levels| (&name[..start], levels))
 }
 
 /// A system's name without the level of one setting.
@@ -632,6 +656,10 @@ mod tests {
         assert_eq!(levels("als[factors=32,alpha=on]").1, [("factors", "32"), ("alpha", "on")]);
         assert_eq!(levels("als[a=1][seed=2]").1, [("a", "1"), ("seed", "2")]);
         assert_eq!(levels("odd [name]"), ("odd [name]", vec![]));
+        assert_eq!(levels("als[a=low, usual,b=1]").1, [("a", "low, usual"), ("b", "1")]);
+        assert_eq!(levels("als[f=1,a=[2,3]]").1, [("f", "1"), ("a", "[2,3]")]);
+        assert_eq!(levels("als[a=2][relevant=>= 4]").1, [("a", "2"), ("relevant", ">= 4")]);
+        assert_eq!(levels("als[a=1"), ("als[a=1", vec![]));
         assert_eq!(without_level("als[factors=32,alpha=on]", "factors"), "als[alpha=on]");
         assert_eq!(without_level("als[factors=32]", "factors"), "als");
     }

@@ -60,16 +60,34 @@ impl Names {
                 .success()
                 .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
-        words
-            .extend(git(&["config", "user.name"]).map(|name| (name, "the name in git's settings")));
+        if let Some(name) = git(&["config", "user.name"]) {
+            let parts = name.split_whitespace().filter(|part| part.chars().count() > 2);
+            words.extend(
+                parts.map(|part| (part.to_owned(), "a part of the name in git's settings")),
+            );
+            words.push((name, "the name in git's settings"));
+        }
+        let address = git(&["config", "user.email"]);
+        if let Some((account, _)) = address.as_deref().and_then(|of| of.split_once('@')) {
+            words.push((account.to_owned(), "the account of the address in git's settings"));
+        }
         let remotes = git(&["remote", "-v"]).unwrap_or_default();
         let remotes = remotes.lines().filter_map(|line| line.split_whitespace().nth(1));
-        names.remotes = remotes.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect();
+        // Also without `.git`, and as `owner/repository`, however the address is written.
+        let forms = remotes.flat_map(|remote| {
+            let short = remote.trim_end_matches('/').trim_end_matches(".git");
+            let mut parts = short.rsplit(['/', ':']);
+            let pair = parts.next().zip(parts.next().filter(|owner| !owner.is_empty()));
+            let pair = pair.map(|(repository, owner)| format!("{owner}/{repository}"));
+            [Some(remote.to_owned()), Some(short.to_owned()), pair].into_iter().flatten()
+        });
+        names.remotes = forms.collect::<BTreeSet<_>>().into_iter().collect();
+        names.remotes.sort_by_key(|of| std::cmp::Reverse(of.len()));
         let is_name = |(word, _): &(String, &'static str)| {
             word.chars().count() > 1
                 && word != "localhost"
                 && !GENERIC.contains(&word.to_lowercase().as_str())
-                && !kept.contains(word)
+                && !kept.iter().any(|of| of.eq_ignore_ascii_case(word))
         };
         words.retain(is_name);
         words.sort();
@@ -208,10 +226,17 @@ impl Names {
     }
 }
 
+/// From this length on a word is found in capitals, too. Shorter names (`May`, `Will`) are also other words.
+const LONG_WORD: usize = 5;
+
 /// Where a word is in a text, as a word of its own.
 fn words_at(text: &str, word: &str) -> Vec<usize> {
     let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    let places = text.match_indices(word).map(|(at, _)| at);
+    let (in_text, word) = match word.len() >= LONG_WORD {
+        true => (text.to_ascii_lowercase(), word.to_ascii_lowercase()),
+        false => (text.to_owned(), word.to_owned()),
+    };
+    let places = in_text.match_indices(&word).map(|(at, _)| at);
     places
         .filter(|at| {
             !is_part(text[..*at].chars().next_back())

@@ -8,7 +8,11 @@ use super::{
     comparisons::{Compared, corrected, notes, paired, tested},
     number,
 };
-use crate::{analysis::Paired, base::text::distinct, tasks::names_system};
+use crate::{
+    analysis::Paired,
+    base::text::distinct,
+    tasks::{levels, names_system},
+};
 
 /// With more pairs that differ in one factor, they must be declared.
 const MOST_FOUND: usize = 40;
@@ -50,28 +54,38 @@ impl Ablations {
         let systems = distinct(source.means().map(|row| row.system.as_str()));
         let mut not_compared = Vec::new();
         let arms: Vec<Arms> = match declared.is_empty() {
-            true => found(&systems),
+            true => {
+                let mut arms = found(&systems);
+                arms.retain(|of| is_comparable(source, of));
+                arms
+            }
             false => {
                 let mut arms = Vec::new();
                 for contrast in declared {
                     let of = contrast.arms.iter().map(|name| one_of(&systems, name));
                     let of: Vec<Option<&String>> = of.collect();
-                    for (second, name) in of[1..].iter().zip(&contrast.arms[1..]) {
-                        match (of[0], second) {
+                    let (Some((first, others)), Some((first_name, names))) =
+                        (of.split_first(), contrast.arms.split_first())
+                    else {
+                        continue;
+                    };
+                    for (second, name) in others.iter().zip(names) {
+                        match (first, second) {
                             (Some(first), Some(second)) => arms.push(Arms {
                                 factor: contrast.factor.join(", "),
-                                first: first.clone(),
+                                first: (*first).clone(),
                                 second: (*second).clone(),
                             }),
-                            _ => not_compared.push(format!("{} and {name}", contrast.arms[0])),
+                            _ => not_compared.push(format!("{first_name} and {name}")),
                         }
                     }
                 }
                 arms
             }
         };
+        let pair = |of| is_comparable(source, of).then(|| paired(source, &of.first, &of.second));
         let pairs: Vec<(&Arms, Option<Paired>)> =
-            arms.par_iter().map(|of| (of, paired(source, &of.first, &of.second))).collect();
+            arms.par_iter().map(|of| (of, pair(of).flatten())).collect();
         let mut compared: Vec<(&Arms, Paired)> = Vec::new();
         for (of, paired) in pairs {
             match paired {
@@ -114,6 +128,14 @@ impl Ablations {
     }
 }
 
+/// Whether two systems were measured on the same data, split and rules.
+fn is_comparable(source: &Source, of: &Arms) -> bool {
+    let fingerprint = |system: &str| {
+        source.means().find(|row| row.system == system).map(|row| row.fingerprint.clone())
+    };
+    fingerprint(&of.first).is_some_and(|first| fingerprint(&of.second) == Some(first))
+}
+
 /// The one system that a name stands for.
 fn one_of<'a>(systems: &'a [String], name: &str) -> Option<&'a String> {
     if let Some(system) = systems.iter().find(|system| *system == name) {
@@ -128,7 +150,8 @@ type Levels<'a> = (&'a str, Vec<(&'a str, &'a str)>);
 
 /// Pairs of swept systems that differ in one value.
 fn found(systems: &[String]) -> Vec<Arms> {
-    let levels: Vec<Option<Levels>> = systems.iter().map(|system| levels(system)).collect();
+    let levels_of = |system| Some(levels(system)).filter(|(_, levels)| !levels.is_empty());
+    let levels: Vec<Option<Levels>> = systems.iter().map(|system| levels_of(system)).collect();
     let mut arms = Vec::new();
     for (at, first) in levels.iter().enumerate() {
         for (to, second) in levels.iter().enumerate().skip(at + 1) {
@@ -148,28 +171,6 @@ fn found(systems: &[String]) -> Vec<Arms> {
         arms.clear();
     }
     arms
-}
-
-/// `gat[profiles=unified,cosine=on]` as its base and its levels.
-fn levels(system: &str) -> Option<Levels<'_>> {
-    let (base, rest) = system.split_once('[')?;
-    let rest = rest.strip_suffix(']')?;
-    let (mut parts, mut depth, mut from) = (Vec::new(), 0i32, 0);
-    for (at, letter) in rest.char_indices() {
-        match letter {
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&rest[from..at]);
-                from = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&rest[from..]);
-    let levels: Option<Vec<(&str, &str)>> =
-        parts.into_iter().map(|of| of.split_once('=')).collect();
-    Some((base, levels?))
 }
 
 #[cfg(test)]

@@ -212,7 +212,12 @@ impl TableRequest<'_> {
                     Some(field) => without_level(&full, field),
                     None => full,
                 };
-                if lines.iter().any(|line| line.system == system && line.group == group) {
+                let is_known = |line: &&mut Line| line.system == system && line.group == group;
+                if let Some(line) = lines.iter_mut().find(is_known) {
+                    // A row of its own names what a row for several systems brought in before.
+                    if let Some(shown) = &row.shown {
+                        line.shown.clone_from(shown);
+                    }
                     continue;
                 }
                 let shown = row.shown.clone().unwrap_or_else(|| system.clone());
