@@ -198,6 +198,10 @@ mod tests {
             of(&[found("main.tex", b"a\nals & 0.2246\n"), found("x.tex", b"")]);
         assert_eq!(compared, ["main.tex"]);
         assert_eq!(differs[0].how, "line 2: found `als & 0.2246`, the results give `als & 0.2146`");
+        // The list of files is not compared, and is not taken for a table of its name.
+        let named = [file("tables/files.md", "a\n"), file(LIST, "list\n")];
+        let both = [found("tables/files.md", b"a\n"), found("files.md", b"list\n")];
+        assert_eq!(compare_files(&named, &both), (vec!["tables/files.md".to_owned()], vec![]));
         assert!(of(&[found("k.png", &[255, 1])]).1[0].how.contains("image"));
         assert!(of(&[found("main.tex", b"a\n")]).1[0].how.contains("found nothing"));
     }

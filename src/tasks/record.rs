@@ -10,6 +10,7 @@ use crate::{
     base::{
         files::{FileError, read_json, write_json},
         hash::Digest,
+        terminal::shown,
     },
     core::{Mean, MeasureKey, Measurements, Record, StepId, Steps, Workspace},
     data::{DataDirs, DataError, FilterEffect},
@@ -253,12 +254,30 @@ impl ExperimentRecord {
                     record.task
                 ),
             }),
-            VERSION => Ok(record),
+            // Both become parts of paths, and the workspace may be a stranger's.
+            VERSION => match record.foreign_path() {
+                Some(name) => Err(FileError::Damaged {
+                    path,
+                    problem: format!("`{}` is no name of a step or an experiment", shown(name)),
+                }),
+                None => Ok(record),
+            },
             version => Err(FileError::Damaged {
                 path,
                 problem: format!("it has version {version}; this program reads version {VERSION}"),
             }),
         }
+    }
+
+    /// A kind of step, or the experiment's directory, that is no plain name.
+    fn foreign_path(&self) -> Option<&str> {
+        let is_kind = |kind: &str| kind.bytes().all(|of| of.is_ascii_lowercase() || of == b'-');
+        let is_slot = |slot: &str| !slot.contains(['/', '\\']) && !["", ".", ".."].contains(&slot);
+        let kinds = self.steps.iter().map(|step| step.kind.as_str());
+        kinds
+            .into_iter()
+            .find(|kind| !is_kind(kind))
+            .or(Some(&*self.slot).filter(|of| !is_slot(of)))
     }
 
     fn find_task(&self) -> Option<&'static TaskDef> {

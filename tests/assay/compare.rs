@@ -165,11 +165,24 @@ fn what_there_is_not_to_compare_is_an_error() {
         (&["--metric", "ndgc"], "did you mean `ndcg`?"),
         (&["--system", "als", "--reference", "als"], "no other system"),
         (&["--metric", "gini", "--reference", "als"], "nothing to compare"),
+        (&["--metric", "ndcg", "--metric", "gini"], "gini is no mean over users"),
     ] {
         let ended = place.assay(&[&["compare", "e.yaml"], args].concat());
         assert!([2, 3].contains(&ended.code), "{args:?}: {}", ended.out);
         assert!(ended.err.contains(said), "{args:?}: {}", ended.err);
     }
+    let all = place.assay(&["compare", "e.yaml", "--all", "--reference", "popularity"]);
+    assert!(all.err.contains("no means over users, and not compared: gini"), "{}", all.err);
+    // A system that only one of two experiments has.
+    let without =
+        EXPERIMENT.replace("experiment: e", "experiment: o").replace("  oracle: ", "  other: ");
+    place.write("other.yaml", without);
+    place.fine(&["run", "other.yaml", "--quiet"]);
+    let asked = place.assay(&["compare", "e.yaml", "other.yaml", "--system", "oracle"]);
+    assert_eq!(asked.code, 2, "{}", asked.out);
+    assert!(asked.err.contains("second experiment of a system `oracle`"), "{}", asked.err);
+    let both = place.assay(&["compare", "e.yaml", "other.yaml"]);
+    assert!(both.err.contains("not compared: oracle, other"), "{}", both.err);
 }
 
 #[test]

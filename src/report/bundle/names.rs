@@ -364,6 +364,7 @@ mod tests {
     #[test]
     fn words_are_whole_words() {
         assert_eq!(clean("malice on gpu-box by alice-2"), "malice on anonymous by anonymous-2");
+        assert_eq!(clean("ALICE's results"), "anonymous's results");
         assert_eq!(clean("a@b.org wrote ndcg@10 and x@1.0"), "anonymous wrote ndcg@10 and x@1.0");
         assert_eq!(clean("{path: '/data/lab/r.csv'}"), "{path: 'r.csv'}");
         assert_eq!(
