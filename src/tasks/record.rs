@@ -273,11 +273,8 @@ impl ExperimentRecord {
     fn foreign_path(&self) -> Option<&str> {
         let is_kind = |kind: &str| kind.bytes().all(|of| of.is_ascii_lowercase() || of == b'-');
         let is_slot = |slot: &str| !slot.contains(['/', '\\']) && !["", ".", ".."].contains(&slot);
-        let kinds = self.steps.iter().map(|step| step.kind.as_str());
-        kinds
-            .into_iter()
-            .find(|kind| !is_kind(kind))
-            .or(Some(&*self.slot).filter(|of| !is_slot(of)))
+        let mut kinds = self.steps.iter().map(|step| step.kind.as_str());
+        kinds.find(|kind| !is_kind(kind)).or(Some(&*self.slot).filter(|of| !is_slot(of)))
     }
 
     fn find_task(&self) -> Option<&'static TaskDef> {
