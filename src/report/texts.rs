@@ -79,8 +79,8 @@ fn notes(stats: &TextStats) -> Vec<String> {
     for (name, count) in llm.iter().flat_map(|of| &of.bad) {
         notes.push(format!("{count} responses not used: {name}"));
     }
-    for (slip, count) in writing.iter().flat_map(|of| &of.repairs) {
-        notes.push(format!("{count} repairs: {}", slip.name()));
+    for (repair, count) in writing.iter().flat_map(|of| &of.repairs) {
+        notes.push(format!("{count} repairs: {}", repair.name()));
     }
     if let Some(from) = &stats.built_from {
         notes.push(format!("user profiles written from {from}"));

@@ -169,7 +169,8 @@ pub fn bundle(
     })
 }
 
-/// An error if a system, a fold or the experiment itself has the name of somebody: results are found by these names.
+/// An error if the name of a system, a fold or the experiment contains a removed name. Results are looked up by these names,
+/// so they cannot be replaced.
 fn named_after(experiment: &ExperimentRecord, names: &Names) -> Result<(), BundleError> {
     let systems = experiment.trials.iter().flat_map(|trial| [&trial.name, &trial.fold]);
     let own = [&experiment.name];

@@ -120,8 +120,11 @@ impl Names {
             }
         };
         for remote in &self.remotes {
-            count("addresses of repositories", text.matches(remote.as_str()).count());
-            text = text.replace(remote.as_str(), REMOVED);
+            let places = words_at(&text, remote);
+            count("addresses of repositories", places.len());
+            for at in places.into_iter().rev() {
+                text.replace_range(at..at + remote.len(), REMOVED);
+            }
         }
         for directory in &self.directories {
             let (cleaned, n) = without_directory(&text, directory);
@@ -171,7 +174,7 @@ impl Names {
     /// The first name in a text, with what it is.
     pub fn found_in(&self, text: &str) -> Option<String> {
         let directories = self.directories.iter().find(|of| has_directory(text, of));
-        let remotes = self.remotes.iter().find(|of| text.contains(of.as_str()));
+        let remotes = self.remotes.iter().find(|of| !words_at(text, of).is_empty());
         let word = self.words.iter().find(|(word, _)| !words_at(text, word).is_empty());
         directories
             .map(|of| format!("the directory {of}"))
@@ -290,7 +293,11 @@ fn without_paths(text: &str) -> (String, usize) {
     while let Some(found) = text[at..].find('/') {
         let start = at + found;
         let before = text[..start].chars().next_back();
-        let begins = before.is_none_or(|c| c.is_whitespace() || "\"'`(=[,{".contains(c));
+        // `file:/data/x` and `file:///data/x`, but no address.
+        let of_scheme = text[..start].ends_with("file:") || !text[start..].starts_with("//");
+        let begins = before.is_none_or(|c| {
+            c.is_whitespace() || "\"'`(=[,{".contains(c) || (c == ':' && of_scheme)
+        });
         let end = text[start..]
             .find(|c: char| c != '/' && !is_of_path(c))
             .map_or(text.len(), |length| start + length);
@@ -342,12 +349,12 @@ mod tests {
 
     fn names() -> Names {
         Names {
-            directories: vec!["/home/alice/work".into(), "/home/alice".into()],
+            directories: vec!["/people/alice/work".into(), "/people/alice".into()],
             words: vec![
                 ("gpu-box".into(), "the name of a machine"),
                 ("alice".into(), "a user name"),
             ],
-            remotes: vec!["git@github.com:alice/paper.git".into()],
+            remotes: vec!["git@github.com:alice/paper.git".into(), "work/main".into()],
         }
     }
 
@@ -357,8 +364,8 @@ mod tests {
 
     #[test]
     fn names_paths_and_addresses_are_removed_and_nothing_else() {
-        assert_eq!(clean("path: /home/alice/work/data/u1.csv"), "path: data/u1.csv");
-        assert_eq!(clean("in /home/alice. Or /home/alice/"), "in .. Or .");
+        assert_eq!(clean("path: /people/alice/work/data/u1.csv"), "path: data/u1.csv");
+        assert_eq!(clean("in /people/alice. Or /people/alice/"), "in .. Or .");
     }
 
     #[test]
@@ -371,14 +378,16 @@ mod tests {
             clean("https://x.org/a/b and/or full / standard"),
             "https://x.org/a/b and/or full / standard"
         );
+        assert_eq!(clean("see work/main, network/mainly"), "see anonymous, network/mainly");
+        assert_eq!(clean("file:/data/lab/r.csv file:///data/lab/r.csv"), "file:r.csv file:r.csv");
         assert_eq!(clean("from git@github.com:alice/paper.git"), "from anonymous");
-        assert_eq!(clean("/home/alicette/x"), "x");
+        assert_eq!(clean("/people/alicette/x"), "x");
     }
 
     #[test]
     fn what_is_left_is_found() {
         for text in [
-            "at /home/alice/x",
+            "at /people/alice/x",
             "by alice",
             "me@lab.edu",
             "gpu-box",
@@ -387,7 +396,7 @@ mod tests {
             assert!(names().found_in(text).is_some(), "{text}");
             assert_eq!(names().found_in(&clean(text)), None, "{}", clean(text));
         }
-        assert_eq!(names().found_in("malice /home/bob ndcg@10"), None);
-        assert!(names().found_in_bytes(b"\x00\xff/home/alice\x00").is_some());
+        assert_eq!(names().found_in("malice /people/bob ndcg@10"), None);
+        assert!(names().found_in_bytes(b"\x00\xff/people/alice\x00").is_some());
     }
 }

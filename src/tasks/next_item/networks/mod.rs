@@ -157,7 +157,7 @@ impl<T: NetworkSettings> SequenceModel for T {
 /// What a training starts from, and where its negatives lie.
 struct Start {
     side: Side,
-    /// What is taken over of a pretraining, and which numbers the items had there.
+    /// Which parameters start from a pretraining, and the numbering of items it used.
     transfer: Option<(Transfer, Numbering)>,
 }
 
