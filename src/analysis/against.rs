@@ -10,7 +10,7 @@ use crate::{
     tasks::{ExperimentRecord, TrialRecord, metric},
 };
 
-/// Corrected p-values below it are significant.
+/// The share of false alarms among tests where there is no difference: corrected p-values below it are significant.
 pub const ALPHA: f64 = 0.05;
 
 /// A column of a table.
@@ -152,12 +152,9 @@ pub fn against(
             }));
         }
     }
-    let p: Vec<Option<f64>> = of.cells.iter().map(|cell| cell.paired.p(Test::default())).collect();
-    let known: Vec<f64> = p.iter().flatten().copied().collect();
-    let mut corrected = holm(&known).into_iter();
-    for (cell, p) in of.cells.iter_mut().zip(p) {
-        cell.p = p.and_then(|_| corrected.next());
-    }
+    let pairs: Vec<&Paired> = of.cells.iter().map(|cell| &cell.paired).collect();
+    let p = corrected(&pairs);
+    of.cells.iter_mut().zip(p).for_each(|(cell, p)| cell.p = p);
     let places = of.cells.iter().enumerate();
     of.by_place =
         places.map(|(at, cell)| ((cell.system.clone(), cell.place.clone()), at)).collect();
@@ -215,6 +212,14 @@ impl Against {
             }
         }
     }
+}
+
+/// p of each comparison by the default test, corrected by Holm for the number of those that have one.
+pub fn corrected(pairs: &[&Paired]) -> Vec<Option<f64>> {
+    let p: Vec<Option<f64>> = pairs.iter().map(|paired| paired.p(Test::default())).collect();
+    let known: Vec<f64> = p.iter().flatten().copied().collect();
+    let mut corrected = holm(&known).into_iter();
+    p.iter().map(|p| p.and_then(|_| corrected.next())).collect()
 }
 
 /// Whether a metric can be tested by user: a mean over users of which a value is better.

@@ -1,13 +1,16 @@
 //! Confidence intervals of means over users: the percentile bootstrap (Efron 1979), with users as
 //! clusters (Davison and Hinkley 1997, section 3.8): the same user is in several folds.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex},
+};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::base::simd::{Lanes, dispatch};
+use crate::base::simd::{DOUBLES, Doubles, Lanes, dispatch};
 
 /// Parameters of the bootstrap.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,9 +35,11 @@ pub const FEWEST_UNITS: usize = 3;
 pub const FEW_UNITS: usize = 10;
 
 /// Number of resamples that are summed together, so that each row of values is read from memory once.
-const BLOCK: usize = 8;
+const BLOCK: usize = DOUBLES;
 /// Columns that are summed together, their sums kept in registers.
 const COLUMNS: usize = 4;
+/// Draws that are kept for the next system: 16 MB.
+const MOST_KEPT: usize = 1 << 23;
 
 /// Values of one trial, row-major `[rows, cells]`; NaN where a user is not in a cell's mean.
 #[derive(Clone, Debug)]
@@ -160,25 +165,26 @@ dispatch! {
 /// instructions.
 #[inline(always)]
 fn weighted_sums_kernel<L: Lanes>(times: &[f64], tile: &[f64], sums: &mut [f64]) {
-    let mut of_columns = [[0.0; BLOCK]; COLUMNS];
     let (times, _) = times.as_chunks::<BLOCK>();
     let (rows, _) = tile.as_chunks::<COLUMNS>();
+    let zero = <L::Doubles as Doubles>::splat(0.0);
+    // Four names, not an array: they stay in registers.
+    let (mut first, mut second, mut third, mut fourth) = (zero, zero, zero, zero);
     // Indices, not iterators: calls of theirs are not inlined into functions with other instructions.
     let mut row = 0;
     while row < rows.len() {
-        let (times, values) = (&times[row], &rows[row]);
-        let mut column = 0;
-        while column < COLUMNS {
-            let mut at = 0;
-            while at < BLOCK {
-                of_columns[column][at] += times[at] * values[column];
-                at += 1;
-            }
-            column += 1;
-        }
+        let (times, values) = (L::Doubles::load(&times[row]), &rows[row]);
+        first = first.add(times.mul(L::Doubles::splat(values[0])));
+        second = second.add(times.mul(L::Doubles::splat(values[1])));
+        third = third.add(times.mul(L::Doubles::splat(values[2])));
+        fourth = fourth.add(times.mul(L::Doubles::splat(values[3])));
         row += 1;
     }
-    sums.copy_from_slice(of_columns.as_flattened());
+    let (sums, _) = sums.as_chunks_mut::<BLOCK>();
+    first.store(&mut sums[0]);
+    second.store(&mut sums[1]);
+    third.store(&mut sums[2]);
+    fourth.store(&mut sums[3]);
 }
 
 impl Bootstrap {
@@ -198,10 +204,12 @@ impl Bootstrap {
                 false => seeds.iter().map(|seed| Prepared::new(&[*seed])).collect(),
             })
             .collect();
+        let kept = self.kept_draws(n_users);
         let blocks: Vec<Vec<f64>> = (0..self.resamples.div_ceil(BLOCK))
             .into_par_iter()
             .map_init(Vec::new, |times, block| {
-                self.block(n_users, &prepared, n_cells, (block * BLOCK, times))
+                let draws = (n_users, kept.as_ref().map(|kept| &kept[..]));
+                self.block(draws, &prepared, n_cells, (block * BLOCK, times))
             })
             .collect();
         Resampled { n_cells, means: blocks.concat(), units: units(n_users, n_cells, folds) }
@@ -213,10 +221,43 @@ impl Bootstrap {
         (0..resampled.n_cells).into_par_iter().map(|cell| resampled.interval(cell)).collect()
     }
 
+    /// How often each user is in the resample `at`.
+    fn draw(&self, at: usize, drawn: &mut [u16]) {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream(at as u64);
+        drawn.fill(0);
+        for _ in 0..drawn.len() {
+            let of_user = &mut drawn[random.random_range(0..drawn.len())];
+            // Nobody is drawn so often: the mean is once.
+            *of_user = of_user.saturating_add(1);
+        }
+    }
+
+    /// All draws out of `n_users` users, `[resamples, users]`. They are the same for every system, so those of the last
+    /// number of users are kept; none if they are too many to keep.
+    fn kept_draws(&self, n_users: usize) -> Option<Arc<Vec<u16>>> {
+        static LAST: Mutex<Option<(Bootstrap, usize, Arc<Vec<u16>>)>> = Mutex::new(None);
+        let n = self.resamples.checked_mul(n_users).filter(|n| (1..=MOST_KEPT).contains(n))?;
+        if let Ok(last) = LAST.lock()
+            && let Some((of, users, draws)) = &*last
+            && (*of, *users) == (*self, n_users)
+        {
+            return Some(draws.clone());
+        }
+        let mut draws = vec![0; n];
+        let each = draws.par_chunks_exact_mut(n_users).enumerate();
+        each.for_each(|(at, drawn)| self.draw(at, drawn));
+        let draws = Arc::new(draws);
+        if let Ok(mut last) = LAST.lock() {
+            *last = Some((*self, n_users, draws.clone()));
+        }
+        Some(draws)
+    }
+
     /// Means of the resamples from `first` on, as many as a block holds, `[resamples, cells]`.
     fn block(
         &self,
-        n_users: usize,
+        (n_users, kept): (usize, Option<&[u16]>),
         folds: &[Vec<Prepared>],
         n_cells: usize,
         (first, times): (usize, &mut Vec<f64>),
@@ -224,19 +265,18 @@ impl Bootstrap {
         let n = BLOCK.min(self.resamples - first);
         // What another block left is overwritten, or belongs to no resample.
         times.resize(n_users * BLOCK, 0.0);
-        // Users are drawn in no order: of many users, the small numbers stay in the cache, `times` would not.
-        let mut drawn = vec![0u16; n_users];
+        let mut own = Vec::new();
         for at in 0..n {
-            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-            random.set_stream((first + at) as u64);
-            drawn.fill(0);
-            for _ in 0..n_users {
-                let of_user = &mut drawn[random.random_range(0..n_users)];
-                // Nobody is drawn so often: the mean is once.
-                *of_user = of_user.saturating_add(1);
-            }
+            let drawn = match kept {
+                Some(kept) => &kept[(first + at) * n_users..][..n_users],
+                None => {
+                    own.resize(n_users, 0);
+                    self.draw(first + at, &mut own);
+                    &own[..]
+                }
+            };
             let of_draw = times.iter_mut().skip(at).step_by(BLOCK);
-            of_draw.zip(&drawn).for_each(|(times, drawn)| *times = f64::from(*drawn));
+            of_draw.zip(drawn).for_each(|(times, drawn)| *times = f64::from(*drawn));
         }
         let mut of_folds = vec![Mean::new(n_cells); n];
         for seeds in folds {

@@ -21,7 +21,7 @@ mod statistic;
 mod units;
 
 pub use across::{Across, Block, NotBlocks};
-pub use against::{ALPHA, Against, AgainstCell, Place, against, best_of, is_testable};
+pub use against::{ALPHA, Against, AgainstCell, Place, against, best_of, corrected, is_testable};
 pub use aggregate::with_means;
 pub use baseline::{Baseline, Gate, Gates, Margin, Verdict};
 pub use bootstrap::{Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, UserValues, interval};

@@ -9,8 +9,25 @@ use std::arch::x86_64::*;
 /// Number of floats.
 pub const WIDTH: usize = 16;
 
+/// Number of doubles.
+pub const DOUBLES: usize = 8;
+
+/// Eight doubles. Multiplication and addition are rounded one after the other: the same bytes with any instructions.
+pub trait Doubles: Copy {
+    fn splat(value: f64) -> Self;
+    fn load(from: &[f64; DOUBLES]) -> Self;
+    fn store(self, to: &mut [f64; DOUBLES]);
+    /// `self · b`
+    fn mul(self, b: Self) -> Self;
+    /// `self + b`
+    fn add(self, b: Self) -> Self;
+}
+
 /// Sixteen floats.
 pub trait Lanes: Copy {
+    /// Eight doubles with the same instructions.
+    type Doubles: Doubles;
+
     fn splat(value: f32) -> Self;
     fn load(from: &[f32; WIDTH]) -> Self;
     fn store(self, to: &mut [f32; WIDTH]);
@@ -31,6 +48,8 @@ pub trait Lanes: Copy {
 pub struct Portable([f32; WIDTH]);
 
 impl Lanes for Portable {
+    type Doubles = PortableDoubles;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         Self([value; WIDTH])
@@ -84,15 +103,90 @@ impl Lanes for Portable {
     }
 }
 
+/// Without special instructions.
+#[derive(Clone, Copy)]
+pub struct PortableDoubles([f64; DOUBLES]);
+
+impl Doubles for PortableDoubles {
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        Self([value; DOUBLES])
+    }
+
+    #[inline(always)]
+    fn load(from: &[f64; DOUBLES]) -> Self {
+        Self(*from)
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f64; DOUBLES]) {
+        *to = self.0;
+    }
+
+    #[inline(always)]
+    fn mul(mut self, b: Self) -> Self {
+        for at in 0..DOUBLES {
+            self.0[at] *= b.0[at];
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn add(mut self, b: Self) -> Self {
+        for at in 0..DOUBLES {
+            self.0[at] += b.0[at];
+        }
+        self
+    }
+}
+
 /// AVX2 and FMA. Created only if [`dispatch`] has detected them.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub struct Avx2(__m256, __m256);
 
+/// AVX2. Created only if [`dispatch`] has detected it.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub struct Avx2Doubles(__m256d, __m256d);
+
 // SAFETY of all blocks below: values of these types exist only in functions that dispatch calls after it has detected the
-// instructions; loads and stores use references to sixteen floats.
+// instructions; loads and stores use references to sixteen floats or eight doubles.
+#[cfg(target_arch = "x86_64")]
+impl Doubles for Avx2Doubles {
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        unsafe { Self(_mm256_set1_pd(value), _mm256_set1_pd(value)) }
+    }
+
+    #[inline(always)]
+    fn load(from: &[f64; DOUBLES]) -> Self {
+        unsafe { Self(_mm256_loadu_pd(from.as_ptr()), _mm256_loadu_pd(from.as_ptr().add(4))) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f64; DOUBLES]) {
+        unsafe {
+            _mm256_storeu_pd(to.as_mut_ptr(), self.0);
+            _mm256_storeu_pd(to.as_mut_ptr().add(4), self.1);
+        }
+    }
+
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        unsafe { Self(_mm256_mul_pd(self.0, b.0), _mm256_mul_pd(self.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        unsafe { Self(_mm256_add_pd(self.0, b.0), _mm256_add_pd(self.1, b.1)) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 impl Lanes for Avx2 {
+    type Doubles = Avx2Doubles;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
@@ -155,8 +249,43 @@ impl Lanes for Avx2 {
 #[derive(Clone, Copy)]
 pub struct Avx512(__m512);
 
+/// AVX-512. Created only if [`dispatch`] has detected it.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub struct Avx512Doubles(__m512d);
+
+#[cfg(target_arch = "x86_64")]
+impl Doubles for Avx512Doubles {
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        unsafe { Self(_mm512_set1_pd(value)) }
+    }
+
+    #[inline(always)]
+    fn load(from: &[f64; DOUBLES]) -> Self {
+        unsafe { Self(_mm512_loadu_pd(from.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f64; DOUBLES]) {
+        unsafe { _mm512_storeu_pd(to.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        unsafe { Self(_mm512_mul_pd(self.0, b.0)) }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        unsafe { Self(_mm512_add_pd(self.0, b.0)) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 impl Lanes for Avx512 {
+    type Doubles = Avx512Doubles;
+
     #[inline(always)]
     fn splat(value: f32) -> Self {
         unsafe { Self(_mm512_set1_ps(value)) }
@@ -259,6 +388,13 @@ mod tests {
         assert_eq!((lanes.mul(two).sum(), lanes.add(two).sum()), (128.0, 96.0));
         assert_eq!(lanes.if_positive(two, L::splat(1.0)).sum(), 2.0 * 12.0 + 4.0);
         assert_eq!(L::load(&a).sum(), 64.0);
+
+        // Rounded twice: with one rounding the product would keep its last digits.
+        let thirds: [f64; DOUBLES] = std::array::from_fn(|at| at as f64 / 3.0);
+        let mut out = [0.0; DOUBLES];
+        let of = L::Doubles::load(&thirds);
+        of.mul(of).add(L::Doubles::splat(-0.1)).store(&mut out);
+        assert!(thirds.iter().zip(out).all(|(third, out)| out == third * third + -0.1));
     }
 
     #[test]

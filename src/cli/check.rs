@@ -19,10 +19,13 @@ use crate::{
         exit::Exit,
         files::{FileError, open_log, write_whole},
         terminal::escaped,
-        text::{distinct, plain_table},
+        text::{counted, distinct, plain_table},
     },
     core::MeasureKey,
 };
+
+/// With more gates, those in which nothing changed are counted instead of listed.
+const MOST_SHOWN: usize = 10;
 
 /// Hold the results of an experiment against recorded ones, for CI
 ///
@@ -49,7 +52,7 @@ pub struct Check {
     against: Option<PathBuf>,
     /// Check assay itself on its made-up sample: that a run agrees with itself, a random order fails, and numbers of
     /// threads change no byte
-    #[arg(long, conflicts_with_all = ["file", "against", "metrics", "k", "slices", "junit", "github", "json"])]
+    #[arg(long, conflicts_with_all = ["file", "against", "metrics", "k", "slices", "all", "junit", "github", "json"])]
     self_test: bool,
     /// Metric; may be given several times (default: all of which more or less is better)
     #[arg(long = "metric", value_name = "METRIC")]
@@ -63,6 +66,9 @@ pub struct Check {
     /// How much worse a mean may be: 0.005, or 1% of the recorded mean
     #[arg(long, default_value = "0", allow_hyphen_values = true)]
     margin: Margin,
+    /// Show every gate: of many, those in which every user has the recorded value are else only counted
+    #[arg(long)]
+    all: bool,
     /// Write JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -122,15 +128,24 @@ impl Check {
         ];
         table.set_header(head);
         let mut text = String::new();
-        for gate in gates {
-            table.add_row(cells(gate));
-        }
+        let is_shown = |gate: &&Gate| self.all || gates.len() <= MOST_SHOWN || !gate.is_same;
+        let shown: Vec<&Gate> = gates.iter().filter(is_shown).collect();
+        table.add_rows(shown.iter().map(|gate| cells(gate)));
         for at in 3..8 {
             if let Some(column) = table.column_mut(at) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        table.lines().for_each(|line| text += &format!("{}\n", line.trim_end()));
+        if !shown.is_empty() {
+            table.lines().for_each(|line| text += &format!("{}\n", line.trim_end()));
+        }
+        if shown.len() < gates.len() {
+            let _ = writeln!(
+                text,
+                "{} in which every user has the recorded value: not listed (--all lists them)",
+                counted(gates.len() - shown.len(), "gate")
+            );
+        }
         for why in distinct(gates.iter().map(|gate| gate.why.as_str()))
             .iter()
             .filter(|why| !why.is_empty())

@@ -39,6 +39,7 @@ use sides::{Side, best};
   assay compare --lists a.csv b=recs/b.csv --data ml-100k --fold u1
   assay compare --lists a.csv b.csv --test-part u1.test --train u1.base --relevant '>= 4'
   assay compare ml-100k.yaml ml-1m.yaml gowalla.yaml --across     average ranks over data sets
+  assay compare ml-100k.yaml ml-1m.yaml gowalla.yaml --across --figures figures
 
 Exit codes: 0 the comparison was made; 2 no such system, metric or slice; 3 results are missing, or what is given
 does not compare (`--anyway` compares two experiments all the same)")]
@@ -53,6 +54,12 @@ pub struct Compare {
     /// Rank the systems of the experiments over their data sets: Friedman's test, and Nemenyi's critical difference
     #[arg(long, conflicts_with_all = ["other_set", "other_workspace", "reference", "margin", "test", "correction", "anyway"])]
     across: bool,
+    /// With --across: write a critical-difference diagram of each metric into this directory, as SVG and PNG
+    #[arg(long, value_name = "DIR", requires = "across")]
+    figures: Option<PathBuf>,
+    /// Replace files in it that assay did not write
+    #[arg(long, requires = "figures")]
+    overwrite: bool,
     #[command(flatten)]
     workspace: WorkspaceArg,
     /// Replace a value of the experiment file, e.g. systems.als.factors=128 (can be repeated). Of two files, of the

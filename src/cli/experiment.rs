@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use super::{CliError, slot_of};
 use crate::{
-    base::{terminal::tell, text::distinct, yaml::nearest},
+    base::{files::FileError, terminal::tell, text::distinct, yaml::nearest},
     core::{StepId, Workspace},
     data::DataDirs,
     tasks::{Experiment, ExperimentRecord, Plan, TrialRecord},
@@ -84,8 +84,13 @@ impl ExperimentArg {
     pub fn recorded(&self, workspace: &Workspace) -> Result<ExperimentRecord, CliError> {
         // A directory is no experiment file: a bundle has some.
         let by_name = self.file.to_str().filter(|_| !self.file.exists() || self.file.is_dir());
-        let read = |name| ExperimentRecord::read(workspace, name).ok();
-        if let Some((name, record)) = by_name.and_then(|name| Some((name, read(name)?))) {
+        let read = |name| match ExperimentRecord::read(workspace, name) {
+            Ok(record) => Ok(Some((name, record))),
+            // There is one, and it cannot be used: not a file that is missing.
+            Err(error @ FileError::Damaged { .. }) => Err(error),
+            Err(_) => Ok(None),
+        };
+        if let Some((name, record)) = by_name.map(read).transpose()?.flatten() {
             if !self.set.is_empty() {
                 return Err(CliError::Usage(format!(
                     "--set needs the experiment file, and `{name}` is the name of recorded results\n  = help: results \

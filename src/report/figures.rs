@@ -4,6 +4,7 @@ mod against_k;
 mod canvas;
 mod contrasts;
 mod cost;
+mod critical_difference;
 mod differences;
 mod plot;
 mod popularity;
@@ -17,6 +18,7 @@ use plot::{Axis, Line};
 use style::Look;
 
 pub use against_k::metric_against_k;
+pub use critical_difference::critical_difference;
 
 use super::{DefaultPlace, metric_title};
 use crate::{

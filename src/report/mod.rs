@@ -17,7 +17,7 @@ pub mod tensorboard;
 mod texts;
 mod tidy;
 
-pub use figures::{Figure, FigureRequest, default_figures, metric_against_k};
+pub use figures::{Figure, FigureRequest, critical_difference, default_figures, metric_against_k};
 pub use html::{INDEX, Rendered, ReportError, main_cutoff, render, render_scores};
 pub use live::{
     DiffRow, LiveDiff, LiveExperiment, LivePage, LiveRun, LiveState, live_page, live_policy,

@@ -541,7 +541,11 @@ impl Checked<'_> {
     }
 
     fn metric(&self, text: &str) -> Result<(), Diagnostic> {
-        let (name, k) = read_metric(text).map_err(|problem| self.at(text, problem))?;
+        let (name, k) = read_metric(text).map_err(|problem| {
+            let name = text.split('@').next().unwrap_or(text);
+            let known = self.known.metrics.iter().map(String::as_str);
+            self.at(text, problem).suggest(name, known)
+        })?;
         if !self.known.metrics.contains(&name) {
             return Err(self
                 .at(text, format!("the experiment does not compute the metric `{name}`"))

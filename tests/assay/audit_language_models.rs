@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     audited::{Audited, number, ratings},
-    endpoint::{Act, Endpoint, question},
+    endpoint::{Endpoint, Reply, question},
     support::{Place, root, weights},
 };
 
@@ -74,7 +74,7 @@ fn what_a_bad_judge_does_is_counted_and_a_good_one_raises_nothing() {
     let good = Endpoint::start(|request, _| {
         let mut ids = shown(&question(request));
         ids.sort();
-        Act::Answer(json!({"order": ids}).to_string())
+        Reply::Content(json!({"order": ids}).to_string())
     });
     // Twenty twins: other pools, and so other questions.
     let twins: String = (8..28)
@@ -101,11 +101,11 @@ fn what_a_bad_judge_does_is_counted_and_a_good_one_raises_nothing() {
         let mut ids = shown(&question(request));
         let at = ids.iter().flat_map(|id| id.bytes()).map(usize::from).sum::<usize>() % 5;
         if at == 0 {
-            return Act::Answer("I like all of them.".into());
+            return Reply::Content("I like all of them.".into());
         }
         ids.pop();
         ids.push("zzzz".into());
-        Act::Answer(json!({"order": ids}).to_string())
+        Reply::Content(json!({"order": ids}).to_string())
     });
     let judge = reranker("bad", "pool: 10, strategy: prompt");
     place.write("e.yaml", experiment(&bad.url(), "model: gpt-4o-mini", MEAN, &judge));
@@ -168,7 +168,7 @@ fn what_a_bad_judge_does_is_counted_and_a_good_one_raises_nothing() {
 /// In a place where the items are encoded.
 fn test_items_in_a_profile_are_found_and_counted(place: &Place) {
     let endpoint = Endpoint::start(|request, _| {
-        Act::Answer(json!({"order": shown(&question(request))}).to_string())
+        Reply::Content(json!({"order": shown(&question(request))}).to_string())
     });
     let truth = test_titles();
     // Three test items of every second user.
@@ -284,7 +284,7 @@ fn twenty_judges_that_know_taste_gain_over_their_controls_and_one_that_does_not_
         let mut all: Vec<(bool, String)> = text.lines().filter_map(of).collect();
         all.sort_by_key(|(is_other, _)| *is_other);
         let ids: Vec<String> = all.into_iter().map(|(_, id)| id).collect();
-        Act::Answer(json!({"order": ids}).to_string())
+        Reply::Content(json!({"order": ids}).to_string())
     });
     let place = Place::new();
     place.write("users.csv", &profiles);
@@ -301,7 +301,7 @@ fn twenty_judges_that_know_taste_gain_over_their_controls_and_one_that_does_not_
     place.fine(&["run", "e.yaml", "--quiet"]);
     Audited::of(&place, "e.yaml").passed(&["gain-over-controls"]);
     let same = Endpoint::start(|request, _| {
-        Act::Answer(json!({"order": shown(&question(request))}).to_string())
+        Reply::Content(json!({"order": shown(&question(request))}).to_string())
     });
     let place = Place::new();
     place.write("users.csv", &profiles);

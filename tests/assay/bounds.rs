@@ -14,7 +14,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Act, Endpoint},
+    endpoint::{Endpoint, Reply},
     hostile::{ASK, PROMPT, SMALL, files, with, written},
     support::{Ended, Place, ended},
 };
@@ -154,7 +154,7 @@ fn a_damaged_parquet_file_gives_one_message() {
 #[test]
 fn endless_replies_and_redirects_are_errors() {
     let limit = [("ASSAY_MAX_LINE_MB", "1")];
-    let endpoint = Endpoint::start(|_, _| Act::Endless);
+    let endpoint = Endpoint::start(|_, _| Reply::Endless);
     let place = written(&endpoint.url(), "", PROMPT);
     let run = with(&place, &ASK, &limit);
     assert_eq!(run.code, 4, "{}", run.err);
@@ -167,7 +167,7 @@ fn endless_replies_and_redirects_are_errors() {
         assert!(fs::metadata(&path).unwrap().len() < 1 << 20, "{}", path.display());
     }
 
-    let endpoint = Endpoint::start(|_, _| Act::Redirect("http://elsewhere.test/v2".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Redirect("http://elsewhere.test/v2".into()));
     let place = written(&endpoint.url(), ", key_env: SOME_API_KEY", PROMPT);
     let run = with(&place, &ASK, &[("SOME_API_KEY", "very-secret-0123456789")]);
     assert_eq!(run.code, 4, "{}", run.err);
@@ -177,7 +177,7 @@ fn endless_replies_and_redirects_are_errors() {
 
 /// A workspace with recorded responses, and their cassette: the first line, and the others.
 fn cassette() -> (Endpoint, Place, Value, Vec<String>) {
-    let endpoint = Endpoint::start(|_, _| Act::Answer("A text.".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("A text.".into()));
     let place = written(&endpoint.url(), "", PROMPT);
     assert_eq!(with(&place, &ASK, &[]).code, 0);
     place.fine(&["cache", "export", "c.gz"]);
@@ -312,7 +312,7 @@ fn nobody(place: &Place, args: &[&str]) -> Command {
 
 #[test]
 fn a_lack_of_threads_is_one_message() {
-    let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("x".into()));
     let place = written(&endpoint.url(), "", PROMPT);
     set_mode(place.dir.path(), 0o777, 0o666);
     for threads in [1, 2, 3, 4, 6, 8, 10] {
@@ -443,7 +443,7 @@ fn a_full_disk_is_an_error_with_its_directory_and_nothing_is_paid_for() {
             .any(|path| { path.file_name().unwrap().to_string_lossy().contains("tmp") })
     );
     for judge in ["", ", batch: true"] {
-        let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+        let endpoint = Endpoint::start(|_, _| Reply::Content("x".into()));
         let place = written(&endpoint.url(), judge, PROMPT);
         let full = limited(&place, "-f 1000", &ASK);
         assert!(full.code == 74 && full.err.contains("no more requests are sent"), "{}", full.err);

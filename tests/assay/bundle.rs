@@ -6,7 +6,7 @@ use serde_json::Value;
 use zip::ZipArchive;
 
 use crate::{
-    endpoint::{Act, Endpoint, question},
+    endpoint::{Endpoint, Reply, question},
     support::{Ended, Place, weights},
 };
 
@@ -276,7 +276,7 @@ fn responses_of_language_models_are_in_the_bundle() {
         let question = question(request);
         let ids = question.lines().filter_map(|line| line.strip_prefix('[')?.split_once("] "));
         let ids: Vec<&str> = ids.map(|(id, _)| id).collect();
-        Act::Answer(serde_json::json!({"order": ids}).to_string())
+        Reply::Content(serde_json::json!({"order": ids}).to_string())
     });
     let place = Place::new();
     place.write(

@@ -46,6 +46,11 @@ fn the_same_results_are_unchanged_with_any_number_of_threads() {
     // Three systems, two metrics (gini is no gate), two cutoffs.
     assert_eq!(gates.len(), 12);
     assert!(gates.iter().all(|gate| gate["verdict"] == "unchanged" && gate["same_values"] == true));
+    let against = ["check", "e.yaml", "--against", "recorded/e.json"];
+    let said = place.fine(&against);
+    assert!(said.starts_with("12 gates in which every user has the recorded value: not"), "{said}");
+    let all = place.fine(&[&against[..], &["--all"]].concat());
+    assert_eq!(all.matches("same values").count(), 12, "{all}");
     place.fine(&["run", "e.yaml", "--quiet", "--force", "--threads", "1"]);
     assert_eq!(check(&place, "e.yaml", &[]).0, 0);
     // The file alone, elsewhere, with results made there.

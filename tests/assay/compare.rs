@@ -392,6 +392,12 @@ evaluate: {{k: [10], metrics: [ndcg, gini]}}
         said.contains("3 systems over 3 data sets") && said.contains("Friedman: χ² ="),
         "{said}"
     );
+    assert!(said.contains("Exact, by all orders of the ranks: p ="), "{said}");
+    place.fine(&[&["compare"], &files[..], &["--figures", "cd"]].concat());
+    let drawn = std::fs::read_to_string(place.path("cd/critical-difference-ndcg-10.svg")).unwrap();
+    assert!(systems.iter().all(|name| drawn.contains(&format!("{name} ("))), "{drawn}");
+    assert!(drawn.contains(&format!("critical difference {cd:.2}")), "{drawn}");
+    assert!(place.path("cd/critical-difference-ndcg-10.png").exists());
     for (args, said) in [
         (&["x.yaml", "--across"][..], "folds of one data set are no blocks"),
         (&["x.yaml", "x.yaml", "--across"], "have the same data"),

@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Act, Endpoint, question},
+    endpoint::{Endpoint, Reply, question},
     support::{Ended, Place, ended, root},
 };
 
@@ -50,7 +50,7 @@ fn endpoint() -> (Endpoint, Arc<AtomicBool>) {
         if told.load(Ordering::SeqCst) {
             ids.reverse();
         }
-        Act::Answer(json!({"order": ids}).to_string())
+        Reply::Content(json!({"order": ids}).to_string())
     });
     (endpoint, backwards)
 }

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 /// The reply to one request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Act {
+pub enum Reply {
     /// A complete response with this content.
-    Answer(String),
+    Content(String),
     /// 429 with Retry-After, in seconds.
     Limit(f64),
     /// A status with an error in the body.
@@ -49,7 +49,7 @@ pub enum Act {
 pub static BATCH_LOOKS: AtomicUsize = AtomicUsize::new(1);
 
 /// Chooses the reply, from the body of the request and how often the same body was received before.
-pub type Behave = dyn Fn(&Value, usize) -> Act + Send + Sync;
+pub type Behave = dyn Fn(&Value, usize) -> Reply + Send + Sync;
 
 /// The requests received.
 #[derive(Default)]
@@ -76,7 +76,7 @@ impl Seen {
 
     /// The maximum number of complete responses to one request.
     pub fn most_answers(&self) -> usize {
-        self.asked.lock().unwrap().values().map(|(_, answered)| *answered).max().unwrap_or(0)
+        self.asked.lock().unwrap().values().map(|(_, replied)| *replied).max().unwrap_or(0)
     }
 }
 
@@ -87,7 +87,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Starts on a free port, until the process ends.
-    pub fn start(behave: impl Fn(&Value, usize) -> Act + Send + Sync + 'static) -> Self {
+    pub fn start(behave: impl Fn(&Value, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
@@ -151,7 +151,7 @@ fn serve(stream: TcpStream, behave: &Behave, seen: &Seen) {
             ("GET", path) if path.starts_with("/v1/search/") => {
                 let query = json!({"query": path});
                 match behave(&query, 0) {
-                    Act::Raw(status, body) => send(&mut out, status, "", &body),
+                    Reply::Raw(status, body) => send(&mut out, status, "", &body),
                     _ => send(&mut out, 500, "", "{}"),
                 }
             }
@@ -172,56 +172,56 @@ fn chat(out: &mut TcpStream, body: &[u8], behave: &Behave, seen: &Seen) -> bool 
         entry.0 += 1;
         entry.0 - 1
     };
-    let act = behave(&request, before);
-    match act {
-        Act::Limit(seconds) => {
+    let reply = behave(&request, before);
+    match reply {
+        Reply::Limit(seconds) => {
             let error = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
             send(out, 429, &format!("retry-after: {seconds}\r\n"), error)
         }
-        Act::Status(status) => send(out, status, "", r#"{"error":{"message":"out of order"}}"#),
-        Act::Hang(time) => {
+        Reply::Status(status) => send(out, status, "", r#"{"error":{"message":"out of order"}}"#),
+        Reply::Hang(time) => {
             thread::sleep(time);
             false
         }
-        Act::Break => {
-            let answer = response(&request, "never seen", "stop").to_string();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+        Reply::Break => {
+            let body = response(&request, "never seen", "stop").to_string();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
             let _ = out.write_all(head.as_bytes());
-            let _ = out.write_all(&answer.as_bytes()[..answer.len() / 2]);
+            let _ = out.write_all(&body.as_bytes()[..body.len() / 2]);
             let _ = out.shutdown(std::net::Shutdown::Both);
             false
         }
-        Act::Truncated => {
-            let answer = response(&request, "never seen", "stop").to_string();
-            send(out, 200, "", &answer[..answer.len() / 2])
+        Reply::Truncated => {
+            let body = response(&request, "never seen", "stop").to_string();
+            send(out, 200, "", &body[..body.len() / 2])
         }
-        Act::ErrorBody => send(out, 200, "", r#"{"error":{"message":"overloaded"}}"#),
-        Act::Raw(status, body) => send(out, status, "", &body),
-        Act::With(status, headers, body) => send(out, status, &headers, &body),
-        Act::Redirect(to) => send(out, 302, &format!("location: {to}\r\n"), ""),
-        Act::Endless => {
+        Reply::ErrorBody => send(out, 200, "", r#"{"error":{"message":"overloaded"}}"#),
+        Reply::Raw(status, body) => send(out, status, "", &body),
+        Reply::With(status, headers, body) => send(out, status, &headers, &body),
+        Reply::Redirect(to) => send(out, 302, &format!("location: {to}\r\n"), ""),
+        Reply::Endless => {
             let _ = out.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n");
             while out.write_all(&[b' '; 1 << 16]).is_ok() {}
             false
         }
-        Act::Answer(content) => {
+        Reply::Content(content) => {
             let alive = send(out, 200, "", &response(&request, &content, "stop").to_string());
             if alive {
                 seen.asked.lock().unwrap().entry(text).or_default().1 += 1;
             }
             alive
         }
-        Act::Length(content) => {
+        Reply::Length(content) => {
             let alive = send(out, 200, "", &response(&request, &content, "length").to_string());
             seen.asked.lock().unwrap().entry(text).or_default().1 += 1;
             alive
         }
-        Act::Refusal => {
-            let mut answer = response(&request, "", "stop");
-            answer["choices"][0]["message"] =
+        Reply::Refusal => {
+            let mut body = response(&request, "", "stop");
+            body["choices"][0]["message"] =
                 json!({"role": "assistant", "content": null, "refusal": "I would rather not."});
             seen.asked.lock().unwrap().entry(text).or_default().1 += 1;
-            send(out, 200, "", &answer.to_string())
+            send(out, 200, "", &body.to_string())
         }
     }
 }
@@ -284,7 +284,7 @@ fn batches(
             for line in input.lines() {
                 let asked: Value = serde_json::from_str(line).unwrap();
                 let (status, body) = match behave(&asked["body"], 0) {
-                    Act::Answer(content) => (200, response(&asked["body"], &content, "stop")),
+                    Reply::Content(content) => (200, response(&asked["body"], &content, "stop")),
                     _ => (500, json!({"error": {"message": "out of order"}})),
                 };
                 lines.push(

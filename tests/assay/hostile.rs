@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    endpoint::{Act, Endpoint},
+    endpoint::{Endpoint, Reply},
     support::{Ended, Place, ended},
 };
 
@@ -86,7 +86,7 @@ fn drives(text: &str) -> bool {
 
 #[test]
 fn a_prompt_can_access_only_its_values() {
-    let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("x".into()));
     let deep = format!("{{{{ {}title{} }}}}", "(".repeat(20_000), ")".repeat(20_000));
     for attack in [
         "{{ get_env(name=\"AWS_SECRET_ACCESS_KEY\") }}",
@@ -128,7 +128,7 @@ fn a_prompt_can_access_only_its_values() {
 
 #[test]
 fn keys_are_sent_only_where_the_user_allowed() {
-    let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("x".into()));
     let secret = [("AWS_SECRET_ACCESS_KEY", "very-secret-0123456789")];
     let place = written(&endpoint.url(), ", key_env: AWS_SECRET_ACCESS_KEY", PROMPT);
     let refused = with(&place, &ASK, &secret);
@@ -191,7 +191,7 @@ fn a_key_that_an_endpoint_sends_back_is_not_stored() {
     for (status, body) in bodies {
         let endpoint = Endpoint::start({
             let body = body.clone();
-            move |_, _| Act::Raw(status, body.clone())
+            move |_, _| Reply::Raw(status, body.clone())
         });
         let place = written(&endpoint.url(), ", key_env: SOME_API_KEY", PROMPT);
         let run =
@@ -320,7 +320,7 @@ fn a_manifest_can_name_only_files_in_the_data_directory() {
 
 #[test]
 fn the_name_in_a_batch_note_cannot_name_another_file() {
-    let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("x".into()));
     let place = written(&endpoint.url(), ", batch: true", PROMPT);
     place.write("victim.json", "{\"mine\": 1}");
     let note =
@@ -392,6 +392,33 @@ fn links_in_a_workspace_are_not_followed() {
     assert!(place.path("home/mine").is_file());
 }
 
+/// The record of an experiment names steps by kind and key, and its own directory: parts of paths.
+#[test]
+fn a_record_from_a_stranger_names_no_other_path() {
+    let place = Place::new();
+    place.write("small.yaml", SMALL);
+    place.fine(&["run", "small.yaml", "--quiet"]);
+    let find = |of: &Path| files(of).into_iter().find(|path| path.ends_with("experiment.json"));
+    let path = find(&place.path(".assay/experiments")).unwrap();
+    let record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    place.fine(&["results", "small.yaml"]);
+    for hostile in ["../../victim", "/etc", "a/b"] {
+        for at in ["kind", "slot"] {
+            let mut changed = record.clone();
+            match at {
+                "kind" => changed["steps"][0]["kind"] = hostile.into(),
+                _ => changed["slot"] = hostile.into(),
+            }
+            fs::write(&path, changed.to_string()).unwrap();
+            for command in ["results", "table", "report", "audit"] {
+                let ended = place.assay(&[command, "small"]);
+                let is_named = ended.err.contains("is no name of a step or an experiment");
+                assert!(ended.code != 0 && is_named, "{at} {hostile} {command}: {}", ended.err);
+            }
+        }
+    }
+}
+
 #[test]
 fn files_that_are_no_experiments_are_not_printed() {
     let place = Place::new();
@@ -446,7 +473,7 @@ fn files_that_assay_did_not_write_are_not_overwritten() {
         place.assay(&["score", "--data", "sample", "--fold", "f1", "r.csv", "--html", "page.html"]);
     assert!(refused.code == 2 && refused.err.contains("--overwrite"), "{}", refused.err);
 
-    let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("x".into()));
     let place = written(&endpoint.url(), "", PROMPT);
     assert_eq!(with(&place, &ASK, &[]).code, 0);
     place.write("thesis.tex", "mine");
@@ -497,7 +524,7 @@ fn no_input_can_send_control_sequences_to_a_terminal() {
     }
     // Messages of an endpoint, on the terminal, in logs and in records.
     let said = json!({"error": {"message": format!("no{HOSTILE}")}}).to_string();
-    let endpoint = Endpoint::start(move |_, _| Act::Raw(400, said.clone()));
+    let endpoint = Endpoint::start(move |_, _| Reply::Raw(400, said.clone()));
     let place = written(&endpoint.url(), "", PROMPT);
     let run = with(&place, &["run", "e.yaml", "--until", "profiles"], &[]);
     assert!(run.code == 4 && run.err.contains("\\u{1b}]52"), "{}", run.err);
@@ -562,7 +589,7 @@ fn spreadsheets_contain_no_formulas_and_other_formats_the_values() {
 /// A sealed index lists the files of the journal: missing or truncated responses are not silently paid for again.
 #[test]
 fn a_lost_file_of_the_journal_is_detected() {
-    let endpoint = Endpoint::start(|_, _| Act::Answer("x".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("x".into()));
     let place = written(&endpoint.url(), "", PROMPT);
     assert_eq!(with(&place, &ASK, &[]).code, 0);
     let asked = endpoint.seen.total();

@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Act, BATCH_LOOKS, Endpoint, question, response},
+    endpoint::{BATCH_LOOKS, Endpoint, Reply, question, response},
     support::{Place, ended},
 };
 
@@ -80,19 +80,19 @@ fn step_facts(place: &Place, workspace: &str) -> Value {
 
 /// Number of responses in the journal by purpose, and all its records.
 fn journal(place: &Place, workspace: &str) -> (HashMap<String, usize>, Vec<Value>) {
-    let (mut answers, mut lines) = (HashMap::new(), Vec::new());
+    let (mut responses, mut lines) = (HashMap::new(), Vec::new());
     let dir = place.path(workspace).join("answers/journal");
     for file in fs::read_dir(dir).into_iter().flatten().flatten() {
         for line in fs::read_to_string(file.path()).unwrap().lines() {
             let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             if line["record"]["kind"] == "answer" {
                 let about = line["record"]["about"].as_str().unwrap().to_owned();
-                *answers.entry(about).or_default() += 1;
+                *responses.entry(about).or_default() += 1;
             }
             lines.push(line["record"].clone());
         }
     }
-    (answers, lines)
+    (responses, lines)
 }
 
 /// Different steps (the endpoint has another name) with the same requests at the same time.
@@ -101,7 +101,7 @@ fn two_processes_do_not_pay_twice_for_the_same_response() {
     const N: usize = 300;
     let endpoint = Endpoint::start(|request, _| {
         thread::sleep(Duration::from_millis(20));
-        Act::Answer(profile(request))
+        Reply::Content(profile(request))
     });
     let place = place(N, &endpoint.url(), ", concurrency: 4");
     let text = fs::read_to_string(place.path("e.yaml")).unwrap();
@@ -119,8 +119,8 @@ fn two_processes_do_not_pay_twice_for_the_same_response() {
         assert_eq!(ended.code, 0, "{}", ended.err);
     }
     assert_eq!((endpoint.seen.total(), endpoint.seen.most_answers()), (N, 1));
-    let (answers, _) = journal(&place, ".assay");
-    assert_eq!(answers.len(), N);
+    let (responses, _) = journal(&place, ".assay");
+    assert_eq!(responses.len(), N);
     // The test is only valid if both ran at the same time.
     let runs = fs::read_dir(place.path(".assay/runs")).unwrap().flatten().map(|run| {
         let record: Value =
@@ -144,21 +144,21 @@ fn ten_thousand_requests_succeed_despite_faults() {
     let endpoint = Endpoint::start(move |request, _| {
         let at = count.fetch_add(1, Ordering::SeqCst);
         // 13 of 65 attempts, in a fixed pattern.
-        let (name, act) = match at % 65 {
-            0 | 5 => ("429", Act::Limit(0.05)),
-            10 | 15 => ("500", Act::Status(500)),
-            20 => ("hang", Act::Hang(Duration::from_millis(900))),
-            25 | 27 => ("break", Act::Break),
-            30 => ("truncated", Act::Truncated),
-            35 => ("error body", Act::ErrorBody),
-            40 => ("wrong schema", Act::Answer("{\"not\": \"a profile\"}".into())),
-            45 => ("refusal", Act::Refusal),
-            50 => ("length", Act::Length("# Half a".into())),
-            55 => ("400", Act::Status(400)),
-            _ => return Act::Answer(profile(request)),
+        let (name, reply) = match at % 65 {
+            0 | 5 => ("429", Reply::Limit(0.05)),
+            10 | 15 => ("500", Reply::Status(500)),
+            20 => ("hang", Reply::Hang(Duration::from_millis(900))),
+            25 | 27 => ("break", Reply::Break),
+            30 => ("truncated", Reply::Truncated),
+            35 => ("error body", Reply::ErrorBody),
+            40 => ("wrong schema", Reply::Content("{\"not\": \"a profile\"}".into())),
+            45 => ("refusal", Reply::Refusal),
+            50 => ("length", Reply::Length("# Half a".into())),
+            55 => ("400", Reply::Status(400)),
+            _ => return Reply::Content(profile(request)),
         };
         *of.lock().unwrap().entry(name).or_default() += 1;
-        act
+        reply
     });
     let settings =
         ", concurrency: 40, timeout: 0.6, retries: 20, failures: fall-back, max_tokens: 300";
@@ -170,7 +170,7 @@ fn ten_thousand_requests_succeed_despite_faults() {
     assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
     let facts = step_facts(&place, ".assay");
     let planted = planted.lock().unwrap().clone();
-    let (answers, lines) = journal(&place, ".assay");
+    let (responses, lines) = journal(&place, ".assay");
     let failures = lines.iter().filter(|line| line["kind"] == "failure").count();
     println!("planted {planted:?}\nfacts {facts}\nfailures in the journal {failures}");
     // Every item has a text; items without a usable response have a rule-based one and are counted.
@@ -183,8 +183,8 @@ fn ten_thousand_requests_succeed_despite_faults() {
     assert_eq!(facts["writing"]["fallbacks"].as_u64().unwrap(), sum + missing as u64);
     assert_eq!(facts["from"]["llm"].as_u64().unwrap(), N as u64 - sum - missing as u64);
     // Each item has a response or a recorded failure, and no complete response was requested again.
-    assert_eq!(answers.len() + missing, N);
-    assert!(answers.values().all(|count| *count == 1));
+    assert_eq!(responses.len() + missing, N);
+    assert!(responses.values().all(|count| *count == 1));
     assert_eq!(endpoint.seen.most_answers(), 1);
     let faults: usize = ["429", "500", "hang", "break", "truncated", "error body", "400"]
         .iter()
@@ -212,7 +212,7 @@ fn fifty_kills_lose_no_recorded_response() {
     const CONCURRENCY: usize = 8;
     let endpoint = Endpoint::start(|request, _| {
         thread::sleep(Duration::from_millis(10));
-        Act::Answer(profile(request))
+        Reply::Content(profile(request))
     });
     let place = place(N, &endpoint.url(), &format!(", concurrency: {CONCURRENCY}"));
     // Number of requests by item.
@@ -247,16 +247,16 @@ fn fifty_kills_lose_no_recorded_response() {
         for (about, times) in &known {
             assert_eq!(asked[about], *times, "{about} was recorded and requested again");
         }
-        let (answers, _) = journal(&place, ".assay");
-        known = answers.into_keys().map(|about| (about.clone(), asked[&about])).collect();
+        let (responses, _) = journal(&place, ".assay");
+        known = responses.into_keys().map(|about| (about.clone(), asked[&about])).collect();
     }
     let before = endpoint.seen.total();
     let left = N - known.len();
     place.fine(&RUN);
     let asked_at_last = endpoint.seen.total() - before;
     assert_eq!(asked_at_last, left, "the last run requests only what is missing");
-    let (answers, _) = journal(&place, ".assay");
-    assert_eq!(answers.len(), N);
+    let (responses, _) = journal(&place, ".assay");
+    assert_eq!(responses.len(), N);
     let asked_again = endpoint.seen.total() - N;
     println!("{kills} kills, {asked_again} of {N} requests were in flight and sent again");
     assert!(asked_again <= kills * CONCURRENCY);
@@ -287,10 +287,11 @@ fn a_cassette_replays_a_study_without_key_or_network() {
     let secret = "sk-very-secret-0123456789";
     let endpoint = Endpoint::start(|request, _| match question(request).contains("The 7th") {
         // A key that the endpoint sends back must not get into any file.
-        true => {
-            Act::Answer(format!("{}\nAuthorization: sk-very-secret-0123456789", profile(request)))
-        }
-        false => Act::Answer(profile(request)),
+        true => Reply::Content(format!(
+            "{}\nAuthorization: sk-very-secret-0123456789",
+            profile(request)
+        )),
+        false => Reply::Content(profile(request)),
     });
     let place = place(30, &endpoint.url(), ", key_env: TEST_KEY");
     let text = fs::read_to_string(place.path("e.yaml")).unwrap();
@@ -383,7 +384,7 @@ fn modes_budget_and_limits_are_respected() {
     let endpoint = Endpoint::start(move |request, _| {
         thread::sleep(Duration::from_millis(5));
         let n = counter.fetch_add(1, Ordering::SeqCst);
-        Act::Answer(profile(request).replace("A thing.", &format!("Thing {n}.")))
+        Reply::Content(profile(request).replace("A thing.", &format!("Thing {n}.")))
     });
     let place = place(20, &endpoint.url(), ", concurrency: 3, max_tokens: 200");
     // The run stops before the request that might exceed the budget.
@@ -432,9 +433,9 @@ fn a_refused_key_stops_the_run_and_failures_can_be_requested_again() {
     let broken = Arc::new(AtomicUsize::new(1));
     let of = broken.clone();
     let endpoint = Endpoint::start(move |request, _| match of.load(Ordering::SeqCst) {
-        1 => Act::Status(401),
-        2 if question(request).contains("The 5th") => Act::Status(503),
-        _ => Act::Answer(profile(request)),
+        1 => Reply::Status(401),
+        2 if question(request).contains("The 5th") => Reply::Status(503),
+        _ => Reply::Content(profile(request)),
     });
     let place = place(20, &endpoint.url(), ", retries: 1, key_env: TEST_KEY");
     let run = |code: i32| {
@@ -483,7 +484,7 @@ fn an_unknown_model_or_lack_of_credit_stops_the_run_with_help() {
             "check the endpoint's `base_url` and `model`",
         ),
     ] {
-        let endpoint = Endpoint::start(move |_, _| Act::Raw(status, body.into()));
+        let endpoint = Endpoint::start(move |_, _| Reply::Raw(status, body.into()));
         let place = place(200, &endpoint.url(), ", concurrency: 4");
         let ended = place.assay(&RUN);
         assert!(ended.code == 4 && ended.err.contains(says), "{status}: {}", ended.err);
@@ -520,8 +521,8 @@ fn a_failure_with_status_200_is_requested_again_and_not_recorded_as_a_response()
         let item = question.split_once("Title: The ").unwrap().1.split_once("th").unwrap().0;
         let item: usize = item.parse().unwrap();
         match before {
-            0 => Act::Raw(200, failures[item - 1].to_string()),
-            _ => Act::Answer(profile(request)),
+            0 => Reply::Raw(200, failures[item - 1].to_string()),
+            _ => Reply::Content(profile(request)),
         }
     });
     let place = place(n, &endpoint.url(), ", concurrency: 2");
@@ -532,8 +533,8 @@ fn a_failure_with_status_200_is_requested_again_and_not_recorded_as_a_response()
     };
     run();
     assert_eq!(endpoint.seen.total(), 2 * n);
-    let (answers, lines) = journal(&place, ".assay");
-    assert_eq!(answers.len(), n);
+    let (responses, lines) = journal(&place, ".assay");
+    assert_eq!(responses.len(), n);
     assert_eq!(lines.iter().filter(|line| line["kind"] == "failure").count(), n);
     let facts = step_facts(&place, ".assay");
     assert_eq!((&facts["from"]["llm"], &facts["llm"]["bad"]), (&json!(n), &json!({})));
@@ -550,7 +551,7 @@ fn content_in_parts_is_joined() {
         let endpoint = Endpoint::start(move |request, _| {
             let text = profile(request);
             if !in_parts {
-                return Act::Answer(text);
+                return Reply::Content(text);
             }
             let mut response = response(request, &text, "stop");
             let (first, second) = text.split_at(text.len() / 2);
@@ -560,7 +561,7 @@ fn content_in_parts_is_joined() {
                 {"type": "text", "text": first},
                 {"type": "text", "text": second},
             ]);
-            Act::Raw(200, response.to_string())
+            Reply::Raw(200, response.to_string())
         });
         let place = place(3, &endpoint.url(), "");
         place.fine(&RUN);
@@ -589,13 +590,13 @@ fn content_in_parts_is_joined() {
 #[test]
 fn a_date_in_retry_after_is_respected() {
     let endpoint = Endpoint::start(|request, before| match before {
-        0 => Act::With(
+        0 => Reply::With(
             429,
             "date: Mon, 30 Nov 2020 13:17:34 GMT\r\nretry-after: Mon, 30 Nov 2020 13:17:36 GMT\r\n"
                 .into(),
             r#"{"error":{"message":"slow down"}}"#.into(),
         ),
-        _ => Act::Answer(profile(request)),
+        _ => Reply::Content(profile(request)),
     });
     let place = place(3, &endpoint.url(), ", concurrency: 1");
     let output = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
@@ -613,7 +614,7 @@ fn messages_of_endpoints_are_shown_escaped_and_shortened() {
     let hostile = format!("\u{1b}]52;c;AAAA\u{7}\nsecond line {}", "x".repeat(50_000));
     for status in [200, 400, 401] {
         let body = json!({"error": {"message": hostile}}).to_string();
-        let endpoint = Endpoint::start(move |_, _| Act::Raw(status, body.clone()));
+        let endpoint = Endpoint::start(move |_, _| Reply::Raw(status, body.clone()));
         let place = place(3, &endpoint.url(), ", retries: 0");
         let output = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
         let ended = ended(output, place.dir.path());
@@ -647,9 +648,9 @@ fn rate_limits_are_respected_and_429_slows_down() {
     let endpoint = Endpoint::start(move |request, before| {
         thread::sleep(Duration::from_millis(20));
         if before == 0 && of.fetch_add(1, Ordering::SeqCst) < 8 {
-            return Act::Limit(0.6);
+            return Reply::Limit(0.6);
         }
-        Act::Answer(profile(request))
+        Reply::Content(profile(request))
     });
     let place = place(40, &endpoint.url(), ", concurrency: 20, requests_per_minute: 1000");
     let run = place.command(&RUN).env("ASSAY_RETRY_SECONDS", "0.01").output().unwrap();
@@ -664,12 +665,12 @@ fn rate_limits_are_respected_and_429_slows_down() {
 
 #[test]
 fn bulk_requests_use_the_batch_api() {
-    let endpoint = Endpoint::start(|request, _| Act::Answer(profile(request)));
+    let endpoint = Endpoint::start(|request, _| Reply::Content(profile(request)));
     let place = place(25, &endpoint.url(), ", batch: true");
     place.fine(&RUN);
     assert_eq!(endpoint.seen.total(), 0, "no single requests");
-    let (answers, lines) = journal(&place, ".assay");
-    assert_eq!(answers.len(), 25);
+    let (responses, lines) = journal(&place, ".assay");
+    assert_eq!(responses.len(), 25);
     let full = |record: &Value| {
         let usage = &record["usage"];
         let n = |name: &str| usage[name].as_f64().unwrap();
@@ -721,7 +722,7 @@ fn overviews_come_from_tmdb_with_its_notice() {
             true => json!([]),
             false => json!([{"overview": "Somebody does something."}]),
         };
-        Act::Raw(200, json!({"results": results}).to_string())
+        Reply::Raw(200, json!({"results": results}).to_string())
     });
     let place = place(9, &endpoint.url(), "");
     let text = fs::read_to_string(place.path("e.yaml")).unwrap();

@@ -195,7 +195,7 @@ fn what_a_report_cannot_show_is_an_error_before_any_work() {
         ("random]}", "randm]}", "the experiment has no system `randm`"),
         ("nDCG@10, {metrics", "nDCG@20, {metrics", "does not compute the cutoff 20"),
         ("nDCG@10, {metrics", "MAP@10, {metrics", "does not compute the metric `map`"),
-        ("nDCG@10, {metrics", "nDGC@10, {metrics", "unknown metric `nDGC`"),
+        ("nDCG@10, {metrics", "nDGC@10, {metrics", "did you mean `ndcg`?"),
         ("slices: [all, \"cold<20\"]", "slices: [all, \"cold<10\"]", "no slice `cold<10`"),
         (
             "over: factors\n      columns",

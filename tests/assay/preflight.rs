@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use crate::{
-    endpoint::{Act, Endpoint},
+    endpoint::{Endpoint, Reply},
     support::{Ended, Place, ended},
 };
 
@@ -58,7 +58,7 @@ fn chat() -> Endpoint {
         let question = crate::endpoint::question(request);
         let ids = question.lines().filter_map(|line| line.strip_prefix('[')?.split_once(']'));
         let ids: Vec<String> = ids.map(|(id, _)| format!("\"{id}\"")).collect();
-        Act::Answer(format!("{{\"order\": [{}]}}", ids.join(", ")))
+        Reply::Content(format!("{{\"order\": [{}]}}", ids.join(", ")))
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    endpoint::{Act, Endpoint, question},
+    endpoint::{Endpoint, Reply, question},
     support::Place,
 };
 
@@ -25,7 +25,7 @@ fn chat(swap: Arc<Mutex<Option<(PathBuf, String)>>>) -> Endpoint {
         let question = question(request);
         let ids = question.lines().filter_map(|line| line.strip_prefix('[')?.split_once(']'));
         let ids: Vec<String> = ids.map(|(id, _)| format!("\"{id}\"")).collect();
-        Act::Answer(format!("{{\"order\": [{}]}}", ids.join(", ")))
+        Reply::Content(format!("{{\"order\": [{}]}}", ids.join(", ")))
     })
 }
 

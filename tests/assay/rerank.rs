@@ -14,7 +14,7 @@ use rec_assay::{
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Act, Endpoint, question},
+    endpoint::{Endpoint, Reply, question},
     support::{Place, means, weights},
 };
 
@@ -136,7 +136,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
         let mut scored: Vec<(String, f64)> =
             candidates(&question).into_iter().map(|(id, title)| (id, score(&title))).collect();
         let schema = &request["response_format"]["json_schema"];
-        Act::Answer(match schema["name"].as_str().unwrap() {
+        Reply::Content(match schema["name"].as_str().unwrap() {
             "scores" => {
                 let scores: Vec<Value> =
                     scored.iter().map(|(id, score)| json!({"id": id, "score": score})).collect();
@@ -247,11 +247,11 @@ fn irregular_responses_are_counted_and_every_list_contains_the_pool() {
         match at {
             0 => {
                 plant("unusable", 1);
-                return Act::Answer("I like all of them.".into());
+                return Reply::Content("I like all of them.".into());
             }
             1 => {
                 plant("unusable", 1);
-                return Act::Refusal;
+                return Reply::Refusal;
             }
             _ => {}
         }
@@ -295,7 +295,7 @@ fn irregular_responses_are_counted_and_every_list_contains_the_pool() {
             "scores" => json!({"scores": ids.iter().enumerate().map(scored).collect::<Vec<_>>()}),
             _ => json!({"because": ["likes drama"], "order": ids}),
         };
-        Act::Answer(format!(
+        Reply::Content(format!(
             "<think>First {{\"order\": []}}?</think>Of [1, 2]… {answer} That is it."
         ))
     });
@@ -377,7 +377,7 @@ fn explanations_are_written_checked_and_counted() {
         let all = candidates(&question);
         if request["response_format"]["json_schema"]["name"] == "order" {
             let ids: Vec<&String> = all.iter().map(|(id, _)| id).collect();
-            return Act::Answer(json!({"order": ids}).to_string());
+            return Reply::Content(json!({"order": ids}).to_string());
         }
         let (_, wanted) = question.rsplit_once("Explain these 3: ").expect("what to explain");
         let mut ids: Vec<String> =
@@ -398,7 +398,7 @@ fn explanations_are_written_checked_and_counted() {
             0 => {
                 plant("unusable", 1);
                 plant("stand_ins", 3);
-                return Act::Answer("They are all good.".into());
+                return Reply::Content("They are all good.".into());
             }
             1 => {
                 ids.pop();
@@ -435,7 +435,7 @@ fn explanations_are_written_checked_and_counted() {
                 json!({"id": id, "text": text})
             })
             .collect();
-        Act::Answer(json!({"explanations": texts}).to_string())
+        Reply::Content(json!({"explanations": texts}).to_string())
     });
     let place = Place::new();
     let text = experiment(&endpoint.url(), "[chat, encoder, popularity, oracle]", "[prompt]")
@@ -541,7 +541,7 @@ fn prompt_files_are_used_and_versioned() {
     let endpoint = Endpoint::start(|request, _| {
         let question = question(request);
         let ids: Vec<String> = candidates(&question).into_iter().map(|(id, _)| id).collect();
-        Act::Answer(match request["response_format"]["json_schema"]["name"].as_str().unwrap() {
+        Reply::Content(match request["response_format"]["json_schema"]["name"].as_str().unwrap() {
             "order" if question.starts_with("Mine, 12, 5 is best") => {
                 json!({"order": ids}).to_string()
             }
@@ -689,7 +689,7 @@ fn reranked_users_can_be_evaluated_as_a_slice() {
 /// The lists are exactly those of the base, so it would share the base's mark.
 #[test]
 fn a_reranker_without_usable_responses_has_a_warning_and_is_never_marked_best() {
-    let endpoint = Endpoint::start(|_, _| Act::Answer("I like all of them.".into()));
+    let endpoint = Endpoint::start(|_, _| Reply::Content("I like all of them.".into()));
     let place = Place::new();
     let text = experiment(&endpoint.url(), "[chat, shuffle]", "[prompt]");
     place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=20\n"));

@@ -11,7 +11,7 @@ use rec_assay::{analysis::ResultRow, core::Workspace, data::DataDirs, tasks::Exp
 use serde_json::{Value, json};
 
 use crate::{
-    endpoint::{Act, Endpoint, question},
+    endpoint::{Endpoint, Reply, question},
     support::{Here, Place, root, weights},
 };
 
@@ -174,12 +174,12 @@ fn a_sweep_of_a_system_beside_another_sweep_gives_what_each_value_gives_alone() 
 }
 
 /// Profiles that name the model that wrote them, and scores that hang on every word of the request.
-fn answers(request: &Value) -> Act {
+fn answers(request: &Value) -> Reply {
     let question = question(request);
     let title = question.lines().find_map(|line| line.strip_prefix("Title: "));
     if request["response_format"]["json_schema"]["name"] != "scores" {
         let (title, model) = (title.unwrap_or("Somebody"), &request["model"]);
-        return Act::Answer(format!(
+        return Reply::Content(format!(
             "# {title}\n\n## Overview\nAbout {title}, by {model}.\n\n## Attributes\n- **Genre**: Drama\n- \
              **Tags**: Slow\n\n## Description\nA thing.\n\n## Dislikes:\nComedy\n"
         ));
@@ -191,7 +191,7 @@ fn answers(request: &Value) -> Act {
         hasher.finish() % 100
     };
     let scores: Vec<Value> = ids.map(|(id, _)| json!({"id": id, "score": score(id)})).collect();
-    Act::Answer(json!({"scores": scores}).to_string())
+    Reply::Content(json!({"scores": scores}).to_string())
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
     }
     let endpoint = Endpoint::start(|request, _| answers(request));
     let other = Endpoint::start(|request, _| match answers(request) {
-        Act::Answer(text) => Act::Answer(text.replace("\"score\":", "\"score\":1")),
+        Reply::Content(text) => Reply::Content(text.replace("\"score\":", "\"score\":1")),
         act => act,
     });
     let place = Place::new();

@@ -9,13 +9,13 @@ pub mod single_seed;
 pub mod too_few_folds;
 pub mod uncorrected_comparisons;
 
+pub(super) use crate::analysis::ALPHA;
+
 use super::{
     Subject,
     columns::{Arm, Column},
 };
 
-/// Chance of a false alarm of a test.
-pub(super) const ALPHA: f64 = 0.05;
 /// Share of true differences that a detectable difference is found in.
 pub(super) const POWER: f64 = 0.8;
 

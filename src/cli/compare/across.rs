@@ -1,20 +1,22 @@
 //! `assay compare --across`
 
+use std::path::Path;
+
 use comfy_table::CellAlignment;
 use serde_json::json;
 
 use super::{Compare, sides::Side, text::p_text};
 use crate::{
-    analysis::{Across, Block, MEAN},
-    base::{exit::Exit, text::plain_table},
+    analysis::{ALPHA, Across, Block, MEAN},
+    base::{
+        exit::Exit, file_names::file_name, output::OutputDir, terminal::tell, text::plain_table,
+    },
     cli::{CliError, print, print_json, results::warn_of_missing},
+    report::{Figure, critical_difference},
 };
 
 /// Over fewer data sets the χ² distribution is a rough one (Demšar 2006: over 10 data sets and over 5 systems).
 const FEW_BLOCKS: usize = 11;
-
-/// The chance of any false alarm among all pairs.
-const ALPHA: f64 = 0.05;
 
 impl Compare {
     /// Ranks systems over the data sets of several experiments.
@@ -43,6 +45,9 @@ impl Compare {
                 })?);
             }
         }
+        if let Some(dir) = &self.figures {
+            write_figures(dir, &tests, self.overwrite)?;
+        }
         match self.json {
             true => print_json(&json!({"tests": tests}))?,
             false => {
@@ -52,6 +57,27 @@ impl Compare {
         let exits: Vec<Exit> = sides.iter().map(|side| warn_of_missing(&side.collected)).collect();
         Ok(exits.into_iter().find(|exit| *exit != Exit::Pass).unwrap_or(Exit::Pass))
     }
+}
+
+/// A diagram of each test; the first slice has the plain name.
+fn write_figures(dir: &Path, tests: &[Across], overwrite: bool) -> Result<(), CliError> {
+    let figures: Vec<Figure> = tests.iter().map(critical_difference).collect();
+    let Some(first) = figures.first() else { return Ok(()) };
+    let first = format!("{}.svg", first.name);
+    let mut out = OutputDir::open(dir, &first, overwrite)?;
+    let mut names: Vec<String> = Vec::new();
+    for (test, figure) in tests.iter().zip(&figures) {
+        let mut name = figure.name.clone();
+        if names.contains(&name) {
+            let of = &test.key;
+            name = file_name(&format!("{name}-{}-{}-{}", of.protocol, of.convention, test.slice));
+        }
+        out.write(&format!("{name}.svg"), figure.svg().as_bytes())?;
+        let path = out.write(&format!("{name}.png"), &figure.png())?;
+        tell!("{}: {}", path.with_extension("svg").display(), figure.caption);
+        names.push(name);
+    }
+    Ok(())
 }
 
 fn text(of: &Across) -> String {
@@ -92,6 +118,12 @@ fn text(of: &Across) -> String {
         }
         _ => text += " All data sets give the same order.\n",
     }
+    if let Some(p) = friedman.p_exact {
+        text += &format!(
+            "Exact, by all orders of the ranks: p {}. The other p are approximations for many data sets.\n",
+            equals(p)
+        );
+    }
     text += &format!(
         "Nemenyi: systems whose average ranks differ by more than {:.3} are told apart (α = {:.2}, for all pairs \
          together).\n",
@@ -112,7 +144,7 @@ fn text(of: &Across) -> String {
             p_text(least)
         );
     }
-    if data.len() < FEW_BLOCKS {
+    if data.len() < FEW_BLOCKS && friedman.p_exact.is_none() {
         text += "The distributions of both tests are approximations for more than 10 data sets.\n";
     }
     text

@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::{
     Source,
-    comparisons::{Compared, corrected, notes, paired, tested},
+    comparisons::{Compared, notes, paired, tested},
     number,
 };
 use crate::{
-    analysis::Paired,
+    analysis::{Paired, corrected},
     base::text::distinct,
     tasks::{levels, names_system},
 };

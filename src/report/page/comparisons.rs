@@ -5,14 +5,12 @@ use serde::Serialize;
 
 use super::{Source, number, p_text, signed, signed_interval};
 use crate::{
-    analysis::{Bootstrap, LEVEL, MEAN, Paired, ResultRow, Test, Units, compare, holm},
+    analysis::{ALPHA, Bootstrap, LEVEL, MEAN, Paired, ResultRow, Test, Units, compare, corrected},
     base::text::grouped,
     core::{Better, MeasureKey},
     tasks::metric,
 };
 
-/// The share of false alarms among tests where there is no difference.
-pub const ALPHA: f64 = 0.05;
 /// With more pairs of systems, other references are left to `assay compare`.
 const MOST_PAIRS: usize = 60;
 
@@ -89,14 +87,6 @@ impl Verdict {
     }
 }
 
-/// p of each comparison by the paired t test, corrected by Holm for the number of those that have one.
-pub fn corrected(pairs: &[&Paired]) -> Vec<Option<f64>> {
-    let p: Vec<Option<f64>> = pairs.iter().map(|paired| paired.p(Test::T)).collect();
-    let known: Vec<f64> = p.iter().flatten().copied().collect();
-    let mut corrected = holm(&known).into_iter();
-    p.iter().map(|p| p.and_then(|_| corrected.next())).collect()
-}
-
 /// `p: paired t test over 943 users (3,717 user-fold pairs), corrected by Holm for 4 comparisons.`
 pub fn tested(pairs: &[&Paired]) -> String {
     let range = |of: fn(&Paired) -> usize| -> String {
@@ -107,10 +97,10 @@ pub fn tested(pairs: &[&Paired]) -> String {
             false => format!("{} to {}", grouped(least), grouped(most)),
         }
     };
-    let n = pairs.iter().filter(|paired| paired.p(Test::T).is_some()).count();
+    let n = pairs.iter().filter(|paired| paired.p(Test::default()).is_some()).count();
     format!(
         "p: {} over {} users ({} user-fold pairs), corrected by Holm for {n} {}.",
-        Test::T.name(),
+        Test::default().name(),
         range(|of| of.n),
         range(|of| of.pairs),
         if n == 1 { "comparison" } else { "comparisons" }

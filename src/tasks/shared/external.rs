@@ -26,7 +26,7 @@ pub struct ExternalParams {
     /// What orders a list: by default ranks; scores in TREC runs and without ranks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     order: Option<Order>,
-    /// What to do with recommended items that are in the user's training part.
+    /// What to do with recommended items that are in the user's training or validation part.
     #[serde(default)]
     seen: Seen,
     /// The format: by default detected.
@@ -124,7 +124,7 @@ impl ExternalParams {
             &options,
             &training.users,
             &training.items,
-            &training.train,
+            &training.seen(),
         )
     }
 }

@@ -26,8 +26,9 @@ pub(crate) use training::{layers, not_negative, positive, share, width};
 /// The name of rankings from files in `model:`.
 pub(in crate::tasks) const EXTERNAL: &str = "external";
 
-/// Ties are kept with the lists, go by the items' own ids, and −∞ is no recommendation.
-pub(in crate::tasks) const EXTERNAL_REVISION: u32 = 3;
+/// Ties are kept with the lists and go by the items' own ids, −∞ is no recommendation, and items of the validation part
+/// are seen.
+pub(in crate::tasks) const EXTERNAL_REVISION: u32 = 4;
 
 /// The file of epochs beside a fitted network.
 pub const HISTORY: &str = "history.json";
