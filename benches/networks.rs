@@ -1,4 +1,4 @@
-//! Seconds an epoch of LightGCN and GATv2 on MovieLens-100K, fold u1: `networks --seconds MODEL DATA`
+//! Seconds an epoch of LightGCN, SGL and GATv2 on MovieLens-100K, fold u1: `networks --seconds MODEL DATA THREADS`
 //! prints one line of JSON; tools/bench_networks.py runs it beside the peers.
 
 use std::{env, path::PathBuf};
@@ -6,7 +6,7 @@ use std::{env, path::PathBuf};
 use rec_assay::{
     base::interrupt::Interrupt,
     data::{DataDirs, DataSource, Relevance, SplitSpec, TrainingPart, split_fold},
-    tasks::top_n::models::{FitContext, GatParams, LightGcnParams, Model},
+    tasks::top_n::models::{FitContext, GatParams, LightGcnParams, Model, SglParams},
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,8 @@ fn main() {
         return;
     };
     rec_assay::use_tensors();
-    match run(&arguments[at + 1], PathBuf::from(&arguments[at + 2])) {
+    let threads = arguments.get(at + 3).and_then(|threads| threads.parse().ok()).unwrap_or(1);
+    match run(&arguments[at + 1], PathBuf::from(&arguments[at + 2]), threads) {
         Ok(line) => println!("{line}"),
         Err(error) => {
             eprintln!("{error}");
@@ -27,12 +28,21 @@ fn main() {
     }
 }
 
-fn run(model: &str, data: PathBuf) -> Result<Value, Box<dyn std::error::Error>> {
+fn run(model: &str, data: PathBuf, threads: usize) -> Result<Value, Box<dyn std::error::Error>> {
     let (epochs, spec): (_, Box<dyn Model>) = match model {
         "lightgcn" => {
             let training = json!({"epochs": 12, "learning_rate": 0.005});
             let settings = json!({"layers": 2, "training": training});
             (12, Box::new(serde_json::from_value::<LightGcnParams>(settings)?))
+        }
+        // Losses and sizes of RecBole's SGL: its configuration file.
+        "sgl" => {
+            let settings = json!({
+                "layers": 3, "drop": 0.1, "contrast": 0.05, "temperature": 0.5, "among": "all",
+                "anchors": "positives", "reduction": "sum", "regularization": 1e-5,
+                "training": {"epochs": 6, "learning_rate": 0.001},
+            });
+            (6, Box::new(serde_json::from_value::<SglParams>(settings)?))
         }
         _ => {
             let training = json!({"epochs": 6, "learning_rate": 0.005, "optimizer": "adamw"});
@@ -47,7 +57,7 @@ fn run(model: &str, data: PathBuf) -> Result<Value, Box<dyn std::error::Error>> 
     let training = part.training_data(Relevance::AtLeast(4.0), Some(Relevance::AtMost(2.0)));
     let interrupt = Interrupt::default();
     let context = FitContext::silent(1, &interrupt);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let memory_before = peak();
     let fitted = pool.install(|| spec.fit(&training, &context))?;
     let trained = fitted.stats().training.ok_or("the model is not trained in epochs")?;

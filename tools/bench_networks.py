@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Seconds an epoch of LightGCN and GATv2 beside their peers, in turns, in one session.
+"""Seconds an epoch of LightGCN, SGL and GATv2 beside their peers, in turns, in one session.
 
-    cargo build --release --benches && python3 tools/bench_networks.py [turns]
+    cargo build --release --benches && python3 tools/bench_networks.py [turns [model …]]
 
 LightGCN on MovieLens-100K u1 (64 dimensions, 2 layers, batches of 2048): assay, plain PyTorch with a
 sparse CSR matrix, and RecBole 1.2.1's model (its data loader left out). GATv2 with 64 features, 64
 channels, heads 4, 4, 1 on liked and disliked ratings, one step on all positives: assay and PyTorch
-Geometric. One thread each. Peak memory is that of a process that does nothing else.
+Geometric. One thread each. SGL with two threads each: 64 dimensions, 3 layers, edges dropped, batches of 2048, every
+node against all others, assay and RecBole 1.2.1's model with its own settings. An epoch includes drawing its two graphs;
+data loader and negatives are left out of RecBole's. Peak memory is that of a process that does nothing else.
 """
 
 import json
@@ -18,7 +20,8 @@ import subprocess
 import sys
 import time
 
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+# What is not in here has one thread.
+THREADS = {"sgl": 2}
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / ".venv-networks"
 INSTALLED = ["torch==2.11.0", "torch_geometric==2.7.0", "numpy", "scipy", "pandas", "scikit-learn", "colorlog", "colorama",
@@ -89,10 +92,10 @@ def lightgcn_torch():
     return epoch
 
 
-def lightgcn_recbole():
+def recbole():
+    """RecBole 1.2.1 was written for older versions of numpy and scipy."""
     import numpy as np
     import scipy.sparse as sparse
-    import torch
 
     for name, kind in {"float": float, "int": int, "bool": bool, "object": object, "long": int, "unicode_": str, "complex_": complex,
                        "float_": float, "string_": bytes}.items():
@@ -100,30 +103,39 @@ def lightgcn_recbole():
             setattr(np, name, kind)
     # Gone from newer versions of scipy, as the aliases above from numpy.
     sparse.dok_matrix._update = lambda self, entries: self._dict.update(entries)
-    from recbole.model.general_recommender.lightgcn import LightGCN
+
+
+def recbole_epochs(model_of, settings, learning_rate, start_epoch):
+    import numpy as np
+    import scipy.sparse as sparse
+    import torch
 
     users, items, stars = ratings()
     liked = stars >= 4
     users, items = users[liked], items[liked]
     settings = {"USER_ID_FIELD": "user", "ITEM_ID_FIELD": "item", "NEG_PREFIX": "neg_", "device": torch.device("cpu"),
-                "embedding_size": 64, "n_layers": 2, "reg_weight": 1e-4, "require_pow": True, "LABEL_FIELD": "label"}
+                "embedding_size": 64, "LABEL_FIELD": "label", **settings}
 
     class Config(dict):
         pass
 
     class Data:
+        uid_field, iid_field = "user", "item"
+        inter_feat = {"user": users, "item": items}
+
         def num(self, field):
             return {"user": 943, "item": 1682}[field]
 
         def inter_matrix(self, form):
             return sparse.coo_matrix((np.ones(len(users)), (users, items)), (943, 1682))
 
-    model = LightGCN(Config(settings), Data())
-    adam = torch.optim.Adam(model.parameters(), lr=5e-3)
+    model = model_of()(Config(settings), Data())
+    adam = torch.optim.Adam(model.parameters(), lr=learning_rate)
     generator = torch.Generator().manual_seed(1)
     users, items = torch.from_numpy(users), torch.from_numpy(items)
 
     def epoch():
+        start_epoch(model)
         for u, p, q in batches(users, items, generator, 2048):
             adam.zero_grad()
             loss = model.calculate_loss({"user": u, "item": p, "neg_item": q})
@@ -131,6 +143,30 @@ def lightgcn_recbole():
             adam.step()
 
     return epoch
+
+
+def lightgcn_recbole():
+    recbole()
+
+    def model():
+        from recbole.model.general_recommender.lightgcn import LightGCN
+
+        return LightGCN
+
+    return recbole_epochs(model, {"n_layers": 2, "reg_weight": 1e-4, "require_pow": True}, 5e-3, lambda model: None)
+
+
+def sgl_recbole():
+    recbole()
+
+    def model():
+        from recbole.model.general_recommender.sgl import SGL
+
+        return SGL
+
+    settings = {"n_layers": 3, "type": "ED", "drop_ratio": 0.1, "ssl_tau": 0.5, "ssl_weight": 0.05, "reg_weight": 1e-5}
+    # `train` draws the graphs of an epoch.
+    return recbole_epochs(model, settings, 1e-3, lambda model: model.train())
 
 
 def gat_pyg():
@@ -172,11 +208,12 @@ def gat_pyg():
 
 
 def main():
-    peers = {"lightgcn": {"PyTorch CSR": lightgcn_torch, "RecBole": lightgcn_recbole}, "gat": {"PyTorch Geometric": gat_pyg}}
+    peers = {"lightgcn": {"PyTorch CSR": lightgcn_torch, "RecBole": lightgcn_recbole}, "sgl": {"RecBole": sgl_recbole},
+             "gat": {"PyTorch Geometric": gat_pyg}}
     if sys.argv[1:2] == ["--peer"]:
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(THREADS.get(sys.argv[2], 1))
         epoch = peers[sys.argv[2]][sys.argv[3]]()
         epoch()
         started, n = time.perf_counter(), 5 if sys.argv[2] == "lightgcn" else 2
@@ -188,14 +225,17 @@ def main():
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     found = [path for path in (ROOT / "target/release/deps").glob("networks-*") if not path.suffix and os.access(path, os.X_OK)]
     ours = max(found, key=lambda path: path.stat().st_mtime)
+    peers = {model: peers[model] for model in sys.argv[2:] or peers}
     times = {}
     for turn in range(turns):
         print(f"turn {turn + 1} of {turns}", file=sys.stderr, flush=True)
         for model, of in peers.items():
-            commands = {"assay": [ours, "--seconds", model, DATA]}
+            threads = str(THREADS.get(model, 1))
+            environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+            commands = {"assay": [ours, "--seconds", model, DATA, threads]}
             commands |= {name: [sys.executable, __file__, "--peer", model, name] for name in of}
             for name, command in commands.items():
-                out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
                 times.setdefault((model, name), []).append(json.loads(out.splitlines()[-1]))
     median = lambda key, what: statistics.median(one[what] for one in times[key])
     for model, name in times:

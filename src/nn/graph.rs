@@ -104,6 +104,25 @@ impl Graph {
         (left(&kept), left(&|target, source| kept(source, target)))
     }
 
+    /// The edges of this symmetric graph that are kept, with weights of their own degrees:
+    /// D'^-1/2 A' D'^-1/2. Both directions of an edge are kept or neither: `is_kept` gets its smaller node first.
+    pub fn keep(&self, is_kept: impl Fn(u32, u32) -> bool) -> Self {
+        let mut graph = Self { n_nodes: self.n_nodes, pointers: vec![0], ..Self::default() };
+        for node in 0..self.n_nodes {
+            for edge in self.pointers[node]..self.pointers[node + 1] {
+                let (source, target) = (self.sources[edge], node as u32);
+                if is_kept(source.min(target), source.max(target)) {
+                    graph.sources.push(source);
+                    graph.attributes.push(self.attributes[edge]);
+                }
+            }
+            graph.pointers.push(graph.sources.len());
+        }
+        graph.weights = vec![1.0; graph.sources.len()];
+        graph.index_by_source();
+        graph.normalise_symmetric()
+    }
+
     /// Number of edges.
     pub fn n_edges(&self) -> usize {
         self.sources.len()

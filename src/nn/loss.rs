@@ -130,7 +130,7 @@ fn on_slices<T: Real>(
     parts
 }
 
-fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     const LANES: usize = 16;
     let mut sums = [0.0f64; LANES];
     for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {

@@ -12,6 +12,7 @@ pub mod device;
 pub mod encoder;
 mod error;
 pub mod graph;
+pub mod info_nce;
 pub mod item_loss;
 pub mod learn;
 pub mod loss;

@@ -54,6 +54,32 @@ pub trait Network {
     fn regularised(&self) -> Regularised {
         Regularised::Nodes
     }
+    /// Called before the steps of an epoch, with a stream of its own: what is drawn once for all of them.
+    fn start_epoch(&mut self, _stream: u64) {}
+    /// The network as one with views of its nodes, where it has some.
+    fn views(&mut self) -> Option<&mut dyn Views> {
+        None
+    }
+}
+
+/// What a contrastive loss compares, `[n_nodes, dim]` each: final embeddings and two views of them.
+#[derive(Debug)]
+pub struct Encoded {
+    pub embeddings: Tensor,
+    pub first: Tensor,
+    pub second: Tensor,
+}
+
+/// A network that sees its nodes in two more ways while it is trained.
+pub trait Views {
+    /// Embeddings and views of the nodes in `of`, or of all where it is empty; rows of others are not meant to be
+    /// read. What is drawn depends on the stream and on the last [`Network::start_epoch`] alone.
+    fn encode(&mut self, stream: u64, of: &[bool]) -> Encoded;
+    /// The same by libtorch's own operations, for autograd.
+    fn encode_differentiable(&self, stream: u64) -> Encoded;
+    /// Sets the gradients of all parameters, given those of what [`Views::encode`] gave last, which are 0
+    /// outside `of`.
+    fn pull(&mut self, grads: Encoded, of: &[bool]);
 }
 
 /// The same numbers, where a gradient starts anew.

@@ -20,6 +20,16 @@ systems:
     layers: 2
     dropout: 0.1
     training: {epochs: 30, learning_rate: 0.01, batch: 256, negatives: {exclude: nothing}}
+  sgl: {model: sgl, factors: 32, layers: 2, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
+  sgl-nd:
+    model: sgl
+    factors: 32
+    layers: 1
+    views: node-drop
+    training: {epochs: 15, learning_rate: 0.01, batch: 256, negatives: {draw: hard, candidates: 2}}
+  sgl-rw: {model: sgl, factors: 32, layers: 2, views: random-walk, among: batch, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
+  simgcl: {model: simgcl, factors: 32, layers: 2, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
+  xsimgcl: {model: xsimgcl, factors: 32, layers: 2, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
   ngcf cross-entropy:
     model: ngcf
     dim: 32
@@ -55,7 +65,18 @@ fn networks_learn_the_same_whatever_the_thread_count() {
     let csv = place.fine(&["results", "e.yaml", "--workspace", "one"]);
     let ndcg = means(&csv, "ndcg", "10");
     assert!(ndcg["bprmf"] > ndcg["popularity"], "{ndcg:?}");
-    for system in ["lightgcn", "ngcf", "gat", "lightgcn dropout", "ngcf cross-entropy"] {
+    for system in [
+        "lightgcn",
+        "ngcf",
+        "gat",
+        "lightgcn dropout",
+        "ngcf cross-entropy",
+        "sgl",
+        "sgl-nd",
+        "sgl-rw",
+        "simgcl",
+        "xsimgcl",
+    ] {
         assert!(ndcg[system] > 1.1 * ndcg["popularity"], "{ndcg:?}");
     }
     let artefacts = place.artefacts("one");
@@ -86,6 +107,18 @@ fn a_killed_training_goes_on_from_its_checkpoint() {
     let place = Place::new();
     place.write("e.yaml", LONG);
     goes_on_when_killed(&place, "lightgcn--f1--seed1");
+}
+
+/// The graphs of an epoch and the noise of a step are drawn again as they were.
+#[test]
+fn a_killed_contrastive_training_goes_on_from_its_checkpoint() {
+    for model in ["sgl", "xsimgcl"] {
+        let place = Place::new();
+        let system = LONG.replace("dim: 32", "factors: 32\n    layers: 1");
+        place
+            .write("e.yaml", system.replace("lightgcn", model).replace("epochs: 60", "epochs: 40"));
+        goes_on_when_killed(&place, &format!("{model}--f1--seed1"));
+    }
 }
 
 /// Kills the run of `e.yaml`, which trains one network, again and again.
@@ -477,6 +510,15 @@ fn what_cannot_be_trained_is_said_with_how_to_mend_it() {
         "{model: external, rankings: r.csv, positives: any}",
         "{model: lightgcn, dropout: 1}",
         "{model: ngcf, loss: hinge}",
+        "{model: sgl, views: drop}",
+        "{model: sgl, drop: 1}",
+        "{model: sgl, temperature: 0.01}",
+        "{model: sgl, noise: 0.1}",
+        "{model: simgcl, layers: 0}",
+        "{model: simgcl, noise: -1}",
+        "{model: simgcl, among: all-users}",
+        "{model: xsimgcl, layers: 2, contrast_layer: 3}",
+        "{model: xsimgcl, contrast: -0.1}",
     ] {
         place.write("e.yaml", with(system));
         let ended = place.assay(&["run", "e.yaml", "--quiet"]);

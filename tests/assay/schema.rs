@@ -243,6 +243,9 @@ systems:
   lightgcn: {model: lightgcn, factors: 32, layers: 2, init: 0.1, regularization: 0.01, dropout: 0.1, training: {epochs: 3, schedule: {cosine: {lowest: 0}}}}
   ngcf: {model: ngcf, factors: 32, layers: 2, regularization: 0.01, dropout: 0.1, loss: cross-entropy, training: {epochs: 3, schedule: constant}}
   gat: {model: gat, features: 32, init: 0.1, hidden: 32, heads: [2, 1], edges: all, dropout: 0.1, bpr: 1, cosine: 1, regularization: 0.1, training: {epochs: 3}, text: {profiles: p, train: true}}
+  sgl: {model: sgl, factors: 32, layers: 2, views: node-drop, drop: 0.2, contrast: 0.2, temperature: 0.5, among: batch, anchors: distinct, reduction: sum, regularization: 0.01, training: {epochs: 3}}
+  simgcl: {model: simgcl, factors: 32, layers: 2, noise: 0.2, contrast: 0.2, temperature: 0.5, among: all, anchors: positives, reduction: sum, regularization: 0.01, training: {epochs: 3}}
+  xsimgcl: {model: xsimgcl, factors: 32, layers: 2, noise: 0.1, contrast_layer: 1, contrast: 0.1, temperature: 0.5, among: all, anchors: positives, reduction: sum, regularization: 0.01, training: {epochs: 3}}
   searched: {model: als, search: {trials: 3, seed: 2, over: {alpha: {log: [0.1, 10]}, factors: [4, 8]}, metric: recall, k: 5, validation: 0.2, by: random}}
   grid: {model: als, search: {over: {regularization: [1, 2]}}}
   rerank: {model: rerank, of: als, strategy: bst, judge: gpt, text: {profiles: p}, pool: 10, fuse: {judge: 0.5, by: rank}, users: all, batch: 3, overlap: 1, rounds: 2, recheck: 0.2, explain: {top: 3, users: all}}

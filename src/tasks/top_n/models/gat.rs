@@ -161,6 +161,7 @@ impl NetworkModel for GatParams {
                 weights: Weights { bpr: self.bpr, cosine: self.cosine, cross_entropy: 0.0 },
                 regularization: self.regularization,
                 dropout: self.dropout,
+                contrast: None,
                 batch: 0,
             },
         })

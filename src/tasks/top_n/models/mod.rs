@@ -16,7 +16,10 @@ mod popularity;
 mod pure_svd;
 mod random;
 mod rp3beta;
+mod sgl;
+mod simgcl;
 mod user_knn;
+mod xsimgcl;
 
 use std::path::Path;
 
@@ -34,6 +37,9 @@ pub use gat::{Edges, GatParams};
 pub use lightgcn::LightGcnParams;
 pub use model::{Model, ModelDef, ModelSpec, Size, Wrong};
 pub use ngcf::{Loss, NgcfParams};
+pub use sgl::{Augmentation, SglParams};
+pub use simgcl::SimGclParams;
+pub use xsimgcl::XSimGclParams;
 
 /// The length of the vectors has one name in files. In keys of steps it has the one it had.
 const FACTORS: &[(&str, &str)] = &[("factors", "dim")];
@@ -80,6 +86,12 @@ pub const MODELS: &[ModelDef] = &[
     ModelDef::of::<NgcfParams>("ngcf", "Propagation with transformations and activations.")
         .stored(FACTORS)
         .defaults("as in the paper, but for 100 epochs; 0.220, and 0.216 with `baselines/ngcf.yaml`."),
+    ModelDef::of::<SglParams>("sgl", "LightGCN, and two thinned graphs in which a node should look alike.")
+    .defaults("as in the paper for Yelp2018, but for 100 epochs."),
+    ModelDef::of::<SimGclParams>("simgcl", "LightGCN, and noise under which a node should look alike.")
+    .defaults("as in the paper for Yelp2018, but for 100 epochs."),
+    ModelDef::of::<XSimGclParams>("xsimgcl", "The same with one noisy propagation, compared with a layer of itself.")
+    .defaults("as in the paper for Yelp2018, but for 100 epochs."),
     ModelDef::of::<GatParams>("gat", "Attention on the user-item graph, ratings as edge features.")
     .defaults("layers and edges of the paper of Ebrat et al. 2025, otherwise not tuned; 0.133, and 0.189 with `baselines/gat.yaml`: search them, or use that file."),
 ];

@@ -6,7 +6,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Training, Validate};
+use super::{Training, Validate, contrast::Contrast};
 use crate::{
     base::random::mix,
     data::{Interactions, TrainingData},
@@ -31,6 +31,8 @@ pub struct Objective {
     /// λ of λ/2 · Σ |row|² ÷ batch size.
     pub regularization: f64,
     pub dropout: f64,
+    /// Of a network with views: how they are compared.
+    pub contrast: Option<Contrast>,
     /// Positives a step where the settings do not say; 0: all.
     pub batch: usize,
 }
@@ -38,7 +40,12 @@ pub struct Objective {
 impl Objective {
     /// BPR alone, in batches of 2048.
     pub fn of_bpr(regularization: f64, dropout: f64) -> Self {
-        Self { weights: Weights::BPR, regularization, dropout, batch: 2048 }
+        Self { weights: Weights::BPR, regularization, dropout, contrast: None, batch: 2048 }
+    }
+
+    /// BPR and InfoNCE between two views, in batches of 2048.
+    pub fn of_contrast(regularization: f64, contrast: Contrast) -> Self {
+        Self { contrast: Some(contrast), ..Self::of_bpr(regularization, 0.0) }
     }
 }
 
@@ -54,6 +61,9 @@ pub struct BprParts {
     /// Mean binary cross-entropy; left out where it has no weight.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cross_entropy: f64,
+    /// InfoNCE of users plus that of items, without λ; left out where nothing is contrasted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub contrast: f64,
     /// Of a batch without λ, of an epoch with it.
     pub regularization: f64,
 }
@@ -67,6 +77,7 @@ impl Parts for BprParts {
         self.bpr += share * of_batch.bpr;
         self.cosine += share * of_batch.cosine;
         self.cross_entropy += share * of_batch.cross_entropy;
+        self.contrast += share * of_batch.contrast;
         self.regularization += share * of_batch.regularization;
     }
 }
@@ -95,15 +106,15 @@ pub struct Positives {
 
 /// A network, and the positives it learns from.
 pub struct BprLearner<'a> {
-    network: &'a mut dyn Network,
-    objective: Objective,
-    data: &'a TrainingData,
+    pub(super) network: &'a mut dyn Network,
+    pub(super) objective: Objective,
+    pub(super) data: &'a TrainingData,
     context: &'a FitContext<'a>,
     /// User and liked item.
     pairs: Vec<(u32, u32)>,
     /// Positives a step.
     batch: usize,
-    draw: Draw,
+    pub(super) draw: Draw,
     sampler: Sampler,
     validate: Option<Validate>,
 }
@@ -133,13 +144,13 @@ impl<'a> BprLearner<'a> {
         Ok(Self { network, objective, data, context, pairs, batch, draw, sampler, validate })
     }
 
-    fn dropout(&self, batch: &Positives) -> Dropout {
+    pub(super) fn dropout(&self, batch: &Positives) -> Dropout {
         let stream = mix(self.context.seed ^ mix(batch.epoch << 32 | batch.step));
         Dropout { share: self.objective.dropout, stream }
     }
 
     /// The nodes of a batch, with a negative for each positive. The hard sampler looks at embeddings.
-    fn nodes(&self, batch: &Positives, embeddings: &Tensor) -> Batch {
+    pub(super) fn nodes(&self, batch: &Positives, embeddings: &Tensor) -> Batch {
         let chosen = || batch.order[batch.range.clone()].iter().map(|at| self.pairs[*at as usize]);
         let n_users = self.data.ratings.n_users();
         let item = |item: u32| n_users as u32 + item;
@@ -186,6 +197,11 @@ impl Learner for BprLearner<'_> {
         self.network.params()
     }
 
+    fn start_epoch(&mut self, epoch: usize) -> Result<(), ModelError> {
+        self.network.start_epoch(mix(self.context.seed ^ mix(EPOCH | epoch as u64)));
+        Ok(())
+    }
+
     fn batches(&mut self, epoch: usize) -> Box<dyn Iterator<Item = Positives>> {
         let mut order: Vec<u32> = (0..self.pairs.len() as u32).collect();
         let mut random = ChaCha8Rng::seed_from_u64(self.context.seed);
@@ -205,6 +221,9 @@ impl Learner for BprLearner<'_> {
     /// By libtorch's own operations, without our kernels. Training takes [`Self::step`]; this is its twin
     /// in tests.
     fn loss(&mut self, batch: &Positives) -> Tensor {
+        if let Some(contrast) = self.objective.contrast {
+            return self.contrast_loss(batch, &contrast);
+        }
         let embeddings = self.network.differentiable(Some(self.dropout(batch)));
         let nodes = self.nodes(batch, &embeddings);
         let (total, _) = loss::differentiable(&embeddings, &nodes, self.objective.weights);
@@ -220,6 +239,9 @@ impl Learner for BprLearner<'_> {
 
     /// By our kernels.
     fn step(&mut self, batch: &Positives) -> Result<MeanLoss<BprParts>, ModelError> {
+        if let Some(contrast) = self.objective.contrast {
+            return self.contrast_step(batch, &contrast);
+        }
         let embeddings = self.network.forward(Some(self.dropout(batch)));
         let nodes = self.nodes(batch, &embeddings);
         let (parts, mut grad) = loss::loss(&embeddings, &nodes, self.objective.weights);
@@ -236,7 +258,7 @@ impl Learner for BprLearner<'_> {
             own.grad = grad;
         }
         let loss::Parts { bpr, cosine, cross_entropy } = parts;
-        let parts = BprParts { bpr, cosine, cross_entropy, regularization };
+        let parts = BprParts { bpr, cosine, cross_entropy, contrast: 0.0, regularization };
         Ok(MeanLoss { loss: self.total(&parts, lambda * regularization), parts })
     }
 
@@ -244,6 +266,10 @@ impl Learner for BprLearner<'_> {
     fn epoch_loss(&self, mean: MeanLoss<BprParts>) -> MeanLoss<BprParts> {
         let regularization = self.objective.regularization * mean.parts.regularization;
         let parts = BprParts { regularization, ..mean.parts };
+        if self.objective.contrast.is_some() {
+            // What is a sum over a batch cannot be summed from means.
+            return MeanLoss { loss: mean.loss, parts };
+        }
         MeanLoss { loss: self.total(&parts, regularization), parts }
     }
 
@@ -254,6 +280,9 @@ impl Learner for BprLearner<'_> {
         validation(&model, self.data, metric, k, self.context).map(Some)
     }
 }
+
+/// A stream for what is drawn once in an epoch, apart from those of its steps.
+const EPOCH: u64 = 1 << 63;
 
 /// What a sampler must not draw.
 fn known(data: &TrainingData, exclude: Exclude) -> Result<Interactions, ModelError> {

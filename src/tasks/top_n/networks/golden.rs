@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 
+use super::{
+    contrast::{bpr_weights, compare},
+    views::{Numbers, Origin, ViewGcn},
+    *,
+};
 use crate::{
     nn::{
         Device, Kind, Tensor, attention, composite,
         graph::Graph,
         loss::{Batch, Parts, Weights, loss, regularise},
-        network::Network,
+        network::{Network, Views},
         propagate::propagate_tensor,
-        tensors::{one_thread, slice, tensor_of},
+        tensors::{floats, one_thread, slice, tensor_of},
     },
     tasks::top_n::models::{
         gat::{GAT_PARAMS, Gat, GatShape},
@@ -209,4 +214,132 @@ fn the_path_of_the_gpu_gives_the_same_as_the_kernels() {
         |a: Parts, b: Parts| (a.bpr - b.bpr).abs() < 1e-5 && (a.cosine - b.cosine).abs() < 1e-5;
     assert!(near(ours, theirs), "{ours:?} {theirs:?}");
     close("loss", &our_grad, &their_grad);
+}
+
+/// RecBole adds 1e-7 to degrees.
+fn recbole_scales(mut graph: Graph) -> Graph {
+    let degrees = graph.pointers.windows(2).map(|ends| (ends[1] - ends[0]) as f64);
+    graph.scales = degrees.map(|degree| 1.0 / (degree + 1e-7).sqrt()).collect();
+    graph
+}
+
+const GOLDEN_USERS: usize = 12;
+
+/// Outputs, losses and the gradient of a network with views, with keys that begin with `of`.
+fn contrasted(
+    golden: &Golden,
+    of: &str,
+    mut network: ViewGcn,
+    contrast: &Contrast,
+    regularization: f64,
+) {
+    let batch = batch(golden);
+    let compute_all: [&[bool]; 2] = [&[], &{
+        let mut rows = vec![false; 29];
+        let nodes = batch.users.iter().chain(&batch.positives).chain(&batch.negatives);
+        nodes.for_each(|node| rows[*node as usize] = true);
+        rows
+    }];
+    for (at, rows) in compute_all.into_iter().enumerate() {
+        // Gradients of all nodes' views need all rows.
+        if at == 1 && contrast.among == Among::All {
+            continue;
+        }
+        let encoded = network.encode(1, rows);
+        let by_autograd = network.encode_differentiable(1);
+        for (name, ours, twin) in [
+            ("out", &encoded.embeddings, &by_autograd.embeddings),
+            ("first", &encoded.first, &by_autograd.first),
+            ("second", &encoded.second, &by_autograd.second),
+        ] {
+            close(&format!("{of}{name}"), twin, &golden[&format!("{of}{name}")]);
+            if rows.is_empty() {
+                close(&format!("{of}{name}"), ours, &golden[&format!("{of}{name}")]);
+            }
+        }
+        let weights = bpr_weights(Weights::BPR, contrast, batch.users.len());
+        let (parts, grads) = compare(&encoded, &batch, GOLDEN_USERS, weights, contrast);
+        network.pull(grads, rows);
+        let own = &mut network.params()[0];
+        let mut grad = own.grad.contiguous();
+        let sum = regularise(&own.value, &mut grad, &batch, regularization);
+        let near = |name: &str, ours: f64| {
+            let theirs = number(golden, &format!("{of}{name}"));
+            assert!((ours - theirs).abs() < 1e-8, "{of}{name}: {ours} {theirs}");
+        };
+        near("bpr", weights.bpr * parts.bpr);
+        near("contrast", parts.contrast);
+        let total =
+            weights.bpr * parts.bpr + contrast.weight * parts.contrast + regularization * sum;
+        near("loss", total);
+        close(&format!("{of}grad.x0"), &grad, &golden[&format!("{of}grad.x0")]);
+    }
+}
+
+#[test]
+fn sgl_equals_recbole() {
+    let golden = golden("sgl");
+    let graph = recbole_scales(weighted(graph(&golden, false)));
+    let contrast = Contrast {
+        weight: 0.05,
+        temperature: 0.5,
+        among: Among::All,
+        anchors: Anchors::Positives,
+        reduction: Reduction::Sum,
+    };
+    for (of, n_graphs) in [("ED.", 1), ("ND.", 1), ("RW.", 3)] {
+        let origin = Origin::Graphs { dropped: Dropped::Edges, share: 0.1 };
+        let mut network = ViewGcn::new(graph.clone(), 3, origin, golden["x0"].copy());
+        network.graphs = [0, 1].map(|view| {
+            let of_view = (0..n_graphs).map(|layer| {
+                let kept = &golden[&format!("{of}kept.{view}.{layer}")];
+                let pairs: Vec<i64> = kept.reshape(-1).try_into().unwrap();
+                let pairs: Vec<(u32, u32)> =
+                    pairs.chunks(2).map(|pair| (pair[0] as u32, pair[1] as u32)).collect();
+                recbole_scales(graph.keep(|user, item| pairs.contains(&(user, item))))
+            });
+            of_view.collect()
+        });
+        contrasted(&golden, of, network, &contrast, 0.0);
+    }
+}
+
+fn with_given_noise(golden: &Golden, origin: Origin) -> ViewGcn {
+    let graph = weighted(graph(golden, false));
+    let mut network = ViewGcn::new(graph, 3, origin, golden["x0"].copy());
+    let of_view = |view: usize| {
+        (0..3).map(|layer| floats(&golden[&format!("noise.{view}.{layer}")])).collect()
+    };
+    network.numbers = Numbers::Given(vec![of_view(0), of_view(1)]);
+    network
+}
+
+#[test]
+fn simgcl_equals_the_equations_in_pytorch() {
+    let golden = golden("simgcl");
+    let contrast = Contrast {
+        weight: 0.5,
+        temperature: 0.2,
+        among: Among::Batch,
+        anchors: Anchors::Distinct,
+        reduction: Reduction::Mean,
+    };
+    let network = with_given_noise(&golden, Origin::Noise { length: 0.1 });
+    contrasted(&golden, "", network, &contrast, 1e-4);
+}
+
+#[test]
+fn xsimgcl_equals_the_equations_in_pytorch() {
+    let golden = golden("xsimgcl");
+    let contrast = Contrast {
+        weight: 0.2,
+        temperature: 0.15,
+        among: Among::Batch,
+        anchors: Anchors::Distinct,
+        reduction: Reduction::Mean,
+    };
+    for layer in [1, 2, 3] {
+        let network = with_given_noise(&golden, Origin::Layer { length: 0.2, layer });
+        contrasted(&golden, &format!("{layer}."), network, &contrast, 1e-4);
+    }
 }

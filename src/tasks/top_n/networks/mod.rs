@@ -1,14 +1,17 @@
-//! Networks on the user-item graph, trained by BPR on tch: BPR-MF, LightGCN, NGCF, GATv2.
+//! Networks on the user-item graph, trained by BPR on tch: BPR-MF, LightGCN, NGCF, GATv2, and with views that are
+//! contrasted SGL, SimGCL, XSimGCL.
 //!
 //! A model says what its network and its objective are ([`Plan`]). Loss and negatives are the same for all
-//! (`bpr.rs`), and the training loop is that of every learner (`nn/learn/`). Sparse products and attention are
+//! (`bpr.rs`, `contrast.rs`), and the training loop is that of every learner (`nn/learn/`). Sparse products and attention are
 //! kernels of ours, which need no autograd graph; dense layers are libtorch's.
 
 mod bpr;
+mod contrast;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod twins;
+mod views;
 
 use std::{
     any::Any,
@@ -21,13 +24,15 @@ pub use crate::tasks::shared::{HISTORY, Training, Validate};
 pub(crate) use crate::tasks::shared::{layers, not_negative, positive, share, width};
 pub use bpr::Epoch;
 pub(crate) use bpr::Objective;
+pub use contrast::{Among, Anchors, Contrast, Reduction};
+pub(crate) use views::{Dropped, Origin, ViewGcn};
 
 pub use crate::nn::learn::{Keep, KeptBy, Schedule, Stop, TrainingStats, Watch};
 
 use self::bpr::Trained;
 use super::models::{
     BprMfParams, Factors, FitContext, GatParams, LightGcnParams, ModelError, ModelStats,
-    NgcfParams, Recommender, TrainingPath,
+    NgcfParams, Recommender, SglParams, SimGclParams, TrainingPath, XSimGclParams,
 };
 use crate::{
     base::{
@@ -77,6 +82,9 @@ const NETWORKS: &[PlanOf] = &[
     plan_of::<GatParams>,
     plan_of::<LightGcnParams>,
     plan_of::<NgcfParams>,
+    plan_of::<SglParams>,
+    plan_of::<SimGclParams>,
+    plan_of::<XSimGclParams>,
 ];
 
 type Train =

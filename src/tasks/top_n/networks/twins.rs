@@ -13,6 +13,7 @@ use crate::{
     },
     tasks::top_n::models::{
         BprMfParams, FitContext, GatParams, LightGcnParams, Model, ModelError, NgcfParams,
+        SglParams, SimGclParams, XSimGclParams,
     },
     text::Features,
 };
@@ -63,6 +64,7 @@ fn compare<M: NetworkModel + Model>(what: &str, model: &M, kind: Kind, at_most: 
     let training = Training { batch: Some(50), ..Training::default() };
     let mut learner =
         BprLearner::new(&mut *network, &data, &training, plan.objective, &context).unwrap();
+    learner.start_epoch(4).unwrap();
     let batches: Vec<_> = learner.batches(4).collect();
     let share: f64 = batches.iter().map(|batch| learner.share(batch)).sum();
     assert!(batches.len() > 2 && (share - 1.0).abs() < 1e-12, "{what}: {share}");
@@ -119,6 +121,38 @@ fn ngcf_by_kernels_has_the_gradient_of_autograd() {
 }
 
 #[test]
+fn sgl_by_kernels_has_the_gradient_of_autograd() {
+    for views in ["edge-drop", "node-drop", "random-walk"] {
+        in_both_precisions::<SglParams>(json!({
+            "factors": 16, "layers": 2, "views": views, "drop": 0.3, "regularization": 0.01,
+        }));
+    }
+    in_both_precisions::<SglParams>(json!({
+        "factors": 80, "among": "batch", "anchors": "distinct", "reduction": "sum", "drop": 0.2,
+    }));
+    in_both_precisions::<SglParams>(json!({"factors": 16, "layers": 0, "contrast": 0.01}));
+}
+
+#[test]
+fn simgcl_by_kernels_has_the_gradient_of_autograd() {
+    in_both_precisions::<SimGclParams>(json!({"factors": 16, "regularization": 0.01}));
+    in_both_precisions::<SimGclParams>(json!({
+        "factors": 80, "layers": 1, "among": "all", "anchors": "positives", "reduction": "sum",
+    }));
+}
+
+#[test]
+fn xsimgcl_by_kernels_has_the_gradient_of_autograd() {
+    in_both_precisions::<XSimGclParams>(json!({"factors": 16, "regularization": 0.01}));
+    for layer in [2, 3] {
+        let among = if layer == 2 { "all" } else { "batch" };
+        in_both_precisions::<XSimGclParams>(json!({
+            "factors": 32, "contrast_layer": layer, "among": among,
+        }));
+    }
+}
+
+#[test]
 fn gat_by_kernels_has_the_gradient_of_autograd() {
     let settings = json!({
         "features": 16, "hidden": 16, "heads": [2, 1], "edges": "all", "regularization": 0.01,
@@ -134,9 +168,14 @@ fn gat_by_kernels_has_the_gradient_of_autograd() {
 #[test]
 fn batches_of_an_epoch_are_the_same_whatever_came_before() -> Result<(), ModelError> {
     one_thread();
+    same_batches(&read::<BprMfParams>(&json!({"factors": 16})))?;
+    same_batches(&read::<SglParams>(&json!({"factors": 16})))?;
+    same_batches(&read::<XSimGclParams>(&json!({"factors": 16})))
+}
+
+fn same_batches<M: NetworkModel>(model: &M) -> Result<(), ModelError> {
     let (data, interrupt) = (data(), Interrupt::default());
     let context = FitContext::silent(3, &interrupt);
-    let model = read::<BprMfParams>(&json!({"factors": 16}));
     let training = Training { batch: Some(50), ..Training::default() };
     let losses = |epochs: &[usize]| -> Result<Vec<f64>, ModelError> {
         let plan = model.plan(&data, &context)?;
@@ -145,6 +184,7 @@ fn batches_of_an_epoch_are_the_same_whatever_came_before() -> Result<(), ModelEr
             BprLearner::new(&mut *network, &data, &training, plan.objective, &context)?;
         let mut losses = Vec::new();
         for epoch in epochs {
+            learner.start_epoch(*epoch)?;
             for batch in learner.batches(*epoch) {
                 losses.push(learner.step(&batch)?.loss);
             }
