@@ -4,7 +4,7 @@
     python3 tools/pin_contrastive.py
 
 SGL is that of RecBole 1.2.1, with its three kinds of views; the kept edges are fixed by hand, and its graphs hold 64-bit
-numbers instead of 32-bit ones. Its regularisation (norms, not their squares) is switched off. SimGCL and XSimGCL are not
+numbers instead of 32-bit ones, normalised by its own formula. Its regularisation (norms, not their squares) is switched off. SimGCL and XSimGCL are not
 in RecBole: they are written out here from the equations of their papers (arXiv 2112.08679, eq. 7 and 8; arXiv 2209.02544,
 eq. 9 and 10) in plain PyTorch, with noise fixed by hand. Where RecBole cannot be imported, it is installed into an
 environment of its own (that of tools/pin_sequential.py).
@@ -42,6 +42,7 @@ def enter():
 enter()
 
 import numpy as np  # noqa: E402
+import scipy.sparse as sparse  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from recbole.model.general_recommender import SGL  # noqa: E402
@@ -93,7 +94,7 @@ class Pairs:
 
 
 class ByHand(SGL):
-    """SGL whose draws are fixed, and whose graphs hold 64-bit numbers."""
+    """SGL whose draws are fixed, and whose graphs are normalised in and hold 64-bit numbers."""
 
     def rand_sample(self, high, size=None, replace=True):
         self.draws = getattr(self, "draws", 0) + 1
@@ -101,8 +102,13 @@ class ByHand(SGL):
         return np.array(by_hand[:size])
 
     def csr2tensor(self, matrix):
-        self.matrices = [*getattr(self, "matrices", []), matrix.tocoo()]
-        matrix = matrix.tocoo()
+        # RecBole normalises some of its graphs in 32 bits: the same formula again in 64.
+        pattern = (matrix > 0).astype(np.float64)
+        scale = sparse.diags((np.array(pattern.sum(axis=1)) + 1e-7).flatten() ** -0.5)
+        ours = scale @ pattern @ scale
+        assert abs(ours - matrix).max() < 1e-6
+        matrix = ours.tocoo()
+        self.matrices = [*getattr(self, "matrices", []), matrix]
         return torch.sparse_coo_tensor(np.array([matrix.row, matrix.col]), matrix.data.astype(np.float64), matrix.shape)
 
 
