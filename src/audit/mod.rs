@@ -41,6 +41,7 @@ pub const CHECKS: &[&Check] = &[
     &leakage::duplicate_interactions::CHECK,
     &leakage::future_training::CHECK,
     &leakage::profiles_name_test_items::CHECK,
+    &leakage::copied_reviews::CHECK,
     &leakage::id_order_answers::CHECK,
     &leakage::id_popularity::CHECK,
     &ablation::impure_contrast::CHECK,

@@ -45,7 +45,7 @@ pub fn fetch(
     download(archive, &zip, interrupt, progress)?;
     let (unpacked, _held) = temporary_dir(root).map_err(|error| DataError::io(root, error))?;
     let checked = check_archive(archive, &zip)
-        .and_then(|()| unpack(&zip, archive, &manifest.reader.files(), unpacked.path(), interrupt))
+        .and_then(|()| unpack(&zip, archive, &manifest.files(), unpacked.path(), interrupt))
         .and_then(|()| manifest.check_hashes(unpacked.path()));
     if let Err(error) = checked {
         // A damaged archive would be damaged at the next try too; a disk may have room then.
@@ -55,7 +55,7 @@ pub fn fetch(
         return Err(error);
     }
     fs::create_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
-    for file in manifest.reader.files() {
+    for file in manifest.files() {
         let to = folder.join(&file);
         let within = to.parent().unwrap_or(&folder);
         stays_in(root, within)?;

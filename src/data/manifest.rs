@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    DataDirs, DataError, Relevance,
+    DataDirs, DataError, Relevance, ReviewsSpec,
     readers::{DuplicateRule, ReaderSpec},
 };
 use crate::base::{
@@ -35,6 +35,9 @@ pub struct Manifest {
     pub about: About,
     pub duplicates: Option<DuplicateRule>,
     pub reader: ReaderSpec,
+    /// The table of reviews, if the set has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reviews: Option<ReviewsSpec>,
 }
 
 /// What a manifest says besides how the set is read.
@@ -191,6 +194,10 @@ impl Manifest {
             Some(entry) => Some(from_node(&entry.value)?),
             None => None,
         };
+        let reviews = match rest.take("reviews") {
+            Some(entry) => Some(from_node(&entry.value)?),
+            None => None,
+        };
         let mut settings = match reader.value.value {
             Value::Text(_) => Default::default(),
             _ => reader.value.mapping("reader")?.clone(),
@@ -199,7 +206,7 @@ impl Manifest {
         let settings = Node { at: reader.value.at.clone(), value: Value::Mapping(settings) };
         let reader = ReaderSpec::deserialize_named(name.text("reader")?, &name.at, &settings)?;
         let about: About = from_node(&Node { at: root.at.clone(), value: Value::Mapping(rest) })?;
-        let manifest = Self { about, duplicates, reader };
+        let manifest = Self { about, duplicates, reader, reviews };
         manifest.check_paths().map_err(|problem| Diagnostic::at(&root.at, problem))?;
         Ok(manifest)
     }
@@ -223,15 +230,23 @@ impl Manifest {
                 return Err(leads_out("the folder", folder));
             }
         }
-        match self.reader.files().iter().find(|file| !stays_inside(file)) {
+        match self.files().iter().find(|file| !stays_inside(file)) {
             Some(file) => Err(leads_out("the file", file)),
             None => Ok(()),
         }
     }
 
+    /// The files that it consists of, relative to its folder.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = self.reader.files();
+        let of_reviews = self.reviews.iter().map(|reviews| reviews.file.clone());
+        files.extend(of_reviews.filter(|file| !self.reader.files().contains(file)));
+        files
+    }
+
     /// The folder that holds its files.
     pub fn locate(&self, dirs: &DataDirs) -> Result<PathBuf, DataError> {
-        let files = self.reader.files();
+        let files = self.files();
         let mut nearly = None;
         for root in dirs.roots() {
             for folder in &self.about.folders {
@@ -299,7 +314,7 @@ impl Manifest {
 
     /// An error for the first file whose hash is not the manifest's.
     pub fn check_hashes(&self, folder: &Path) -> Result<(), DataError> {
-        for file in self.reader.files() {
+        for file in self.files() {
             let Some(expected) = self.about.sha256.get(&file) else { continue };
             let path = folder.join(&file);
             let found = sha256_of(&path)?;
@@ -320,7 +335,7 @@ impl Manifest {
     /// Looks at every file of the set.
     pub fn verify(&self, folder: &Path) -> Result<Vec<FileCheck>, DataError> {
         let mut checks = Vec::new();
-        for file in self.reader.files() {
+        for file in self.files() {
             let path = folder.join(&file);
             let expected = self.about.sha256.get(&file);
             let (state, sha256) = if path.is_file() {

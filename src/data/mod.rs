@@ -12,6 +12,7 @@ mod manifest;
 mod permit;
 mod readers;
 pub mod relevance;
+mod reviews;
 pub mod sample;
 mod sequence_split;
 mod sequences;
@@ -34,6 +35,7 @@ pub use permit::ScoringPermit;
 pub use readers::{DuplicateRule, Quotes, ReaderSpec, content::Encoding};
 pub(crate) use readers::{cells, content, delimited};
 pub use relevance::{Relevance, RelevanceFrom};
+pub use reviews::{ReviewStats, Reviews, ReviewsSpec, TrainingReviews};
 pub use sequence_split::{
     SequenceFold, SequencePart, SequenceScheme, SequenceSplit, Targets, check_sequence_fold,
 };

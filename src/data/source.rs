@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Deserializer};
 
 use super::{
-    DataError, Dataset, Filters, Manifest, Manifests, Relevance, RelevanceFrom, SequenceData,
-    readers,
+    DataError, Dataset, Filters, Manifest, Manifests, Relevance, RelevanceFrom, Reviews,
+    ReviewsSpec, SequenceData, readers,
     readers::{DuplicateRule, ReaderSpec},
+    reviews,
 };
 use crate::base::{
     hash::Digest,
@@ -47,6 +48,9 @@ pub enum DataSource {
         #[serde(skip_serializing_if = "Filters::is_empty")]
         #[schemars(default)]
         filter: Filters,
+        /// A table of reviews: the texts of interactions. Systems that do not use them do not read them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reviews: Option<ReviewsSpec>,
         #[serde(flatten)]
         reader: ReaderSpec,
     },
@@ -105,6 +109,7 @@ pub(crate) struct Located {
     pub folder: PathBuf,
     pub reader: ReaderSpec,
     pub duplicates: DuplicateRule,
+    pub reviews: Option<ReviewsSpec>,
     pub manifest: Option<Manifest>,
 }
 
@@ -129,6 +134,10 @@ impl DataSource {
             Some(entry) => Some(crate::base::yaml::de::from_node(&entry.value)?),
             None => None,
         };
+        let reviews = match rest.take("reviews") {
+            Some(entry) => Some(crate::base::yaml::de::from_node(&entry.value)?),
+            None => None,
+        };
         let folder = match folder {
             Some(entry) => directory.join(entry.value.text("folder")?),
             None => directory.to_owned(),
@@ -136,7 +145,7 @@ impl DataSource {
         let name = reader.value.text("reader")?;
         let settings = Node { at: node.0.at.clone(), value: Value::Mapping(rest) };
         let reader = ReaderSpec::deserialize_named(name, &reader.value.at, &settings)?;
-        Ok(Self::Inline { folder, duplicates, filter, reader })
+        Ok(Self::Inline { folder, duplicates, filter, reviews, reader })
     }
 
     /// All of a data set with a manifest.
@@ -165,11 +174,13 @@ impl DataSource {
                     folder,
                     reader: manifest.reader.clone(),
                     duplicates: duplicates.or(manifest.duplicates).unwrap_or_default(),
+                    reviews: manifest.reviews.clone(),
                     manifest: Some(manifest.clone()),
                 })
             }
-            Self::Inline { folder, duplicates, reader, .. } => {
-                for file in reader.files() {
+            Self::Inline { folder, duplicates, reader, reviews, .. } => {
+                let of_reviews = reviews.iter().map(|reviews| reviews.file.clone());
+                for file in reader.files().into_iter().chain(of_reviews) {
                     let path = folder.join(&file);
                     if !path.is_file() {
                         return Err(DataError::File {
@@ -185,6 +196,7 @@ impl DataSource {
                     folder: folder.clone(),
                     reader: reader.clone(),
                     duplicates: duplicates.unwrap_or_default(),
+                    reviews: reviews.clone(),
                     manifest: None,
                 })
             }
@@ -243,6 +255,37 @@ impl DataSource {
             located.duplicates,
             files,
         )))
+    }
+
+    /// The declared table of reviews, and where it is.
+    fn located_reviews(&self, dirs: &DataDirs) -> Result<(Located, ReviewsSpec), DataError> {
+        let located = self.locate(dirs)?;
+        match located.reviews.clone() {
+            Some(reviews) => Ok((located, reviews)),
+            None => Err(DataError::Split(format!(
+                "the data set `{}` has no reviews\n  = help: declare their table (`data: {{reviews: {{file: …, \
+                 user: …, item: …, text: …}}}}`, or `reviews:` in the manifest of the set)",
+                located.name
+            ))),
+        }
+    }
+
+    /// Hash of the file of reviews and of how it is read. [`Self::digest`] does not contain it: only what uses reviews
+    /// depends on them.
+    pub fn reviews_digest(&self, dirs: &DataDirs) -> Result<Digest, DataError> {
+        let (located, reviews) = self.located_reviews(dirs)?;
+        let path = located.folder.join(&reviews.file);
+        let digest = Digest::of_file(&path).map_err(|error| DataError::io(&path, error))?;
+        Ok(Digest::of_json(&(reviews::REVISION, &reviews, located.duplicates, digest)))
+    }
+
+    /// Reads the reviews, sealed. Where a manifest gives the hash of their file, it is checked first.
+    pub fn load_reviews(&self, dirs: &DataDirs) -> Result<Reviews, DataError> {
+        let (located, reviews) = self.located_reviews(dirs)?;
+        if let Some(manifest) = &located.manifest {
+            manifest.check_hashes(&located.folder)?;
+        }
+        reviews.read(&located.folder, located.duplicates)
     }
 
     /// Reads the data set and filters it. Where a manifest gives hashes of its files, they are checked first.

@@ -5,7 +5,7 @@
 
 use tch::Tensor;
 
-use super::tensors::zeros_like;
+use super::{loss::Batch, tensors::zeros_like};
 use crate::base::random::mix;
 
 /// A parameter and its gradient.
@@ -39,6 +39,17 @@ pub enum Regularised {
     Embeddings,
 }
 
+/// The share of BPR in a loss that also aligns embeddings with something else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BprShare {
+    Fixed(f64),
+    /// The share of training pairs that are ranked right when an epoch begins, within these bounds.
+    RankedRight {
+        lowest: f64,
+        highest: f64,
+    },
+}
+
 /// A model of the user-item graph.
 pub trait Network {
     /// Embeddings of all nodes, `[n_nodes, dim]`; `dropout` is none outside training.
@@ -53,6 +64,15 @@ pub trait Network {
     /// What regularisation is over.
     fn regularised(&self) -> Regularised {
         Regularised::Nodes
+    }
+    /// The share of BPR in the loss, of a network with an [`Network::alignment`]; that has the rest.
+    fn bpr_share(&self) -> Option<BprShare> {
+        None
+    }
+    /// The second part of the loss, by libtorch's own operations on the embeddings of all nodes and on the values of the
+    /// parameters; none where the batch gives nothing to align.
+    fn alignment(&self, _embeddings: &Tensor, _batch: &Batch) -> Option<Tensor> {
+        None
     }
     /// Called before the steps of an epoch, with a stream of its own: what is drawn once for all of them.
     fn start_epoch(&mut self, _stream: u64) {}

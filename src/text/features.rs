@@ -7,7 +7,7 @@ use crate::{
         arrays,
         arrays::{Array, ArrayError, Saved},
     },
-    data::Interactions,
+    data::{Interactions, ItemIx, UserIx},
 };
 
 /// Embeddings of all items or of all users; zeros without a text.
@@ -39,6 +39,30 @@ impl Embeddings {
         let vectors = saved.float_row("vectors")?;
         let dim = vectors.len() / present.len().max(1);
         Ok(Self { vectors: saved.floats("vectors", &[present.len(), dim])?, dim, present })
+    }
+}
+
+/// Vectors of the reviews of training interactions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReviewVectors {
+    pub dim: usize,
+    /// Every training interaction.
+    train: Interactions,
+    embeddings: Embeddings,
+}
+
+impl ReviewVectors {
+    /// `embeddings` has a row for each interaction of `train`, in their order.
+    pub fn new(train: &Interactions, embeddings: Embeddings) -> Self {
+        Self { dim: embeddings.dim, train: train.clone(), embeddings }
+    }
+
+    /// The vector of an interaction's review, if it is a training interaction and has one.
+    pub fn of(&self, user: UserIx, item: ItemIx) -> Option<&[f32]> {
+        let place = self.train.items_of(user).binary_search(&item.0).ok()?;
+        let row = self.train.indptr()[user.at()] + place;
+        let has_text = self.embeddings.present.get(row).copied().unwrap_or(false);
+        has_text.then(|| &self.embeddings.vectors[row * self.dim..(row + 1) * self.dim])
     }
 }
 

@@ -1,8 +1,8 @@
 //! Profiles of all items or users, from the source that the experiment names.
 
 use super::{
-    ItemFacts, ItemProfiles, MetadataSpec, Profiles, Source, TextError, TextStats, UserProfiles,
-    integrated, template, template::preferences, written,
+    ItemFacts, ItemProfiles, ItemReviews, MetadataSpec, Profiles, Source, TextError, TextStats,
+    UserProfiles, integrated, template, template::preferences, written,
 };
 use crate::{
     base::interrupt::Interrupt,
@@ -44,12 +44,13 @@ pub struct GeneratedProfiles {
     pub responses: Vec<String>,
 }
 
-/// Profiles of items, and their metadata.
+/// Profiles of items, and their metadata. `reviews` are those of training interactions, if the profiles contain some.
 pub fn profiles_of_items(
     spec: &ItemProfiles,
     metadata: &MetadataSpec,
     catalogue: &Catalogue,
     items: &Ids,
+    reviews: Option<&[ItemReviews]>,
     context: &GenerationContext,
 ) -> Result<(GeneratedProfiles, Vec<ItemFacts>), TextError> {
     let mut facts = metadata.facts(catalogue, items, context.dirs)?;
@@ -63,11 +64,12 @@ pub fn profiles_of_items(
         without_title: Some(facts.iter().filter(|fact| fact.title.is_none()).count()),
         without_overview: Some(facts.iter().filter(|fact| fact.overview.is_none()).count()),
         tmdb,
+        with_reviews: reviews.map(|of| of.iter().filter(|of| !of.reviews.is_empty()).count()),
         ..TextStats::default()
     };
     let profiles = match spec {
         ItemProfiles::Metadata => integrated::items(&facts),
-        ItemProfiles::Template => template::items(&facts),
+        ItemProfiles::Template(_) => template::items(&facts, reviews),
         ItemProfiles::File(file) => {
             let (texts, unknown_ids) = file.read(items, context.dirs)?;
             stats.rows_about_other_items = Some(unknown_ids);
@@ -82,7 +84,8 @@ pub fn profiles_of_items(
             profiles
         }
         ItemProfiles::Llm(write) => {
-            let (profiles, of_writing, tally) = written::items(write, &facts, items, context)?;
+            let (profiles, of_writing, tally) =
+                written::items(write, &facts, reviews, items, context)?;
             (stats.writing, stats.llm) = (Some(of_writing), Some(tally.stats()));
             responses.extend(tally.keys());
             profiles

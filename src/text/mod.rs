@@ -10,6 +10,7 @@ mod metadata;
 mod profile;
 mod profiles;
 mod prompt;
+mod reviewed;
 mod sandbox;
 mod spec;
 mod stats;
@@ -17,12 +18,13 @@ mod template;
 mod tmdb;
 mod written;
 
-pub use features::{Embeddings, Features};
+pub use features::{Embeddings, Features, ReviewVectors};
 pub use make::{GeneratedProfiles, GenerationContext, profiles_of_items, profiles_of_users};
 pub use metadata::{ItemFacts, MetadataSpec};
 pub use profile::{Profile, Repair};
 pub use profiles::{FILE as PROFILES, Profiles, Source};
 pub use prompt::{Prompt, PromptFile, number};
+pub use reviewed::{ItemReviews, ReviewedItems};
 pub use spec::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles};
 pub use stats::{TextStats, TmdbStats, WritingStats};
 

@@ -22,6 +22,8 @@ pub enum Source {
     Llm,
     /// A file of the user.
     File,
+    /// A review of an interaction.
+    Review,
     /// There is no text.
     None,
 }
@@ -34,6 +36,7 @@ impl Source {
             Self::Template => "template",
             Self::Llm => "llm",
             Self::File => "file",
+            Self::Review => "review",
             Self::None => "none",
         }
     }
@@ -92,6 +95,7 @@ impl Profiles {
                 "template" => Source::Template,
                 "llm" => Source::Llm,
                 "file" => Source::File,
+                "review" => Source::Review,
                 _ => Source::None,
             };
             Ok(Self {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     import::FileSpec,
+    reviewed::ReviewedItems,
     written::{WriteItems, WriteUsers},
 };
 use crate::{
@@ -60,11 +61,31 @@ pub enum ItemProfiles {
     /// Joined title, genres and overview ("integrated").
     Metadata,
     /// Rule-based profiles in the schema, from metadata: the baseline for language models.
-    Template,
+    Template(TemplateItems),
     /// Written by a language model from title, genres and overview.
     Llm(WriteItems),
     /// Taken from a file.
     File(FileSpec),
+}
+
+/// Rule-based profiles of items.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateItems {
+    /// Adds training ratings and reviews of training interactions; the data set must have reviews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviews: Option<ReviewedItems>,
+}
+
+impl ItemProfiles {
+    /// What of the reviews of training interactions they contain.
+    pub fn reviews(&self) -> Option<ReviewedItems> {
+        match self {
+            Self::Template(template) => template.reviews,
+            Self::Llm(write) => write.reviews,
+            Self::Metadata | Self::File(_) => None,
+        }
+    }
 }
 
 /// Where profiles of users come from.
@@ -101,6 +122,13 @@ impl ProfilesSpec {
     pub fn read(node: &Node, directory: &Path) -> Result<Self, Diagnostic> {
         let mapping = node.mapping("profiles")?;
         if mapping.get("from").is_some() {
+            if let Some(entry) = mapping.get("reviews") {
+                return Err(Diagnostic::at(
+                    &entry.value.at,
+                    "`reviews` is about profiles of items, and this entry is about users, too",
+                )
+                .expected("`items: {from: template, reviews: {…}}` and `users: {from: mean}`"));
+            }
             return Ok(Self { items: items(node, directory)?, users: users(node, directory)? });
         }
         refuse_unknown_keys(mapping, &["items", "users"], "profiles")?;
@@ -146,6 +174,11 @@ fn refuse_settings(name: &str, settings: &Node) -> Result<(), Diagnostic> {
     refuse_unknown_keys(mapping, &["from"], &format!("profiles from {name}"))
 }
 
+fn check_reviews(reviews: Option<ReviewedItems>, settings: &Node) -> Result<(), Diagnostic> {
+    let checked = reviews.map_or(Ok(()), |reviews| reviews.validate());
+    checked.map_err(|message| Diagnostic::at(&settings.at, format!("`reviews`: {message}")))
+}
+
 fn unknown(name: &str, settings: &Node, known: &'static [&'static str]) -> Diagnostic {
     Diagnostic::at(&settings.at, format!("profiles cannot come from `{name}`"))
         .expected(format!("one of {}", known.join(", ")))
@@ -160,11 +193,15 @@ fn items(node: &Node, directory: &Path) -> Result<ItemProfiles, Diagnostic> {
             ItemProfiles::Metadata
         }
         "template" => {
-            refuse_settings(&name, &settings)?;
-            ItemProfiles::Template
+            let mapping = settings.mapping("profiles")?;
+            refuse_unknown_keys(mapping, &["from", "reviews"], "profiles from template")?;
+            let template: TemplateItems = from_node(&settings)?;
+            check_reviews(template.reviews, &settings)?;
+            ItemProfiles::Template(template)
         }
         "llm" => {
             let mut write: WriteItems = from_node(&settings)?;
+            check_reviews(write.reviews, &settings)?;
             write.prompt.directory = directory.to_owned();
             ItemProfiles::Llm(write)
         }

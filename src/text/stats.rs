@@ -22,6 +22,9 @@ pub struct TextStats {
     pub without_title: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_overview: Option<usize>,
+    /// Items with at least one review of a training interaction, if profiles contain reviews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_reviews: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tmdb: Option<TmdbStats>,
     /// Rows of a file with identifiers that are not in the data set.

@@ -6,6 +6,7 @@ use super::{
     metadata::ItemFacts,
     profile::Profile,
     profiles::{Profiles, Source},
+    reviewed::ItemReviews,
 };
 use crate::data::{Interactions, TrainingData, UserIx};
 
@@ -47,12 +48,37 @@ const MAX_GENRES: usize = 8;
 const MAX_TAGS: usize = 24;
 const MAX_TITLES: usize = 10;
 
-/// Rule-based profiles of items.
-pub(super) fn items(facts: &[ItemFacts]) -> Profiles {
-    Profiles::all_from(
-        Source::Template,
-        facts.iter().map(|fact| item(fact).map(|profile| profile.markdown())).collect(),
-    )
+/// Rule-based profiles of items, of metadata and of what users said of them in training.
+pub(super) fn items(facts: &[ItemFacts], reviews: Option<&[ItemReviews]>) -> Profiles {
+    let of = |(at, fact): (usize, &ItemFacts)| match reviews {
+        Some(reviews) => reviewed_item(fact, &reviews[at]),
+        None => item(fact),
+    };
+    let profiles = facts.iter().enumerate().map(of);
+    let texts = profiles.map(|profile| profile.map(|profile| profile.markdown())).collect();
+    Profiles::all_from(Source::Template, texts)
+}
+
+/// The rule-based profile of an item with training ratings and reviews; none where nothing is known.
+pub(super) fn reviewed_item(fact: &ItemFacts, reviews: &ItemReviews) -> Option<Profile> {
+    let (intrinsic, rated) = (item(fact), reviews.rated());
+    if intrinsic.is_none() && rated.is_none() {
+        return None;
+    }
+    let mut profile = intrinsic.unwrap_or_else(|| Profile {
+        overview: fact.overview.clone().unwrap_or_default(),
+        genres: fact.genres.clone(),
+        tags: fact.genres.clone(),
+        ..Profile::default()
+    });
+    let said = (!reviews.reviews.is_empty())
+        .then(|| format!("Users say: {}", reviews.reviews.join(" / ")));
+    let parts = [Some(profile.description).filter(|of| !of.is_empty()), rated.clone(), said];
+    profile.description = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if profile.overview.is_empty() {
+        profile.overview = rated.unwrap_or_default();
+    }
+    Some(profile)
 }
 
 /// The rule-based profile of an item; none without metadata.
@@ -179,9 +205,29 @@ mod tests {
     }
 
     #[test]
+    fn training_ratings_and_reviews_are_the_extrinsic_part_of_a_profile() {
+        let said = ItemReviews {
+            ratings: 2,
+            mean: Some((4.5, 5.0)),
+            reviews: vec!["Loud.".into(), "Works".into()],
+        };
+        let nothing = ItemReviews::default();
+        let known = fact("Heat (1995)", &["Crime"]);
+        let reviews = [said.clone(), said, nothing.clone(), nothing];
+        let facts = [known.clone(), ItemFacts::default(), known, ItemFacts::default()];
+        let profiles = items(&facts, Some(&reviews));
+        let text = |at: usize| profiles.texts[at].as_deref().unwrap();
+        let said = "Rated by 2 users, 4.5 of 5 on average. Users say: Loud. / Works";
+        assert!(text(0).contains(&format!("Crime title of the 1990s. {said}\n")), "{}", text(0));
+        assert!(text(1).contains(&format!("## Description\n{said}\n")), "{}", text(1));
+        assert_eq!(text(2), items(&facts, None).texts[2].as_deref().unwrap());
+        assert_eq!(profiles.texts[3], None);
+    }
+
+    #[test]
     fn rule_based_profiles_follow_the_schema() {
         let facts = [fact("Heat (1995)", &["Crime"]), fact("Grease (1978)", &["Musical"])];
-        let profiles = items(&facts);
+        let profiles = items(&facts, None);
         let (profile, repairs) = Profile::parse(profiles.texts[0].as_ref().unwrap()).unwrap();
         assert_eq!((profile.tags, repairs), (vec!["Crime".into(), "1990s".into()], vec![]));
         let preferences =

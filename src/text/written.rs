@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    GenerationContext, ItemFacts, Profile, Profiles, Repair, Source, TextError, WritingStats,
+    GenerationContext, ItemFacts, ItemReviews, Profile, Profiles, Repair, ReviewedItems, Source,
+    TextError, WritingStats,
     prompt::{Prompt, PromptFile, number},
     template,
     template::preferences,
@@ -31,6 +32,10 @@ pub struct WriteItems {
     /// A prompt file to use instead of `prompts/item-profile.md`.
     #[serde(default)]
     pub prompt: PromptFile,
+    /// Shows training ratings and reviews of training interactions, too; the prompt must use them
+    /// (`prompts/p4r-item-profile.md` does), and the data set must have reviews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviews: Option<ReviewedItems>,
 }
 
 /// Profiles of users, refined in turns: each turn shows some rated items and the profile so far.
@@ -80,16 +85,39 @@ impl WriteItems {
             genres: vec!["Drama".into()],
             overview: Some("What it is about.".into()),
         };
-        self.read_prompt(dirs)?.check(&item_values("A title", &fact))
+        let reviews = ItemReviews {
+            ratings: 2,
+            mean: Some((4.5, 5.0)),
+            reviews: vec!["What a user says.".into()],
+        };
+        let (prompt, values) = (self.read_prompt(dirs)?, item_values("A title", &fact, &reviews));
+        prompt.check(&values)?;
+        let shows = |messages: Value| messages.to_string().contains(&reviews.reviews[0]);
+        if self.reviews.is_some() && !prompt.messages(&values).is_ok_and(shows) {
+            return Err(DataError::Split(
+                "profiles have `reviews`, but their prompt shows none\n  = help: use the value `reviews` in the \
+                 prompt, as prompts/p4r-item-profile.md does (`prompt: FILE`), or remove `reviews`"
+                    .into(),
+            ));
+        }
+        Ok(())
     }
 }
 
 /// The values of a prompt about an item.
-fn item_values(title: &str, fact: &ItemFacts) -> Value {
+fn item_values(title: &str, fact: &ItemFacts, reviews: &ItemReviews) -> Value {
+    let (mean, best) = match reviews.mean {
+        Some((mean, best)) => (json!(format!("{mean:.1}")), number(best)),
+        None => (json!(""), json!("")),
+    };
     json!({
         "title": title,
         "genres": fact.genres,
         "overview": fact.overview.as_deref().unwrap_or_default(),
+        "ratings": reviews.ratings,
+        "mean_rating": mean,
+        "best_rating": best,
+        "reviews": reviews.reviews,
     })
 }
 
@@ -165,17 +193,26 @@ fn read(response: &Response) -> Result<(Profile, Vec<Repair>), String> {
 pub(super) fn items(
     write: &WriteItems,
     facts: &[ItemFacts],
+    reviews: Option<&[ItemReviews]>,
     ids: &Ids,
     context: &GenerationContext,
 ) -> Result<(Profiles, WritingStats, Tally), TextError> {
     let prompt = write.read_prompt(context.dirs)?;
     let session = context.session(&write.endpoint)?;
     let (mut requested, mut chats) = (Vec::new(), Vec::new());
+    let nothing = ItemReviews::default();
+    let reviews_of = |at: usize| reviews.map_or(&nothing, |reviews| &reviews[at]);
     for (at, fact) in facts.iter().enumerate() {
-        let Some(title) = &fact.title else { continue };
+        let has_reviews = !reviews_of(at).reviews.is_empty();
+        let title = match &fact.title {
+            Some(title) => title,
+            None if has_reviews => "untitled",
+            None => continue,
+        };
         requested.push(at);
+        let values = item_values(title, fact, reviews_of(at));
         chats.push(Chat {
-            messages: prompt.messages(&item_values(title, fact)).map_err(TextError::Unsuitable)?,
+            messages: prompt.messages(&values).map_err(TextError::Unsuitable)?,
             schema: None,
             repeat: 0,
             about: format!("item {}", ids.name(at as u32)),
@@ -193,7 +230,8 @@ pub(super) fn items(
             }
             Outcome::Unusable(_) | Outcome::Abandoned(_) => {
                 stats.fallbacks += 1;
-                (template::item(&facts[at]).map(|profile| profile.markdown()), Source::Template)
+                let rule = template::reviewed_item(&facts[at], reviews_of(at));
+                (rule.map(|profile| profile.markdown()), Source::Template)
             }
         };
         (profiles.texts[at], profiles.sources[at]) = (text, source);

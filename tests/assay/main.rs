@@ -36,6 +36,7 @@ mod records;
 mod replaced;
 mod rerank;
 mod resume;
+mod reviews;
 mod rules;
 mod runs;
 mod schema;

@@ -1,5 +1,6 @@
 //! Whether a system could know what it is tested on.
 
+pub mod copied_reviews;
 pub mod duplicate_interactions;
 pub mod future_training;
 pub mod id_order_answers;

@@ -13,6 +13,7 @@ use super::{
     cells::{self, IdLook, LIST},
     column_hint,
     content::{self, Content, Encoding},
+    json_lines,
     names::Names,
 };
 use crate::{
@@ -64,6 +65,17 @@ enum Columns {
     },
 }
 
+/// Of JSON lines, whose fields no byte separates.
+const NO_SEPARATOR: u8 = b'\n';
+
+fn empty(path: &Path) -> DataError {
+    DataError::File {
+        path: path.to_owned(),
+        problem: "the file is empty".into(),
+        help: "fetch or export it again".into(),
+    }
+}
+
 /// What separates the fields of a file by its name: a tab in `*.tsv`, compressed or not.
 pub(crate) fn usual_separator(path: &Path) -> &'static str {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -72,25 +84,40 @@ pub(crate) fn usual_separator(path: &Path) -> &'static str {
 }
 
 impl TextTable {
-    /// Reads a Parquet file, or a delimited text file.
+    /// Reads a Parquet file, a file of JSON lines (`*.json`, `*.jsonl`, `*.ndjson`), or a delimited text file.
     pub fn read(path: &Path, layout: &Layout) -> Result<Self, DataError> {
         match content::read(path, layout.encoding)? {
             Content::Parquet(bytes) => Self::parquet(path, bytes),
             Content::Text(_) if path.extension().is_some_and(|of| of == "parquet") => {
                 Err(not_parquet(path, "it does not begin as one"))
             }
+            Content::Text(text) if json_lines::is_named(path) => Self::json_lines(path, text),
             Content::Text(text) => Self::parse(path, text, layout),
         }
+    }
+
+    fn json_lines(path: &Path, text: Vec<u8>) -> Result<Self, DataError> {
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Err(empty(path));
+        }
+        let frame = json_lines::frame(path, &text)?;
+        let names = frame.get_column_names().iter().map(|name| name.to_string()).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            columns: Columns::Text(frame),
+            names,
+            // Each line names its columns.
+            header: false,
+            quotes: false,
+            separator: NO_SEPARATOR,
+            text,
+        })
     }
 
     /// Reads the text of a delimited file, which is UTF-8; `path` is for errors.
     pub fn parse(path: &Path, mut text: Vec<u8>, layout: &Layout) -> Result<Self, DataError> {
         if text.iter().all(u8::is_ascii_whitespace) {
-            return Err(DataError::File {
-                path: path.to_owned(),
-                problem: "the file is empty".into(),
-                help: "fetch or export it again".into(),
-            });
+            return Err(empty(path));
         }
         let separator = match layout.separator.as_bytes() {
             [byte] => *byte,
@@ -355,7 +382,7 @@ impl TextTable {
 
     /// An empty field is a value that is missing; a line that ends before it is a broken one.
     fn refuse_short_lines(&self) -> Result<(), DataError> {
-        if !self.has_lines() {
+        if !self.has_lines() || self.separator == NO_SEPARATOR {
             return Ok(());
         }
         let lines: Vec<&[u8]> = self.text.split(|byte| *byte == b'\n').collect();

@@ -3,6 +3,7 @@
 pub(crate) mod cells;
 pub(crate) mod content;
 pub(crate) mod delimited;
+mod json_lines;
 mod movielens;
 mod names;
 mod recbole;
@@ -35,7 +36,7 @@ pub enum ReaderSpec {
     Movielens1m(movielens::Movielens1m),
     /// RecBole's atomic files.
     Recbole(recbole::Recbole),
-    /// CSV, TSV or Parquet with named columns.
+    /// CSV, TSV, JSON lines or Parquet with named columns.
     Table(Box<table::Table>),
     /// One line a user: `user item item …`.
     UserItems(user_items::UserItems),

@@ -14,7 +14,7 @@ use super::{
     steps::{
         Authors, CommandRun, CommandSearchStep, CommandStep, CutStep, EmbeddingsStep, EvaluateStep,
         ExplainStep, ExternalStep, FitStep, FittedModel, FoldsOf, ItemProfilesStep, JudgeInputs,
-        Learning, PredictStep, PromptedEndpoint, RerankStep, SearchStep, SplitStep,
+        Learning, PredictStep, PromptedEndpoint, RerankStep, ReviewsStep, SearchStep, SplitStep,
         UserProfilesStep,
         output::{Explanations, Model, Predictions, Profiles, Split, Vectors},
     },
@@ -23,7 +23,7 @@ use crate::{
     base::{hash::Digest, limits},
     core::{Handle, Pinned},
     data::{DataDirs, DataError, fold_names},
-    nn::weights_digest,
+    nn::{EncoderSpec, weights_digest},
     ranking::{PredictSpec, Protocol},
     tasks::{Plan, Trial, shared::ExternalParams},
     text::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles},
@@ -48,6 +48,8 @@ struct SystemPlan<'a> {
     is_seeded: bool,
     spec: Arc<SystemSpec>,
     texts: Option<TextPlan<'a>>,
+    /// The encoder of the reviews that it uses, and the digest of its weights.
+    reviews: Option<(&'a EncoderSpec, String)>,
 }
 
 /// Where the texts of a system come from.
@@ -67,6 +69,8 @@ struct Planner<'a> {
     dirs: Arc<DataDirs>,
     data: Pinned,
     metadata: (serde_json::Value, Option<Pinned>),
+    /// The file of reviews, once something uses it.
+    reviews: Option<Pinned>,
     /// What was read for one system and does for others: a sweep has thousands that differ in one number.
     text_plans: HashMap<Digest, TextPlan<'a>>,
     prompts: HashSet<Digest>,
@@ -93,6 +97,7 @@ pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataEr
             dirs: dirs.clone(),
             data,
             metadata,
+            reviews: None,
             text_plans: HashMap::new(),
             prompts: HashSet::new(),
             asked: HashMap::new(),
@@ -229,7 +234,63 @@ impl<'a> Planner<'a> {
             is_seeded: variant.is_seeded(system),
             spec: Arc::new(system.model.clone()),
             texts,
+            reviews: match system.model.reviews() {
+                Some(encoder) => Some((encoder, weights_digest(encoder, &self.dirs)?)),
+                None => None,
+            },
         })
+    }
+
+    /// The step that takes the reviews of a training part out of the data set.
+    fn reviews(
+        &mut self,
+        (fold, split): (&str, Handle<Split>),
+        is_search: bool,
+    ) -> Result<Handle<Profiles>, DataError> {
+        let (source, dirs) = (self.variant.data.source.clone(), self.dirs.clone());
+        let reviews = match &self.reviews {
+            Some(known) => known.clone(),
+            None => {
+                let (of, from) = (source.clone(), dirs.clone());
+                let what = format!("the reviews of the data set {}", source.name());
+                let pinned = Pinned::new(what, move || of.reviews_digest(&from))
+                    .map_err(|error: DataError| error.placed(&self.variant.places.data))?;
+                self.reviews = Some(pinned.clone());
+                pinned
+            }
+        };
+        Ok(self.add(ReviewsStep {
+            label: format!(
+                "{}{} {fold}{}",
+                source.name(),
+                self.variant.label,
+                if is_search { " search" } else { "" }
+            ),
+            source,
+            reviews,
+            split,
+            dirs,
+        }))
+    }
+
+    /// The step that encodes the reviews that a system uses.
+    fn review_vectors(
+        &mut self,
+        of: &SystemPlan,
+        at: (&str, Handle<Split>),
+        is_search: bool,
+    ) -> Result<Option<Handle<Vectors>>, DataError> {
+        let Some((encoder, weights)) = &of.reviews else { return Ok(None) };
+        let reviews = self.reviews(at, is_search)?;
+        let label = format!("reviews of {}", self.plan.graph[reviews].label);
+        let dirs = self.dirs.clone();
+        Ok(Some(self.add(EmbeddingsStep {
+            label,
+            encoder: (*encoder).clone(),
+            weights: weights.clone(),
+            profiles: reviews,
+            dirs,
+        })))
     }
 
     fn split(&mut self, fold: &str) -> Handle<Split> {
@@ -314,6 +375,7 @@ impl<'a> Planner<'a> {
             Some(texts) => Some(self.vectors(of, texts, (fold, split), false)?),
             None => None,
         };
+        let reviews = self.review_vectors(of, (fold, split), false)?;
         let learning = Learning {
             name: of.name.clone(),
             system: of.spec.clone(),
@@ -323,6 +385,7 @@ impl<'a> Planner<'a> {
             fold: fold.to_owned(),
             split,
             vectors,
+            reviews,
             dirs: self.dirs.clone(),
             warnings: warnings(variant, of.system, fold),
         };
@@ -334,7 +397,7 @@ impl<'a> Planner<'a> {
             label: of.label(fold, seed),
             learning: learning.clone(),
             search,
-            search_has_texts: vectors.is_some(),
+            search_has_texts: vectors.is_some() || reviews.is_some(),
             seed,
         });
         Ok(FittedModel {
@@ -358,8 +421,8 @@ impl<'a> Planner<'a> {
         let spec = &search.spec;
         let mut learning = learning.clone();
         // Texts of users are written from ratings: those that a search measures on are cut off first.
-        let is_cut = of.texts.is_some();
-        if let Some(texts) = &of.texts {
+        let is_cut = of.texts.is_some() || of.reviews.is_some();
+        if is_cut {
             let variant = of.variant;
             learning.split = self.add(CutStep {
                 label: format!(
@@ -374,8 +437,11 @@ impl<'a> Planner<'a> {
                 share: spec.validation,
                 seed: spec.seed,
             });
-            let vectors = self.vectors(of, texts, (at.fold, learning.split), true)?;
-            learning.vectors = Some(vectors);
+            let cut = (at.fold, learning.split);
+            if let Some(texts) = &of.texts {
+                learning.vectors = Some(self.vectors(of, texts, cut, true)?);
+            }
+            learning.reviews = self.review_vectors(of, cut, true)?;
         }
         Ok(self.add(SearchStep {
             label: format!("{} {}", of.name, at.fold),
@@ -436,7 +502,7 @@ impl<'a> Planner<'a> {
                 )?))
             }
             ItemProfiles::File(file) => Authors::File(pinned(file.locate(dirs)?)?),
-            ItemProfiles::Metadata | ItemProfiles::Template => Authors::Rule,
+            ItemProfiles::Metadata | ItemProfiles::Template(_) => Authors::Rule,
         };
         let users = match &profiles.users {
             UserProfiles::Llm(write) => {
@@ -502,8 +568,17 @@ impl<'a> Planner<'a> {
         let (variant, dirs) = (self.variant, self.dirs.clone());
         let name = format!("{}{}", of.spec.profiles, variant.label);
         let (metadata_inputs, metadata_file) = self.metadata.clone();
+        // With reviews of training interactions, profiles of items are those of a fold.
+        let (reviews, of_fold) = match of.profiles.items.reviews() {
+            Some(_) => {
+                let reviews = self.reviews((fold, split), is_search)?;
+                let search = if is_search { " search" } else { "" };
+                (Some((split, reviews)), format!(" {fold}{search}"))
+            }
+            None => (None, String::new()),
+        };
         let items = self.add(ItemProfilesStep {
-            label: format!("{name} items"),
+            label: format!("{name} items{of_fold}"),
             items: of.profiles.items.clone(),
             authors: of.items.clone(),
             source: variant.data.source.clone(),
@@ -511,6 +586,7 @@ impl<'a> Planner<'a> {
             metadata: variant.metadata.clone(),
             metadata_inputs,
             metadata_file,
+            reviews,
             dirs: dirs.clone(),
         });
         let users = self.add(UserProfilesStep {

@@ -377,7 +377,8 @@ impl Search {
         let candidates = &of.candidates;
         // Whether texts are trained makes no other texts.
         let texts = |model: &ModelSpec| {
-            model.text().map(|text| (text.profiles.clone(), text.encoder.clone()))
+            let text = model.text().map(|text| (text.profiles.clone(), text.encoder.clone()));
+            (text, model.reviews().cloned())
         };
         if candidates.iter().any(|candidate| texts(candidate) != texts(&candidates[0])) {
             return Err(Diagnostic::at(at, "a search cannot try several texts")

@@ -18,6 +18,7 @@ use crate::{
         de::from_node,
         node::{Entry, Node},
     },
+    nn::EncoderSpec,
     tasks::shared::{EXTERNAL, EXTERNAL_REVISION, ExternalParams, Tagged, out_of_range, tagged},
     text::TextSpec,
 };
@@ -153,6 +154,11 @@ impl SystemSpec {
             Self::Rerank(params) => Some(&params.text),
             _ => self.model()?.text(),
         }
+    }
+
+    /// The encoder of the reviews of training interactions, if it takes features from these.
+    pub fn reviews(&self) -> Option<&EncoderSpec> {
+        self.model()?.reviews()
     }
 
     /// Whether its fit uses the validation part of the split.

@@ -352,3 +352,39 @@ fn profiles_of_the_training_part_raise_nothing() {
         is_clean(&audit(&place, &["e.yaml"]), "profiles-name-test-items");
     }
 }
+
+/// Of 40 users with five training reviews each, every second one has the same text twice.
+#[test]
+fn reviews_that_a_user_has_at_several_items_are_counted() {
+    let run = |copies: bool| {
+        let place = Place::new();
+        let mut rows = String::from("user,item,time,text\n");
+        for user in 0..40 {
+            for at in 0..6 {
+                let (item, said) =
+                    ((user + at) % 20, if copies && user % 2 == 0 { at / 2 } else { at });
+                // The last one, at 5, is held out: 4 has its copy there, and 0 and 1, 2 and 3 are copies in training.
+                writeln!(rows, "{user},{item},{at},text {said} of {user}").unwrap();
+            }
+        }
+        place.write("r.csv", rows);
+        place.write(
+            "e.yaml",
+            "experiment: e
+data: {reader: table, folder: ., ratings: r.csv, columns: {user: user, item: item, timestamp: time},
+  reviews: {file: r.csv, user: user, item: item, text: text}}
+split: {scheme: leave-one-out}
+systems: {popularity: {model: popularity}, net: {model: review-gnn}}
+evaluate: {k: [10]}
+",
+        );
+        place.fine(&["run", "e.yaml", "--quiet", "--until", "reviews"]);
+        place.fine(&["run", "e.yaml", "--quiet", "--only", "popularity"]);
+        audit(&place, &["e.yaml", "--only", "copied-reviews"])
+    };
+    let report = run(true);
+    let finding = only(&report, "copied-reviews");
+    assert_eq!((number(finding, "copies"), number(finding, "reviews")), (80.0, 200.0));
+    assert_eq!(finding["severity"], "warning");
+    is_clean(&run(false), "copied-reviews");
+}

@@ -12,9 +12,11 @@ mod model;
 mod neighbours;
 pub(crate) mod ngcf;
 mod p3alpha;
+pub(crate) mod p4r;
 mod popularity;
 mod pure_svd;
 mod random;
+pub(crate) mod review_gnn;
 mod rp3beta;
 mod sgl;
 mod simgcl;
@@ -24,8 +26,11 @@ mod xsimgcl;
 use std::path::Path;
 
 use crate::{
-    base::interrupt::Interrupt, data::UserIx, ranking::Scorer, tasks::top_n::History,
-    text::Features,
+    base::interrupt::Interrupt,
+    data::UserIx,
+    ranking::Scorer,
+    tasks::top_n::History,
+    text::{Features, ReviewVectors},
 };
 
 pub(crate) use crate::tasks::shared::Factors;
@@ -37,6 +42,8 @@ pub use gat::{Edges, GatParams};
 pub use lightgcn::LightGcnParams;
 pub use model::{Model, ModelDef, ModelSpec, Size, Wrong};
 pub use ngcf::{Loss, NgcfParams};
+pub use p4r::P4rParams;
+pub use review_gnn::ReviewGnnParams;
 pub use sgl::{Augmentation, SglParams};
 pub use simgcl::SimGclParams;
 pub use xsimgcl::XSimGclParams;
@@ -94,6 +101,10 @@ pub const MODELS: &[ModelDef] = &[
     .defaults("as in the paper for Yelp2018, but for 100 epochs."),
     ModelDef::of::<GatParams>("gat", "Attention on the user-item graph, ratings as edge features.")
     .defaults("layers and edges of the paper of Ebrat et al. 2025, otherwise not tuned; 0.133, and 0.189 with `baselines/gat.yaml`: search them, or use that file."),
+    ModelDef::of::<P4rParams>("p4r", "LightGCN whose items also send the texts of their profiles.")
+    .defaults("the paper's where it prints them, RecBole's elsewhere; not tuned."),
+    ModelDef::of::<ReviewGnnParams>("review-gnn", "A graph of purchases whose second layer receives the reviews.")
+    .defaults("none is published: common values, not tuned."),
 ];
 
 /// What accompanies a fit: the seed, how to say how far it is, and when to stop.
@@ -103,6 +114,8 @@ pub struct FitContext<'a> {
     pub history: History,
     /// Vectors of texts about users and items, where the model asks for them.
     pub features: Option<&'a Features>,
+    /// Vectors of the reviews of training interactions, where the model asks for them.
+    pub reviews: Option<&'a ReviewVectors>,
     pub interrupt: &'a Interrupt,
     /// Called with (done, of) units of work, e.g. iterations; may be called from any thread.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
@@ -119,6 +132,7 @@ impl<'a> FitContext<'a> {
             seed,
             history: History::Rated,
             features: None,
+            reviews: None,
             interrupt,
             progress: &|_, _| {},
             log: &|_| {},
@@ -166,6 +180,7 @@ mod tests {
     use crate::{
         base::yaml::{diagnostic::SourceFile, node::Node},
         data::{Interaction, Interactions, ItemIx, Relevance, TrainingData},
+        text::Embeddings,
     };
 
     /// Data in which each user likes some items and has rated nothing else.
@@ -227,6 +242,7 @@ mod tests {
         let schema = model.schema(&mut schemars::SchemaGenerator::default()).to_value();
         let text = match (schema["properties"]["training"].is_object(), model.name) {
             (true, "als") => "training: {epochs: 1}",
+            (true, "p4r") => "{text: {profiles: a}, training: {epochs: 1, device: cpu}}",
             (true, _) => "training: {epochs: 1, device: cpu}",
             (_, "content") => "text: {profiles: a}",
             _ => "{}",
@@ -246,8 +262,16 @@ mod tests {
             users_without_text: 0,
             items_without_text: 0,
         };
+        let n = data.ratings.len();
+        let vectors = (0..3 * n).map(|at| (at as f32 * 0.3).sin()).collect();
+        let reviews = Embeddings { dim: 3, vectors, present: vec![true; n] };
+        let reviews = ReviewVectors::new(&data.ratings, reviews);
         let interrupt = Interrupt::default();
-        let context = FitContext { features: Some(&features), ..FitContext::silent(1, &interrupt) };
+        let context = FitContext {
+            features: Some(&features),
+            reviews: Some(&reviews),
+            ..FitContext::silent(1, &interrupt)
+        };
         let users: Vec<UserIx> = (0..USERS as u32).map(UserIx).collect();
         let scores = |model: &dyn Recommender| {
             let mut scores = vec![f32::NAN; USERS * ITEMS];

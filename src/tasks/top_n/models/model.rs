@@ -17,7 +17,7 @@ use crate::{
         yaml::{Diagnostic, de::from_node, node::Node},
     },
     data::TrainingData,
-    nn::Exclude,
+    nn::{EncoderSpec, Exclude},
     tasks::{
         shared::{Settings, Training, out_of_range, tagged},
         top_n::History,
@@ -66,6 +66,11 @@ pub trait Model: Settings {
 
     /// The texts it takes features from.
     fn text(&self) -> Option<&TextSpec> {
+        None
+    }
+
+    /// The encoder of the reviews of training interactions, if it takes features from these.
+    fn reviews(&self) -> Option<&EncoderSpec> {
         None
     }
 

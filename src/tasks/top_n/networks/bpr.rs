@@ -12,9 +12,9 @@ use crate::{
     data::{Interactions, TrainingData},
     nn::{
         Tensor,
-        learn::{self, Learner, MeanLoss, Parts, TrainContext, TrainingStats},
+        learn::{self, Learner, MeanLoss, Parts, TrainContext, TrainingStats, autograd},
         loss::{self, Batch, Weights, regularise},
-        network::{Dropout, Network, Param, Regularised},
+        network::{BprShare, Dropout, Network, Param, Regularised},
         sampler::{Draw, Exclude, Sampler},
         tensors::floats,
     },
@@ -64,6 +64,11 @@ pub struct BprParts {
     /// InfoNCE of users plus that of items, without λ; left out where nothing is contrasted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub contrast: f64,
+    /// Mean squared error of an alignment, and the share of the rest of the loss beside it; left out where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mse: f64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bpr_share: f64,
     /// Of a batch without λ, of an epoch with it.
     pub regularization: f64,
 }
@@ -78,6 +83,8 @@ impl Parts for BprParts {
         self.cosine += share * of_batch.cosine;
         self.cross_entropy += share * of_batch.cross_entropy;
         self.contrast += share * of_batch.contrast;
+        self.mse += share * of_batch.mse;
+        self.bpr_share += share * of_batch.bpr_share;
         self.regularization += share * of_batch.regularization;
     }
 }
@@ -117,6 +124,10 @@ pub struct BprLearner<'a> {
     pub(super) draw: Draw,
     sampler: Sampler,
     validate: Option<Validate>,
+    /// The share of BPR in this epoch's loss; 1 without an alignment.
+    bpr_share: f64,
+    /// Of the last [`Learner::loss`].
+    last: BprParts,
 }
 
 impl<'a> BprLearner<'a> {
@@ -141,7 +152,26 @@ impl<'a> BprLearner<'a> {
             batch => batch,
         };
         let (draw, validate) = (settings.negatives.draw, settings.validate);
-        Ok(Self { network, objective, data, context, pairs, batch, draw, sampler, validate })
+        let bpr_share = match network.bpr_share() {
+            Some(BprShare::Fixed(share)) => share,
+            // Measured when an epoch starts.
+            Some(BprShare::RankedRight { highest, .. }) => highest,
+            None => 1.0,
+        };
+        let last = BprParts::default();
+        Ok(Self {
+            network,
+            objective,
+            data,
+            context,
+            pairs,
+            batch,
+            draw,
+            sampler,
+            validate,
+            bpr_share,
+            last,
+        })
     }
 
     pub(super) fn dropout(&self, batch: &Positives) -> Dropout {
@@ -183,8 +213,29 @@ impl<'a> BprLearner<'a> {
     }
 
     fn total(&self, parts: &BprParts, regularization: f64) -> f64 {
-        let BprParts { bpr, cosine, cross_entropy, .. } = *parts;
-        self.objective.weights.sum(loss::Parts { bpr, cosine, cross_entropy }) + regularization
+        let BprParts { bpr, cosine, cross_entropy, mse, .. } = *parts;
+        let of_pairs = self.objective.weights.sum(loss::Parts { bpr, cosine, cross_entropy });
+        match self.network.bpr_share() {
+            Some(_) => self.bpr_share * of_pairs + (1.0 - self.bpr_share) * mse + regularization,
+            None => of_pairs + regularization,
+        }
+    }
+
+    /// The share of training pairs that the parameters rank right: each positive against the item that this epoch draws for
+    /// it. Depends on nothing but the parameters and the epoch, so that interrupted training goes on with the same.
+    fn ranked_right(&mut self, epoch: usize) -> f64 {
+        let Some(first) = self.batches(epoch).next() else { return 0.0 };
+        let all = Positives { step: 0, range: 0..first.order.len(), ..first };
+        let embeddings = self.network.forward(None);
+        let (nodes, dim) = (self.nodes(&all, &embeddings), embeddings.size()[1] as usize);
+        let rows = floats(&embeddings);
+        let score = |user: u32, item: u32| -> f32 {
+            let row = |node: u32| &rows[node as usize * dim..][..dim];
+            row(user).iter().zip(row(item)).map(|(a, b)| a * b).sum()
+        };
+        let pairs = nodes.users.iter().zip(nodes.positives.iter().zip(&nodes.negatives));
+        let right = pairs.filter(|(u, (p, q))| score(**u, **p) > score(**u, **q)).count();
+        right as f64 / nodes.users.len() as f64
     }
 }
 
@@ -199,6 +250,9 @@ impl Learner for BprLearner<'_> {
 
     fn start_epoch(&mut self, epoch: usize) -> Result<(), ModelError> {
         self.network.start_epoch(mix(self.context.seed ^ mix(EPOCH | epoch as u64)));
+        if let Some(BprShare::RankedRight { lowest, highest }) = self.network.bpr_share() {
+            self.bpr_share = self.ranked_right(epoch).clamp(lowest, highest);
+        }
         Ok(())
     }
 
@@ -218,29 +272,42 @@ impl Learner for BprLearner<'_> {
         batch.range.len() as f64 / self.pairs.len() as f64
     }
 
-    /// By libtorch's own operations, without our kernels. Training takes [`Self::step`]; this is its twin
-    /// in tests.
+    /// By libtorch's own operations, without our kernels. Without an alignment, training takes [`Self::step`]; this is its
+    /// twin in tests.
     fn loss(&mut self, batch: &Positives) -> Tensor {
         if let Some(contrast) = self.objective.contrast {
             return self.contrast_loss(batch, &contrast);
         }
         let embeddings = self.network.differentiable(Some(self.dropout(batch)));
         let nodes = self.nodes(batch, &embeddings);
-        let (total, _) = loss::differentiable(&embeddings, &nodes, self.objective.weights);
-        let lambda = self.objective.regularization;
-        match self.regularised() {
-            Some(Regularised::Embeddings) => total + loss::squares(&embeddings, &nodes) * lambda,
-            Some(Regularised::Nodes) => {
-                total + loss::squares(&self.network.params()[0].value, &nodes) * lambda
+        let (mut total, parts) = loss::differentiable(&embeddings, &nodes, self.objective.weights);
+        let loss::Parts { bpr, cosine, cross_entropy } = parts;
+        self.last = BprParts { bpr, cosine, cross_entropy, ..BprParts::default() };
+        let number = |of: &Tensor| f64::try_from(of.detach()).unwrap_or(f64::NAN);
+        if self.network.bpr_share().is_some() {
+            self.last.bpr_share = self.bpr_share;
+            total = total * self.bpr_share;
+            if let Some(mse) = self.network.alignment(&embeddings, &nodes) {
+                self.last.mse = number(&mse);
+                total += mse * (1.0 - self.bpr_share);
             }
-            None => total,
         }
+        let squares = match self.regularised() {
+            Some(Regularised::Embeddings) => loss::squares(&embeddings, &nodes),
+            Some(Regularised::Nodes) => loss::squares(&self.network.params()[0].value, &nodes),
+            None => return total,
+        };
+        self.last.regularization = number(&squares);
+        total + squares * self.objective.regularization
     }
 
-    /// By our kernels.
+    /// By our kernels; with an alignment by autograd.
     fn step(&mut self, batch: &Positives) -> Result<MeanLoss<BprParts>, ModelError> {
         if let Some(contrast) = self.objective.contrast {
             return self.contrast_step(batch, &contrast);
+        }
+        if self.network.bpr_share().is_some() {
+            return Ok(MeanLoss { loss: autograd(self, batch)?, parts: self.last });
         }
         let embeddings = self.network.forward(Some(self.dropout(batch)));
         let nodes = self.nodes(batch, &embeddings);
@@ -258,7 +325,7 @@ impl Learner for BprLearner<'_> {
             own.grad = grad;
         }
         let loss::Parts { bpr, cosine, cross_entropy } = parts;
-        let parts = BprParts { bpr, cosine, cross_entropy, contrast: 0.0, regularization };
+        let parts = BprParts { bpr, cosine, cross_entropy, regularization, ..BprParts::default() };
         Ok(MeanLoss { loss: self.total(&parts, lambda * regularization), parts })
     }
 

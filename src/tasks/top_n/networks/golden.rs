@@ -11,7 +11,7 @@ use crate::{
     nn::{
         Device, Kind, Tensor, attention, composite,
         graph::Graph,
-        loss::{Batch, Parts, Weights, loss, regularise},
+        loss::{self, Batch, Parts, Weights, loss, regularise},
         network::{Network, Views},
         propagate::propagate_tensor,
         tensors::{floats, one_thread, slice, tensor_of},
@@ -20,6 +20,11 @@ use crate::{
         gat::{GAT_PARAMS, Gat, GatShape},
         lightgcn::LightGcn,
         ngcf::Ngcf,
+        p4r::{Fusion, P4r, P4rShape, P4rText, Pooling},
+        review_gnn::{
+            BprWeight, LayersScored, Mse, Normalisation, REVIEW_GNN_PARAMS, ReviewGnn,
+            ReviewGnnShape,
+        },
     },
 };
 
@@ -32,7 +37,7 @@ fn golden(name: &str) -> Golden {
 }
 
 fn numbers(golden: &Golden, name: &str) -> Vec<u32> {
-    let values: Vec<i64> = golden[name].shallow_clone().try_into().unwrap();
+    let values: Vec<i64> = golden[name].reshape(-1).try_into().unwrap();
     values.into_iter().map(|value| value as u32).collect()
 }
 
@@ -151,6 +156,123 @@ fn gatv2_equals_the_reference() {
         compared += 1;
     }
     assert_eq!(compared, golden.keys().filter(|name| name.starts_with("grad.")).count());
+}
+
+const USERS: usize = 12;
+
+#[test]
+fn p4r_equals_the_reference() {
+    let golden = golden("p4r");
+    let nodes = batch(&golden);
+    for (fusion, fusion_name) in [
+        (Fusion::Paper, "paper"),
+        (Fusion::Init, "init"),
+        (Fusion::Concat, "concat"),
+        (Fusion::Paper, "none"),
+    ] {
+        for (pooling, pooling_name) in [(Pooling::Sum, "sum"), (Pooling::Mean, "mean")] {
+            let at = format!("{fusion_name}.{pooling_name}");
+            let of = |name: &str| golden[&format!("{at}.{name}")].copy();
+            let mut items = of("param.items");
+            if fusion == Fusion::Concat {
+                items = Tensor::cat(&[&items, &items.zeros_like()], 1);
+            }
+            let text = (fusion_name != "none").then(|| P4rText {
+                vectors: golden["text"].copy(),
+                weight: of("param.project.weight"),
+                bias: of("param.project.bias"),
+            });
+            let shape =
+                P4rShape { n_users: USERS, layers: 2, alpha: 0.8, beta: 1.7, fusion, pooling };
+            let start = Tensor::cat(&[of("param.users"), items], 0);
+            let mut network = P4r::new(weighted(graph(&golden, false)), shape, start, text);
+            let out = network.forward(None);
+            close(&format!("{at}: out"), &out, &of("out"));
+            let (parts, grad) = loss(&out, &nodes, Weights::BPR);
+            assert!((parts.bpr - number(&golden, &format!("{at}.loss"))).abs() < 1e-8, "{at}");
+            network.backward(&grad);
+            let of_nodes = network.params()[0].grad.copy();
+            close(&format!("{at}: users"), &of_nodes.narrow(0, 0, USERS as i64), &of("grad.users"));
+            let theirs = of("grad.items");
+            let of_items = of_nodes.narrow(0, USERS as i64, 29 - USERS as i64);
+            let own = of_items.narrow(1, 0, theirs.size()[1]);
+            close(&format!("{at}: items"), &own.contiguous(), &theirs);
+            for param in &network.params()[1..] {
+                close(
+                    &format!("{at}: {}", param.name),
+                    &param.grad,
+                    &of(&format!("grad.{}", param.name)),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn review_gnn_equals_the_reference() {
+    let golden = golden("reviewgnn");
+    let nodes = batch(&golden);
+    let pairs: Vec<(u32, u32)> =
+        numbers(&golden, "review_pairs").chunks(2).map(|pair| (pair[0], pair[1])).collect();
+    let edges = numbers(&golden, "edge_index");
+    let half = edges.len() / 4;
+    let (users, items) = (&edges[..half], &edges[2 * half..3 * half]);
+    let purchases: Vec<(u32, u32)> =
+        users.iter().zip(items).map(|(user, item)| (*user, item - USERS as u32)).collect();
+    let mut compared = 0;
+    for (normalisation, norm) in
+        [(Normalisation::Neighbour, "neighbour"), (Normalisation::Symmetric, "symmetric")]
+    {
+        for (mse, pooling, name) in [
+            (Some(Mse::Product), LayersScored::Last, "product.last"),
+            (Some(Mse::Product), LayersScored::Sum, "product.sum"),
+            (Some(Mse::Ends), LayersScored::Last, "ends.last"),
+            (Some(Mse::Off), LayersScored::Last, "off.last"),
+            (None, LayersScored::Last, "none.last"),
+        ] {
+            let at = format!("{norm}.{name}");
+            let of = |name: &str| golden[&format!("{at}.{name}")].copy();
+            let shape = ReviewGnnShape {
+                n_users: USERS,
+                n_items: 29 - USERS,
+                normalisation,
+                pooling,
+                mse: mse.unwrap_or_default(),
+                bpr_share: BprWeight::Fixed(0.7),
+            };
+            let count = if mse.is_some() { 5 } else { 2 };
+            let names = REVIEW_GNN_PARAMS[..count].iter();
+            let weights = names.map(|name| of(&format!("param.{name}"))).collect();
+            let reviews = mse.map(|_| (golden["texts"].copy(), pairs.clone()));
+            let mut network =
+                ReviewGnn::new(shape, &purchases, of("param.nodes"), weights, reviews);
+            close(&format!("{at}: out"), &network.forward(None), &of("out"));
+            for param in network.params() {
+                let _ = param.value.set_requires_grad(true);
+            }
+            let out = network.differentiable(None);
+            let (mut total, parts) = loss::differentiable(&out, &nodes, Weights::BPR);
+            assert!((parts.bpr - number(&golden, &format!("{at}.bpr"))).abs() < 1e-8, "{at}");
+            assert_eq!(network.bpr_share().is_some(), golden.contains_key(&format!("{at}.mse")));
+            if network.bpr_share().is_some() {
+                let mse = network.alignment(&out, &nodes).unwrap();
+                close(&format!("{at}: mse"), &mse.reshape([1]), &of("mse"));
+                total = total * 0.7 + mse * 0.3;
+            }
+            close(&format!("{at}: loss"), &total.reshape([1]), &of("loss"));
+            let values: Vec<&Tensor> = network.params().iter().map(|param| &param.value).collect();
+            let grads = Tensor::run_backward(&[total], &values, false, false);
+            for (param, grad) in network.params().iter().zip(grads) {
+                close(
+                    &format!("{at}: {}", param.name),
+                    &grad,
+                    &of(&format!("grad.{}", param.name)),
+                );
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, golden.keys().filter(|name| name.contains(".grad.")).count());
 }
 
 /// What runs on a GPU, run in main memory, against the kernels, in 32 bits.

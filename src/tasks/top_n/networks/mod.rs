@@ -32,7 +32,8 @@ pub use crate::nn::learn::{Keep, KeptBy, Schedule, Stop, TrainingStats, Watch};
 use self::bpr::Trained;
 use super::models::{
     BprMfParams, Factors, FitContext, GatParams, LightGcnParams, ModelError, ModelStats,
-    NgcfParams, Recommender, SglParams, SimGclParams, TrainingPath, XSimGclParams,
+    NgcfParams, P4rParams, Recommender, ReviewGnnParams, SglParams, SimGclParams, TrainingPath,
+    XSimGclParams,
 };
 use crate::{
     base::{
@@ -85,6 +86,8 @@ const NETWORKS: &[PlanOf] = &[
     plan_of::<SglParams>,
     plan_of::<SimGclParams>,
     plan_of::<XSimGclParams>,
+    plan_of::<P4rParams>,
+    plan_of::<ReviewGnnParams>,
 ];
 
 type Train =

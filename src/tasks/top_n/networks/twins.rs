@@ -13,9 +13,9 @@ use crate::{
     },
     tasks::top_n::models::{
         BprMfParams, FitContext, GatParams, LightGcnParams, Model, ModelError, NgcfParams,
-        SglParams, SimGclParams, XSimGclParams,
+        P4rParams, ReviewGnnParams, SglParams, SimGclParams, XSimGclParams,
     },
-    text::Features,
+    text::{Embeddings, Features, ReviewVectors},
 };
 
 const USERS: usize = 20;
@@ -58,7 +58,14 @@ fn compare<M: NetworkModel + Model>(what: &str, model: &M, kind: Kind, at_most: 
         users_without_text: 0,
         items_without_text: 0,
     };
-    let context = FitContext { features: Some(&features), ..FitContext::silent(3, &interrupt) };
+    let present: Vec<bool> = (0..data.ratings.len()).map(|at| at % 5 != 0).collect();
+    let vectors = values(present.len()).collect();
+    let reviews = ReviewVectors::new(&data.ratings, Embeddings { dim: 3, vectors, present });
+    let context = FitContext {
+        features: Some(&features),
+        reviews: Some(&reviews),
+        ..FitContext::silent(3, &interrupt)
+    };
     let plan = model.plan(&data, &context).unwrap();
     let mut network = (plan.network)(&|tensor| tensor.to_kind(kind));
     let training = Training { batch: Some(50), ..Training::default() };
@@ -162,6 +169,59 @@ fn gat_by_kernels_has_the_gradient_of_autograd() {
         "features": 0, "hidden": 16, "heads": [1], "edges": "all", "text": {"profiles": "a"},
     });
     in_both_precisions::<GatParams>(settings);
+}
+
+#[test]
+fn p4r_by_kernels_has_the_gradient_of_autograd() {
+    for fusion in ["paper", "init", "concat"] {
+        in_both_precisions::<P4rParams>(json!({
+            "factors": 32, "text": {"profiles": "a"}, "fusion": fusion, "alpha": 0.7, "beta": 1.3,
+            "regularization": 0.01,
+        }));
+    }
+    in_both_precisions::<P4rParams>(json!({
+        "factors": 16, "ablate": "profiles", "pooling": "mean", "layers": 3, "alpha": 0.7,
+    }));
+}
+
+#[test]
+fn review_gnn_by_kernels_has_the_gradient_of_autograd() {
+    in_both_precisions::<ReviewGnnParams>(json!({"factors": 16, "mse": "off", "init": 0.5}));
+    in_both_precisions::<ReviewGnnParams>(json!({
+        "factors": 16, "reviews": "none", "init": 0.5, "pooling": "sum", "regularization": 0.01,
+    }));
+    in_both_precisions::<ReviewGnnParams>(json!({
+        "factors": 16, "mse": "ends", "init": 0.5, "regularization": 0.01,
+    }));
+}
+
+/// The share of BPR follows what the parameters rank right when the epoch begins, within its bounds.
+#[test]
+fn an_adaptive_share_is_that_of_pairs_that_are_ranked_right() {
+    one_thread();
+    let (data, interrupt) = (data(), Interrupt::default());
+    let present = vec![true; data.ratings.len()];
+    let vectors = (0..present.len()).map(|at| (at as f32).sin()).collect();
+    let reviews = ReviewVectors::new(&data.ratings, Embeddings { dim: 1, vectors, present });
+    let context = FitContext { reviews: Some(&reviews), ..FitContext::silent(3, &interrupt) };
+    let share = |bounds: Value, epoch: usize| {
+        let settings = json!({"factors": 16, "init": 0.5, "bpr_share": bounds});
+        let model = read::<ReviewGnnParams>(&settings);
+        let plan = model.plan(&data, &context).unwrap();
+        let mut network = (plan.network)(&|tensor| tensor);
+        let training = Training { batch: Some(50), ..Training::default() };
+        let mut learner =
+            BprLearner::new(&mut *network, &data, &training, plan.objective, &context).unwrap();
+        learner.start_epoch(epoch).unwrap();
+        let batch = learner.batches(epoch).next().unwrap();
+        learner.step(&batch).unwrap().parts.bpr_share
+    };
+    let free = json!({"lowest": 0, "highest": 1});
+    let untrained = share(free.clone(), 0);
+    assert!((0.2..0.8).contains(&untrained), "{untrained}");
+    assert_ne!(untrained, share(free, 1), "another epoch draws others");
+    assert_eq!(share(json!({"lowest": 0.95, "highest": 1}), 0), 0.95);
+    assert_eq!(share(json!(0.25), 0), 0.25);
 }
 
 /// What is drawn depends on the epoch and the place in it, not on what was drawn before.

@@ -15,7 +15,7 @@ use crate::{
         History, SystemSpec, TrainOn,
         models::{FitContext, ModelError, Recommender, Size},
     },
-    text::{Embeddings, Features},
+    text::{Embeddings, Features, ReviewVectors},
 };
 
 /// Of fits that measure on the validation part.
@@ -35,6 +35,8 @@ pub struct Learning {
     pub split: Handle<Split>,
     /// Embeddings of the texts of items and users.
     pub vectors: Option<[Handle<Vectors>; 2]>,
+    /// Embeddings of the reviews of training interactions.
+    pub reviews: Option<Handle<Vectors>>,
     pub dirs: Arc<DataDirs>,
     /// Warnings for readers of its results.
     pub warnings: Vec<String>,
@@ -52,6 +54,9 @@ impl Learning {
             .value_if(!self.train_on.is_default(), "train_on", self.train_on);
         if let Some([items, users]) = self.vectors {
             key.step("text.items", items).step("text.users", users);
+        }
+        if let Some(reviews) = self.reviews {
+            key.step("reviews", reviews);
         }
     }
 
@@ -76,6 +81,7 @@ impl Learning {
             // Models say it themselves.
             history: History::Rated,
             features: None,
+            reviews: None,
             interrupt: cx.interrupt(),
             progress: cx.progress,
             log: cx.log,
@@ -106,6 +112,20 @@ impl Learning {
         positives: &Interactions,
     ) -> Result<Option<Features>, StepError> {
         self.vectors.map(|vectors| features(cx, vectors, positives)).transpose()
+    }
+
+    /// What it takes from the reviews of training interactions, which are all of `training`.
+    pub(super) fn review_vectors(
+        &self,
+        cx: &RunContext,
+        training: &TrainingPart,
+    ) -> Result<Option<ReviewVectors>, StepError> {
+        let Some(reviews) = self.reviews else { return Ok(None) };
+        let embeddings = Embeddings::read(&cx.dir(reviews))?;
+        if embeddings.present.len() != training.train.len() {
+            return Err(StepError::Internal("reviews of another training part".into()));
+        }
+        Ok(Some(ReviewVectors::new(&training.train, embeddings)))
     }
 
     /// The fitted model in `dir`.

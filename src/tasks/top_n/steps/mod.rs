@@ -1,9 +1,9 @@
 //! The kinds of steps of the task, one file each.
 //!
 //! ```text
-//! split ─► (profiles ─► embeddings ─►) (search ─►) fit ─► predict ──────────► evaluate
-//!                                                   └───► rerank ─► explain     ▲
-//!                                                            └──────────────────┘
+//! split ─► (reviews ─►) (profiles ─► embeddings ─►) (search ─►) fit ─► predict ──────────► evaluate
+//!                                                                └───► rerank ─► explain     ▲
+//!                                                                         └──────────────────┘
 //! ```
 
 mod command;
@@ -14,6 +14,7 @@ mod learning;
 mod predict;
 mod profiles;
 mod rerank;
+mod reviews;
 mod search;
 mod split;
 
@@ -27,12 +28,14 @@ pub use profiles::{
     Authors, ItemProfilesStep, ProfilesStats, PromptedEndpoint, UserProfilesStep, Written,
 };
 pub use rerank::{JudgeInputs, RerankStats, RerankStep};
+pub use reviews::{ReviewsStats, ReviewsStep};
 pub use search::{SearchStats, SearchStep};
 pub use split::{CutStep, FoldsOf, SplitStep, check_split};
 
 /// Kinds of steps, in the order in which they run.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 10] = [
     "split",
+    "reviews",
     "profiles",
     "embeddings",
     "search",

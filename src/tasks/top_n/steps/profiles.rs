@@ -71,7 +71,7 @@ impl Authors {
     }
 }
 
-/// Profiles of items, the same in every fold.
+/// Profiles of items.
 pub struct ItemProfilesStep {
     pub label: String,
     pub items: ItemProfiles,
@@ -82,6 +82,9 @@ pub struct ItemProfilesStep {
     /// What the key says of it, and the file it names.
     pub metadata_inputs: Value,
     pub metadata_file: Option<Pinned>,
+    /// The training part whose ratings and reviews they contain, and its reviews; without these, profiles are the same in
+    /// every fold.
+    pub reviews: Option<(Handle<Split>, Handle<ProfilesDir>)>,
     pub dirs: Arc<DataDirs>,
 }
 
@@ -127,6 +130,9 @@ impl Step for ItemProfilesStep {
         if let Some(file) = &self.metadata_file {
             key.pin(file);
         }
+        if let Some((split, reviews)) = self.reviews {
+            key.step("split", split).step("reviews", reviews);
+        }
         self.authors.key_inputs(key);
     }
 
@@ -156,8 +162,22 @@ impl Step for ItemProfilesStep {
         let llm = || cx.llm();
         let writing = writing(cx, &endpoints, &self.dirs, &llm);
         let data = dataset(cx.shared(), &self.source, &self.dirs, &self.data, cx.log)?;
-        let (made, facts) =
-            profiles_of_items(&self.items, &self.metadata, &data.catalogue, &data.items, &writing)?;
+        let reviews = match (self.reviews, self.items.reviews()) {
+            (Some((split, reviews)), Some(selects)) => {
+                let training = TrainingPart::read(&cx.dir(split))?;
+                let texts = Profiles::read(&cx.dir(reviews))?;
+                Some(selects.select(&training, &texts))
+            }
+            _ => None,
+        };
+        let (made, facts) = profiles_of_items(
+            &self.items,
+            &self.metadata,
+            &data.catalogue,
+            &data.items,
+            reviews.as_deref(),
+            &writing,
+        )?;
         write_json(&dir.join(FACTS), &facts)?;
         written(made, dir, data.items.names())
     }

@@ -81,9 +81,11 @@ impl Step for SearchStep {
         let training = TrainingPart::read(&cx.dir(self.learning.split))?;
         let data = self.learning.data_to_fit(&training)?;
         let features = self.learning.features(cx, &data.positives)?;
+        let reviews = self.learning.review_vectors(cx, &training)?;
         let scratch = cx.scratch();
         let context = FitContext {
             features: features.as_ref(),
+            reviews: reviews.as_ref(),
             scratch: Some(&scratch),
             ..self.learning.context(cx, self.seed)
         };
