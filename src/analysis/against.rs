@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use super::{Bootstrap, Paired, ResultRow, Test, compare, holm, trials_by_system, units_of};
 use crate::{
-    base::{files::FileError, text::grouped},
+    base::{
+        files::FileError,
+        text::{distinct, grouped},
+    },
     core::{Better, MeasureKey, Workspace},
     tasks::{ExperimentRecord, TrialRecord, metric},
 };
@@ -99,6 +102,7 @@ pub fn against(
     let row_of = |system: &str, at: usize| fingerprints.get(system).and_then(|of| of[at]);
     let done: std::collections::HashSet<(&str, &str, &str)> =
         rows.iter().map(|row| (&*row.system, &*row.fold, &*row.seed)).collect();
+    let metrics = distinct(places.iter().map(|place| place.measure.metric.as_str()));
     let units = |name: &str| {
         let has_result = |trial: &&TrialRecord| {
             let seed = trial.seed.to_string();
@@ -107,7 +111,7 @@ pub fn against(
         let trials: Vec<&TrialRecord> = experiment.trials.iter().filter(has_result).collect();
         // Systems of one name cannot be told apart.
         match trials_by_system(&trials).len() {
-            1 => units_of(&trials, experiment, workspace).map(Some),
+            1 => units_of(&trials, experiment, workspace, Some(&metrics)).map(Some),
             _ => Ok(None),
         }
     };

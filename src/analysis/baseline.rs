@@ -76,7 +76,7 @@ impl Baseline {
         let mut systems: Vec<RecordedSystem> = Vec::new();
         let (mut assay, mut program) = (String::new(), String::new());
         for trial in &experiment.trials {
-            let measured = experiment.measurements(workspace, trial)?;
+            let measured = experiment.measurements(workspace, trial, None)?;
             let record = experiment.record(workspace, trial.evaluate)?;
             (assay, program) = (record.machine.assay, record.machine.program);
             if columns.is_empty() {
@@ -385,7 +385,7 @@ impl Gates<'_> {
                     continue;
                 }
                 let variant = &experiment.variants[done[0].variant];
-                let now = super::units_of(&done, experiment, workspace)?;
+                let now = super::units_of(&done, experiment, workspace, None)?;
                 let found = compare(
                     [&recorded, &now],
                     (MEAN, slice),

@@ -159,7 +159,7 @@ pub fn collect(
         if of_system.len() < 2 && !asks {
             continue;
         }
-        let units = units_of(&of_system, experiment, workspace)?;
+        let units = units_of(&of_system, experiment, workspace, None)?;
         let folds: Vec<&str> = of_system.iter().map(|trial| trial.fold.as_str()).collect();
         let mut repeated: Vec<&str> = folds.clone();
         repeated.retain(|fold| folds.iter().filter(|other| *other == fold).count() > 1);
@@ -246,14 +246,15 @@ pub fn trials_by_system<'a>(trials: &[&'a TrialRecord]) -> Vec<Vec<&'a TrialReco
     systems
 }
 
-/// Reads every unit's values of all trials of a system.
+/// Reads every unit's values of all trials of a system; of the metrics named, or of all.
 pub fn units_of(
     trials: &[&TrialRecord],
     experiment: &ExperimentRecord,
     workspace: &Workspace,
+    metrics: Option<&[String]>,
 ) -> Result<Units, FileError> {
     let read: Vec<_> =
-        trials.par_iter().map(|trial| experiment.measurements(workspace, trial)).collect();
+        trials.par_iter().map(|trial| experiment.measurements(workspace, trial, metrics)).collect();
     let mut units = Units::default();
     for (trial, cells) in trials.iter().zip(read) {
         units.add(&trial.fold, cells?);

@@ -132,7 +132,7 @@ impl<'a> Subject<'a> {
                 is_main || published.iter().any(|of| of.key == *key)
             };
             let read = |trial: &TrialRecord| {
-                let measured = self.experiment.measurements(self.workspace, trial);
+                let measured = self.experiment.measurements(self.workspace, trial, None);
                 measured.map(|of| narrowed(of, &is_wanted)).map_err(|error| error.to_string())
             };
             let measured = threads::each(&arm.trials, |trial| read(trial));

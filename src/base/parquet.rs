@@ -140,6 +140,17 @@ pub fn read(path: &Path) -> io::Result<DataFrame> {
     reading(|| reader.finish().map_err(to_io))
 }
 
+/// Reads those columns of the file at `path` whose names `is_wanted` accepts.
+pub fn read_columns(path: &Path, is_wanted: &dyn Fn(&str) -> bool) -> io::Result<DataFrame> {
+    reading(|| {
+        let mut reader = ParquetReader::new(open_own(path)?).read_parallel(ParallelStrategy::None);
+        let schema = reader.schema().map_err(to_io)?;
+        let names = schema.iter_names().map(|name| name.to_string());
+        let wanted: Vec<String> = names.filter(|name| is_wanted(name)).collect();
+        reader.with_columns(Some(wanted)).finish().map_err(to_io)
+    })
+}
+
 /// Names of the columns of an untrusted file, and its number of rows.
 pub fn foreign_columns(bytes: &[u8]) -> io::Result<(Vec<String>, usize)> {
     reading(|| {

@@ -249,9 +249,9 @@ impl Compare {
             }
             let of_a = match reference.take() {
                 Some((name, units)) if name == a => units,
-                _ => first.units(a)?,
+                _ => first.units(a, &asked.keys)?,
             };
-            let of_b = second.units(b)?;
+            let of_b = second.units(b, &asked.keys)?;
             for slice in &asked.slices {
                 let wanted = |key: &MeasureKey| asked.keys.contains(key);
                 let found = compare([&of_a, &of_b], (fold, slice), &wanted, Bootstrap::default());

@@ -448,15 +448,19 @@ pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
         .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
 }
 
-/// Reads every user's values that [`Scores::write`] wrote into `dir`.
-pub fn read_measurements(dir: &Path, spec: &ScoreSpec) -> Result<Measurements, EvalError> {
-    Ok(read_user_cells(dir)?.measurements(spec))
+/// Reads every user's values that [`Scores::write`] wrote into `dir`; of the metrics named, or of all.
+pub fn read_measurements(
+    dir: &Path,
+    spec: &ScoreSpec,
+    metrics: Option<&[String]>,
+) -> Result<Measurements, EvalError> {
+    Ok(read_user_cells(dir, metrics)?.measurements(spec))
 }
 
 /// Whether the means that [`Scores::write`] wrote into `dir` are those that `spec` asks for, and those of
 /// the users' values beside them. Metrics of all lists together cannot be made again from these.
 pub fn check_summary(dir: &Path, spec: &ScoreSpec) -> Result<(), EvalError> {
-    let (summary, users) = (read_summary(dir)?, read_user_cells(dir)?);
+    let (summary, users) = (read_summary(dir)?, read_user_cells(dir, None)?);
     let malformed = |problem: String| EvalError::Malformed { path: dir.join(SUMMARY), problem };
     let spec = spec.normalised();
     let n_users = users.train_counts.len();
@@ -543,10 +547,15 @@ fn is_block_by_block(column: &Column, each: usize, alike: bool) -> Result<bool, 
 }
 
 /// As they stand in the file.
-fn read_user_cells(dir: &Path) -> Result<UserCells, EvalError> {
+fn read_user_cells(dir: &Path, metrics: Option<&[String]>) -> Result<UserCells, EvalError> {
     let path = dir.join(USERS);
-    let frame =
-        parquet::read(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
+    let frame = match metrics {
+        None => parquet::read(&path),
+        Some(wanted) => parquet::read_columns(&path, &|name| {
+            name.parse::<Metric>().is_err() || wanted.iter().any(|of| of == name)
+        }),
+    };
+    let frame = frame.map_err(|source| EvalError::Io { path: path.clone(), source })?;
     user_cells_of(&frame).map_err(|problem| EvalError::Malformed { path, problem })
 }
 

@@ -296,14 +296,15 @@ impl ExperimentRecord {
         (self.task().means)(&self.dir(workspace, trial.evaluate))
     }
 
-    /// The values by unit of an evaluated trial.
+    /// The values by unit of an evaluated trial; of the metrics named, or of all.
     pub fn measurements(
         &self,
         workspace: &Workspace,
         trial: &TrialRecord,
+        metrics: Option<&[String]>,
     ) -> Result<Measurements, FileError> {
         let dir = self.dir(workspace, trial.evaluate);
-        (self.task().measurements)(&dir, &self.variants[trial.variant])
+        (self.task().measurements)(&dir, &self.variants[trial.variant], metrics)
     }
 
     /// The system of a trial.

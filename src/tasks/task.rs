@@ -42,8 +42,9 @@ pub struct TaskDef {
     pub check: fn(&str, &Path, &Record, &VariantRecord) -> Result<(), String>,
     /// Reads the means that an evaluation step wrote.
     pub means: fn(&Path) -> Result<Vec<Mean>, FileError>,
-    /// Reads the values by unit that an evaluation step wrote.
-    pub measurements: fn(&Path, &VariantRecord) -> Result<Measurements, FileError>,
+    /// Reads the values by unit that an evaluation step wrote; of the metrics named, or of all.
+    pub measurements:
+        fn(&Path, &VariantRecord, Option<&[String]>) -> Result<Measurements, FileError>,
 }
 
 /// A split of a data set, with the label of its variant.

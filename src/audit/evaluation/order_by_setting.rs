@@ -71,7 +71,10 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             .into_iter()
             .filter(|of| swapping.contains(&of[0].name))
             .collect();
-        let read = |of: &Vec<&TrialRecord>| units_of(of, subject.experiment, subject.workspace);
+        let wanted = [metric.to_string()];
+        let read = |of: &Vec<&TrialRecord>| {
+            units_of(of, subject.experiment, subject.workspace, Some(&wanted))
+        };
         let mut draws = PairedDraws::default();
         for (of, units) in of_systems.iter().zip(threads::each(&of_systems, read)) {
             let units = units.map_err(|error| error.to_string())?;

@@ -8,9 +8,9 @@ use crate::{
         Collected, MEANS, Request, RunMean, Units, changed_means, collect, trials_by_system,
         units_of,
     },
-    base::{files::read_json, terminal::tell},
+    base::{files::read_json, terminal::tell, text::distinct},
     cli::runs::find_run,
-    core::{RunRecord, Workspace},
+    core::{MeasureKey, RunRecord, Workspace},
     tasks::{ExperimentRecord, TrialRecord, metric, shared::steps::SplitStats},
 };
 
@@ -111,8 +111,8 @@ impl Side {
         mean.is_finite().then_some(mean)
     }
 
-    /// The values of a system's trials that have results.
-    pub fn units(&self, name: &str) -> Result<Units, CliError> {
+    /// The values of a system's trials that have results, of the metrics of `keys`.
+    pub fn units(&self, name: &str, keys: &[MeasureKey]) -> Result<Units, CliError> {
         let has_result = |trial: &&TrialRecord| {
             trial.name == name
                 && self.collected.rows.iter().any(|row| {
@@ -125,7 +125,8 @@ impl Side {
         if trials_by_system(&trials).len() > 1 {
             tell!("warning: `{name}` is the name of several systems; all are taken for one");
         }
-        Ok(units_of(&trials, &self.record, &self.workspace)?)
+        let metrics = distinct(keys.iter().map(|key| key.metric.as_str()));
+        Ok(units_of(&trials, &self.record, &self.workspace, Some(&metrics))?)
     }
 }
 

@@ -42,10 +42,11 @@ pub(in crate::tasks) fn means(dir: &Path) -> Result<Vec<Mean>, FileError> {
 pub(in crate::tasks) fn measurements(
     dir: &Path,
     variant: &VariantRecord,
+    metrics: Option<&[String]>,
 ) -> Result<Measurements, FileError> {
     let settings = RecordSettings::of(variant)
         .map_err(|problem| FileError::Damaged { path: dir.to_owned(), problem })?;
-    scores::read_measurements(dir, &settings.evaluate).map_err(|error| unread(dir, error))
+    scores::read_measurements(dir, &settings.evaluate, metrics).map_err(|error| unread(dir, error))
 }
 
 fn unread(dir: &Path, error: EvalError) -> FileError {
