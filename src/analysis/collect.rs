@@ -137,7 +137,11 @@ pub fn collect(
                 rows.extend(of_trial);
             }
             Err(why) => {
-                let missing = if trial.is_added { &mut missing_controls } else { &mut missing };
+                // A control may be unable to run. One that has run and cannot be read is damage like any other.
+                let missing = match trial.is_added && why.is_empty() {
+                    true => &mut missing_controls,
+                    false => &mut missing,
+                };
                 missing.push(format!("{}{why}", trial.label()));
             }
         }
