@@ -9,6 +9,7 @@
 //! - [`text`]: profiles of items and users, prompts, embeddings
 //! - [`ranking`]: top-k, files of rankings, protocols, conventions, metrics, slices
 //! - [`tasks`]: experiments, and one folder for each kind of prediction
+//! - [`cluster`]: plans, jobs and scripts for queues that run steps on other machines
 //! - [`analysis`]: means, intervals, differences, agreement
 //! - [`audit`]: checks of a finished experiment, one file each
 //! - [`report`]: tables, figures, HTML
@@ -18,6 +19,7 @@ pub mod analysis;
 pub mod audit;
 pub mod base;
 pub mod cli;
+pub mod cluster;
 pub mod core;
 pub mod data;
 pub mod llm;

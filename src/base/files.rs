@@ -7,7 +7,8 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -241,14 +242,39 @@ fn write_new(path: &Path, content: &[u8], durable: bool) -> Result<(), FileError
     write().map(drop).map_err(io_error(path))
 }
 
-/// Prefix of the names of temporary files and directories.
+/// Prefix of the names of temporary files and directories. After it comes the machine.
 const TEMPORARY: &str = ".assay-tmp-";
+/// Number of digits of the machine.
+const MACHINE: usize = 8;
+/// Temporary files of other machines are kept for so long: their locks may not be visible here.
+const FOREIGN: Duration = Duration::from_secs(24 * 3600);
+
+/// Identifies the running system of this machine; another one after each start.
+pub fn boot_id() -> Option<&'static str> {
+    static ID: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned()).filter(|id| id.len() > MACHINE && id.is_ascii())
+    };
+    ID.get_or_init(read).as_deref()
+}
+
+/// The prefix of temporary files of this machine.
+fn temporary() -> String {
+    boot_id().map_or(TEMPORARY.to_owned(), |id| format!("{TEMPORARY}{}-", &id[..MACHINE]))
+}
+
+/// Whether a temporary file was made by another machine.
+fn is_foreign(name: &str) -> bool {
+    let machine = name[TEMPORARY.len()..].split_once('-').map(|(machine, _)| machine);
+    machine.is_some_and(|of| of.len() == MACHINE && boot_id().map(|id| &id[..MACHINE]) != Some(of))
+}
 
 /// A temporary file in a directory. Temporary files of killed processes in it are removed.
 pub fn temporary_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
     sweep(dir);
     loop {
-        let file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir)?;
+        let file = tempfile::Builder::new().prefix(&temporary()).tempfile_in(dir)?;
         if is_held(file.as_file(), file.path()) {
             return Ok(file);
         }
@@ -259,7 +285,7 @@ pub fn temporary_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
 pub fn temporary_dir(dir: &Path) -> io::Result<(tempfile::TempDir, File)> {
     sweep(dir);
     loop {
-        let made = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(dir)?;
+        let made = tempfile::Builder::new().prefix(&temporary()).tempdir_in(dir)?;
         let lock = File::open(made.path())?;
         if is_held(&lock, made.path()) {
             return Ok((made, lock));
@@ -281,8 +307,18 @@ fn sweep(dir: &Path) {
         return;
     }
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(TEMPORARY) {
             continue;
+        }
+        if is_foreign(&name) {
+            // Both times come from the file server, if there is one.
+            let time = |of: io::Result<fs::Metadata>| of.and_then(|of| of.modified()).ok();
+            let (of, last) = (time(entry.metadata()), time(fs::metadata(dir)));
+            let age = of.zip(last).and_then(|(of, last)| last.duration_since(of).ok());
+            if age.is_none_or(|age| age < FOREIGN) {
+                continue;
+            }
         }
         let (path, flags) = (entry.path(), libc::O_NONBLOCK | libc::O_NOFOLLOW);
         let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(&path) else {
@@ -332,6 +368,10 @@ mod tests {
         fs::create_dir(&dead_dir).unwrap();
         fs::write(dead_dir.join("x"), "x").unwrap();
         fs::write(dir.path().join(".tmpother"), "x").unwrap();
+        // Of another machine: new, and old.
+        fs::write(dir.path().join(format!("{TEMPORARY}0a0a0a0a-new")), "x").unwrap();
+        let old = fs::File::create(dir.path().join(format!("{TEMPORARY}0a0a0a0a-old"))).unwrap();
+        old.set_modified(std::time::SystemTime::now() - 2 * FOREIGN).unwrap();
         fs::write(&alive, "x").unwrap();
         let held = File::open(&alive).unwrap();
         held.lock_shared().unwrap();
@@ -341,7 +381,8 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         left.sort();
-        assert_eq!(left, [".assay-tmp-alive", ".tmpother", "mine"]);
+        let new = ".assay-tmp-0a0a0a0a-new";
+        assert_eq!(left, [new, ".assay-tmp-alive", ".tmpother", "mine"]);
     }
 
     #[test]

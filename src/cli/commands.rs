@@ -41,6 +41,11 @@ impl Commands {
         }
     }
 
+    /// The same for a process that a queue has started: only recorded permissions count.
+    pub fn check_recorded(uses: &BTreeSet<CommandUse>) -> Result<(), CliError> {
+        Self { allow_commands: false }.check(uses)
+    }
+
     /// Prints which programs run.
     pub fn tell(uses: &BTreeSet<CommandUse>) {
         let lines: BTreeSet<String> = uses.iter().map(line).collect();

@@ -41,6 +41,9 @@ pub enum CliError {
     NoResults(String),
     #[error("internal error: {0}")]
     Internal(String),
+    /// HyperQueue cannot be used.
+    #[error("HyperQueue: {0}")]
+    Queue(String),
     /// The program with libtorch is missing or of another build.
     #[error(
         "{0}\n  = help: a second program, `assay-tensors`, fits networks and EASE and encodes texts; build both \

@@ -32,7 +32,8 @@ const LIST: &str = "export.json";
 ///
 /// `assay export EXPERIMENT --format FORMAT --out DIR` writes one ranking per trial, the parts of each fold (TREC: qrels of
 /// the test part), and `export.json`, which lists the files with their hashes and records that the test part was opened.
-/// `assay export mlflow` sends metrics to an MLflow server, `assay export tensorboard` writes event files.
+/// `assay export mlflow` sends metrics to an MLflow server, `assay export tensorboard` writes event files, `assay export slurm`
+/// writes scripts that run an experiment on a cluster.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "Examples:
@@ -40,7 +41,8 @@ const LIST: &str = "export.json";
   ir_measures runs/f1.qrels runs/als--f1--seed1.run 'nDCG@10 AP@10'
   assay export experiments/ml-100k-baselines.yaml --format recbole --fold u1 --system als --out rb
   assay export mlflow experiments/quickstart.yaml --url http://127.0.0.1:5000
-  assay export tensorboard experiments/ml-100k-networks.yaml --out tb")]
+  assay export tensorboard experiments/ml-100k-networks.yaml --out tb
+  assay export slurm experiments/ml-100k-networks.yaml --out slurm")]
 pub struct Export {
     #[command(flatten)]
     workspace: WorkspaceArg,
@@ -70,6 +72,7 @@ pub struct Export {
 enum To {
     Mlflow(super::export_runs::Mlflow),
     Tensorboard(super::export_runs::Tensorboard),
+    Slurm(Box<super::export_slurm::ExportSlurm>),
 }
 
 impl Export {
@@ -78,6 +81,7 @@ impl Export {
         match self.to {
             Some(To::Mlflow(to)) => return to.run(&workspace),
             Some(To::Tensorboard(to)) => return to.run(&workspace),
+            Some(To::Slurm(to)) => return to.run(&workspace),
             None => {}
         }
         let example = "assay export EXPERIMENT --format trec --out DIR";

@@ -6,6 +6,7 @@ mod baseline;
 mod bundle;
 mod cache;
 mod check;
+mod cluster;
 mod commands;
 mod compare;
 mod completions;
@@ -16,6 +17,7 @@ mod experiment;
 mod explanations;
 mod export;
 mod export_runs;
+mod export_slurm;
 mod gc;
 mod hand_over;
 mod init;
@@ -37,6 +39,7 @@ mod self_test;
 mod serve;
 mod show;
 mod split;
+mod step;
 mod table;
 
 use std::{
@@ -120,6 +123,7 @@ enum Verb {
     Ls(ls::Ls),
     Show(show::Show),
     Split(split::Split),
+    Step(step::StepArgs),
     Diff(diff::Diff),
     Data(data::Data),
     Cache(cache::Cache),
@@ -186,6 +190,7 @@ fn run(verb: Verb) -> Exit {
         Verb::Ls(args) => args.run(),
         Verb::Show(args) => args.run(),
         Verb::Split(args) => args.run(),
+        Verb::Step(args) => args.run(),
         Verb::Diff(args) => args.run(),
         Verb::Data(args) => args.run(),
         Verb::Cache(args) => args.run(),

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{
     CliError, ExperimentArg, WorkspaceArg,
+    cluster::{about, program},
     commands::Commands,
     experiment::{Part, Planned},
     hand_over::{hand_over, is_read_once},
@@ -25,7 +26,10 @@ use crate::{
     base::files::write_json,
     base::terminal::tell,
     base::{exit::Exit, interrupt::Interrupt, output::OutputDir, text::counted},
-    core::{Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run},
+    cluster::{ClusterPlan, HyperQueue, On},
+    core::{
+        Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run, run_elsewhere,
+    },
     llm::{Mode, ResponsesSpec},
     report::{INDEX, also_for_tables, render},
     tasks::{Experiment, ExperimentRecord, Plan, TASKS},
@@ -43,6 +47,7 @@ use crate::{
   assay run experiment.yaml --responses replay
   assay run experiment.yaml --set systems.als.factors=128 --set seeds=[1,2]
   assay run experiment.yaml --only als --folds u1,u2
+  assay run experiment.yaml --on hq:/shared/hq --workspace /shared/assay
   assay run experiment.yaml --json | jq 'select(.event == \"step-finished\")'")]
 pub struct Run {
     #[command(flatten)]
@@ -51,7 +56,11 @@ pub struct Run {
     workspace: WorkspaceArg,
     #[command(flatten)]
     part: Part,
-    /// Number of threads (default: one per core)
+    /// Run the steps by the workers of HyperQueue, and follow them. The workspace must be on a file system that all of them
+    /// share (docs/CLUSTER.md)
+    #[arg(long, value_name = "hq[:SERVER_DIR]")]
+    on: Option<On>,
+    /// Number of threads (default: one per core; with --on, threads of each step, default 1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// Memory limit for fitting, in GiB (default: 80 % of the machine's memory)
@@ -124,7 +133,7 @@ impl Run {
             responses,
             ends: self.ends(&plan, &selected)?,
             forced: self.forced(&plan, responses.mode)?,
-            threads: self.threads.map_or(cores, usize::from),
+            threads: self.threads.map_or(if self.on.is_some() { 1 } else { cores }, usize::from),
             memory_bytes: match self.memory {
                 Some(gib) if gib > 0.0 && gib.is_finite() => (gib * f64::from(1 << 30)) as u64,
                 Some(gib) => {
@@ -142,7 +151,7 @@ impl Run {
         let commands = to_do.commands();
         self.commands.check(&commands)?;
         // The other program would not know of an interrupt that was raised before.
-        if to_do.needs_tensors() && !interrupt.is_raised() {
+        if to_do.needs_tensors() && !interrupt.is_raised() && self.on.is_none() {
             hand_over()?;
         }
         // Data, prompts and keys that cannot be used are an error before anything is written.
@@ -157,7 +166,11 @@ impl Run {
             to_do = to_do.with(&fewer);
         }
         let missing = MissingKeys::of(&experiment, &plan, &to_do.waiting(), responses.mode);
-        missing.check(&workspace, responses.mode)?;
+        match self.on {
+            // The machines that send requests have them.
+            Some(_) => missing.tell(),
+            None => missing.check(&workspace, responses.mode)?,
+        }
         Workspace::create(workspace.root())?;
         // Not before: the other program would warn again.
         experiment.warnings.iter().for_each(|text| tell!("warning: {text}"));
@@ -185,7 +198,23 @@ impl Run {
             },
         };
         let names = plan.trial_names();
-        let outcome = run(header, to_do, &names, &interrupt, &*reporter)?;
+        let outcome = match &self.on {
+            None => run(header, to_do, &names, &interrupt, &*reporter)?,
+            Some(on) => {
+                let memory = self.memory.map(|_| options.memory_bytes);
+                let about = about(&self.experiment, &slot.name, &options, memory, &plan)?;
+                let of = ClusterPlan::write(&workspace, about, &plan, &options.forced)?;
+                let queue = HyperQueue::open(on.clone(), &of, &workspace, &plan.graph, program()?);
+                let mut queue = queue.map_err(CliError::Queue)?;
+                let outcome =
+                    run_elsewhere(header, to_do, &names, &interrupt, &*reporter, &mut queue);
+                let outcome = outcome.map_err(CliError::Queue)?;
+                if let Some(job) = queue.job().filter(|_| outcome.interrupted) {
+                    tell!("HyperQueue goes on with job {job}: `hq job cancel {job}` stops it");
+                }
+                outcome
+            }
+        };
         if outcome.interrupted {
             tell!("interrupted; finished steps are kept, run the same command again to continue");
             return Ok(Exit::Interrupted);
@@ -401,14 +430,14 @@ fn kinds_of(plan: &Plan) -> Vec<&'static str> {
     kinds
 }
 
-fn total_memory() -> u64 {
+pub(super) fn total_memory() -> u64 {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     system.total_memory()
 }
 
 /// The first Ctrl-C stops the running steps in an orderly way, the second ends the process. Finished steps are kept.
-fn stop_on_ctrl_c(interrupt: &Interrupt) {
+pub(super) fn stop_on_ctrl_c(interrupt: &Interrupt) {
     let interrupt = interrupt.clone();
     let set = ctrlc::set_handler(move || {
         if interrupt.is_raised() {

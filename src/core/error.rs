@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     base::{
         arrays::ArrayError,
+        exit::Exit,
         files::{FileError, is_disk_full},
         interrupt::Interrupted,
         panics::{is_lack_of_threads, no_threads},
@@ -37,6 +38,14 @@ pub enum StepError {
         "{what}: {problem}\n  = help: run the experiment again to plan it with the current file"
     )]
     Changed { what: String, problem: String },
+    /// A process of another machine has taken its lease, because this one did not run for a while.
+    #[error(
+        "another machine has taken this step over, because this process did not run for a while"
+    )]
+    Lost,
+    /// It failed in another process.
+    #[error("{0}")]
+    Elsewhere(super::FailedElsewhere),
     #[error("internal error: {0}\n  = help: please report it with the log of this trial")]
     Internal(String),
     #[error("{}", no_threads(.0))]
@@ -63,6 +72,9 @@ impl StepError {
 
     /// Whether it failed because a disk is full. The journal's thread reports errors as text.
     pub fn is_disk_full(&self) -> bool {
+        if let Self::Elsewhere(failed) = self {
+            return failed.exit == Exit::DiskFull as u8;
+        }
         let codes = [libc::ENOSPC, libc::EFBIG, libc::EDQUOT];
         match self {
             Self::Llm(LlmError::Store(text)) => {
@@ -74,7 +86,43 @@ impl StepError {
 
     /// Whether it failed because a response is not recorded or the budget is used up.
     pub fn lacks_responses(&self) -> bool {
-        matches!(self, Self::Llm(LlmError::ReplayMisses(_) | LlmError::Budget(_)))
+        match self {
+            Self::Elsewhere(failed) => failed.exit == Exit::ReplayMiss as u8,
+            error => matches!(error, Self::Llm(LlmError::ReplayMisses(_) | LlmError::Budget(_))),
+        }
+    }
+
+    /// Whether it is an error of assay, or no thread could be started.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Self::Elsewhere(failed) => failed.exit == Exit::Bug as u8,
+            error => matches!(error, Self::Internal(_) | Self::NoThreads(_)),
+        }
+    }
+
+    /// Whether a file or a setting of the user cannot be used.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Elsewhere(failed) => failed.exit == Exit::Usage as u8,
+            error => matches!(error, Self::BadInput(_)),
+        }
+    }
+
+    /// Whether the step should be tried again as it is.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Interrupted(_) | Self::Lost)
+    }
+
+    /// The exit code of a process that ran only this step.
+    pub fn exit(&self) -> Exit {
+        match self {
+            error if error.is_temporary() => Exit::Interrupted,
+            error if error.is_disk_full() => Exit::DiskFull,
+            error if error.is_internal() => Exit::Bug,
+            error if error.is_bad_input() => Exit::Usage,
+            error if error.lacks_responses() => Exit::ReplayMiss,
+            _ => Exit::TrialsFailed,
+        }
     }
 }
 

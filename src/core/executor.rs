@@ -1,7 +1,11 @@
 //! The executor: one coordinator, a thread for each running step, a lock file for each step.
 
+mod elsewhere;
+mod one;
 mod to_do;
 
+pub use elsewhere::{FailedElsewhere, Queue, QueueState, run_elsewhere};
+pub use one::{One, run_one};
 pub use to_do::ToDo;
 
 use std::{
@@ -23,13 +27,15 @@ use super::{
 use crate::{
     base::{
         files::{FileError, full_disk_help, write_json},
-        interrupt::{Interrupt, Interrupted},
+        interrupt::Interrupt,
     },
     llm::ResponsesSpec,
 };
 
 /// How often the coordinator checks the interrupt flag and the steps of other processes.
 const TICK: Duration = Duration::from_millis(100);
+/// Longest time between two checks of a step of another process.
+const MOST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Resources and targets of a run.
 #[derive(Clone, Debug)]
@@ -56,14 +62,26 @@ pub struct TrialName {
 /// Runs the steps to do. Failed trials do not stop the others.
 pub fn run(
     header: RunHeader,
-    mut to_do: ToDo,
+    to_do: ToDo,
     trials: &[TrialName],
     interrupt: &Interrupt,
     reporter: &dyn Reporter,
 ) -> Result<Outcome, FileError> {
+    run_by(header, to_do, trials, interrupt, reporter, |coordinator| coordinator.go())
+}
+
+/// Runs the steps to do by `go`, and records the run.
+fn run_by(
+    header: RunHeader,
+    mut to_do: ToDo,
+    trials: &[TrialName],
+    interrupt: &Interrupt,
+    reporter: &dyn Reporter,
+    go: impl FnOnce(&mut Coordinator),
+) -> Result<Outcome, FileError> {
     let started = Instant::now();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let id = format!("{}-{}", now.as_millis(), std::process::id());
+    let id = new_run(to_do.workspace, now)?;
     let machine = machine(&header.directory);
     let name = header.slot.clone();
     let (graph, workspace, options) = (to_do.graph, to_do.workspace, to_do.options);
@@ -105,14 +123,14 @@ pub fn run(
     });
     fs::create_dir_all(&logs).map_err(|source| FileError::Io { path: logs.clone(), source })?;
     let mut coordinator = Coordinator::new(to_do, &state, trials, reporter, &machine, logs);
-    coordinator.go();
+    go(&mut coordinator);
     let interrupted = interrupt.is_raised() && coordinator.to_do.has_pending();
     let undone = !interrupted && coordinator.fail_undone();
     let (finished, failures) = (coordinator.finished, coordinator.failures);
     let lacks_responses = coordinator.lacks_responses;
     let (disk_full, internal) = (coordinator.disk_full, coordinator.internal);
     let bad_input = !coordinator.other_failure;
-    record.spent = state.spent().map(|(spent, _)| spent);
+    record.spent = coordinator.spent_elsewhere.or(state.spent().map(|(spent, _)| spent));
 
     let (peak, cpu) = process_peak_and_cpu();
     record.wall_seconds = started.elapsed().as_secs_f64();
@@ -132,6 +150,20 @@ pub fn run(
     });
     let bad_input = bad_input && !record.failures.is_empty();
     Ok(Outcome { record, interrupted, lacks_responses, bad_input, disk_full, internal, undone })
+}
+
+/// A directory for a run. Processes of two machines may start in the same millisecond with the same process id.
+fn new_run(workspace: &super::Workspace, now: Duration) -> Result<String, FileError> {
+    let mut at = now.as_millis();
+    loop {
+        let id = format!("{at}-{}", std::process::id());
+        let dir = workspace.path(&["runs", &id]);
+        match fs::create_dir(&dir) {
+            Ok(()) => return Ok(id),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => at += 1,
+            Err(source) => return Err(FileError::Io { path: dir, source }),
+        }
+    }
 }
 
 /// The files that the steps read, each once.
@@ -157,8 +189,8 @@ struct Coordinator<'a> {
     /// Trials with steps to run, and the steps that they need.
     open: BTreeMap<usize, Vec<StepId>>,
     trials_to_do: usize,
-    /// Steps that other processes run.
-    locked_by_others: BTreeSet<StepId>,
+    /// Steps that other processes run; since when, and when they are checked next.
+    locked_by_others: BTreeMap<StepId, (Instant, Instant)>,
     free_threads: usize,
     used_memory: u64,
     finished: usize,
@@ -170,6 +202,8 @@ struct Coordinator<'a> {
     internal: bool,
     /// A step failed for another reason than files and settings of the user.
     other_failure: bool,
+    /// Requests of other processes to language models.
+    spent_elsewhere: Option<crate::llm::Spent>,
 }
 
 /// The end of a step, as reported by its thread.
@@ -202,7 +236,7 @@ impl<'a> Coordinator<'a> {
             reporter,
             machine,
             logs,
-            locked_by_others: BTreeSet::new(),
+            locked_by_others: BTreeMap::new(),
             used_memory: 0,
             finished: 0,
             failed: BTreeSet::new(),
@@ -211,6 +245,7 @@ impl<'a> Coordinator<'a> {
             disk_full: false,
             internal: false,
             other_failure: false,
+            spent_elsewhere: None,
         }
     }
 
@@ -346,6 +381,7 @@ impl<'a> Coordinator<'a> {
                 reporter: self.reporter,
                 machine: self.machine.clone(),
                 logs: self.logs_of(node),
+                lazy_logs: false,
             };
             let sender = sender.clone();
             scope.spawn(move || {
@@ -362,7 +398,10 @@ impl<'a> Coordinator<'a> {
     fn set(&mut self, step: StepId, state: State) {
         self.to_do.set(step, state);
         match state {
-            State::LockedByOther => drop(self.locked_by_others.insert(step)),
+            State::LockedByOther => {
+                let now = Instant::now();
+                self.locked_by_others.entry(step).or_insert((now, now + TICK));
+            }
             _ => drop(self.locked_by_others.remove(&step)),
         }
     }
@@ -391,7 +430,7 @@ impl<'a> Coordinator<'a> {
                     trials,
                 });
             }
-            Err(StepError::Interrupted(Interrupted)) => self.set(end.step, State::Waiting),
+            Err(error) if error.is_temporary() => self.set(end.step, State::Waiting),
             Err(error) => {
                 self.lacks_responses |= error.lacks_responses();
                 self.fail(end.step, &error);
@@ -455,7 +494,14 @@ impl<'a> Coordinator<'a> {
 
     /// Checks steps of other processes: they may be finished, or their process may have died.
     fn check_others(&mut self) {
-        for step in self.locked_by_others.clone() {
+        let now = Instant::now();
+        for (step, (since, next)) in self.locked_by_others.clone() {
+            if now < next {
+                continue;
+            }
+            // The longer it takes, the rarer: thousands of processes may wait in one directory of a file server.
+            let pause = (since.elapsed() / 10).clamp(TICK, MOST_PAUSE);
+            self.locked_by_others.insert(step, (since, now + pause));
             let node = &self.state.graph[step];
             // Nothing to check while the lock is held; when it is free, the step is either done or has to be run
             // here.
@@ -476,8 +522,8 @@ impl<'a> Coordinator<'a> {
 
     fn fail(&mut self, step: StepId, error: &StepError) {
         self.disk_full |= error.is_disk_full();
-        self.internal |= matches!(error, StepError::Internal(_) | StepError::NoThreads(_));
-        self.other_failure |= !matches!(error, StepError::BadInput(_));
+        self.internal |= error.is_internal();
+        self.other_failure |= !error.is_bad_input();
         let mut lost = vec![step];
         self.set(step, State::Failed);
         let mut at = 0;

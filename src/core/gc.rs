@@ -44,8 +44,7 @@ impl Workspace {
             else {
                 continue;
             };
-            let is_held = Digest::try_from(key.clone())
-                .is_ok_and(|key| matches!(self.try_lock(&key), Ok(None)));
+            let is_held = Digest::try_from(key.clone()).is_ok_and(|key| self.is_held(&key));
             if is_held {
                 return Err(FileError::Damaged {
                     path: lock,

@@ -64,6 +64,11 @@ impl Node {
         self.step.needs_tensors()
     }
 
+    /// Number of GPUs it certainly uses: its settings name one. With `device: auto` it uses what there is.
+    pub fn gpus(&self) -> u32 {
+        u32::from(self.needs_tensors() && names_gpu(&self.key_inputs))
+    }
+
     /// The resources it needs.
     pub fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
         self.step.resources(finished)
@@ -76,6 +81,18 @@ impl Node {
 
     pub(super) fn any(&self) -> &dyn AnyStep {
         &*self.step
+    }
+}
+
+/// Whether some `device` is a GPU.
+fn names_gpu(settings: &Value) -> bool {
+    match settings {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let is_gpu = value.as_str().is_some_and(|of| of.starts_with("cuda"));
+            (name == "device" && is_gpu) || names_gpu(value)
+        }),
+        Value::Array(values) => values.iter().any(names_gpu),
+        _ => false,
     }
 }
 
@@ -121,6 +138,11 @@ impl Graph {
     /// All steps in topological order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// The step with a key.
+    pub fn find(&self, key: &Digest) -> Option<StepId> {
+        self.by_key.get(key).copied()
     }
 
     /// Number of steps.

@@ -12,14 +12,21 @@ const LIBRARIES: [&str; 6] = ["polars", "rand_chacha", "rayon", "safetensors", "
 
 /// Describes this machine, this program, and the repository of `directory`.
 pub fn machine(directory: &Path) -> Machine {
-    let what = RefreshKind::nothing()
-        .with_cpu(CpuRefreshKind::nothing())
-        .with_memory(MemoryRefreshKind::nothing().with_ram());
-    let system = System::new_with_specifics(what);
     let git = |args: &[&str]| {
         let output = Command::new("git").arg("-C").arg(directory).args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
+    let revision = git(&["rev-parse", "HEAD"]);
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"]);
+    machine_at(revision, changes.map(|changes| !changes.is_empty()))
+}
+
+/// Describes this machine and this program, and a repository that was looked at before.
+pub fn machine_at(revision: Option<String>, dirty: Option<bool>) -> Machine {
+    let what = RefreshKind::nothing()
+        .with_cpu(CpuRefreshKind::nothing())
+        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(what);
     Machine {
         host: System::host_name().unwrap_or_default(),
         os: System::long_os_version().unwrap_or_default(),
@@ -32,9 +39,8 @@ pub fn machine(directory: &Path) -> Machine {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), locked_version(name)?)))
             .collect(),
-        revision: git(&["rev-parse", "HEAD"]),
-        dirty: git(&["status", "--porcelain", "--untracked-files=no"])
-            .map(|changes| !changes.is_empty()),
+        revision,
+        dirty,
     }
 }
 

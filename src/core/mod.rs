@@ -3,6 +3,7 @@
 //! ```text
 //! steps/<kind>/<key>/    one finished step: its files and record.json; a directory that exists is complete
 //! locks/<key>.lock       held by the process that runs the step; released if the process dies
+//! locks/<key>.lease      the same for processes of other machines (`lease.rs`)
 //! tmp/                   unfinished steps
 //! runs/<run>/            run.json, means.json and one log per trial
 //! experiments/<name>/    the plan of the last run of each experiment; the name is that of its slot (`tasks/slot.rs`)
@@ -16,6 +17,7 @@ pub mod event;
 mod executor;
 mod gc;
 mod graph;
+mod lease;
 mod machine;
 mod measure;
 mod measurements;
@@ -32,10 +34,12 @@ pub use context::{RunContext, RunState, Shared};
 pub use currency::{Currencies, Currency, Steps};
 pub use error::StepError;
 pub use event::{Event, Reporter, TrialsDone};
-pub use executor::{Options, ToDo, TrialName, run};
+pub use executor::{
+    FailedElsewhere, One, Options, Queue, QueueState, ToDo, TrialName, run, run_elsewhere, run_one,
+};
 pub use gc::{Garbage, Kept};
 pub use graph::{Graph, KeyBuilder, Node};
-pub use machine::machine;
+pub use machine::{machine, machine_at};
 pub use measurements::{
     Aggregate, Better, Caveats, Mean, MeasureKey, Measurements, MetricInfo, Resample,
 };

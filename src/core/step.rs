@@ -242,6 +242,16 @@ impl Pinned {
         Ok(Self { what: what.into(), digest: now, now: Arc::new(again) })
     }
 
+    /// The same with a digest that is known from before. The files are not read now; a step that reads them checks it.
+    pub fn known<E: fmt::Display>(
+        what: impl Into<String>,
+        known: crate::base::hash::Digest,
+        digest: impl Fn() -> Result<crate::base::hash::Digest, E> + Send + Sync + 'static,
+    ) -> Self {
+        let now = move || digest().map_err(|error| error.to_string());
+        Self { what: what.into(), digest: known, now: Arc::new(now) }
+    }
+
     /// One file.
     pub fn file(path: PathBuf) -> std::io::Result<Self> {
         let what = path.display().to_string();

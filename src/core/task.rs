@@ -32,26 +32,63 @@ pub(super) struct Task<'a> {
     pub machine: Machine,
     /// Logs of the trials that need the step.
     pub logs: Vec<PathBuf>,
+    /// Whether logs are created only when the step itself logs something: a cluster has a process for each step, and many
+    /// steps log nothing.
+    pub lazy_logs: bool,
+}
+
+/// Logs of a step.
+struct Logs<'a> {
+    paths: &'a [PathBuf],
+    files: Vec<File>,
+    /// Lines that are written with the next one.
+    pending: String,
+    is_open: bool,
+}
+
+impl Logs<'_> {
+    fn open(&mut self) {
+        if !self.is_open {
+            self.files = self.paths.iter().filter_map(|path| open_log(path).ok()).collect();
+            self.is_open = true;
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        let text = std::mem::take(&mut self.pending) + line;
+        self.files.iter_mut().for_each(|file| drop(file.write_all(text.as_bytes())));
+    }
 }
 
 impl Task<'_> {
     /// Runs the step; the lock proves that no other process does. Returns the time in seconds.
-    pub fn run(&self, _lock: &Lock) -> Result<f64, StepError> {
-        let logs = Mutex::new(
-            self.logs.iter().filter_map(|path| open_log(path).ok()).collect::<Vec<File>>(),
-        );
+    pub fn run(&self, lock: &Lock) -> Result<f64, StepError> {
+        let pending = String::new();
+        let logs = Logs { paths: &self.logs, files: Vec::new(), pending, is_open: false };
+        let logs = Mutex::new(logs);
         let started = Instant::now();
         let name = on_one_line(&self.node.name());
+        let of_task = |line: &str| {
+            format!("{:9.3}s {name}: {}\n", started.elapsed().as_secs_f64(), escaped(line))
+        };
         let log = |line: &str| {
-            let line =
-                format!("{:9.3}s {name}: {}\n", started.elapsed().as_secs_f64(), escaped(line));
+            let line = of_task(line);
             if let Ok(mut logs) = logs.lock() {
-                logs.iter_mut().for_each(|file| drop(file.write_all(line.as_bytes())));
+                logs.open();
+                logs.write(&line);
             }
         };
-        log(&format!("started with {} threads, key {}", self.threads, self.node.key));
-        let result = self.work(&log).map_err(|error| self.blame(error));
+        let first = format!("started with {} threads, key {}", self.threads, self.node.key);
+        match self.lazy_logs {
+            true => drop(logs.lock().map(|mut logs| logs.pending = of_task(&first))),
+            false => log(&first),
+        }
+        let result = self.work(&log, lock).map_err(|error| match lock.is_lost() {
+            true => StepError::Lost,
+            false => self.blame(error),
+        });
         match &result {
+            Ok(_) if logs.lock().is_ok_and(|logs| !logs.is_open) => {}
             Ok(seconds) => log(&format!("finished in {seconds:.3} s")),
             Err(error) => log(&format!("failed: {error}")),
         }
@@ -67,7 +104,7 @@ impl Task<'_> {
         self.reporter.report(&Event::Spent { spent });
     }
 
-    fn work(&self, log: &(dyn Fn(&str) + Sync)) -> Result<f64, StepError> {
+    fn work(&self, log: &(dyn Fn(&str) + Sync), lock: &Lock) -> Result<f64, StepError> {
         let started = Instant::now();
         let (node, workspace) = (self.node, self.state.workspace);
         self.verify_files()?;
@@ -106,6 +143,9 @@ impl Task<'_> {
                 what: node.name(),
                 problem: "one of its inputs was rebuilt while it ran".into(),
             });
+        }
+        if lock.is_lost() {
+            return Err(StepError::Lost);
         }
         let seconds = started.elapsed().as_secs_f64();
         let finished = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -160,7 +200,8 @@ impl Task<'_> {
     /// Replaces the error if the step failed because an input step is damaged: the new error names the directory to remove,
     /// because a step that counts as done is not rerun.
     fn blame(&self, error: StepError) -> StepError {
-        if matches!(error, StepError::Interrupted(_) | StepError::Changed { .. }) {
+        if matches!(error, StepError::Interrupted(_) | StepError::Lost | StepError::Changed { .. })
+        {
             return error;
         }
         let text = error.to_string();

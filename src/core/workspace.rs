@@ -5,9 +5,15 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
-use super::{FileRecord, Record};
+use super::{
+    FileRecord, Record,
+    lease::{Lease, Leases, STALE},
+};
 use crate::base::{
     files::{FileError, io_error, open_lock, open_own, read_json, write_json, write_whole},
     hash::Digest,
@@ -23,6 +29,7 @@ pub const OMITTED: &str = "omitted.json";
 pub struct Workspace {
     root: PathBuf,
     read_only: bool,
+    leases: Arc<Leases>,
 }
 
 /// The state of a step in the workspace.
@@ -48,13 +55,22 @@ impl Staging {
 
 /// Held while a step runs.
 pub struct Lock {
+    // Dropped first: the lease is removed under the lock.
+    lease: Lease,
     _file: File,
+}
+
+impl Lock {
+    /// Whether another machine has taken the step over, because this process did not run for a while.
+    pub fn is_lost(&self) -> bool {
+        self.lease.is_lost()
+    }
 }
 
 impl Workspace {
     /// The workspace at `root`; nothing is written.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), read_only: false }
+        Self { root: root.to_owned(), read_only: false, leases: Arc::default() }
     }
 
     /// Creates the directories, which also checks write permission.
@@ -201,14 +217,37 @@ impl Workspace {
         records
     }
 
-    /// Takes the lock of a step; none if another process has it.
+    /// Takes the lock and the lease of a step; none if another process has one of them.
     pub fn try_lock(&self, key: &Digest) -> Result<Option<Lock>, FileError> {
         let path = self.root.join("locks").join(format!("{key}.lock"));
         let file = open_lock(&path).map_err(io_error(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(io_error(&path)(error)),
+        let locks = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => false,
+            Err(TryLockError::Error(error)) => return Err(io_error(&path)(error)),
+        };
+        let path = path.with_extension("lease");
+        let lease = self.leases.take(&path, locks).map_err(io_error(&path))?;
+        Ok(lease.map(|lease| Lock { lease, _file: file }))
+    }
+
+    /// Whether another process runs a step. What a killed process of another machine has left is watched until it is stale.
+    pub fn is_held(&self, key: &Digest) -> bool {
+        let path = self.root.join("locks").join(format!("{key}.lease"));
+        let started = Instant::now();
+        loop {
+            match self.try_lock(key) {
+                Ok(None) if started.elapsed() <= 2 * STALE && path.exists() => {
+                    let of_lock = open_lock(&path.with_extension("lock"));
+                    // Its holder is alive.
+                    if of_lock.is_ok_and(|file| file.try_lock().is_err()) {
+                        return true;
+                    }
+                    thread::sleep(Duration::from_secs(1));
+                }
+                found => return matches!(found, Ok(None)),
+            }
         }
     }
 
@@ -247,17 +286,27 @@ impl Workspace {
         write_sealed(&dir.join(RECORD), record.clone())?;
         let target = self.step_dir(&record.kind, &record.key);
         // A damaged step is moved away atomically, so that no process finds a part of it.
-        let old = tempfile::tempdir_in(self.root.join("tmp")).map_err(io_error(&dir))?;
-        match fs::rename(&target, old.path().join("old")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error(&target)(error));
+        let mut old = None;
+        if fs::symlink_metadata(&target).is_ok() {
+            let away = tempfile::tempdir_in(self.root.join("tmp")).map_err(io_error(&dir))?;
+            match fs::rename(&target, away.path().join("old")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error(&target)(error));
+                }
+                _ => old = Some(away),
             }
-            _ => {}
         }
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(io_error(parent))?;
+        // The directory of the kind is there but for the first step.
+        match fs::rename(&dir, &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(parent) = target.parent() {
+                    fs::create_dir_all(parent).map_err(io_error(parent))?;
+                }
+                fs::rename(&dir, &target).map_err(io_error(&target))?;
+            }
+            moved => moved.map_err(io_error(&target))?,
         }
-        fs::rename(&dir, &target).map_err(io_error(&target))?;
+        drop(old);
         let _ = staging.dir.keep();
         Ok(())
     }
@@ -266,6 +315,12 @@ impl Workspace {
     pub fn path(&self, parts: &[&str]) -> PathBuf {
         parts.iter().fold(self.root.clone(), |path, part| path.join(part))
     }
+}
+
+/// Whether a file system has no locks: Lustre without `flock`, NFS without a lock daemon.
+fn has_no_locks(error: &io::Error) -> bool {
+    let codes = [libc::ENOSYS, libc::ENOLCK, libc::EOPNOTSUPP];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// Writes a record with the seal of its content.

@@ -1,8 +1,10 @@
 //! Where the data of an experiment comes from and where it is looked for.
 
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use schemars::JsonSchema;
@@ -14,13 +16,16 @@ use super::{
     readers::{DuplicateRule, ReaderSpec},
     reviews,
 };
-use crate::base::{
-    hash::Digest,
-    yaml::{
-        Diagnostic,
-        de::NodeDeserializer,
-        node::{Node, Value},
+use crate::{
+    base::{
+        hash::Digest,
+        yaml::{
+            Diagnostic,
+            de::NodeDeserializer,
+            node::{Node, Value},
+        },
     },
+    core::Pinned,
 };
 
 /// The `data:` of an experiment: a data set by name, or a reader with its files.
@@ -67,6 +72,8 @@ struct SetKeys {
 #[derive(Clone, Debug)]
 pub struct DataDirs {
     roots: Vec<PathBuf>,
+    /// Digests of data as of an earlier plan.
+    known: Arc<BTreeMap<String, Digest>>,
 }
 
 impl DataDirs {
@@ -84,12 +91,30 @@ impl DataDirs {
                 here.ancestors().skip(1).map(|dir| dir.join("datasets")).filter(|dir| dir.is_dir()),
             );
         }
-        Self { roots }
+        Self::new(roots)
     }
 
     /// Looks in these directories only.
     pub fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots }
+        Self { roots, known: Arc::default() }
+    }
+
+    /// The same with the digests that an earlier plan has found: data is not read to plan again. A step that reads it
+    /// checks that it still has this digest.
+    pub fn with_known(self, known: BTreeMap<String, Digest>) -> Self {
+        Self { known: Arc::new(known), ..self }
+    }
+
+    /// Pins data, whose digest may be known.
+    pub fn pin<E: std::fmt::Display>(
+        &self,
+        what: String,
+        digest: impl Fn() -> Result<Digest, E> + Send + Sync + 'static,
+    ) -> Result<Pinned, E> {
+        match self.known.get(&what) {
+            Some(known) => Ok(Pinned::known(what, *known, digest)),
+            None => Pinned::new(what, digest),
+        }
     }
 
     /// The first directory: where `assay data fetch` puts data.

@@ -39,6 +39,18 @@ pub(super) struct Ledger {
 }
 
 impl Spent {
+    /// Adds what another process has spent.
+    pub fn add(&mut self, more: &Self) {
+        self.cached += more.cached;
+        self.requested += more.requested;
+        self.failed += more.failed;
+        self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
+        self.money += more.money;
+        self.unpriced |= more.unpriced;
+        self.seconds += more.seconds;
+    }
+
     /// Why a budget does not allow so much more; none if it does.
     pub(super) fn over(&self, budget: &Budget, tokens: u64, money: f64) -> Option<String> {
         let spent = self.input_tokens.saturating_add(self.output_tokens);

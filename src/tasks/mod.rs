@@ -15,7 +15,7 @@ pub mod top_n;
 
 pub use audit::{Allow, AuditSpec, Contrast, names_system};
 pub use experiment::Experiment;
-pub use plan::{Plan, Trial};
+pub use plan::{Plan, Trial, TrialAt};
 pub use published::{PublishedRow, PublishedTable};
 pub use record::{
     Evaluation, ExperimentRecord, Rules, StepRecord, SystemRecord, TrialRecord, VariantRecord,

@@ -1,5 +1,7 @@
 //! The steps and trials of an experiment.
 
+use serde::{Deserialize, Serialize};
+
 use super::Experiment;
 use crate::{
     base::{file_names::file_names, hash::Digest},
@@ -30,7 +32,22 @@ pub struct Trial {
     pub is_added: bool,
 }
 
+/// The place of a trial in its experiment, from which it can be planned without the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialAt {
+    pub variant: usize,
+    pub system: usize,
+    pub fold: String,
+    pub seed: u64,
+}
+
 impl Trial {
+    /// Its place.
+    pub fn at(&self) -> TrialAt {
+        let Self { variant, system, seed, .. } = *self;
+        TrialAt { variant, system, fold: self.fold.clone(), seed }
+    }
+
     /// `als u1 seed 1`
     pub fn label(&self) -> String {
         format!("{} {} seed {}", self.name, self.fold, self.seed)
@@ -56,7 +73,17 @@ pub struct Plan {
 impl Plan {
     /// Plans an experiment. Reads the data files only to hash them.
     pub fn new(experiment: &Experiment, dirs: &DataDirs) -> Result<Self, DataError> {
-        experiment.task.plan(dirs)
+        experiment.task.plan(dirs, None)
+    }
+
+    /// Plans one trial. Its steps have the same keys as in the plan of the whole experiment; those that the trial is the
+    /// first to need have the same labels, too.
+    pub fn of_trial(
+        experiment: &Experiment,
+        dirs: &DataDirs,
+        at: &TrialAt,
+    ) -> Result<Self, DataError> {
+        experiment.task.plan(dirs, Some(at))
     }
 
     /// Adds a step of a variant, unless there is one with the same key.

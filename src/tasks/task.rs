@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use super::{Plan, VariantRecord, next_item, top_n};
+use super::{Plan, TrialAt, VariantRecord, next_item, top_n};
 use crate::{
     base::{
         files::FileError,
@@ -68,8 +68,8 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// Its entry in [`TASKS`].
     fn def(&self) -> &'static TaskDef;
 
-    /// The graph of steps, and the trials at its ends. Reads the data files only to hash them.
-    fn plan(&self, dirs: &DataDirs) -> Result<Plan, DataError>;
+    /// The graph of steps, and the trials at its ends: all of them, or one. Reads the data files only to hash them.
+    fn plan(&self, dirs: &DataDirs, only: Option<&TrialAt>) -> Result<Plan, DataError>;
 
     /// The record of each variant, from which results are read.
     fn records(&self, plan: &Plan, dirs: &DataDirs) -> Result<Vec<VariantRecord>, DataError>;

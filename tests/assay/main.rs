@@ -11,6 +11,7 @@ mod bounds;
 mod browser;
 mod bundle;
 mod check;
+mod cluster;
 mod command;
 mod compare;
 mod conventions;

@@ -13,7 +13,7 @@ use crate::{
     data::{DataDirs, DataError},
     llm::{EndpointSpec, KeyUse, ResponsesSpec},
     ranking::METRICS,
-    tasks::{Plan, SplitOf, Task, TaskDef, VariantRecord, shared},
+    tasks::{Plan, SplitOf, Task, TaskDef, TrialAt, VariantRecord, shared},
 };
 
 pub use candidates::Exclude;
@@ -42,8 +42,8 @@ impl Task for NextItemTask {
         &TASK
     }
 
-    fn plan(&self, dirs: &DataDirs) -> Result<Plan, DataError> {
-        plan::plan(&self.variants, dirs)
+    fn plan(&self, dirs: &DataDirs, only: Option<&TrialAt>) -> Result<Plan, DataError> {
+        plan::plan(&self.variants, dirs, only)
     }
 
     fn records(&self, plan: &Plan, _: &DataDirs) -> Result<Vec<VariantRecord>, DataError> {

@@ -12,17 +12,23 @@ use crate::{
     data::{DataDirs, DataError, Relevance},
     ranking::PredictSpec,
     tasks::{
-        Plan, Trial,
+        Plan, Trial, TrialAt,
         shared::steps::{EvaluateStep, ExternalStep},
     },
 };
 
 /// Plans the variants of an experiment.
-pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataError> {
+pub(super) fn plan(
+    variants: &[Variant],
+    dirs: &DataDirs,
+    only: Option<&TrialAt>,
+) -> Result<Plan, DataError> {
     let dirs = Arc::new(dirs.clone());
     let mut plan = Plan::default();
     for (at, variant) in variants.iter().enumerate() {
-        plan_variant(&mut plan, at, variant, &dirs)?;
+        if only.is_none_or(|only| only.variant == at) {
+            plan_variant(&mut plan, at, variant, &dirs, only)?;
+        }
     }
     Ok(plan)
 }
@@ -32,11 +38,11 @@ fn plan_variant(
     at: usize,
     variant: &Variant,
     dirs: &Arc<DataDirs>,
+    only: Option<&TrialAt>,
 ) -> Result<(), DataError> {
     let (of, from) = (variant.data.clone(), dirs.clone());
-    let data = Pinned::new(format!("the data set {}", variant.data.name()), move || {
-        of.sequence_digest(&from)
-    })?;
+    let data = dirs
+        .pin(format!("the data set {}", variant.data.name()), move || of.sequence_digest(&from))?;
     plan.data.push(data.digest);
     let seeds = |model: &SystemSpec| match model.is_seeded() {
         true => &variant.seeds[..],
@@ -65,8 +71,13 @@ fn plan_variant(
         },
     );
     for (system_at, system) in variant.systems.iter().enumerate() {
+        let is_in = |seed: &&u64| {
+            only.is_none_or(|only| {
+                (only.system, &only.fold, only.seed) == (system_at, &fold, **seed)
+            })
+        };
         let name = format!("{}{}", system.name, variant.label);
-        for &seed in seeds(&system.model) {
+        for &seed in seeds(&system.model).iter().filter(is_in) {
             let label = match system.model.is_seeded() {
                 true => format!("{name} {fold} seed {seed}"),
                 false => format!("{name} {fold}"),

@@ -31,7 +31,7 @@ use crate::{
     data::{DataDirs, DataError},
     llm::{EndpointSpec, KeyUse, ResponsesSpec},
     ranking::METRICS,
-    tasks::{Plan, SplitOf, Task, TaskDef, VariantRecord, shared},
+    tasks::{Plan, SplitOf, Task, TaskDef, TrialAt, VariantRecord, shared},
 };
 
 /// The task.
@@ -56,8 +56,8 @@ impl Task for TopN {
         &TASK
     }
 
-    fn plan(&self, dirs: &DataDirs) -> Result<Plan, DataError> {
-        plan::plan(&self.variants, dirs)
+    fn plan(&self, dirs: &DataDirs, only: Option<&TrialAt>) -> Result<Plan, DataError> {
+        plan::plan(&self.variants, dirs, only)
     }
 
     fn records(&self, plan: &Plan, dirs: &DataDirs) -> Result<Vec<VariantRecord>, DataError> {

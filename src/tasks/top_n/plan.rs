@@ -25,7 +25,7 @@ use crate::{
     data::{DataDirs, DataError, fold_names},
     nn::{EncoderSpec, weights_digest},
     ranking::{PredictSpec, Protocol},
-    tasks::{Plan, Trial, shared::ExternalParams},
+    tasks::{Plan, Trial, TrialAt, shared::ExternalParams},
     text::{ItemProfiles, ProfilesSpec, TextSpec, UserProfiles},
 };
 
@@ -76,17 +76,27 @@ struct Planner<'a> {
     prompts: HashSet<Digest>,
     asked: HashMap<Digest, PromptedEndpoint>,
     commands: HashMap<Digest, (CommandProgram, BTreeMap<String, Pinned>)>,
+    /// The only trial to plan.
+    only: Option<&'a TrialAt>,
 }
 
 /// Plans the variants of an experiment.
-pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataError> {
+pub(super) fn plan(
+    variants: &[Variant],
+    dirs: &DataDirs,
+    only: Option<&TrialAt>,
+) -> Result<Plan, DataError> {
     let dirs = Arc::new(dirs.clone());
     let mut plan = Plan::default();
     for (at, variant) in variants.iter().enumerate() {
+        if only.is_some_and(|only| only.variant != at) {
+            continue;
+        }
         let source = variant.data.source.clone();
         let (of, from) = (source.clone(), dirs.clone());
         let what = format!("the data set {}", source.name());
-        let data = Pinned::new(what, move || of.digest(&from))
+        let data = dirs
+            .pin(what, move || of.digest(&from))
             .map_err(|error: DataError| error.placed(&variant.places.data))?;
         plan.data.push(data.digest);
         let metadata = variant.metadata.key_inputs(&dirs)?;
@@ -102,6 +112,7 @@ pub(super) fn plan(variants: &[Variant], dirs: &DataDirs) -> Result<Plan, DataEr
             prompts: HashSet::new(),
             asked: HashMap::new(),
             commands: HashMap::new(),
+            only,
         };
         planner.variant()?;
         plan = planner.plan;
@@ -125,7 +136,11 @@ impl<'a> Planner<'a> {
         self.check_trials(folds.len())?;
         let evaluate = variant.evaluate.normalised();
         let predict = PredictSpec::of(&evaluate);
+        let only = self.only;
         for (system_at, system) in variant.systems.iter().enumerate() {
+            if only.is_some_and(|only| only.system != system_at) {
+                continue;
+            }
             let of = self.system_plan(system)?;
             let seeds = match of.is_seeded {
                 true => &variant.seeds[..],
@@ -139,9 +154,10 @@ impl<'a> Planner<'a> {
                 SystemSpec::Rerank(params) => Some(self.rerank_plan(params)?),
                 _ => None,
             };
-            for fold in &folds {
+            for fold in folds.iter().filter(|fold| only.is_none_or(|only| only.fold == **fold)) {
                 let split = self.split(fold);
-                for &seed in seeds {
+                for &seed in seeds.iter().filter(|seed| only.is_none_or(|only| only.seed == **seed))
+                {
                     let at = FoldAt { fold, split, seed };
                     let (fit, predictions, explain) = match (&system.model, &reranked) {
                         (SystemSpec::External(external), _) => {

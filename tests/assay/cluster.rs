@@ -1,0 +1,301 @@
+//! Steps in processes of their own, HyperQueue, and scripts for Slurm.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::support::{Place, root, say};
+
+const SMALL: &str = "experiment: small
+data: {set: sample, relevant: \">= 4\"}
+split: {scheme: official, only: [f1, f2]}
+seeds: [1, 2]
+systems:
+  popularity: {model: popularity}
+  als: {model: als, factors: 8, iterations: 2}
+evaluate: {protocols: [full], conventions: [standard], k: [5]}
+";
+/// Two splits; per fold fit, predict and evaluate of popularity, and of als with two seeds.
+const STEPS: usize = 2 + 2 * 3 * (1 + 2);
+
+fn small() -> Place {
+    let place = Place::new();
+    place.write("small.yaml", SMALL);
+    place
+}
+
+/// Exports scripts for Slurm, which writes the plan; returns its keys, level by level.
+fn planned(place: &Place) -> Vec<Vec<String>> {
+    place.fine(&["export", "slurm", "small.yaml", "--out", "slurm"]);
+    let level = |at: usize| {
+        let text = fs::read_to_string(place.path(&format!("slurm/level-{at}.keys"))).ok()?;
+        Some(text.lines().map(str::to_owned).collect())
+    };
+    (0..).map_while(level).collect()
+}
+
+#[test]
+fn steps_one_by_one_give_the_bytes_of_a_run() {
+    let (whole, steps) = (small(), small());
+    whole.fine(&["run", "small.yaml"]);
+    let levels = planned(&steps);
+    let sizes: Vec<usize> = levels.iter().map(Vec::len).collect();
+    assert_eq!((sizes.len(), sizes.iter().sum()), (4, STEPS), "{sizes:?}");
+    for key in levels.iter().flatten() {
+        steps.fine(&["step", key]);
+        // Done already.
+        steps.fine(&["step", key]);
+    }
+    assert!(steps.artefacts(".assay") == whole.artefacts(".assay"));
+    let run = steps.assay(&["run", "small.yaml"]);
+    assert!(run.code == 0 && run.err.contains("0 of 20 to run"), "{}", run.err);
+    let ran = ran(&steps);
+    assert_eq!((ran["begun"], ran["done"]), (STEPS, STEPS));
+}
+
+/// How often steps have begun, and ended in which way.
+fn ran(place: &Place) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for plan in fs::read_dir(place.path(".assay/experiments/small/plans")).unwrap().flatten() {
+        for file in fs::read_dir(plan.path().join("ran")).unwrap().flatten() {
+            for line in fs::read_to_string(file.path()).unwrap().lines() {
+                let what = line.split(' ').nth(1).unwrap();
+                *counts.entry(what.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    counts
+}
+
+#[test]
+fn a_step_whose_input_is_not_done_says_so_and_reports_it() {
+    let place = small();
+    let levels = planned(&place);
+    let ended = place.assay(&["step", &levels[1][0]]);
+    assert_eq!(ended.code, 4, "{}", ended.err);
+    assert!(ended.err.contains("it is not done yet; run it first"), "{}", ended.err);
+    let name = format!("failed/{}", levels[1][0]);
+    let plans = fs::read_dir(place.path(".assay/experiments/small/plans")).unwrap();
+    let plan = plans.flatten().next().unwrap().path();
+    let report: Value = serde_json::from_slice(&fs::read(plan.join(name)).unwrap()).unwrap();
+    assert_eq!(report["exit"], 4);
+}
+
+#[test]
+fn a_step_of_an_experiment_that_has_changed_or_of_no_plan_is_refused() {
+    let place = small();
+    let levels = planned(&place);
+    place.write("small.yaml", SMALL.replace("factors: 8", "factors: 9"));
+    // The splits are those of before.
+    place.fine(&["step", &levels[0][0]]);
+    let codes: Vec<i32> = levels[1].iter().map(|key| place.assay(&["step", key]).code).collect();
+    assert!(
+        codes.contains(&0) && codes.contains(&2),
+        "popularity is the same, als is not: {codes:?}"
+    );
+    let key = "0".repeat(64);
+    for arguments in [
+        vec!["step", &key],
+        vec!["step", "abc"],
+        vec!["step", &levels[0][0], "--plan", "../x"],
+        vec!["step", &levels[0][0], "--plan", "experiments/small/plans/none"],
+    ] {
+        let ended = place.assay(&arguments);
+        assert_eq!(ended.code, 2, "{arguments:?}: {}", ended.err);
+        assert!(ended.err.starts_with("error: "), "{}", ended.err);
+    }
+}
+
+#[test]
+fn data_that_has_changed_since_a_plan_is_noticed_by_the_step_that_reads_it() {
+    let place = Place::new();
+    let ratings = |n: u32| -> String {
+        let line = |at: u32| format!("{},{},5\n", at % 20, at / 20);
+        "user,item,rating\n".to_owned() + &(0..n).map(line).collect::<String>()
+    };
+    place.write("r.csv", ratings(300));
+    let yaml = SMALL
+        .replace("{set: sample, ", "{reader: delimited, file: r.csv, header: true, ")
+        .replace("{scheme: official, only: [f1, f2]}", "{scheme: random, folds: 2}");
+    place.write("small.yaml", yaml);
+    let exported = place.assay(&["export", "slurm", "small.yaml", "--out", "slurm"]);
+    assert_eq!(exported.code, 0, "{}", exported.err);
+    place.write("r.csv", ratings(301));
+    let keys = fs::read_to_string(place.path("slurm/level-0.keys")).unwrap();
+    let ended = place.assay(&["step", keys.lines().next().unwrap()]);
+    assert!(ended.code != 0 && ended.err.contains("it changed while"), "{}", ended.err);
+    assert!(!place.path(".assay/steps").read_dir().unwrap().any(|_| true), "nothing is stored");
+}
+
+#[test]
+fn scripts_for_slurm() {
+    let place = small();
+    let arguments = [
+        "export",
+        "slurm",
+        "small.yaml",
+        "--out",
+        "slurm",
+        "--threads",
+        "2",
+        "--array",
+        "3",
+        "--time",
+        "00:10:00",
+        "--sbatch=--partition=p",
+        "--setup",
+        "module load GCC",
+        "--at-once",
+        "2",
+    ];
+    let out = place.fine(&arguments);
+    assert_eq!(out, "20 steps in 4 arrays\nnext: bash slurm/submit.sh\n");
+    let read = |name: &str| {
+        let text = fs::read_to_string(place.path(&format!("slurm/{name}"))).unwrap();
+        let plan = text.split("/plans/").nth(1).map(|rest| rest[..12].to_owned());
+        let assay = env!("CARGO_BIN_EXE_assay");
+        let text = text
+            .replace(&place.dir.path().display().to_string(), "DIR")
+            .replace(assay, "ASSAY")
+            .replace(assay.trim_end_matches("/assay"), "BIN");
+        plan.map_or(text.clone(), |plan| text.replace(&plan, "PLAN"))
+    };
+    let all =
+        ["submit.sh", "step.sh", "gather.sh"].map(|name| format!("== {name}\n{}", read(name)));
+    insta::assert_snapshot!("scripts_for_slurm", all.concat());
+    for name in ["submit.sh", "step.sh", "gather.sh"] {
+        let path = place.path(&format!("slurm/{name}"));
+        assert!(Command::new("bash").arg("-n").arg(path).status().unwrap().success(), "{name}");
+    }
+    // Files of one's own are not overwritten.
+    place.write("mine/submit.sh", "mine");
+    let ended = place.assay(&["export", "slurm", "small.yaml", "--out", "mine"]);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+}
+
+/// HyperQueue's server and a worker, through the shim of its Python package.
+struct Server {
+    place: PathBuf,
+    process: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn shim() -> Command {
+    let python = std::env::var("ASSAY_HQ_PYTHON").unwrap_or_else(|_| "python3".into());
+    let mut command = Command::new(python);
+    command.arg(root().join("tools/hq_shim.py"));
+    command
+}
+
+impl Server {
+    /// Started in a directory; none if the Python package is missing, which is said, and a failure with `ASSAY_REQUIRE_HQ=1`.
+    fn start(place: &Place, test: &str) -> Option<Self> {
+        let has = shim().arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !has.is_ok_and(|status| status.success()) {
+            assert!(
+                std::env::var_os("ASSAY_REQUIRE_HQ").is_none_or(|of| of.is_empty() || of == "0"),
+                "{test} must run here (ASSAY_REQUIRE_HQ), and `python3 -m pip install hyperqueue==0.27.0` is missing"
+            );
+            say(&format!(
+                "not run: {test} (`python3 -m pip install hyperqueue==0.27.0` is missing)"
+            ));
+            return None;
+        }
+        let dir = place.path("hq");
+        let mut command = shim();
+        command.arg("--server-dir").arg(&dir).args(["server", "start"]).stdout(Stdio::null());
+        command.env("ASSAY_DATA", root().join("datasets"));
+        let process = command.spawn().unwrap();
+        let server = Self { place: dir, process };
+        let started = Instant::now();
+        while !server.place.join("shim-ready").exists() {
+            assert!(started.elapsed() < Duration::from_secs(30), "the server does not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let mut worker = shim();
+        worker.arg("--server-dir").arg(&server.place).args(["worker", "start", "--cpus", "2"]);
+        assert!(worker.status().unwrap().success());
+        Some(server)
+    }
+
+    fn run(&self, place: &Place) -> Command {
+        let on = format!("hq:{}", self.place.display());
+        let mut command = place.command(&["run", "small.yaml", "--on", &on]);
+        // `hq` is one command, the shim is two words.
+        let program = place.path("hq.sh");
+        let python = std::env::var("ASSAY_HQ_PYTHON").unwrap_or_else(|_| "python3".into());
+        let shim = root().join("tools/hq_shim.py");
+        place.write("hq.sh", format!("#!/bin/sh\nexec '{python}' '{}' \"$@\"\n", shim.display()));
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        command.env("ASSAY_HQ", program);
+        command
+    }
+}
+
+#[test]
+fn workers_of_hyperqueue_give_the_bytes_of_a_run_and_a_killed_submitter_attaches() {
+    let (whole, place) = (small(), small());
+    let Some(server) = Server::start(&place, "workers_of_hyperqueue_give_the_bytes_of_a_run")
+    else {
+        return;
+    };
+    whole.fine(&["run", "small.yaml"]);
+    let mut killed =
+        server.run(&place).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let started = Instant::now();
+    let is_submitted = || {
+        let plans = fs::read_dir(place.path(".assay/experiments/small/plans"));
+        plans.into_iter().flatten().flatten().any(|plan| plan.path().join("jobs.json").exists())
+    };
+    while !is_submitted() {
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is submitted");
+        thread::sleep(Duration::from_millis(5));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let again = crate::support::ended(server.run(&place).output().unwrap(), place.dir.path());
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert!(again.out.contains("report: reports/small/index.html"), "{}", again.out);
+    assert!(place.artefacts(".assay") == whole.artefacts(".assay"));
+    assert_eq!(ran(&place)["begun"], STEPS, "no step is run twice");
+}
+
+#[test]
+fn a_system_that_fails_on_a_worker_stops_no_other() {
+    let place = small();
+    let Some(server) = Server::start(&place, "a_system_that_fails_on_a_worker_stops_no_other")
+    else {
+        return;
+    };
+    let memory = "memory: 1";
+    // A step that needs more memory than the limit fails on the worker.
+    let run = server.run(&place).args(["--memory", "0.000001"]).output().unwrap();
+    let ended = crate::support::ended(run, place.dir.path());
+    assert!(ended.code == 4 || ended.code == 0, "{memory} {}\n{}", ended.out, ended.err);
+    assert!(ended.err.contains("the memory limit is"), "{}", ended.err);
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_an_error_with_help() {
+    let place = small();
+    let mut command = place.command(&["run", "small.yaml", "--on", "hq"]);
+    command.env("ASSAY_HQ", place.path("no-such-program"));
+    let ended = crate::support::ended(command.output().unwrap(), place.dir.path());
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.err.contains("docs/CLUSTER.md"), "{}", ended.err);
+    let wrong = place.assay(&["run", "small.yaml", "--on", "pbs"]);
+    assert!(wrong.code == 2 && wrong.err.contains("expected `hq`"), "{}", wrong.err);
+}
