@@ -14,7 +14,7 @@ fn interactions() -> String {
     let mut lines = String::new();
     for user in 0..USERS {
         for at in 0..6 {
-            let (item, rating) = ((user + at * at) % 12, 1 + (user + at) % 5);
+            let (item, rating) = ((user + 5 * at) % 12, 1 + (user + at) % 5);
             writeln!(
                 lines,
                 "{{\"u\": \"u{user}\", \"i\": {item}, \"r\": {rating}.0, \"t\": {at}, \"x\": [1]}}"
@@ -30,7 +30,7 @@ fn reviews(held_out: &str) -> String {
     let mut rows = String::from("who,what,text\n");
     for user in 0..USERS {
         for at in 0..6 {
-            let item = (user + at * at) % 12;
+            let item = (user + 5 * at) % 12;
             match at {
                 5 => writeln!(rows, "u{user},{item},{held_out}").unwrap(),
                 _ => writeln!(rows, "u{user},{item},user {user} on item {item} at {at}").unwrap(),

@@ -220,6 +220,7 @@ endpoints:
 responses: {mode: record, budget: {money: 1, tokens: 1000}}
 profiles:
   p: {from: template}
+  s: {items: {from: template, reviews: {most: 3, words: 20}}, users: {from: mean}}
   q: {items: {from: metadata}, users: {from: llm, judge: gpt, liked: 3, disliked: 2, batch: 2}}
   r: {items: {from: file, file: t.csv, id: item, text: text}, users: {from: file, file: u.csv, id: user, text: text, built_from: f1}}
 systems:
@@ -246,6 +247,8 @@ systems:
   sgl: {model: sgl, factors: 32, layers: 2, views: node-drop, drop: 0.2, contrast: 0.2, temperature: 0.5, among: batch, anchors: distinct, reduction: sum, regularization: 0.01, training: {epochs: 3}}
   simgcl: {model: simgcl, factors: 32, layers: 2, noise: 0.2, contrast: 0.2, temperature: 0.5, among: all, anchors: positives, reduction: sum, regularization: 0.01, training: {epochs: 3}}
   xsimgcl: {model: xsimgcl, factors: 32, layers: 2, noise: 0.1, contrast_layer: 1, contrast: 0.1, temperature: 0.5, among: all, anchors: positives, reduction: sum, regularization: 0.01, training: {epochs: 3}}
+  p4r: {model: p4r, factors: 32, text: {profiles: p}, fusion: paper, pooling: sum, alpha: 0.5, beta: 1, layers: 2, ablate: none, regularization: 0.1, training: {epochs: 3}}
+  review-gnn: {model: review-gnn, factors: 32, reviews: stars, encoder: {max_tokens: 50}, normalisation: symmetric, pooling: sum, mse: ends, bpr_share: {lowest: 0.1, highest: 0.9}, review_density: 0.5, init: 0.1, regularization: 0.1, training: {epochs: 3}}
   searched: {model: als, search: {trials: 3, seed: 2, over: {alpha: {log: [0.1, 10]}, factors: [4, 8]}, metric: recall, k: 5, validation: 0.2, by: random}}
   grid: {model: als, search: {over: {regularization: [1, 2]}}}
   rerank: {model: rerank, of: als, strategy: bst, judge: gpt, text: {profiles: p}, pool: 10, fuse: {judge: 0.5, by: rank}, users: all, batch: 3, overlap: 1, rounds: 2, recheck: 0.2, explain: {top: 3, users: all}}

@@ -220,8 +220,8 @@ impl Model for P4rParams {
             (Some(text), _) => text.validate_fixed().map_err(|message| ("text", message))?,
             (None, false) => {}
             (None, true) => {
-                let problem = "is missing: name the profiles of items (`text: {profiles: NAME}`), or remove them \
-                               with `ablate: profiles`";
+                let problem = "is missing: the model needs profiles of items (`text: {profiles: NAME}`), or \
+                               `ablate: profiles`";
                 return Err(("text", problem.into()));
             }
         }

@@ -119,7 +119,7 @@ pub enum Mse {
 #[serde(untagged)]
 pub enum BprWeight {
     /// Always this one.
-    Fixed(f64),
+    Fixed(#[schemars(range(min = 0, max = 1))] f64),
     /// The share of training pairs that are ranked right when an epoch begins, each liked item against one drawn item, within
     /// bounds: the better the ranking, the more BPR. Measured anew for every epoch, so that training that was interrupted goes on
     /// with the same share.
@@ -130,8 +130,10 @@ pub enum BprWeight {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
+    /// The least share of BPR.
     #[schemars(range(min = 0, max = 1))]
     pub lowest: f64,
+    /// The largest share of BPR.
     #[schemars(range(min = 0, max = 1))]
     pub highest: f64,
 }
@@ -282,7 +284,9 @@ impl Model for ReviewGnnParams {
             BprWeight::Adaptive(Bounds { lowest, highest })
                 if !share(lowest) || !share(highest) || lowest > highest =>
             {
-                let problem = format!("is {lowest} to {highest}; expected bounds from 0 to 1");
+                let problem = format!(
+                    "`lowest` is {lowest} and `highest` {highest}; expected bounds from 0 to 1, in this order"
+                );
                 return Err(("bpr_share", problem));
             }
             _ => {}
