@@ -5,8 +5,7 @@
 
 SGL is that of RecBole 1.2.1, with its three kinds of views; the kept edges are fixed by hand, and its graphs hold 64-bit
 numbers instead of 32-bit ones, normalised by its own formula. Its regularisation (norms, not their squares) is switched off. SimGCL and XSimGCL are not
-in RecBole: they are written out here from the equations of their papers (arXiv 2112.08679, eq. 7 and 8; arXiv 2209.02544,
-eq. 9 and 10) in plain PyTorch, with noise fixed by hand. Where RecBole cannot be imported, it is installed into an
+in RecBole: they are written out here from the equations of their papers (arXiv 2112.08679, arXiv 2209.02544) in plain PyTorch, with noise fixed by hand. Where RecBole cannot be imported, it is installed into an
 environment of its own (that of tools/pin_sequential.py).
 """
 

@@ -97,7 +97,7 @@ pub const MODELS: &[ModelDef] = &[
     .defaults("as in the paper for Yelp2018, but for 100 epochs."),
     ModelDef::of::<SimGclParams>("simgcl", "LightGCN, and noise under which a node should look alike.")
     .defaults("as in the paper for Yelp2018, but for 100 epochs."),
-    ModelDef::of::<XSimGclParams>("xsimgcl", "The same with one noisy propagation, compared with a layer of itself.")
+    ModelDef::of::<XSimGclParams>("xsimgcl", "LightGCN with noise, whose embeddings should look like one of its layers.")
     .defaults("as in the paper for Yelp2018, but for 100 epochs."),
     ModelDef::of::<GatParams>("gat", "Attention on the user-item graph, ratings as edge features.")
     .defaults("layers and edges of the paper of Ebrat et al. 2025, otherwise not tuned; 0.133, and 0.189 with `baselines/gat.yaml`: search them, or use that file."),

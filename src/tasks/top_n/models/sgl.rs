@@ -18,12 +18,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Augmentation {
-    /// Edges (SGL-ED, eq. 5).
+    /// Edges (SGL-ED, eq. 8).
     #[default]
     EdgeDrop,
-    /// Users and items with their edges (SGL-ND, eq. 4).
+    /// Users and items with their edges (SGL-ND, eq. 7).
     NodeDrop,
-    /// Edges, others in each layer (SGL-RW, eq. 6).
+    /// Edges, others in each layer (SGL-RW, eq. 9).
     RandomWalk,
 }
 

@@ -1,7 +1,7 @@
 //! Contrastive learning beside BPR: settings, and the steps of a network with views.
 //!
-//! The loss is BPR + λ · (InfoNCE of users + InfoNCE of items) + regularisation (Wu et al. 2021, eq. 12; Yu et al. 2022,
-//! eq. 1; Yu et al. 2023, eq. 4). Programs differ in what is summed and in what is averaged, which is the same as another λ:
+//! The loss is BPR + λ · (InfoNCE of users + InfoNCE of items) + regularisation (Wu et al. 2021, eq. 10 and 11; Yu et al.
+//! 2022, eq. 1 and 2; Yu et al. 2023). Programs differ in what is summed and in what is averaged, which is the same as another λ:
 //! [`Contrast`] says it all.
 
 use schemars::JsonSchema;
@@ -84,7 +84,7 @@ impl Contrast {
     }
 }
 
-/// Above it all others weigh alike.
+/// From there on all other nodes weigh the same.
 const MOST_TEMPERATURE: f64 = 100.0;
 
 /// Nodes of one kind that are compared in a step.

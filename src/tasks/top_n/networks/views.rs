@@ -31,13 +31,13 @@ pub(crate) enum Dropped {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Origin {
     /// Two graphs a share of which is dropped in each epoch; the embeddings are those of the whole graph (SGL, Wu et
-    /// al. 2021, eq. 4 to 6 and 8).
+    /// al. 2021, eq. 6 to 9).
     Graphs { dropped: Dropped, share: f64 },
     /// Two propagations with noise of this length in every layer; the embeddings are those without (SimGCL, Yu et
-    /// al. 2022, eq. 7 and 8).
+    /// al. 2022: the noise-based augmentation of its section 3).
     Noise { length: f64 },
     /// One propagation with noise: embeddings and first view are the mean of its layers, the second view is a layer of
-    /// it, counted from 1 (XSimGCL, Yu et al. 2023, eq. 9 and 10).
+    /// it, counted from 1 (XSimGCL, Yu et al. 2023: its cross-layer contrast).
     Layer { length: f64, layer: usize },
 }
 
