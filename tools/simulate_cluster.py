@@ -110,7 +110,7 @@ def main():
     print("| | wall time, min | node hours | cost | CPUs in use | scheduler | file server |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     fast = 1e9
-    line("as measured", simulate(options, times, options.dispatch, options.metadata, slots), options)
+    line("as given", simulate(options, times, options.dispatch, options.metadata, slots), options)
     line("a scheduler without limits", simulate(options, times, fast, options.metadata, slots), options)
     line("a file server without limits", simulate(options, times, options.dispatch, fast, slots), options)
     line("both", simulate(options, times, fast, fast, slots), options)

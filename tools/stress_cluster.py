@@ -68,7 +68,7 @@ class Cluster:
         if name.startswith("worker"):
             return [*hq, "worker", "start", "--cpus", str(self.options.cpus), "--no-hyper-threading",
                     "--detect-resources", "mem"]
-        return [str(ASSAY), "run", self.options.experiment, "--workspace", str(self.workspace), "--out",
+        return [str(self.options.assay), "run", self.options.experiment, "--workspace", str(self.workspace), "--out",
                 str(self.place / "report"), "--on", f"hq:{self.directory}"]
 
     def start(self, name):
@@ -133,6 +133,7 @@ def main():
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hq", default="hq")
+    parser.add_argument("--assay", default=ASSAY)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--pause", type=float, default=2.0, help="longest time between two kills, in seconds")
@@ -141,7 +142,7 @@ def main():
     random.seed(options.seed)
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
-        alone = [ASSAY, "run", options.experiment, "--workspace", place / "alone", "--out", place / "report-alone"]
+        alone = [options.assay, "run", options.experiment, "--workspace", place / "alone", "--out", place / "report-alone"]
         subprocess.run([str(of) for of in alone], cwd=ROOT, env=environment(), check=True, capture_output=True)
         expected = files(place / "alone")
         cluster = Cluster(options, place)
