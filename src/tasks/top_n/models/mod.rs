@@ -20,6 +20,7 @@ pub(crate) mod review_gnn;
 mod rp3beta;
 mod sgl;
 mod simgcl;
+mod slim;
 mod user_knn;
 mod xsimgcl;
 
@@ -74,6 +75,10 @@ pub const MODELS: &[ModelDef] = &[
     .defaults("0.202; 10 factors have 0.217, 100 have 0.120. Larger data want more factors."),
     ModelDef::of::<ease::EaseParams>("ease", "A linear item-item model in closed form.")
     .defaults("a common value for small data sets; 0.2275, and 0.2276 with 500, the best of five."),
+    ModelDef::of::<slim::SlimParams>(
+        "slim",
+        "A sparse linear item-item model: an elastic net for each item.",
+    ),
     ModelDef::of::<AlsParams>(
         "als",
         "Matrix factorisation of implicit feedback by alternating least squares.",
@@ -170,10 +175,10 @@ pub struct TrainingPath {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{collections::BTreeSet, fs, sync::Arc};
 
-    use serde_json::{from_value, json};
+    use serde_json::{Value, from_value, json};
 
     use super::*;
     use crate::tasks::top_n::networks::TrainingStats;
@@ -184,7 +189,7 @@ mod tests {
     };
 
     /// Data in which each user likes some items and has rated nothing else.
-    pub(super) fn liked(n_items: usize, by_user: &[&[u32]]) -> TrainingData {
+    pub(crate) fn liked(n_items: usize, by_user: &[&[u32]]) -> TrainingData {
         let rows: Vec<Interaction> = (0u32..)
             .zip(by_user)
             .flat_map(|(user, items)| items.iter().map(move |item| (user, *item)))
@@ -203,6 +208,30 @@ mod tests {
             relevant: Relevance::Any,
             ratings,
         }
+    }
+
+    /// Values of tools/pin_linear.py, and the data that they are of: one more user likes each item and nothing else, so
+    /// that the weights can be read off the scores.
+    pub(super) fn linear() -> (Value, TrainingData) {
+        let path = format!("{}/tests/golden/linear.json", env!("CARGO_MANIFEST_DIR"));
+        let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let lists: Vec<Vec<u32>> = from_value(golden["liked"].clone()).unwrap();
+        let lists: Vec<&[u32]> = lists.iter().map(Vec::as_slice).collect();
+        let data = liked(golden["items"].as_u64().unwrap() as usize, &lists);
+        (golden, data)
+    }
+
+    /// What each item adds to every score: the scores of the last users of [`linear`].
+    pub(super) fn weights(model: &dyn Recommender, data: &TrainingData) -> Vec<Vec<f32>> {
+        let (n_users, n_items) = (data.positives.n_users(), data.positives.n_items());
+        let users: Vec<UserIx> =
+            (0..n_items).map(|item| UserIx((n_users - n_items + item) as u32)).collect();
+        for (item, user) in (0u32..).zip(&users) {
+            assert_eq!(data.positives.items_of(*user), [item]);
+        }
+        let mut scores = vec![f32::NAN; n_items * n_items];
+        model.score(&users, &mut scores);
+        scores.chunks(n_items).map(<[f32]>::to_vec).collect()
     }
 
     const USERS: usize = 30;

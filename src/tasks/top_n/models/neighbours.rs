@@ -99,19 +99,58 @@ impl Sums {
         *sum += value;
     }
 
-    /// How many columns each other row of `rows` has in common with `row`; `columns` is its transpose.
-    fn add_common(&mut self, row: u32, rows: &Interactions, columns: &Interactions) {
-        for &column in rows.items_of(UserIx(row)) {
-            for &other in columns.items_of(UserIx(column)) {
-                self.add(other, 1.0);
-            }
-        }
-    }
-
     /// The sums in any order; all are zero afterwards.
     pub fn drain(&mut self) -> impl Iterator<Item = (u32, f64)> {
         let values = &mut self.values;
         self.touched.drain(..).map(|column| (column, std::mem::take(&mut values[column as usize])))
+    }
+}
+
+/// How many columns a row has in common with every other row, for one row at a time.
+pub struct Common<'a> {
+    rows: &'a Interactions,
+    /// The transpose of `rows`.
+    columns: &'a Interactions,
+    counts: Vec<u32>,
+    /// Rows that were counted, where few are.
+    touched: Vec<u32>,
+}
+
+impl<'a> Common<'a> {
+    /// `columns` is the transpose of `rows`.
+    pub fn new(rows: &'a Interactions, columns: &'a Interactions) -> Self {
+        let n = rows.n_users();
+        // One place more, for what is written and not counted.
+        Self { rows, columns, counts: vec![0; n], touched: vec![0; n + 1] }
+    }
+
+    /// Calls `each` with every row that has a column in common with `row`, which is one of them, and with the number of
+    /// columns. The order depends on the data alone.
+    pub fn of(&mut self, row: u32, mut each: impl FnMut(u32, u32)) {
+        let (rows, columns, counts) = (self.rows, self.columns, &mut self.counts);
+        let lists = || {
+            let columns_of_row = rows.items_of(UserIx(row)).iter();
+            columns_of_row.map(|column| columns.items_of(UserIx(*column)))
+        };
+        // Going through all counts is cheaper than a list of rows unless few are counted.
+        if lists().map(<[u32]>::len).sum::<usize>() * 4 > counts.len() {
+            lists().flatten().for_each(|other| counts[*other as usize] += 1);
+            for (other, count) in (0u32..).zip(counts.iter_mut()).filter(|(_, count)| **count > 0) {
+                each(other, *count);
+                *count = 0;
+            }
+            return;
+        }
+        let mut n = 0;
+        for &other in lists().flatten() {
+            let count = &mut counts[other as usize];
+            self.touched[n] = other;
+            n += usize::from(*count == 0);
+            *count += 1;
+        }
+        for &other in &self.touched[..n] {
+            each(other, std::mem::take(&mut counts[other as usize]));
+        }
     }
 }
 
@@ -131,24 +170,70 @@ impl Weights {
         context: &FitContext,
         row: impl Fn(u32, &mut Sums) -> Row + Sync,
     ) -> Result<Self, ModelError> {
+        let this = Self::build_with(n, context, || Sums::new(n), row)?;
+        (context.log)(&format!("{} similarities", this.columns.len()));
+        Ok(this)
+    }
+
+    /// The same with working memory of another kind, which `memory` makes.
+    pub fn build_with<T>(
+        n: usize,
+        context: &FitContext,
+        memory: impl Fn() -> T + Sync + Send,
+        row: impl Fn(u32, &mut T) -> Row + Sync,
+    ) -> Result<Self, ModelError> {
         let chunk = 256;
         let mut rows: Vec<Row> = Vec::with_capacity(n);
         for first in (0..n).step_by(chunk) {
             context.interrupt.check()?;
             let of_chunk = (first..(first + chunk).min(n)).into_par_iter();
-            rows.par_extend(of_chunk.map_init(|| Sums::new(n), |sums, at| row(at as u32, sums)));
+            rows.par_extend(of_chunk.map_init(&memory, |memory, at| row(at as u32, memory)));
             (context.progress)(rows.len() as u64, n as u64);
         }
         let mut indptr = vec![0];
         for row in &rows {
             indptr.push(indptr[indptr.len() - 1] + row.len());
         }
-        (context.log)(&format!("{} similarities", indptr[n]));
-        Ok(Self {
+        let mut this = Self {
+            columns: Vec::with_capacity(indptr[n]),
+            values: Vec::with_capacity(indptr[n]),
             indptr,
-            columns: rows.iter().flatten().map(|(column, _)| *column).collect(),
-            values: rows.iter().flatten().map(|(_, value)| *value).collect(),
-        })
+        };
+        // Each row is dropped when it was copied.
+        for row in rows {
+            this.columns.extend(row.iter().map(|(column, _)| *column));
+            this.values.extend(row.iter().map(|(_, value)| *value));
+        }
+        Ok(this)
+    }
+
+    /// The transpose of a square matrix.
+    pub fn transpose(&self) -> Self {
+        let n = self.indptr.len() - 1;
+        let mut indptr = vec![0; n + 1];
+        self.columns.iter().for_each(|column| indptr[*column as usize + 1] += 1);
+        (0..n).for_each(|at| indptr[at + 1] += indptr[at]);
+        let mut place = indptr.clone();
+        let mut columns = vec![0; self.columns.len()];
+        let mut values = vec![0.0; self.columns.len()];
+        for row in 0..n as u32 {
+            for (column, value) in self.row(row) {
+                let at = &mut place[column as usize];
+                (columns[*at], values[*at]) = (row, value);
+                *at += 1;
+            }
+        }
+        Self { indptr, columns, values }
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    /// Number of stored entries.
+    pub fn len(&self) -> usize {
+        self.columns.len()
     }
 
     /// Cosine similarities of rows of binary feedback, |A ∩ B| / (√(|A| |B|) + shrinkage); of each row the nearest
@@ -159,31 +244,42 @@ impl Weights {
         (neighbours, shrinkage): (Neighbours, f32),
         context: &FitContext,
     ) -> Result<Self, ModelError> {
-        let size = |row: u32| rows.items_of(UserIx(row)).len() as f32;
-        Self::build(rows.n_users(), context, |at, sums| {
-            sums.add_common(at, rows, columns);
-            let others = sums.drain().filter(|(other, _)| *other != at);
-            let similarity = |other: u32, common: f64| {
-                common as f32 / ((size(at) * size(other)).sqrt() + shrinkage)
-            };
-            let mut row =
-                others.map(|(other, common)| (other, similarity(other, common))).collect();
+        let sizes: Vec<f32> =
+            (0..rows.n_users()).map(|row| rows.items_of(UserIx(row as u32)).len() as f32).collect();
+        let memory = || Common::new(rows, columns);
+        let weights = Self::build_with(rows.n_users(), context, memory, |at, common| {
+            let mut row = Row::new();
+            let size = sizes[at as usize];
+            common.of(at, |other, count| {
+                if other != at {
+                    let norm = (size * sizes[other as usize]).sqrt() + shrinkage;
+                    row.push((other, count as f32 / norm));
+                }
+            });
             neighbours.keep(&mut row);
+            row.shrink_to_fit();
             row
-        })
+        })?;
+        (context.log)(&format!("{} similarities", weights.len()));
+        Ok(weights)
     }
 
     /// The entries of a row.
     pub fn row(&self, row: u32) -> impl Iterator<Item = (u32, f32)> {
+        let (columns, values) = self.slices(row);
+        columns.iter().copied().zip(values.iter().copied())
+    }
+
+    /// The columns of a row and their values.
+    pub fn slices(&self, row: u32) -> (&[u32], &[f32]) {
         let range = self.indptr[row as usize]..self.indptr[row as usize + 1];
-        let columns = self.columns[range.clone()].iter();
-        columns.copied().zip(self.values[range].iter().copied())
+        (&self.columns[range.clone()], &self.values[range])
     }
 
     /// Writes the matrix, or that it is too large.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
         if self.columns.len() > MAX_STORED {
-            return Ok(arrays::save(dir, &[("too_many_to_store", Array::numbers(&[]))])?);
+            return Ok(arrays::save(dir, &[("too_many_to_store", Array::numbers(&[0; 0]))])?);
         }
         let lengths: Vec<u32> = self.indptr.windows(2).map(|w| (w[1] - w[0]) as u32).collect();
         let arrays = [
@@ -280,6 +376,28 @@ mod tests {
         assert_eq!(kept(Neighbours::Number(3)), [(3, 0.5), (5, 0.5), (9, 0.75)]);
         assert_eq!(kept(Neighbours::Number(9)).len(), 5);
         assert_eq!(kept(Neighbours::All(All::All))[0], (1, 0.25));
+    }
+
+    #[test]
+    fn common_columns_are_counted_for_rows_with_few_and_with_many() {
+        use crate::tasks::top_n::models::tests::liked;
+        // Row 0 meets few of the 40 rows, row 1 all of them, and row 0 again nothing of what was counted before.
+        let mut lists: Vec<&[u32]> = vec![&[0, 3], &[1, 2], &[0, 1]];
+        lists.extend([[1u32, 2].as_slice(); 37]);
+        let rows = liked(4, &lists).positives;
+        let columns = rows.transpose();
+        let mut common = Common::new(&rows, &columns);
+        let mut of = |row| {
+            let mut found = Vec::new();
+            common.of(row, |other, count| found.push((other, count)));
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(of(0), [(0, 2), (2, 1)]);
+        let of_1 = of(1);
+        assert_eq!(of_1.len(), 39);
+        assert_eq!(of_1[..3], [(1, 2), (2, 1), (3, 2)]);
+        assert_eq!(of(0), [(0, 2), (2, 1)]);
     }
 
     #[test]
