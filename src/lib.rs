@@ -29,7 +29,7 @@ pub mod report;
 pub mod tasks;
 pub mod text;
 
-/// Enables networks, EASE and the text encoder in this program, which then loads libtorch at start. Only `assay-tensors`, tests and benchmarks may call it.
+/// Enables networks and the text encoder in this program, which then loads libtorch at start. Only `assay-tensors`, tests and benchmarks may call it.
 pub fn use_tensors() {
     nn::fill_slots();
     tasks::top_n::networks::fill_slot();

@@ -1,8 +1,8 @@
 //! Saved models: arrays in one safetensors file, which runs no code when it is opened.
 
-use std::{borrow::Cow, fs, io, path::Path};
+use std::{borrow::Cow, io, path::Path};
 
-use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View, tensor::TensorView};
 
 use super::files::read_own;
 
@@ -21,9 +21,9 @@ pub enum ArrayError {
     Malformed { path: std::path::PathBuf, problem: String },
 }
 
-/// Writes named arrays with their shapes.
+/// Writes named arrays with their shapes. Not more than one of them is copied at a time.
 pub fn save<N: AsRef<str>>(dir: &Path, arrays: &[(N, Array)]) -> Result<(), ArrayError> {
-    if let Some((name, _)) = arrays.iter().find(|(_, array)| !array.is_finite) {
+    if let Some((name, _)) = arrays.iter().find(|(_, array)| !array.values.is_finite()) {
         return Err(ArrayError::NotFinite(format!(
             "the fitted model is unusable: `{}` contains a number that is not finite (NaN or infinite)\n  = \
              help: check for unusual ratings or settings, or use a lower learning rate",
@@ -32,39 +32,56 @@ pub fn save<N: AsRef<str>>(dir: &Path, arrays: &[(N, Array)]) -> Result<(), Arra
     }
     let path = dir.join(FILE);
     let views = arrays.iter().map(|(name, array)| (name.as_ref(), array));
-    let bytes = safetensors::serialize(views, None);
-    bytes
-        .map_err(|error| io::Error::other(error.to_string()))
-        .and_then(|bytes| fs::write(&path, bytes))
-        .map_err(|source| ArrayError::Io { path, source })
+    safetensors::serialize_to_file(views, None, &path).map_err(|error| match error {
+        SafeTensorError::IoError(source) => ArrayError::Io { path, source },
+        error => ArrayError::Io { path, source: io::Error::other(error.to_string()) },
+    })
 }
 
 /// An array to be saved.
-pub struct Array {
-    dtype: Dtype,
+pub struct Array<'a> {
     shape: Vec<usize>,
-    bytes: Vec<u8>,
-    is_finite: bool,
+    values: Values<'a>,
 }
 
-impl Array {
+enum Values<'a> {
+    Floats(Cow<'a, [f32]>),
+    Numbers(Cow<'a, [u32]>),
+}
+
+impl Values<'_> {
+    fn is_finite(&self) -> bool {
+        match self {
+            Self::Floats(values) => values.iter().all(|value| value.is_finite()),
+            Self::Numbers(_) => true,
+        }
+    }
+}
+
+impl<'a> Array<'a> {
     /// Floats of a shape.
-    pub fn floats(shape: &[usize], values: &[f32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let is_finite = values.iter().all(|value| value.is_finite());
-        Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes, is_finite }
+    pub fn floats(shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self { shape: shape.to_vec(), values: Values::Floats(values.into()) }
+    }
+
+    /// Floats in rows of a width.
+    pub fn rows(width: usize, values: &'a [f32]) -> Self {
+        Self::floats(&[values.len() / width, width], values)
     }
 
     /// Integers, one-dimensional.
-    pub fn numbers(values: &[u32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { dtype: Dtype::U32, shape: vec![values.len()], bytes, is_finite: true }
+    pub fn numbers(values: impl Into<Cow<'a, [u32]>>) -> Self {
+        let values = values.into();
+        Self { shape: vec![values.len()], values: Values::Numbers(values) }
     }
 }
 
-impl View for &Array {
+impl View for &Array<'_> {
     fn dtype(&self) -> Dtype {
-        self.dtype
+        match self.values {
+            Values::Floats(_) => Dtype::F32,
+            Values::Numbers(_) => Dtype::U32,
+        }
     }
 
     fn shape(&self) -> &[usize] {
@@ -72,11 +89,19 @@ impl View for &Array {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
+        match &self.values {
+            Values::Floats(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Values::Numbers(values) => {
+                values.iter().flat_map(|value| value.to_le_bytes()).collect()
+            }
+        }
     }
 
     fn data_len(&self) -> usize {
-        self.bytes.len()
+        4 * match &self.values {
+            Values::Floats(values) => values.len(),
+            Values::Numbers(values) => values.len(),
+        }
     }
 }
 
@@ -161,6 +186,8 @@ fn words<'a>(tensor: &'a TensorView<'_>) -> impl Iterator<Item = [u8; 4]> + 'a {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -17,6 +17,7 @@ pub mod process;
 pub mod programs;
 pub mod random;
 pub(crate) mod simd;
+pub(crate) mod symmetric;
 pub mod terminal;
 pub mod text;
 pub mod yaml;

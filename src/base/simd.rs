@@ -12,7 +12,8 @@ pub const WIDTH: usize = 16;
 /// Number of doubles.
 pub const DOUBLES: usize = 8;
 
-/// Eight doubles. Multiplication and addition are rounded one after the other: the same bytes with any instructions.
+/// Eight doubles. [`Doubles::mul`] and [`Doubles::add`] are rounded one after the other: the same bytes with any
+/// instructions.
 pub trait Doubles: Copy {
     fn splat(value: f64) -> Self;
     fn load(from: &[f64; DOUBLES]) -> Self;
@@ -21,6 +22,8 @@ pub trait Doubles: Copy {
     fn mul(self, b: Self) -> Self;
     /// `self + b`
     fn add(self, b: Self) -> Self;
+    /// `self · b + c`, rounded once where the machine can.
+    fn mul_add(self, b: Self, c: Self) -> Self;
 }
 
 /// Sixteen floats.
@@ -138,6 +141,14 @@ impl Doubles for PortableDoubles {
         }
         self
     }
+
+    #[inline(always)]
+    fn mul_add(mut self, b: Self, c: Self) -> Self {
+        for at in 0..DOUBLES {
+            self.0[at] = self.0[at] * b.0[at] + c.0[at];
+        }
+        self
+    }
 }
 
 /// AVX2 and FMA. Created only if [`dispatch`] has detected them.
@@ -145,13 +156,13 @@ impl Doubles for PortableDoubles {
 #[derive(Clone, Copy)]
 pub struct Avx2(__m256, __m256);
 
-/// AVX2. Created only if [`dispatch`] has detected it.
+/// AVX2 and FMA. Created only if [`dispatch`] has detected them.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub struct Avx2Doubles(__m256d, __m256d);
 
 // SAFETY of all blocks below: values of these types exist only in functions that dispatch calls after it has detected the
-// instructions; loads and stores use references to sixteen floats or eight doubles.
+// instructions; loads and stores use references to arrays of their length.
 #[cfg(target_arch = "x86_64")]
 impl Doubles for Avx2Doubles {
     #[inline(always)]
@@ -180,6 +191,11 @@ impl Doubles for Avx2Doubles {
     #[inline(always)]
     fn add(self, b: Self) -> Self {
         unsafe { Self(_mm256_add_pd(self.0, b.0), _mm256_add_pd(self.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        unsafe { Self(_mm256_fmadd_pd(self.0, b.0, c.0), _mm256_fmadd_pd(self.1, b.1, c.1)) }
     }
 }
 
@@ -279,6 +295,11 @@ impl Doubles for Avx512Doubles {
     #[inline(always)]
     fn add(self, b: Self) -> Self {
         unsafe { Self(_mm512_add_pd(self.0, b.0)) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        unsafe { Self(_mm512_fmadd_pd(self.0, b.0, c.0)) }
     }
 }
 
@@ -395,6 +416,9 @@ mod tests {
         let of = L::Doubles::load(&thirds);
         of.mul(of).add(L::Doubles::splat(-0.1)).store(&mut out);
         assert!(thirds.iter().zip(out).all(|(third, out)| out == third * third + -0.1));
+        let (two, one) = (L::Doubles::splat(2.0), L::Doubles::splat(1.0));
+        of.mul_add(two, one).store(&mut out);
+        assert!(thirds.iter().zip(out).all(|(third, out)| out == 2.0 * third + 1.0));
     }
 
     #[test]

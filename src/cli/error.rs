@@ -46,13 +46,13 @@ pub enum CliError {
     Queue(String),
     /// The program with libtorch is missing or of another build.
     #[error(
-        "{0}\n  = help: a second program, `assay-tensors`, fits networks and EASE and encodes texts; build both \
+        "{0}\n  = help: a second program, `assay-tensors`, fits networks and encodes texts; build both \
          with `cargo build --release`, and keep them in one directory"
     )]
     NoProgram(String),
     /// The program with libtorch does not find it.
     #[error(
-        "a step fits a network or EASE, or encodes texts; this needs the libraries of PyTorch 2.11.0: {said}\n  = help: \
+        "a step fits a network or encodes texts; this needs the libraries of PyTorch 2.11.0: {said}\n  = help: \
          {help}"
     )]
     NoLibtorch { said: String, help: String },

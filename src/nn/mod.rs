@@ -7,7 +7,6 @@
 pub mod attention;
 mod bert;
 pub mod composite;
-pub mod dense;
 pub mod device;
 pub mod encoder;
 mod error;
@@ -33,6 +32,5 @@ pub use tensors::one_thread;
 
 /// Fills the slots of this room.
 pub(crate) fn fill_slots() {
-    dense::INVERT.fill(dense::inverse_of_positive_definite);
     encoder::ENCODE.fill(encoder::encode);
 }

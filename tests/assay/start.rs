@@ -154,7 +154,7 @@ fn without_the_other_program_a_run_that_needs_it_says_so_and_does_nothing() {
     assert_eq!(
         ended.err,
         "error: cannot run DIR/bin/assay-tensors: No such file or directory (os error 2)\n  = help: a second \
-         program, `assay-tensors`, fits networks and EASE and encodes texts; build both with `cargo build \
+         program, `assay-tensors`, fits networks and encodes texts; build both with `cargo build \
          --release`, and keep them in one directory\n"
     );
     fine_without(&place, &alone, &["run", "plain.yaml"]);

@@ -44,7 +44,7 @@ pub(super) fn save(
         let mut add = |kind: &str, tensor: &Tensor| {
             arrays.push((
                 format!("{kind}.{}", param.name),
-                Array::floats(&shape(tensor), &floats(tensor)),
+                Array::floats(&shape(tensor), floats(tensor)),
             ));
         };
         add("value", &param.value);

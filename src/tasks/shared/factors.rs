@@ -58,8 +58,8 @@ impl Factors {
 
     /// Writes what [`Self::load`] reads.
     pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
-        let array = |values: &[f32]| Array::floats(&[values.len() / self.dim, self.dim], values);
-        Ok(arrays::save(dir, &[("users", array(&self.users)), ("items", array(&self.items))])?)
+        let [users, items] = [&self.users, &self.items].map(|values| Array::rows(self.dim, values));
+        Ok(arrays::save(dir, &[("users", users), ("items", items)])?)
     }
 
     /// Number of items.

@@ -412,10 +412,9 @@ impl NextItem for Neural {
     fn save(&self, dir: &Path) -> Result<(), ModelError> {
         let Some(trained) = &self.trained else { return Ok(()) };
         let width = self.factors.dim;
-        let rows = |values: &[f32]| Array::floats(&[values.len() / width, width], values);
         let mut saved = vec![
-            ("users".to_owned(), rows(&self.factors.users)),
-            ("items".to_owned(), rows(&self.factors.items)),
+            ("users".to_owned(), Array::rows(width, &self.factors.users)),
+            ("items".to_owned(), Array::rows(width, &self.factors.items)),
             ("padding".to_owned(), Array::floats(&[self.padding.len()], &self.padding)),
         ];
         for (name, shape, values) in &trained.params {

@@ -4,6 +4,7 @@ pub mod als;
 mod bprmf;
 mod content;
 mod ease;
+mod edlae;
 mod factors;
 pub(crate) mod gat;
 mod item_knn;
@@ -75,6 +76,10 @@ pub const MODELS: &[ModelDef] = &[
     .defaults("0.202; 10 factors have 0.217, 100 have 0.120. Larger data want more factors."),
     ModelDef::of::<ease::EaseParams>("ease", "A linear item-item model in closed form.")
     .defaults("a common value for small data sets; 0.2275, and 0.2276 with 500, the best of five."),
+    ModelDef::of::<edlae::EdlaeParams>(
+        "edlae",
+        "A linear autoencoder in closed form that learns to predict what was dropped from its input.",
+    ),
     ModelDef::of::<slim::SlimParams>(
         "slim",
         "A sparse linear item-item model: an elastic net for each item.",

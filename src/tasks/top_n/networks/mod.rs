@@ -206,11 +206,9 @@ impl Recommender for Neural {
     /// The final embeddings, the parameters they come from, and the history of epochs.
     fn save(&self, dir: &Path) -> Result<(), ModelError> {
         let Some(trained) = &self.trained else { return Ok(()) };
-        let rows =
-            |values: &[f32]| Array::floats(&[values.len() / trained.dim, trained.dim], values);
         let mut arrays = vec![
-            ("users".to_owned(), rows(&trained.users)),
-            ("items".to_owned(), rows(&trained.items)),
+            ("users".to_owned(), Array::rows(trained.dim, &trained.users)),
+            ("items".to_owned(), Array::rows(trained.dim, &trained.items)),
         ];
         for (name, shape, values) in &trained.params {
             arrays.push((format!("param.{name}"), Array::floats(shape, values)));
