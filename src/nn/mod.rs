@@ -15,6 +15,7 @@ pub mod info_nce;
 pub mod item_loss;
 pub mod learn;
 pub mod loss;
+pub mod mult_vae;
 pub mod network;
 pub mod optimizer;
 pub mod propagate;

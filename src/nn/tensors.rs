@@ -1,16 +1,17 @@
 //! Tensors as slices, where our kernels meet libtorch.
 
-use std::sync::Once;
-
 use tch::{Device, Tensor};
 
 use super::wide::Real;
 
 /// libtorch's own threads are not used: the same bytes whatever the machine's load. Kernels of ours
-/// share the work in an order that does not depend on the number of threads.
+/// share the work in an order that does not depend on the number of threads. Each thread that computes with tensors calls
+/// it: the number is one of the thread, too.
 pub fn one_thread() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| tch::set_num_threads(1));
+    thread_local! {
+        static ONCE: () = tch::set_num_threads(1);
+    }
+    ONCE.with(|()| {});
 }
 
 /// The numbers of a contiguous tensor in main memory.

@@ -21,7 +21,7 @@ pub struct Training {
     #[schemars(range(min = 1))]
     pub epochs: usize,
     /// Positives a step; 0: all at once. By default 2048, and all for `gat`, whose pass over the graph
-    /// costs the same for any number.
+    /// costs the same for any number. Of `mult-vae` users, by default 500.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
     /// How parameters follow the gradient.

@@ -10,6 +10,7 @@ pub(crate) mod gat;
 mod item_knn;
 pub(crate) mod lightgcn;
 mod model;
+mod mult_vae;
 mod neighbours;
 pub(crate) mod ngcf;
 mod p3alpha;
@@ -43,6 +44,8 @@ pub use content::ContentParams;
 pub use gat::{Edges, GatParams};
 pub use lightgcn::LightGcnParams;
 pub use model::{Model, ModelDef, ModelSpec, Size, Wrong};
+pub(crate) use mult_vae::BATCH;
+pub use mult_vae::{Annealing, MultVaeParams};
 pub use ngcf::{Loss, NgcfParams};
 pub use p4r::P4rParams;
 pub use review_gnn::ReviewGnnParams;
@@ -109,6 +112,10 @@ pub const MODELS: &[ModelDef] = &[
     .defaults("as in the paper for Yelp2018, but for 100 epochs."),
     ModelDef::of::<XSimGclParams>("xsimgcl", "LightGCN with noise, whose embeddings should look like one of its layers.")
     .defaults("as in the paper for Yelp2018, but for 100 epochs."),
+    ModelDef::of::<MultVaeParams>(
+        "mult-vae",
+        "A variational autoencoder of users with a multinomial likelihood.",
+    ),
     ModelDef::of::<GatParams>("gat", "Attention on the user-item graph, ratings as edge features.")
     .defaults("layers and edges of the paper of Ebrat et al. 2025, otherwise not tuned; 0.133, and 0.189 with `baselines/gat.yaml`: search them, or use that file."),
     ModelDef::of::<P4rParams>("p4r", "LightGCN whose items also send the texts of their profiles.")
@@ -277,6 +284,7 @@ pub(crate) mod tests {
         let text = match (schema["properties"]["training"].is_object(), model.name) {
             (true, "als") => "training: {epochs: 1}",
             (true, "p4r") => "{text: {profiles: a}, training: {epochs: 1, device: cpu}}",
+            (true, "mult-vae") => "{hidden: [16], latent: 4, training: {epochs: 1, device: cpu}}",
             (true, _) => "training: {epochs: 1, device: cpu}",
             (_, "content") => "text: {profiles: a}",
             _ => "{}",

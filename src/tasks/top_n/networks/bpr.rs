@@ -90,7 +90,7 @@ impl Parts for BprParts {
 }
 
 /// A trained network.
-pub struct Trained {
+pub struct Trained<P = BprParts> {
     pub dim: usize,
     /// Final embeddings, users then items.
     pub users: Vec<f32>,
@@ -98,7 +98,38 @@ pub struct Trained {
     /// Name, shape and numbers of every parameter.
     pub params: Vec<(String, Vec<usize>, Vec<f32>)>,
     pub stats: TrainingStats,
-    pub history: Vec<Epoch>,
+    pub history: Vec<learn::Epoch<P>>,
+}
+
+/// Name, shape and numbers of parameters.
+pub fn numbers_of(params: &[Param]) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let of = |param: &Param| {
+        let shape = param.value.size().iter().map(|size| *size as usize).collect();
+        (param.name.clone(), shape, floats(&param.value))
+    };
+    params.iter().map(of).collect()
+}
+
+/// Refuses to measure where there is nothing to measure on.
+pub fn check_validation(settings: &Training, data: &TrainingData) -> Result<(), ModelError> {
+    match settings.validate.is_some() && data.validation.is_empty() {
+        true => Err(ModelError::Unsuitable(
+            "`training.validate` needs a validation part, but the split has none\n  = help: add \
+             `validation: {fraction: 0.1}` to `split`, or remove `validate` and `stop`"
+                .into(),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// What accompanies a training, of what accompanies a fit.
+pub fn of_loop<'a>(context: &FitContext<'a>) -> TrainContext<'a> {
+    TrainContext {
+        interrupt: context.interrupt,
+        progress: context.progress,
+        log: context.log,
+        checkpoint: context.scratch.map(|dir| dir.join("checkpoint.safetensors")),
+    }
 }
 
 /// Positives of one step; their negatives are drawn in it.
@@ -381,31 +412,12 @@ pub fn train(
     objective: Objective,
     context: &FitContext,
 ) -> Result<Trained, ModelError> {
-    if settings.validate.is_some() && data.validation.is_empty() {
-        return Err(ModelError::Unsuitable(
-            "`training.validate` needs a validation part, but the split has none\n  = help: add \
-             `validation: {fraction: 0.1}` to `split`, or remove `validate` and `stop`"
-                .into(),
-        ));
-    }
+    check_validation(settings, data)?;
     let mut learner = BprLearner::new(network, data, settings, objective, context)?;
-    let of_loop = TrainContext {
-        interrupt: context.interrupt,
-        progress: context.progress,
-        log: context.log,
-        checkpoint: context.scratch.map(|dir| dir.join("checkpoint.safetensors")),
-    };
     let learn::Trained { stats, history } =
-        learn::train(&mut learner, &settings.of_loop(), &of_loop)?;
+        learn::train(&mut learner, &settings.of_loop(), &of_loop(context))?;
     let (dim, users, items) = embeddings(network, data.ratings.n_users());
-    let params = network
-        .params()
-        .iter()
-        .map(|param| {
-            let shape = param.value.size().iter().map(|size| *size as usize).collect();
-            (param.name.clone(), shape, floats(&param.value))
-        })
-        .collect();
+    let params = numbers_of(network.params());
     Ok(Trained { dim, users, items, params, stats, history })
 }
 

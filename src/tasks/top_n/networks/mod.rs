@@ -1,5 +1,5 @@
-//! Networks on the user-item graph, trained by BPR on tch: BPR-MF, LightGCN, NGCF, GATv2, and with views that are
-//! contrasted SGL, SimGCL, XSimGCL.
+//! Networks on the user-item graph, trained by BPR on tch: BPR-MF, LightGCN, NGCF, GATv2, P4R, ReviewGNN, and with views
+//! that are contrasted SGL, SimGCL, XSimGCL; and MultVAE, which has a learner of its own.
 //!
 //! A model says what its network and its objective are ([`Plan`]). Loss and negatives are the same for all
 //! (`bpr.rs`, `contrast.rs`), and the training loop is that of every learner (`nn/learn/`). Sparse products and attention are
@@ -9,6 +9,7 @@ mod bpr;
 mod contrast;
 #[cfg(test)]
 mod golden;
+mod mult_vae;
 #[cfg(test)]
 mod twins;
 mod views;
@@ -29,11 +30,11 @@ pub(crate) use views::{Dropped, Origin, ViewGcn};
 
 pub use crate::nn::learn::{Keep, KeptBy, Schedule, Stop, TrainingStats, Watch};
 
-use self::bpr::Trained;
+use self::bpr::{BprParts, Trained};
 use super::models::{
     BprMfParams, Factors, FitContext, GatParams, LightGcnParams, ModelError, ModelStats,
-    NgcfParams, P4rParams, Recommender, ReviewGnnParams, SglParams, SimGclParams, TrainingPath,
-    XSimGclParams,
+    MultVaeParams, NgcfParams, P4rParams, Recommender, ReviewGnnParams, SglParams, SimGclParams,
+    TrainingPath, XSimGclParams,
 };
 use crate::{
     base::{
@@ -41,7 +42,7 @@ use crate::{
         programs::Slot,
     },
     data::TrainingData,
-    nn::{Device, NnError, Tensor, device, network::Network, one_thread},
+    nn::{Device, NnError, Tensor, device, learn::Parts, network::Network, one_thread},
     ranking::Scorer,
 };
 
@@ -55,9 +56,16 @@ pub(crate) struct Plan {
 }
 
 /// A trained network as a model.
-struct Neural {
+struct Neural<P = BprParts> {
     factors: Factors,
-    trained: Option<Trained>,
+    trained: Option<Trained<P>>,
+}
+
+impl<P> Neural<P> {
+    fn of(trained: Trained<P>) -> Self {
+        let factors = Factors::new(trained.dim, trained.users.clone(), trained.items.clone());
+        Self { factors, trained: Some(trained) }
+    }
 }
 
 /// A network that is made for some data; its own file in `models/`.
@@ -90,6 +98,37 @@ const NETWORKS: &[PlanOf] = &[
     plan_of::<ReviewGnnParams>,
 ];
 
+/// A network whose learner is not that of pairs.
+pub(crate) trait OwnLearner: Any {
+    /// Trains it on a device.
+    fn train(
+        &self,
+        data: &TrainingData,
+        context: &FitContext,
+        device: Device,
+    ) -> Result<Box<dyn Recommender>, ModelError>;
+}
+
+/// How a network with a learner of its own is trained, if the settings are its own.
+type TrainOf = fn(
+    &dyn Any,
+    &TrainingData,
+    &FitContext,
+    Device,
+) -> Option<Result<Box<dyn Recommender>, ModelError>>;
+
+fn train_of<N: OwnLearner>(
+    settings: &dyn Any,
+    data: &TrainingData,
+    context: &FitContext,
+    device: Device,
+) -> Option<Result<Box<dyn Recommender>, ModelError>> {
+    settings.downcast_ref::<N>().map(|network| network.train(data, context, device))
+}
+
+/// All networks with a learner of their own.
+const OTHERS: &[TrainOf] = &[train_of::<MultVaeParams>];
+
 type Train =
     fn(&dyn Any, &Training, &TrainingData, &FitContext) -> Result<Box<dyn Recommender>, ModelError>;
 
@@ -106,7 +145,7 @@ pub fn can_train() -> bool {
     TRAIN.get().is_ok()
 }
 
-/// Trains the network with these settings, one of [`NETWORKS`].
+/// Trains the network with these settings, one of [`NETWORKS`] or [`OTHERS`].
 pub(crate) fn fit(
     settings: &dyn Any,
     training: &Training,
@@ -124,11 +163,30 @@ fn train(
     data: &TrainingData,
     context: &FitContext,
 ) -> Result<Box<dyn Recommender>, ModelError> {
-    let plan = NETWORKS.iter().find_map(|of| of(settings, data, context));
-    let plan = plan.ok_or_else(|| {
-        ModelError::Unsuitable("internal error: the network is not in the list of networks".into())
-    })??;
-    fit_plan(plan, training, data, context)
+    if let Some(plan) = NETWORKS.iter().find_map(|of| of(settings, data, context)) {
+        return fit_plan(plan?, training, data, context);
+    }
+    one_thread();
+    let device = device::resolve(&training.device)?;
+    on(device, || {
+        let trained = OTHERS.iter().find_map(|of| of(settings, data, context, device));
+        trained.unwrap_or_else(|| {
+            Err(ModelError::Unsuitable(
+                "internal error: the network is not in the list of networks".into(),
+            ))
+        })
+    })
+}
+
+/// Trains on the device, on a GPU alone.
+fn on<T>(device: Device, work: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
+    match device {
+        Device::Cpu => work(),
+        _ => {
+            let _alone = device::GPU.lock();
+            catch_unwind(AssertUnwindSafe(work)).map_err(|panic| out_of_memory(&*panic))?
+        }
+    }
 }
 
 /// Trains what `plan` makes.
@@ -145,15 +203,7 @@ fn fit_plan(
         let mut network = (plan.network)(&place);
         bpr::train(&mut *network, data, training, plan.objective, context)
     };
-    let trained = match device {
-        Device::Cpu => work()?,
-        _ => {
-            let _alone = device::GPU.lock();
-            catch_unwind(AssertUnwindSafe(work)).map_err(|panic| out_of_memory(&*panic))??
-        }
-    };
-    let factors = Factors::new(trained.dim, trained.users.clone(), trained.items.clone());
-    Ok(Box::new(Neural { factors, trained: Some(trained) }))
+    Ok(Box::new(Neural::of(on(device, work)?)))
 }
 
 /// libtorch says by a panic that the GPU is full.
@@ -178,10 +228,11 @@ pub(super) fn load(dir: &Path, data: &TrainingData) -> Result<Box<dyn Recommende
     let dim = users.len() / n_users.max(1);
     let users = saved.floats("users", &[n_users, dim])?;
     let items = saved.floats("items", &[n_items, dim])?;
-    Ok(Box::new(Neural { factors: Factors::new(dim, users, items), trained: None }))
+    let factors = Factors::new(dim, users, items);
+    Ok(Box::new(Neural::<BprParts> { factors, trained: None }))
 }
 
-impl Scorer for Neural {
+impl<P: Send + Sync> Scorer for Neural<P> {
     fn n_items(&self) -> usize {
         self.factors.n_items()
     }
@@ -191,7 +242,7 @@ impl Scorer for Neural {
     }
 }
 
-impl Recommender for Neural {
+impl<P: Parts + Send + Sync> Recommender for Neural<P> {
     fn training_path(&self) -> Option<TrainingPath> {
         let trained = self.trained.as_ref()?;
         let epochs = trained.stats.kept_epoch;
