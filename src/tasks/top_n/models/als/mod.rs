@@ -11,6 +11,7 @@ use std::path::Path;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -20,6 +21,7 @@ use super::{Factors, FitContext, Model, ModelError, Recommender, Size, Wrong};
 use crate::{
     base::simd::WIDTH,
     data::{Interactions, TrainingData, UserIx},
+    tasks::shared::positive,
 };
 
 /// Settings.
@@ -55,6 +57,16 @@ pub struct AlsParams {
     /// Factors start uniformly between 0 and this.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub init_scale: f32,
+    /// Factors start normally distributed around 0 with this ÷ √`factors` as the standard deviation, in place of
+    /// `init_scale` (Rendle et al. 2022: 0.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub init_deviation: Option<f32>,
+    /// α₀, over 0: minimises Σ_positives (1 − x_u·y_i)² + α₀ Σ_all (x_u·y_i)² + λ (…) instead, in place of `confidence`,
+    /// `alpha` and `values` (Rendle et al. 2022, eq. 2). `frequency_scaling` then takes it for its `unobserved_weight`, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub unobserved_weight: Option<f32>,
 }
 
 /// How ALS is trained.
@@ -139,6 +151,8 @@ impl Default for AlsParams {
             solver: Solver::Cg,
             cg_steps: 3,
             init_scale: 0.01,
+            init_deviation: None,
+            unobserved_weight: None,
         }
     }
 }
@@ -150,18 +164,48 @@ impl AlsParams {
         positives: &Interactions,
         context: &FitContext,
     ) -> Result<Factors, ModelError> {
-        let (n_users, n_items, dim) = (positives.n_users(), positives.n_items(), self.padded());
+        let mut random = ChaCha8Rng::seed_from_u64(context.seed);
+        let normal = match self.init_deviation {
+            Some(deviation) => Some(
+                Normal::new(0.0, deviation / (self.factors as f32).sqrt())
+                    .map_err(|error| ModelError::Unsuitable(error.to_string()))?,
+            ),
+            None => None,
+        };
+        let mut start = |n: usize| -> Vec<f32> {
+            let draw = || match normal {
+                Some(normal) => normal.sample(&mut random),
+                None => random.random::<f32>() * self.init_scale,
+            };
+            std::iter::repeat_with(draw).take(n * self.factors).collect()
+        };
+        let users = start(positives.n_users());
+        let items = start(positives.n_items());
+        self.factorise_from(positives, users, items, context)
+    }
+
+    /// The same from these factors, row-major.
+    fn factorise_from(
+        &self,
+        positives: &Interactions,
+        users: Vec<f32>,
+        items: Vec<f32>,
+        context: &FitContext,
+    ) -> Result<Factors, ModelError> {
+        let dim = self.padded();
         let by_user = self.side(positives);
         let by_item = self.side(&positives.transpose());
-        let mut random = ChaCha8Rng::seed_from_u64(context.seed);
-        let mut start = |n: usize| -> Vec<f32> {
-            let mut values = vec![0.0; n * dim];
-            for row in values.chunks_mut(dim) {
-                row[..self.factors].fill_with(|| random.random::<f32>() * self.init_scale);
+        // Of what is solved for, see `Self::side`.
+        let scale = self.unobserved_weight.map(|weight| (1.0 + weight).sqrt());
+        let padded = |values: Vec<f32>| -> Vec<f32> {
+            let mut all = vec![0.0; values.len() / self.factors * dim];
+            for (row, values) in all.chunks_mut(dim).zip(values.chunks(self.factors)) {
+                let scaled = values.iter().map(|value| scale.map_or(*value, |scale| scale * value));
+                row.iter_mut().zip(scaled).for_each(|(to, value)| *to = value);
             }
-            values
+            all
         };
-        let (mut users, mut items) = (start(n_users), start(n_items));
+        let (mut users, mut items) = (padded(users), padded(items));
         for iteration in 0..self.iterations {
             context.interrupt.check()?;
             half_step(self, &by_user, &items, &mut users)?;
@@ -169,7 +213,8 @@ impl AlsParams {
             (context.progress)(iteration as u64 + 1, self.iterations as u64);
         }
         let unpadded = |values: Vec<f32>| -> Vec<f32> {
-            values.chunks(dim).flat_map(|row| row[..self.factors].iter().copied()).collect()
+            let rows = values.chunks(dim).flat_map(|row| row[..self.factors].iter().copied());
+            rows.map(|value| scale.map_or(value, |scale| value / scale)).collect()
         };
         Ok(Factors::new(self.factors, unpadded(users), unpadded(items)))
     }
@@ -179,9 +224,23 @@ impl AlsParams {
         self.factors.next_multiple_of(WIDTH)
     }
 
+    /// With α₀: in terms of x' = √(1 + α₀) x and y' = √(1 + α₀) y, that loss is, but for a factor and a constant,
+    /// Σ c (1 − x'·y')² over the positives + Σ (x'·y')² over all others + λ (1 + α₀) / α₀ (…), with c = 1 + 1 / α₀.
     fn side(&self, rows: &Interactions) -> Side {
-        let scaling = self.frequency_scaling;
+        let scaling = FrequencyScaling {
+            unobserved_weight: self
+                .unobserved_weight
+                .unwrap_or(self.frequency_scaling.unobserved_weight),
+            ..self.frequency_scaling
+        };
+        let regularization = match self.unobserved_weight {
+            Some(weight) => self.regularization * (1.0 + weight) / weight,
+            None => self.regularization,
+        };
         let confidence = |rating: f32| {
+            if let Some(weight) = self.unobserved_weight {
+                return 1.0 + 1.0 / weight;
+            }
             let value = if self.values == Values::Binary { 1.0 } else { rating };
             match self.confidence {
                 Confidence::OnePlusAlphaR => 1.0 + self.alpha * value,
@@ -191,7 +250,7 @@ impl AlsParams {
         let lambda = |n: usize| {
             let frequency = n as f32 + scaling.unobserved_weight * rows.n_items() as f32;
             // 0⁰ = 1, so an exponent of 0 leaves λ alone.
-            self.regularization * frequency.powf(scaling.exponent)
+            regularization * frequency.powf(scaling.exponent)
         };
         Side {
             indptr: rows.indptr().to_vec(),
@@ -226,7 +285,33 @@ impl Model for AlsParams {
         at_least("alpha", self.alpha, 0.0)?;
         at_least("init_scale", self.init_scale, f32::MIN_POSITIVE)?;
         at_least("frequency_scaling", self.frequency_scaling.exponent, 0.0)?;
-        at_least("frequency_scaling", self.frequency_scaling.unobserved_weight, 0.0)
+        at_least("frequency_scaling", self.frequency_scaling.unobserved_weight, 0.0)?;
+        if let Some(deviation) = self.init_deviation {
+            positive("init_deviation", f64::from(deviation))?;
+        }
+        let Some(weight) = self.unobserved_weight else { return Ok(()) };
+        positive("unobserved_weight", f64::from(weight))?;
+        let default = Self::default();
+        let without = "has no effect with `unobserved_weight`, which gives every positive the weight 1; remove it";
+        for (name, differs) in [
+            ("confidence", self.confidence != default.confidence),
+            ("alpha", self.alpha != default.alpha),
+            ("values", self.values != default.values),
+        ] {
+            if differs {
+                return Err((name, without.into()));
+            }
+        }
+        let own = self.frequency_scaling.unobserved_weight;
+        match own == 0.0 || own == weight {
+            true => Ok(()),
+            false => Err((
+                "frequency_scaling",
+                format!(
+                    "`unobserved_weight` is {own} here and {weight} in the loss; remove it here"
+                ),
+            )),
+        }
     }
 
     fn is_seeded(&self) -> bool {
@@ -346,6 +431,73 @@ mod tests {
         let n = positives().items_of(UserIx(8)).len() as f32;
         assert!((side.lambda[8] - 0.5 * (n + 0.1 * 30.0).sqrt()).abs() < 1e-6);
         assert_eq!(super::AlsParams::default().side(&positives()).lambda[8], 30.0);
+    }
+
+    #[test]
+    fn with_an_unobserved_weight_factors_are_those_of_numpy() {
+        let (golden, data) = crate::tasks::top_n::models::tests::linear();
+        let golden = &golden["ials"];
+        let number = |name: &str| golden[name].as_f64().unwrap() as f32;
+        let rows = |value: &serde_json::Value| -> Vec<f32> {
+            let rows: Vec<Vec<f32>> = serde_json::from_value(value.clone()).unwrap();
+            rows.concat()
+        };
+        let params = AlsParams {
+            factors: 5,
+            iterations: 3,
+            regularization: number("regularization"),
+            frequency_scaling: FrequencyScaling { exponent: number("nu"), unobserved_weight: 0.0 },
+            unobserved_weight: Some(number("alpha0")),
+            solver: Solver::Cholesky,
+            ..AlsParams::default()
+        };
+        params.validate().unwrap();
+        let (users, items) = (rows(&golden["start"][0]), rows(&golden["start"][1]));
+        let interrupt = Interrupt::default();
+        let context = FitContext::silent(1, &interrupt);
+        let found = params.factorise_from(&data.positives, users, items, &context).unwrap();
+        for (ours, theirs) in [(&found.users, &golden["users"]), (&found.items, &golden["items"])] {
+            let theirs = rows(theirs);
+            assert_eq!(ours.len(), theirs.len());
+            let off = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 2e-5, "off by {off:e}");
+        }
+    }
+
+    #[test]
+    fn an_unobserved_weight_refuses_what_it_replaces() {
+        let with = AlsParams { unobserved_weight: Some(0.1), ..AlsParams::default() };
+        with.validate().unwrap();
+        let field = |params: AlsParams| params.validate().unwrap_err().0;
+        assert_eq!(field(AlsParams { alpha: 1.0, ..with.clone() }), "alpha");
+        assert_eq!(
+            field(AlsParams { confidence: Confidence::AlphaR, ..with.clone() }),
+            "confidence"
+        );
+        assert_eq!(field(AlsParams { values: Values::Rating, ..with.clone() }), "values");
+        let scaling = FrequencyScaling { exponent: 1.0, unobserved_weight: 0.2 };
+        assert_eq!(
+            field(AlsParams { frequency_scaling: scaling, ..with.clone() }),
+            "frequency_scaling"
+        );
+        assert_eq!(field(AlsParams { unobserved_weight: Some(0.0), ..with }), "unobserved_weight");
+    }
+
+    #[test]
+    fn a_normal_start_has_its_deviation() {
+        let params = AlsParams { factors: 400, init_deviation: Some(0.5), ..params() };
+        let interrupt = Interrupt::default();
+        let none = Interactions::new(40, 30, &[]);
+        let kept = AlsParams { iterations: 0, ..params };
+        let found = kept.factorise(&none, &FitContext::silent(7, &interrupt)).unwrap();
+        let mean = |power: i32| {
+            found.users.iter().map(|x| f64::from(*x).powi(power)).sum::<f64>() / 16_000.0
+        };
+        assert!(
+            mean(1).abs() < 1e-3 && (mean(2).sqrt() - 0.025).abs() < 1e-3,
+            "{}",
+            mean(2).sqrt()
+        );
     }
 
     #[test]
