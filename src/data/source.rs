@@ -55,7 +55,7 @@ pub enum DataSource {
         filter: Filters,
         /// A table of reviews: the texts of interactions. Systems that do not use them do not read them.
         #[serde(skip_serializing_if = "Option::is_none")]
-        reviews: Option<ReviewsSpec>,
+        reviews: Option<Box<ReviewsSpec>>,
         #[serde(flatten)]
         reader: ReaderSpec,
     },
@@ -221,7 +221,7 @@ impl DataSource {
                     folder: folder.clone(),
                     reader: reader.clone(),
                     duplicates: duplicates.unwrap_or_default(),
-                    reviews: reviews.clone(),
+                    reviews: reviews.as_deref().cloned(),
                     manifest: None,
                 })
             }

@@ -237,7 +237,7 @@ impl MultVae {
         };
         let mut of_states = grads[0][0].shallow_clone();
         for grads in &grads[1..] {
-            of_states = of_states + &grads[0];
+            of_states += &grads[0];
         }
         Softmax { loss, states: of_states, weight: all(1), bias: all(2) }
     }
