@@ -122,8 +122,8 @@ fn data_that_has_changed_since_a_plan_is_noticed_by_the_step_that_reads_it() {
     };
     place.write("r.csv", ratings(300));
     let yaml = SMALL
-        .replace("{set: sample, ", "{reader: delimited, file: r.csv, header: true, ")
-        .replace("{scheme: official, only: [f1, f2]}", "{scheme: random, folds: 2}");
+        .replace("{set: sample, ", "{reader: table, ratings: r.csv, columns: {user: user, item: item, rating: rating}, ")
+        .replace("{scheme: official, only: [f1, f2]}", "{scheme: kfold, folds: 2, seed: 1}");
     place.write("small.yaml", yaml);
     let exported = place.assay(&["export", "slurm", "small.yaml", "--out", "slurm"]);
     assert_eq!(exported.code, 0, "{}", exported.err);
