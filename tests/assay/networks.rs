@@ -20,16 +20,24 @@ systems:
     layers: 2
     dropout: 0.1
     training: {epochs: 30, learning_rate: 0.01, batch: 256, negatives: {exclude: nothing}}
-  sgl: {model: sgl, factors: 32, layers: 2, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
+  sgl: {model: sgl, factors: 32, layers: 2, contrast: 0.003, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
   sgl-nd:
     model: sgl
     factors: 32
-    layers: 1
+    layers: 2
     views: node-drop
+    contrast: 0.003
     training: {epochs: 15, learning_rate: 0.01, batch: 256, negatives: {draw: hard, candidates: 2}}
-  sgl-rw: {model: sgl, factors: 32, layers: 2, views: random-walk, among: batch, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
-  simgcl: {model: simgcl, factors: 32, layers: 2, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
-  xsimgcl: {model: xsimgcl, factors: 32, layers: 2, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
+  sgl-rw:
+    model: sgl
+    factors: 32
+    layers: 2
+    views: random-walk
+    among: batch
+    contrast: 0.003
+    training: {epochs: 15, learning_rate: 0.01, batch: 256}
+  simgcl: {model: simgcl, factors: 32, layers: 2, contrast: 0.003, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
+  xsimgcl: {model: xsimgcl, factors: 32, layers: 2, contrast: 0.003, training: {epochs: 15, learning_rate: 0.01, batch: 256}}
   ngcf cross-entropy:
     model: ngcf
     dim: 32
@@ -114,9 +122,14 @@ fn a_killed_training_goes_on_from_its_checkpoint() {
 fn a_killed_contrastive_training_goes_on_from_its_checkpoint() {
     for model in ["sgl", "xsimgcl"] {
         let place = Place::new();
-        let system = LONG.replace("dim: 32", "factors: 32\n    layers: 1");
-        place
-            .write("e.yaml", system.replace("lightgcn", model).replace("epochs: 60", "epochs: 40"));
+        let system = LONG.replace("dim: 32", "factors: 16\n    layers: 1");
+        place.write(
+            "e.yaml",
+            system
+                .replace("lightgcn", model)
+                .replace("epochs: 60", "epochs: 24")
+                .replace("batch: 64", "batch: 256"),
+        );
         goes_on_when_killed(&place, &format!("{model}--f1--seed1"));
     }
 }
