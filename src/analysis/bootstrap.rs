@@ -19,6 +19,9 @@ pub struct Bootstrap {
     pub seed: u64,
 }
 
+/// The draws of a bootstrap out of so many users.
+type KeptDraws = (Bootstrap, usize, Arc<Vec<u16>>);
+
 impl Default for Bootstrap {
     fn default() -> Self {
         Self { resamples: 1000, seed: 42 }
@@ -236,7 +239,7 @@ impl Bootstrap {
     /// All draws out of `n_users` users, `[resamples, users]`. They are the same for every system, so those of the last
     /// number of users are kept; none if they are too many to keep.
     fn kept_draws(&self, n_users: usize) -> Option<Arc<Vec<u16>>> {
-        static LAST: Mutex<Option<(Bootstrap, usize, Arc<Vec<u16>>)>> = Mutex::new(None);
+        static LAST: Mutex<Option<KeptDraws>> = Mutex::new(None);
         let n = self.resamples.checked_mul(n_users).filter(|n| (1..=MOST_KEPT).contains(n))?;
         if let Ok(last) = LAST.lock()
             && let Some((of, users, draws)) = &*last

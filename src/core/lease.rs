@@ -84,7 +84,8 @@ impl Leases {
                 return Ok(Some(lease));
             }
             let Some(found) = read(path)? else { continue };
-            if !(locks && self.is_own(&found)) && !self.is_stale(path, &found) {
+            let is_dead = locks && self.is_own(&found);
+            if !is_dead && !self.is_stale(path, &found) {
                 return Ok(None);
             }
             if !clear(path, &found)? {
