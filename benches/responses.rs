@@ -10,7 +10,7 @@ mod endpoint;
 
 use std::{fs, path::Path, process::Command, sync::mpsc, time::Instant};
 
-use endpoint::{Act, Endpoint, question};
+use endpoint::{Endpoint, Reply, question};
 use rec_assay::llm::{
     Responses,
     journal::{Kind, Record, Usage},
@@ -38,7 +38,7 @@ fn replay(n: usize) {
         let question = question(request);
         let title = question.lines().find_map(|line| line.strip_prefix("Title: "));
         let title = title.unwrap_or_default();
-        Act::Answer(format!(
+        Reply::Content(format!(
             "# {title}\n\n## Overview\nAbout {title}.\n\n## Attributes\n- **Genre**: Drama\n- **Tags**: \
              Slow, Long\n\n## Description\n{}\n\n## Dislikes:\nComedy\n",
             "It is what it is, and it goes on for as long as profiles do. ".repeat(8)

@@ -108,6 +108,12 @@ pub struct Run {
 impl Run {
     pub fn run(self) -> Result<Exit, CliError> {
         if is_read_once(&self.experiment.file) {
+            if self.on.is_some() {
+                return Err(CliError::Usage(format!(
+                    "{}: with --on, the experiment must be a file that the workers can read, too",
+                    self.experiment.file.display()
+                )));
+            }
             hand_over()?;
         }
         let Planned { experiment, plan, mut record } = self.experiment.planned()?;

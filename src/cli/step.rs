@@ -70,7 +70,7 @@ impl StepArgs {
         };
         let missing = |plan: Option<&ClusterPlan>| {
             CliError::Usage(format!(
-                "{} has no step {}\n  = help: `assay run EXPERIMENT --on hq` and `assay export slurm EXPERIMENT` write plans",
+                "there is no step {} in {}\n  = help: `assay run EXPERIMENT --on hq` and `assay export slurm EXPERIMENT` write plans",
                 plan.map_or("no plan of the workspace".into(), |plan| plan
                     .dir()
                     .display()

@@ -33,6 +33,9 @@ pub enum StepError {
     /// An input cannot be used.
     #[error("{step} is damaged: {problem}\n  = help: remove {} and run again to rebuild it", dir.display())]
     Input { step: String, problem: String, dir: PathBuf },
+    /// An input step is not done.
+    #[error("its input, {step}, is not done yet\n  = help: run that step first")]
+    NotReady { step: String },
     /// A file has changed since the experiment was planned.
     #[error(
         "{what}: {problem}\n  = help: run the experiment again to plan it with the current file"

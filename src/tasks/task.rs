@@ -43,9 +43,12 @@ pub struct TaskDef {
     /// Reads the means that an evaluation step wrote.
     pub means: fn(&Path) -> Result<Vec<Mean>, FileError>,
     /// Reads the values by unit that an evaluation step wrote; of the metrics named, or of all.
-    pub measurements:
-        fn(&Path, &VariantRecord, Option<&[String]>) -> Result<Measurements, FileError>,
+    pub measurements: ReadMeasurements,
 }
+
+/// Of a directory of an evaluation step: the values of the metrics named, or of all.
+pub type ReadMeasurements =
+    fn(&Path, &VariantRecord, Option<&[String]>) -> Result<Measurements, FileError>;
 
 /// A split of a data set, with the label of its variant.
 #[derive(Clone, Debug)]

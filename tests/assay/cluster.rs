@@ -55,7 +55,7 @@ fn steps_one_by_one_give_the_bytes_of_a_run() {
     }
     assert!(steps.artefacts(".assay") == whole.artefacts(".assay"));
     let run = steps.assay(&["run", "small.yaml"]);
-    assert!(run.code == 0 && run.err.contains("0 of 20 to run"), "{}", run.err);
+    assert!(run.code == 0 && run.err.contains("0 of 20 steps to run"), "{}", run.err);
     let ran = ran(&steps);
     assert_eq!((ran["begun"], ran["done"]), (STEPS, STEPS));
 }
@@ -80,7 +80,7 @@ fn a_step_whose_input_is_not_done_says_so_and_reports_it() {
     let levels = planned(&place);
     let ended = place.assay(&["step", &levels[1][0]]);
     assert_eq!(ended.code, 4, "{}", ended.err);
-    assert!(ended.err.contains("it is not done yet; run it first"), "{}", ended.err);
+    assert!(ended.err.contains("its input, split sample f"), "{}", ended.err);
     let name = format!("failed/{}", levels[1][0]);
     let plans = fs::read_dir(place.path(".assay/experiments/small/plans")).unwrap();
     let plan = plans.flatten().next().unwrap().path();
@@ -122,7 +122,10 @@ fn data_that_has_changed_since_a_plan_is_noticed_by_the_step_that_reads_it() {
     };
     place.write("r.csv", ratings(300));
     let yaml = SMALL
-        .replace("{set: sample, ", "{reader: table, ratings: r.csv, columns: {user: user, item: item, rating: rating}, ")
+        .replace(
+            "{set: sample, ",
+            "{reader: table, ratings: r.csv, columns: {user: user, item: item, rating: rating}, ",
+        )
         .replace("{scheme: official, only: [f1, f2]}", "{scheme: kfold, folds: 2, seed: 1}");
     place.write("small.yaml", yaml);
     let exported = place.assay(&["export", "slurm", "small.yaml", "--out", "slurm"]);

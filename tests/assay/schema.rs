@@ -247,6 +247,9 @@ systems:
   sgl: {model: sgl, factors: 32, layers: 2, views: node-drop, drop: 0.2, contrast: 0.2, temperature: 0.5, among: batch, anchors: distinct, reduction: sum, regularization: 0.01, training: {epochs: 3}}
   simgcl: {model: simgcl, factors: 32, layers: 2, noise: 0.2, contrast: 0.2, temperature: 0.5, among: all, anchors: positives, reduction: sum, regularization: 0.01, training: {epochs: 3}}
   xsimgcl: {model: xsimgcl, factors: 32, layers: 2, noise: 0.1, contrast_layer: 1, contrast: 0.1, temperature: 0.5, among: all, anchors: positives, reduction: sum, regularization: 0.01, training: {epochs: 3}}
+  slim: {model: slim, l1: 0.1, l2: 10, positive: false, tolerance: 0.01}
+  edlae: {model: edlae, dropout: 0.3, regularization: 10}
+  mult-vae: {model: mult-vae, hidden: [32], latent: 8, dropout: 0.2, annealing: {cap: 0.5, steps: 100}, noise: 0.5, training: {epochs: 3}}
   p4r: {model: p4r, factors: 32, text: {profiles: p}, fusion: paper, pooling: sum, alpha: 0.5, beta: 1, layers: 2, ablate: none, regularization: 0.1, training: {epochs: 3}}
   review-gnn: {model: review-gnn, factors: 32, reviews: stars, encoder: {max_tokens: 50}, normalisation: symmetric, pooling: sum, mse: ends, bpr_share: {lowest: 0.1, highest: 0.9}, review_density: 0.5, init: 0.1, regularization: 0.1, training: {epochs: 3}}
   searched: {model: als, search: {trials: 3, seed: 2, over: {alpha: {log: [0.1, 10]}, factors: [4, 8]}, metric: recall, k: 5, validation: 0.2, by: random}}

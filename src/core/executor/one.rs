@@ -97,7 +97,7 @@ impl One<'_> {
                 Ok(_) => continue,
                 Err(FileError::Damaged { problem, .. }) => problem,
                 Err(_) => match currencies.of(input) {
-                    Currency::Absent => "it is not done yet; run it first".to_owned(),
+                    Currency::Absent => return Err(StepError::NotReady { step: node.name() }),
                     Currency::Damaged(problem) | Currency::Outdated(problem) => problem,
                     Currency::Current => continue,
                 },

@@ -96,7 +96,7 @@ mod tests {
         let names = ["ease", "als", "a long name of a system[factors=64,alpha=2]", "<b>"];
         let block = |at: usize, of: &[f64; 4]| Block {
             data: format!("d{at}"),
-            digest: Digest::of(&at.to_string()),
+            digest: Digest::of(at.to_string()),
             from: format!("d{at}.yaml"),
             values: names.iter().zip(of).map(|(name, of)| ((*name).to_owned(), *of)).collect(),
         };

@@ -192,7 +192,7 @@ impl NetworkModel for P4rParams {
             }
         });
         if text.is_some() && self.fusion == Fusion::Concat {
-            nodes = nodes * own_half(n_users, n_items, self.factors);
+            nodes = &nodes * own_half(n_users, n_items, self.factors);
         }
         let shape = self.shape(n_users);
         Ok(Plan {
@@ -390,7 +390,8 @@ impl P4r {
         if let Some(text) = text {
             match self.shape.fusion {
                 Fusion::Paper => added = Some(self.below_users(&(text * &self.text_weights))),
-                Fusion::Init => layer = layer + self.below_users(&(text * self.shape.beta)),
+                // Not in place: the nodes are a parameter, and autograd keeps layers.
+                Fusion::Init => layer = &layer + self.below_users(&(text * self.shape.beta)),
                 Fusion::Concat => {
                     let own = match &self.own {
                         Some(own) => layer * own,
@@ -406,9 +407,9 @@ impl P4r {
         for _ in 0..self.shape.layers {
             layer = propagate(&self.graph, &layer, None) * &self.alphas;
             if let Some(added) = &added {
-                layer = layer + added;
+                layer = &layer + added;
             }
-            sum = sum + &layer;
+            sum = &sum + &layer;
         }
         sum * self.scale()
     }
@@ -430,7 +431,7 @@ impl Network for P4r {
         let grad = (grad * self.scale()).contiguous();
         let (mut of_layer, mut of_added) = (grad.shallow_clone(), grad.zeros_like());
         for _ in 0..self.shape.layers {
-            of_added = of_added + &of_layer;
+            of_added = &of_added + &of_layer;
             of_layer = propagate_tensor(&self.graph, &(&of_layer * &self.alphas), Some(&grad));
         }
         if let (Some((vectors, present)), Some(projected)) = (&self.text, self.projected.take()) {

@@ -317,7 +317,7 @@ impl Learner for BprLearner<'_> {
         let number = |of: &Tensor| f64::try_from(of.detach()).unwrap_or(f64::NAN);
         if self.network.bpr_share().is_some() {
             self.last.bpr_share = self.bpr_share;
-            total = total * self.bpr_share;
+            total = &total * self.bpr_share;
             if let Some(mse) = self.network.alignment(&embeddings, &nodes) {
                 self.last.mse = number(&mse);
                 total += mse * (1.0 - self.bpr_share);

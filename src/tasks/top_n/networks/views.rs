@@ -276,7 +276,7 @@ impl ViewGcn {
             if keep == Some(layer + 1) {
                 kept = Some(x.shallow_clone());
             }
-            sum = sum + &x;
+            sum = &sum + &x;
         }
         (sum * self.share_of_layer(), kept)
     }
