@@ -2,7 +2,7 @@
 """Measures planning, reporting and memory at sizes that no data set at hand has.
 
     cargo build --release
-    ASSAY_DATA=../shared/data python3 tools/bench_scale.py [plan] [report] [users] [compare]
+    ASSAY_DATA=DIR python3 tools/bench_scale.py [plan] [report] [users] [compare]
 
 `plan`: 10,000 trials of ALS, and 9,600 trials of an encoder that reranks. `report`: 40 systems × 5 folds × 3 seeds ×
 10 metrics × 5 cutoffs on MovieLens-100K: results, table, report and a run that has nothing to do. `users`: 50,000 and

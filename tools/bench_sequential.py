@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Seconds an epoch of SASRec and BERT4Rec on Beauty (S3-Rec) beside RecBole 1.2.1, in turns, one thread each.
 
-    cargo build --release && ASSAY_DATA=../shared/data python3 tools/bench_sequential.py [turns] [batches]
+    cargo build --release && ASSAY_DATA=DIR python3 tools/bench_sequential.py [turns] [batches]
 
 The same network for all: 64 factors, 2 layers, 2 heads, inner size 256, 50 positions, dropout, softmax over all items,
 Adam. RecBole's SASRec learns from every prefix of a sequence, in batches of 2048; its BERT4Rec from whole sequences. An

@@ -3,7 +3,7 @@
 what assay makes of the same settings: every score of every user and item, the lists, and nDCG@10.
 
     cargo build --release
-    python3 tools/pin_baselines.py ../shared/data
+    python3 tools/pin_baselines.py DIR
 
 prints the largest differences, and the values that tests/assay/real_data.rs pins. NumPy and PyArrow are
 installed into an environment of their own.

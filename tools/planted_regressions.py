@@ -2,7 +2,7 @@
 """How often `assay check` finds a planted regression, and how often it calls worse what only has another seed.
 
     cargo build --release
-    ASSAY_DATA=../shared/data python3 tools/planted_regressions.py [SEEDS]
+    ASSAY_DATA=DIR python3 tools/planted_regressions.py [SEEDS]
 
 ALS is fitted on the five folds of MovieLens-100K with one seed for the baseline and others for later results. From their
 lists each relevant item among the first ten is taken out with the probability of the regression, and what stands below
