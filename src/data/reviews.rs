@@ -3,7 +3,11 @@
 //! [`Reviews`] holds all of them and shows none. [`TrainingPart::reviews`] is the only way to a text, and it gives those of
 //! the rows of its own training part: no model, profile or prompt can reach the review of a held-out interaction.
 
-use std::{borrow::Cow, collections::HashMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,11 +16,11 @@ use super::{
     DataError, TrainingPart,
     content::Encoding,
     delimited::{Layout, TextTable, usual_separator},
-    readers::DuplicateRule,
+    readers::{DuplicateRule, Quotes},
 };
 
 /// Raise it if the code reads something else from the same file.
-pub(super) const REVISION: u32 = 1;
+pub(super) const REVISION: u32 = 2;
 
 /// A table with the reviews of a data set, one row each. They are read only where a system uses them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +44,9 @@ pub struct ReviewsSpec {
     /// How the letters are written; by default UTF-8, or UTF-16 with a byte order mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoding: Option<Encoding>,
+    /// `none`: quotes are characters like others.
+    #[serde(default, skip_serializing_if = "Quotes::are_usual")]
+    quotes: Quotes,
 }
 
 /// Longest text in characters; more is cut off and counted. Encoders read a few hundred tokens.
@@ -53,6 +60,17 @@ pub struct Reviews {
     titles: Vec<Option<String>>,
     texts: Vec<Option<String>>,
     has_titles: bool,
+    /// Where quoted fields may contain line breaks.
+    quoted: Option<Quoted>,
+}
+
+/// What rows of the table look like, to find those that a quoted field has swallowed.
+struct Quoted {
+    separator: char,
+    /// The places of users and items.
+    user: usize,
+    item: usize,
+    lines: Vec<u32>,
 }
 
 /// The reviews of the rows of a training part, in their order.
@@ -80,6 +98,12 @@ pub struct ReviewStats {
     pub duplicates: usize,
     /// Reviews with the same text as another training review of the same user.
     pub copies: usize,
+    /// Reviews of interactions that are not in the training part, and how many of these have the same text as a training
+    /// review of the same user. Nothing else of them is read.
+    #[serde(default)]
+    pub held_out: usize,
+    #[serde(default)]
+    pub held_out_copies: usize,
     /// Texts from which tags or character references of HTML were removed.
     pub with_html: usize,
     /// Texts that were longer than 20,000 characters and were cut off.
@@ -109,7 +133,15 @@ impl ReviewStats {
             (self.cut_off, "reviews were cut off at 20,000 characters"),
         ];
         let counts = counts.iter().filter(|(count, _)| *count > 0);
-        counts.map(|(count, what)| format!("{count} of {all}: {what}")).collect()
+        let mut notes: Vec<String> =
+            counts.map(|(count, what)| format!("{count} of {all}: {what}")).collect();
+        if self.held_out_copies > 0 {
+            notes.push(format!(
+                "{} of {} reviews outside the training part have the same text as a training review of the user",
+                self.held_out_copies, self.held_out
+            ));
+        }
+        notes
     }
 }
 
@@ -118,7 +150,8 @@ impl ReviewsSpec {
     pub(super) fn read(&self, folder: &Path, rule: DuplicateRule) -> Result<Reviews, DataError> {
         let path = folder.join(&self.file);
         let separator = usual_separator(&path);
-        let layout = Layout { separator, header: true, encoding: self.encoding, quotes: true };
+        let quotes = self.quotes == Quotes::Usual;
+        let layout = Layout { separator, header: true, encoding: self.encoding, quotes };
         let table = TextTable::read(&path, &layout)?;
         let (users, _) = table.id_names(&self.user)?;
         let (items, _) = table.id_names(&self.item)?;
@@ -166,8 +199,16 @@ impl ReviewsSpec {
                 DuplicateRule::KeepHighest => {}
             }
         }
+        let place = |name: &str| table.names().iter().position(|of| of == name);
+        let quoted = match (table.quoted_separator(), place(&self.user), place(&self.item)) {
+            (Some(separator), Some(user), Some(item)) => {
+                Some(Quoted { separator, user, item, lines: table.lines() })
+            }
+            _ => None,
+        };
         Ok(Reviews {
             file: self.file.clone(),
+            quoted,
             by_pair,
             titles: match &self.title {
                 Some(title) => table.optional_texts(title)?,
@@ -198,6 +239,7 @@ impl TrainingPart {
                 continue;
             };
             stats.duplicates += usize::from(*rows > 1);
+            all.check_quotes(*kept, self)?;
             let text = all.text(*kept, &mut stats);
             stats.with_text += usize::from(text.is_some());
             texts.push(text);
@@ -209,6 +251,7 @@ impl TrainingPart {
             }
             stats.copies += times.values().filter(|times| **times > 1).sum::<usize>();
         }
+        self.count_held_out(all, &mut stats);
         if stats.with_text == 0 {
             return Err(DataError::File {
                 path: all.file.clone().into(),
@@ -222,7 +265,57 @@ impl TrainingPart {
     }
 }
 
+impl TrainingPart {
+    /// How many reviews of other interactions have a copy among the training reviews of the user. No text leaves this.
+    fn count_held_out(&self, all: &Reviews, stats: &mut ReviewStats) {
+        let mut pairs: HashSet<(&str, &str)> = HashSet::new();
+        let mut texts: HashSet<(&str, &str)> = HashSet::new();
+        for row in self.train.iter() {
+            let (user, item) = (self.users.name(row.user.0), self.items.name(row.item.0));
+            pairs.insert((user, item));
+            let kept = all.by_pair.get(&(user.to_owned(), item.to_owned()));
+            if let Some(text) = kept.and_then(|(kept, _)| all.texts[*kept].as_deref()) {
+                texts.insert((user, text.trim()));
+            }
+        }
+        for ((user, item), (kept, _)) in &all.by_pair {
+            let Some(text) = all.texts[*kept].as_deref().map(str::trim) else { continue };
+            if !text.is_empty() && !pairs.contains(&(&**user, &**item)) {
+                stats.held_out += 1;
+                stats.held_out_copies += usize::from(texts.contains(&(&**user, text)));
+            }
+        }
+    }
+}
+
 impl Reviews {
+    /// An error if a quoted field of a row has swallowed other rows, which may be held-out ones: a line of it has a user and
+    /// an item of the data where the table has them.
+    fn check_quotes(&self, row: usize, of: &TrainingPart) -> Result<(), DataError> {
+        let Some(quoted) = &self.quoted else { return Ok(()) };
+        let cells = [self.titles.get(row).and_then(Option::as_ref), self.texts[row].as_ref()];
+        for line in cells.into_iter().flatten().flat_map(|text| text.lines().skip(1)) {
+            let fields: Vec<&str> = line.split(quoted.separator).collect();
+            let is_id = |at: usize, ids: &super::Ids| {
+                fields
+                    .get(at)
+                    .is_some_and(|name| ids.index_of(name.trim().trim_matches('"')).is_some())
+            };
+            if is_id(quoted.user, &of.users) && is_id(quoted.item, &of.items) {
+                return Err(DataError::Line {
+                    path: self.file.clone().into(),
+                    line: quoted.lines[row] as usize,
+                    problem: "a quoted field contains further rows of the table".into(),
+                    found: line.chars().take(80).collect(),
+                    expected: "a quote that is closed before the next row; where quotes are characters like others, \
+                               `reviews: {quotes: none, …}`; or JSON lines"
+                        .into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// The text of a row, cleaned.
     fn text(&self, row: usize, stats: &mut ReviewStats) -> Option<String> {
         let mut has_html = false;
@@ -367,8 +460,40 @@ mod tests {
         assert_eq!(texts(&plain), ["one", "two"]);
         for (validation, test) in [("", ""), ("<b>one</b>", "&amp;"), ("x", &"long ".repeat(9000))]
         {
-            assert_eq!(of(validation, test), plain, "{validation} {test}");
+            let found = of(validation, test);
+            assert_eq!(found.texts, plain.texts, "{validation} {test}");
+            // How many there are outside of the training part is counted.
+            let counts = (plain.stats.held_out, plain.stats.held_out_copies);
+            let (held_out, held_out_copies) = counts;
+            assert_eq!(ReviewStats { held_out, held_out_copies, ..found.stats }, plain.stats);
         }
+        assert_eq!((plain.stats.held_out, plain.stats.held_out_copies), (2, 0));
+        // (b, z) has the text that b has at y.
+        let copied = of("two", "two");
+        assert_eq!((copied.stats.held_out, copied.stats.held_out_copies), (2, 1));
+        assert!(copied.stats.notes().iter().any(|note| note.starts_with("1 of 2 reviews outside")));
+    }
+
+    /// A quote that is not closed on its line goes on to the next quote: the rows between are its text.
+    #[test]
+    fn rows_that_a_quote_has_swallowed_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = part(&[(0, 0), (1, 1)], &[(0, 1)]);
+        let read = |text: &str, more: &str| {
+            fs::write(dir.path().join("r.tsv"), text).unwrap();
+            let spec = format!("{{file: r.tsv, user: u, item: i, text: t{more}}}");
+            let spec: ReviewsSpec = serde_yaml::from_str(&spec).unwrap();
+            let all = spec.read(dir.path(), DuplicateRule::Error).map_err(|of| of.to_string())?;
+            part.reviews(&all).map_err(|error| error.to_string())
+        };
+        let swallowed = "u\ti\tt\na\tx\t\"one\na\ty\theld out\nb\tz\tthe answer\"\nb\ty\ttwo\n";
+        let error = read(swallowed, "").unwrap_err();
+        assert!(error.contains("contains further rows") && error.contains("r.tsv:2"), "{error}");
+        assert!(error.contains("quotes: none"), "{error}");
+        let found = read(swallowed, ", quotes: none").unwrap();
+        assert_eq!(found.texts, [Some("\"one".to_owned()), Some("two".into())]);
+        let closed = "u\ti\tt\na\tx\t\"one\nand more\"\nb\ty\ttwo\n";
+        assert_eq!(read(closed, "").unwrap().texts[0], Some("one\nand more".into()));
     }
 
     #[test]
@@ -402,6 +527,8 @@ mod tests {
             copies: 2,
             with_html: 1,
             cut_off: 1,
+            held_out: 0,
+            held_out_copies: 0,
         };
         assert_eq!(reviews.stats, wanted);
         assert_eq!(reviews.stats.notes().len(), 7);

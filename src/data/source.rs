@@ -204,8 +204,7 @@ impl DataSource {
                 })
             }
             Self::Inline { folder, duplicates, reader, reviews, .. } => {
-                let of_reviews = reviews.iter().map(|reviews| reviews.file.clone());
-                for file in reader.files().into_iter().chain(of_reviews) {
+                for file in reader.files() {
                     let path = folder.join(&file);
                     if !path.is_file() {
                         return Err(DataError::File {

@@ -102,7 +102,7 @@ pub trait Views {
     fn pull(&mut self, grads: Encoded, of: &[bool]);
 }
 
-/// The same numbers, where a gradient starts anew.
+/// The same numbers, where a gradient starts from here.
 pub fn leaf(tensor: &Tensor) -> Tensor {
     tensor.detach().contiguous().set_requires_grad(true)
 }

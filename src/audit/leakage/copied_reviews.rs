@@ -18,7 +18,7 @@ pub const CHECK: Check = Check {
     run,
 };
 
-/// From this share of training reviews on.
+/// From this share of reviews on.
 const TELLING: f64 = 0.01;
 
 fn run(subject: &Subject) -> Result<Outcome, String> {
@@ -30,16 +30,26 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
         }
         is_used = true;
         let stats: ReviewsStats = subject.stats(step)?;
-        let (copies, all) = (stats.reviews.copies, stats.reviews.with_text);
-        if (copies as f64) < TELLING * all as f64 || copies == 0 {
-            continue;
+        let stats = stats.reviews;
+        for (copies, all, what) in [
+            (
+                stats.held_out_copies,
+                stats.held_out,
+                "reviews outside the training part have the same text as a training review of the same user",
+            ),
+            (
+                stats.copies,
+                stats.with_text,
+                "training reviews have the same text as another one of the same user",
+            ),
+        ] {
+            if (copies as f64) < TELLING * all as f64 || copies == 0 {
+                continue;
+            }
+            let share = percent(copies, all);
+            let message = format!("`{}`: {copies} of {all} {what} ({share})", of.label);
+            findings.push(Finding::new("", message).with("copies", copies).with("reviews", all));
         }
-        let message = format!(
-            "`{}`: {copies} of {all} training reviews ({}) have the same text as another one of the same user",
-            of.label,
-            percent(copies, all)
-        );
-        findings.push(Finding::new("", message).with("copies", copies).with("reviews", all));
     }
     match is_used {
         true => Ok(Outcome::Checked(findings)),

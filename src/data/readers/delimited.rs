@@ -205,6 +205,11 @@ impl TextTable {
         &self.names
     }
 
+    /// The separator, where quoted fields may contain it and line breaks.
+    pub fn quoted_separator(&self) -> Option<char> {
+        self.quotes.then_some(char::from(self.separator))
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

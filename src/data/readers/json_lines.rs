@@ -46,12 +46,21 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// A value as the text of a cell: none for `null`; lists and objects stay JSON.
-fn cell(value: Value) -> Option<String> {
+/// From here on not every whole number is a float.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A value as the text of a cell: none for `null`; lists and objects stay JSON. An error for a number whose digits are lost,
+/// which could make two identifiers one.
+fn cell(value: Value) -> Result<Option<String>, String> {
     match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number)
+            if number.is_f64() && number.as_f64().is_none_or(|of| of.abs() >= EXACT) =>
+        {
+            Err(format!("the number {number} has more digits than can be kept: write it as text"))
+        }
+        other => Ok(Some(other.to_string())),
     }
 }
 
@@ -83,7 +92,7 @@ pub(super) fn frame(path: &Path, text: &[u8]) -> Result<DataFrame, DataError> {
             });
             let cells = &mut columns[at].1;
             cells.resize(rows, None);
-            cells.push(cell(value));
+            cells.push(cell(value).map_err(&wrong)?);
         }
         rows += 1;
     }
@@ -128,6 +137,7 @@ mod tests {
             ("{\"a\": 1}\n{\"a\": 1, \"a\": 2}\n", "the key `a` comes twice"),
             ("[\n{\"a\": 1}]\n", "a JSON array"),
             ("{\"a\": 1}\n7\n", "an object"),
+            ("{\"a\": 18446744073709551615}\n{\"a\": 100000000000000000001}\n", "x.json:2"),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

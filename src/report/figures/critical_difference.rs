@@ -1,4 +1,4 @@
-//! Critical-difference diagrams: average ranks over data sets on one axis, and a bar over systems that are not told apart
+//! Critical-difference diagrams: average ranks over data sets on one axis, and a bar over systems that do not differ
 //! (Demšar 2006, figure 1).
 
 use super::{
@@ -75,7 +75,7 @@ pub fn critical_difference(of: &Across) -> Figure {
         canvas.line(ends, Stroke::new(Ink::Medium, 2.5 * LINE));
     }
     let caption = format!(
-        "{what} ({}; 1 is the best). Systems under one bar are not told apart by Nemenyi's test at α = {:.2}.",
+        "{what} ({}; 1 is the best). Systems under one bar do not differ significantly (Nemenyi's test, α = {:.2}).",
         of.data.join(", "),
         of.alpha
     );

@@ -116,12 +116,15 @@ pub enum Mse {
 
 /// The share of BPR in the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a share from 0 to 1, or bounds (`{lowest: 0.1, highest: 0.9}`)"
+)]
 pub enum BprWeight {
     /// Always this one.
     Fixed(#[schemars(range(min = 0, max = 1))] f64),
     /// The share of training pairs that are ranked right when an epoch begins, each liked item against one drawn item, within
-    /// bounds: the better the ranking, the more BPR. Measured anew for every epoch, so that training that was interrupted goes on
+    /// bounds: the better the ranking, the more BPR. Measured again for every epoch, so that training that was interrupted goes on
     /// with the same share.
     Adaptive(Bounds),
 }

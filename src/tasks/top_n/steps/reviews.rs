@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::output::{Profiles as ProfilesDir, Split};
 use crate::{
-    core::{Handle, KeyBuilder, Pinned, RunContext, Step, StepError, StepStats},
+    core::{Found, Handle, KeyBuilder, Pinned, RunContext, Shared, Step, StepError, StepStats},
     data::{DataDirs, DataSource, ReviewStats, TrainingPart},
     text::{PROFILES, Profiles, Source},
 };
@@ -52,6 +52,13 @@ impl Step for ReviewsStep {
 
     fn files(&self) -> Vec<&'static str> {
         vec![PROFILES]
+    }
+
+    /// Reads the table: wrong columns are an error before anything is written.
+    fn preflight(&self, _: &Shared) -> Result<Found, StepError> {
+        self.reviews.verify()?;
+        self.source.load_reviews(&self.dirs)?;
+        Ok(Found::default())
     }
 
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<ReviewsStats, StepError> {

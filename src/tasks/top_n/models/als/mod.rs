@@ -288,6 +288,12 @@ impl Model for AlsParams {
         at_least("frequency_scaling", self.frequency_scaling.unobserved_weight, 0.0)?;
         if let Some(deviation) = self.init_deviation {
             positive("init_deviation", f64::from(deviation))?;
+            if self.init_scale != Self::default().init_scale {
+                return Err((
+                    "init_scale",
+                    "has no effect with `init_deviation`; remove one of them".into(),
+                ));
+            }
         }
         let Some(weight) = self.unobserved_weight else { return Ok(()) };
         positive("unobserved_weight", f64::from(weight))?;
