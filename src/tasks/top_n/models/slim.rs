@@ -43,7 +43,7 @@ pub struct SlimParams {
 
 impl Default for SlimParams {
     fn default() -> Self {
-        Self { l1: 10.0, l2: 100.0, positive: true, tolerance: 1e-4 }
+        Self { l1: 0.2, l2: 100.0, positive: true, tolerance: 1e-4 }
     }
 }
 
