@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use super::{CliError, ExperimentArg};
+use super::{CliError, ExperimentArg, hand_over::is_read_once};
 use crate::{
     base::{limits, programs::BUILD},
     cluster::About,
@@ -41,6 +41,23 @@ pub fn about(
         threads: options.threads,
         memory,
     })
+}
+
+/// An error if the experiment cannot be a file for other processes: it can be read once, or is a file of this process only.
+pub fn check_others_can_read(
+    experiment: &ExperimentArg,
+    of: &str,
+    others: &str,
+) -> Result<(), CliError> {
+    let file = &experiment.file;
+    let own = ["/dev/stdin", "/dev/fd", "/proc"].iter().any(|dir| file.starts_with(dir));
+    match own || is_read_once(file) {
+        true => Err(CliError::Usage(format!(
+            "{}: {of}, the experiment must be a file that the {others} can read, too",
+            file.display()
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// The program that tasks run: `assay`, also if this is the one with tensors.

@@ -4,7 +4,12 @@ use std::{fmt, path::PathBuf};
 
 use super::{CliError, slot_of};
 use crate::{
-    base::{files::FileError, terminal::tell, text::distinct, yaml::nearest},
+    base::{
+        files::FileError,
+        terminal::tell,
+        text::{distinct, shell_word},
+        yaml::nearest,
+    },
     core::{StepId, Workspace},
     data::DataDirs,
     tasks::{Experiment, ExperimentRecord, Plan, TrialRecord},
@@ -48,17 +53,14 @@ pub struct Planned {
     pub record: ExperimentRecord,
 }
 
-/// As it is written on a command line.
+/// As it is written on the command line of a shell: scripts contain it.
 impl fmt::Display for ExperimentArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        self.set.iter().try_for_each(|set| {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
-            match set.chars().all(plain) {
-                true => write!(f, " --set {set}"),
-                false => write!(f, " --set '{}'", set.replace('\'', r"'\''")),
-            }
-        })
+        let file = self.file.to_string_lossy();
+        // Not an option.
+        let here = if file.starts_with('-') { "./" } else { "" };
+        f.write_str(&shell_word(&format!("{here}{file}")))?;
+        self.set.iter().try_for_each(|set| write!(f, " --set {}", shell_word(set)))
     }
 }
 
@@ -226,4 +228,28 @@ pub fn unknown(option: &str, what: &str, value: &str, known: &[String]) -> CliEr
         "{option} {value}: there is no such {what}\n  = expected one of {}{help}",
         known.join(", ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_experiment_is_written_so_that_a_shell_reads_the_same_words() {
+        let of = |file: &str, set: &[&str]| {
+            let set = set.iter().map(|of| String::from(*of)).collect();
+            ExperimentArg { file: file.into(), set }.to_string()
+        };
+        assert_eq!(
+            of("a/b-1.yaml", &["seeds=1", "a.b=x,y"]),
+            "a/b-1.yaml --set seeds=1 --set a.b=x,y"
+        );
+        assert_eq!(of("-x.yaml", &[]), "./-x.yaml");
+        for file in
+            ["my $(touch PWNED) ex.yaml", "a'b\"c`d`\\.yaml", "~/x;y&z|*?.yaml", "a\nb.yaml"]
+        {
+            let words = shlex::split(&of(file, &["seeds=[1, 2]", ""])).unwrap();
+            assert_eq!(words, [file, "--set", "seeds=[1, 2]", "--set", ""]);
+        }
+    }
 }

@@ -4,14 +4,18 @@ use std::path::PathBuf;
 
 use super::{
     CliError, ExperimentArg, WorkspaceArg,
-    cluster::{about, program},
+    cluster::{about, check_others_can_read, program},
     commands::Commands,
     experiment::{Part, Planned},
     preflight::Checked,
     print, slot_of, tell_slot,
 };
 use crate::{
-    base::{exit::Exit, output::OutputDir, text::counted},
+    base::{
+        exit::Exit,
+        output::OutputDir,
+        text::{counted, shell_word},
+    },
     cluster::{ClusterPlan, Slurm, SlurmOptions},
     core::{FinishedSteps, Graph, Options, Record, StepId, ToDo, Workspace},
 };
@@ -86,6 +90,7 @@ impl ExportSlurm {
                 return Err(CliError::Usage(format!("{text:?}: expected one line")));
             }
         }
+        check_others_can_read(&self.experiment, "for Slurm", "jobs")?;
         let Planned { experiment, plan, mut record } = self.experiment.planned()?;
         let selected = self.part.select(&record)?;
         let slot = slot_of(&experiment, workspace);
@@ -143,7 +148,7 @@ impl ExportSlurm {
             "{} in {}\nnext: bash {}\n",
             counted(steps.len(), "step"),
             counted(scripts.arrays, "array"),
-            self.out.join(SUBMIT).display()
+            shell_word(&self.out.join(SUBMIT).to_string_lossy())
         ))?;
         Ok(Exit::Pass)
     }

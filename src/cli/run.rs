@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::{
     CliError, ExperimentArg, WorkspaceArg,
-    cluster::{about, program},
+    cluster::{about, check_others_can_read, program},
     commands::Commands,
     experiment::{Part, Planned},
     hand_over::{hand_over, is_read_once},
@@ -107,13 +107,9 @@ pub struct Run {
 
 impl Run {
     pub fn run(self) -> Result<Exit, CliError> {
-        if is_read_once(&self.experiment.file) {
-            if self.on.is_some() {
-                return Err(CliError::Usage(format!(
-                    "{}: with --on, the experiment must be a file that the workers can read, too",
-                    self.experiment.file.display()
-                )));
-            }
+        if self.on.is_some() {
+            check_others_can_read(&self.experiment, "with --on", "workers")?;
+        } else if is_read_once(&self.experiment.file) {
             hand_over()?;
         }
         let Planned { experiment, plan, mut record } = self.experiment.planned()?;
@@ -204,12 +200,15 @@ impl Run {
             },
         };
         let names = plan.trial_names();
+        // On other machines, each step has a log in the plan.
+        let mut logs = None;
         let outcome = match &self.on {
             None => run(header, to_do, &names, &interrupt, &*reporter)?,
             Some(on) => {
                 let memory = self.memory.map(|_| options.memory_bytes);
                 let about = about(&self.experiment, &slot.name, &options, memory, &plan)?;
                 let of = ClusterPlan::write(&workspace, about, &plan, &options.forced)?;
+                logs = Some(of.logs());
                 let queue = HyperQueue::open(on.clone(), &of, &workspace, &plan.graph, program()?);
                 let mut queue = queue.map_err(CliError::Queue)?;
                 let outcome =
@@ -315,7 +314,8 @@ impl Run {
             let cause = if self.json { cause } else { cause.lines().next().unwrap_or_default() };
             tell!("  {}{more}\n    {}", shown.join(", "), cause.replace('\n', "\n    "));
         }
-        tell!("logs: {}", workspace.path(&["runs", &outcome.record.run, "logs"]).display());
+        let logs = logs.unwrap_or_else(|| workspace.path(&["runs", &outcome.record.run, "logs"]));
+        tell!("logs: {}", logs.display());
         Ok(match outcome {
             Outcome { undone: true, .. } | Outcome { internal: true, .. } => Exit::Bug,
             Outcome { disk_full: true, .. } => Exit::DiskFull,

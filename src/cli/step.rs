@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +16,8 @@ use super::{
 };
 use crate::{
     base::{
-        exit::Exit, hash::Digest, interrupt::Interrupt, limits, programs::BUILD, terminal::tell,
+        exit::Exit, files::FileError, hash::Digest, interrupt::Interrupt, limits, programs::BUILD,
+        terminal::tell,
     },
     cluster::{ClusterPlan, StepAt},
     core::{Event, FailedElsewhere, One, Reporter, StepError, Workspace, machine_at, run_one},
@@ -48,6 +50,9 @@ pub struct StepArgs {
     wait: u64,
 }
 
+/// Where plans come from.
+const HELP: &str = "`assay run EXPERIMENT --on hq` and `assay export slurm EXPERIMENT` write plans";
+
 /// Nobody looks at the progress of one step.
 struct Silent;
 
@@ -65,21 +70,29 @@ impl StepArgs {
         let root = std::path::absolute(&self.workspace.workspace)?;
         let workspace = Workspace::at(&root);
         let found = match &self.plan {
-            Some(name) => Some(ClusterPlan::read(&workspace, plan_name(name)?)?),
+            Some(name) => match ClusterPlan::read(&workspace, plan_name(name)?) {
+                Ok(plan) => Some(plan),
+                Err(FileError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                    return Err(CliError::Usage(format!(
+                        "--plan {name}: the workspace {} has no such plan\n  = help: without --plan, a plan with this \
+                         step is looked for; {HELP}",
+                        root.display()
+                    )));
+                }
+                Err(error) => return Err(error.into()),
+            },
             None => ClusterPlan::find(&workspace, &key)?,
         };
-        let missing = |plan: Option<&ClusterPlan>| {
-            CliError::Usage(format!(
-                "there is no step {} in {}\n  = help: `assay run EXPERIMENT --on hq` and `assay export slurm EXPERIMENT` write plans",
-                plan.map_or("no plan of the workspace".into(), |plan| plan
-                    .dir()
-                    .display()
-                    .to_string()),
-                key.short()
-            ))
+        let missing = |place: String| {
+            let short = key.short();
+            CliError::Usage(format!("there is no step {short} in {place}\n  = help: {HELP}"))
         };
-        let Some(plan) = found else { return Err(missing(None)) };
-        let Some(at) = plan.step(&key)? else { return Err(missing(Some(&plan))) };
+        let Some(plan) = found else {
+            return Err(missing(format!("any plan of the workspace {}", root.display())));
+        };
+        let Some(at) = plan.step(&key)? else {
+            return Err(missing(format!("the plan {}", plan.dir().display())));
+        };
         let interrupt = Interrupt::default();
         let ended = self.step(&key, &plan, &at, &workspace, &interrupt);
         let (exit, cause) = match &ended {
@@ -147,8 +160,8 @@ impl StepArgs {
         stop_on_ctrl_c(interrupt);
         // One step at a time sends requests, on whatever machine: each may spend what the others have left.
         let purse = if at.llm { Some(self.purse(plan, workspace, interrupt)?) } else { None };
-        let before = plan.spent().unwrap_or_default();
         if purse.is_some() {
+            let before = plan.spent()?.unwrap_or_default();
             let tokens = before.input_tokens.saturating_add(before.output_tokens);
             let budget = &mut responses.budget;
             budget.money = budget.money.map(|money| (money - before.money).max(0.0));

@@ -59,7 +59,7 @@ impl FromStr for On {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Job {
     id: u64,
-    /// HyperQueue may have been started anew, and count from 1 again.
+    /// HyperQueue may have been restarted, and count from 1 again.
     name: String,
     server: Option<PathBuf>,
 }
@@ -97,7 +97,7 @@ impl FinishedSteps for Finished<'_> {
 }
 
 impl<'a> HyperQueue<'a> {
-    /// The queue of a server; it must respond.
+    /// The queue of a server; it must respond, and be able to pass on the paths of the plan.
     pub fn open(
         on: On,
         plan: &'a ClusterPlan,
@@ -117,6 +117,11 @@ impl<'a> HyperQueue<'a> {
             known_failures: HashSet::new(),
             is_attached: false,
         };
+        // Before anything runs.
+        of.tasks().paths()?;
+        if let Some(node) = graph.nodes().first() {
+            of.tasks().stderr(&node.key)?;
+        }
         of.list()?;
         Ok(of)
     }
@@ -173,15 +178,13 @@ impl<'a> HyperQueue<'a> {
         format!("assay {}", self.plan.name.trim_start_matches("experiments/"))
     }
 
+    fn tasks(&self) -> Tasks<'_> {
+        Tasks { name: self.name(), assay: &self.assay, plan: self.plan, workspace: self.workspace }
+    }
+
     fn write_job(&self, steps: &[StepId]) -> Result<PathBuf, String> {
         let finished = Finished(self.workspace, self.graph);
-        let tasks = Tasks {
-            name: self.name(),
-            assay: &self.assay,
-            plan: self.plan,
-            workspace: self.workspace,
-        };
-        let text = tasks.toml(self.graph, steps, &finished)?;
+        let text = self.tasks().toml(self.graph, steps, &finished)?;
         let path = self.plan.dir().join(format!("job-{}.toml", self.jobs.len() + 1));
         write_whole(&path, text.as_bytes()).map_err(|error| error.to_string())?;
         Ok(path)
@@ -267,8 +270,8 @@ impl Queue for HyperQueue<'_> {
         self.plan.new_failures(self.graph, &mut self.known_failures)
     }
 
-    fn spent(&self) -> Option<Spent> {
-        self.plan.spent()
+    fn spent(&self) -> Result<Option<Spent>, String> {
+        self.plan.spent().map_err(|error| error.to_string())
     }
 
     fn last_words(&self, step: StepId) -> Option<String> {
@@ -309,6 +312,20 @@ struct Tasks<'a> {
 }
 
 impl Tasks<'_> {
+    /// The program, the workspace and the directory of the tasks, as TOML.
+    fn paths(&self) -> Result<[String; 3], String> {
+        Ok([
+            quoted(self.assay)?,
+            quoted(self.workspace.root())?,
+            quoted(&self.plan.about.directory)?,
+        ])
+    }
+
+    /// Where a task writes what it prints, as TOML.
+    fn stderr(&self, key: &Digest) -> Result<String, String> {
+        quoted(&self.plan.stderr(key))
+    }
+
     /// A task for each step, with its inputs among the steps, its resources, and a priority by the length of what follows.
     fn toml(
         &self,
@@ -319,14 +336,11 @@ impl Tasks<'_> {
         let (needs, chains) = (needs(graph, steps), chains(graph, steps));
         let at: HashMap<StepId, usize> =
             steps.iter().enumerate().map(|(at, step)| (*step, at)).collect();
-        let root = std::path::absolute(self.workspace.root()).map_err(|error| error.to_string())?;
-        let (assay, root) = (quoted(self.assay)?, quoted(&root)?);
-        let (plan, directory) = (text(&self.plan.name), quoted(&self.plan.about.directory)?);
+        let [assay, root, directory] = self.paths()?;
+        let plan = text(&self.plan.name);
         let mut toml = format!("name = {}\n", text(&self.name));
         for (id, step) in steps.iter().enumerate() {
             let node = &graph[*step];
-            let stderr = std::path::absolute(self.plan.stderr(&node.key))
-                .map_err(|error| error.to_string())?;
             let after: Vec<usize> = needs[step].iter().map(|input| at[input]).collect();
             let priority = i32::try_from(chains[step]).unwrap_or(i32::MAX);
             let mut resources = format!("\"cpus\" = {}", self.plan.about.threads);
@@ -348,7 +362,7 @@ impl Tasks<'_> {
                  {resources} }}\n",
                 crate::base::terminal::on_one_line(&node.name()),
                 node.key,
-                quoted(&stderr)?,
+                self.stderr(&node.key)?,
             );
         }
         Ok(toml)
@@ -361,10 +375,14 @@ fn text(of: &str) -> String {
     Value::from(of).to_string().replace('\u{7f}', "\\u007F")
 }
 
+/// An absolute path as TOML.
 fn quoted(path: &Path) -> Result<String, String> {
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
     let of = path.to_str().ok_or(format!("the path {} is no UTF-8", path.display()))?;
     match of.contains("%{") {
-        true => Err(format!("{of}: HyperQueue replaces what follows `%{{` in a path")),
+        true => Err(format!(
+            "{of}: HyperQueue replaces what follows `%{{` in a path\n  = help: use a path without it"
+        )),
         false => Ok(text(of)),
     }
 }

@@ -212,9 +212,14 @@ impl ClusterPlan {
         }
     }
 
+    /// The directory of the logs of its steps.
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
     /// Where the log of a step is written.
     pub fn log(&self, kind: &str, key: &Digest) -> PathBuf {
-        self.dir.join("logs").join(format!("{kind}--{}.log", key.short()))
+        self.logs().join(format!("{kind}--{}.log", key.short()))
     }
 
     /// Where HyperQueue writes what the process of a step prints.
@@ -275,13 +280,20 @@ impl ClusterPlan {
     }
 
     /// What language models have cost so far. The caller holds [`Self::purse`].
-    pub fn spent(&self) -> Option<Spent> {
-        read_json(&self.dir.join("spent.json")).ok()
+    /// Nothing, if no step has spent anything; a file that cannot be read is an error, since budgets hold by it.
+    pub fn spent(&self) -> Result<Option<Spent>, FileError> {
+        match read_json(&self.dir.join("spent.json")) {
+            Ok(spent) => Ok(Some(spent)),
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds to what language models have cost. The caller holds [`Self::purse`].
     pub fn spend(&self, more: &Spent) -> Result<(), FileError> {
-        let mut spent = self.spent().unwrap_or_default();
+        let mut spent = self.spent()?.unwrap_or_default();
         spent.add(more);
         write_json(&self.dir.join("spent.json"), &spent)
     }
@@ -373,5 +385,42 @@ mod tests {
                 assert_eq!(look(absent), None, "{absent} of {n}");
             }
         }
+    }
+
+    #[test]
+    fn a_budget_is_not_taken_for_unspent_if_its_file_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let about = About {
+            version: VERSION,
+            build: String::new(),
+            experiment: String::new(),
+            slot: String::new(),
+            file: PathBuf::new(),
+            set: Vec::new(),
+            directory: PathBuf::new(),
+            data_dirs: Vec::new(),
+            known: BTreeMap::new(),
+            responses: ResponsesSpec::default(),
+            most_trials: 1,
+            revision: None,
+            dirty: None,
+            threads: 1,
+            memory: None,
+        };
+        let plan = ClusterPlan { dir: dir.path().to_owned(), name: "plan".into(), about };
+        assert_eq!(plan.spent().unwrap(), None);
+        let spent = Spent { money: 2.5, ..Spent::default() };
+        plan.spend(&spent).unwrap();
+        plan.spend(&spent).unwrap();
+        assert_eq!(plan.spent().unwrap().unwrap().money, 5.0);
+        let path = dir.path().join("spent.json");
+        for damaged in ["", "{", "[]"] {
+            fs::write(&path, damaged).unwrap();
+            assert!(plan.spent().is_err() && plan.spend(&spent).is_err(), "{damaged:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), damaged, "it is not replaced");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(plan.spent().is_err(), "not readable");
     }
 }

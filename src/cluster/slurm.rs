@@ -80,7 +80,7 @@ impl Slurm {
 # Runs the steps of a list of keys: job i of n runs lines i, i + n, i + 2 n, ... Arguments: the list, and n.
 {setup}cd {directory} || exit 1
 list=$1 n=$2 worst=0
-mapfile -t keys < \"$list\"
+mapfile -t keys < \"$list\" || exit 2
 for ((at = SLURM_ARRAY_TASK_ID; at < ${{#keys[@]}}; at += n)); do
     # In the background, so that the signal before the time limit is passed on.
     {assay} step \"${{keys[at]}}\" --workspace {workspace} --plan {name} &
@@ -117,10 +117,15 @@ exit $worst
 #SBATCH --mem={memory}M
 #SBATCH --time={time}
 {common}
-# Writes the report and prints the table. Exit code 3: results are missing; the logs of the arrays tell why.
+# Writes the report and prints the table. The exit code is the worse one of the two; 3: results are missing, the logs of
+# the arrays tell why.
 {setup}cd {directory} || exit 1
 {assay} report {experiment} --workspace {workspace} --out {out}
+worst=$?
 {assay} table {experiment} --workspace {workspace}
+code=$?
+[ $code -gt $worst ] && worst=$code
+exit $worst
 ",
                 time = options.time,
                 memory = options.memory_mib + PROGRAM_MIB,

@@ -67,17 +67,21 @@ pub fn run(
     interrupt: &Interrupt,
     reporter: &dyn Reporter,
 ) -> Result<Outcome, FileError> {
-    run_by(header, to_do, trials, interrupt, reporter, |coordinator| coordinator.go())
+    run_by(header, to_do, trials, interrupt, reporter, |coordinator| {
+        coordinator.go();
+        true
+    })
 }
 
-/// Runs the steps to do by `go`, and records the run.
+/// Runs the steps to do by `go`, and records the run. If `go` gives false, it could not go on: the steps that are left are no
+/// failures, and the caller says what is wrong.
 fn run_by(
     header: RunHeader,
     mut to_do: ToDo,
     trials: &[TrialName],
     interrupt: &Interrupt,
     reporter: &dyn Reporter,
-    go: impl FnOnce(&mut Coordinator),
+    go: impl FnOnce(&mut Coordinator) -> bool,
 ) -> Result<Outcome, FileError> {
     let started = Instant::now();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -123,8 +127,8 @@ fn run_by(
     });
     fs::create_dir_all(&logs).map_err(|source| FileError::Io { path: logs.clone(), source })?;
     let mut coordinator = Coordinator::new(to_do, &state, trials, reporter, &machine, logs);
-    go(&mut coordinator);
-    let interrupted = interrupt.is_raised() && coordinator.to_do.has_pending();
+    let could_go_on = go(&mut coordinator);
+    let interrupted = (interrupt.is_raised() || !could_go_on) && coordinator.to_do.has_pending();
     let undone = !interrupted && coordinator.fail_undone();
     let (finished, failures) = (coordinator.finished, coordinator.failures);
     let lacks_responses = coordinator.lacks_responses;

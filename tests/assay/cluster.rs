@@ -111,6 +111,20 @@ fn a_step_of_an_experiment_that_has_changed_or_of_no_plan_is_refused() {
         assert_eq!(ended.code, 2, "{arguments:?}: {}", ended.err);
         assert!(ended.err.starts_with("error: "), "{}", ended.err);
     }
+    let error = |arguments: &[&str]| place.assay(arguments).err;
+    let found = error(&["step", &key]);
+    let expected = "error: there is no step 000000000000 in any plan of the workspace DIR/.assay\n  = help: `assay run";
+    assert!(found.starts_with(expected), "{found}");
+    let found = error(&["step", &levels[0][0], "--plan", "experiments/small/plans/none"]);
+    let expected = "error: --plan experiments/small/plans/none: the workspace DIR/.assay has no such plan\n  = help: ";
+    assert!(found.starts_with(expected), "{found}");
+    let plans = fs::read_dir(place.path(".assay/experiments/small/plans")).unwrap();
+    let name = plans.flatten().next().unwrap().file_name().into_string().unwrap();
+    let found = error(&["step", &key, "--plan", &format!("experiments/small/plans/{name}")]);
+    let expected = format!(
+        "error: there is no step 000000000000 in the plan DIR/.assay/experiments/small/plans/{name}\n"
+    );
+    assert!(found.starts_with(&expected), "{found}");
 }
 
 #[test]
@@ -301,4 +315,113 @@ fn a_queue_that_is_not_there_is_an_error_with_help() {
     assert!(ended.err.contains("docs/CLUSTER.md"), "{}", ended.err);
     let wrong = place.assay(&["run", "small.yaml", "--on", "pbs"]);
     assert!(wrong.code == 2 && wrong.err.contains("expected `hq`"), "{}", wrong.err);
+}
+
+#[test]
+fn names_of_files_are_no_commands_in_scripts_for_slurm() {
+    let place = Place::new();
+    let file = "my $(touch PWNED) `touch PWNED` ex'.yaml";
+    place.write(file, SMALL);
+    place.fine(&["export", "slurm", file, "--out", "slurm"]);
+    // Without results both commands fail, and the script with them.
+    let script = place.path("slurm/gather.sh");
+    let mut command = Command::new("bash");
+    command.arg(script).env("ASSAY_DATA", root().join("datasets"));
+    let ended = crate::support::ended(command.output().unwrap(), place.dir.path());
+    assert_eq!(ended.code, 3, "{}\n{}", ended.out, ended.err);
+    assert!(!place.path("PWNED").exists());
+}
+
+/// Runs a script of `export slurm` with a program in place of `assay`, which gives exit codes by its first argument.
+fn with_codes(place: &Place, script: &str, codes: &str, arguments: &[&str]) -> Option<i32> {
+    let text = fs::read_to_string(place.path(&format!("slurm/{script}"))).unwrap();
+    let made_up = format!("#!/bin/sh\ncase $1 in {codes} esac\n");
+    place.write("made-up", made_up);
+    let program = place.path("made-up");
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = program.display().to_string();
+    place.write("script.sh", text.replace(env!("CARGO_BIN_EXE_assay"), &program));
+    let mut command = Command::new("bash");
+    command.arg(place.path("script.sh")).args(arguments).env("SLURM_ARRAY_TASK_ID", "0");
+    command.output().unwrap().status.code()
+}
+
+#[test]
+fn scripts_for_slurm_end_with_the_worst_exit_code() {
+    let place = small();
+    place.fine(&["export", "slurm", "small.yaml", "--out", "slurm"]);
+    for (codes, expected) in [
+        ("report) exit 0;; table) exit 0;;", 0),
+        ("report) exit 74;; table) exit 0;;", 74),
+        ("report) exit 0;; table) exit 3;;", 3),
+        ("report) exit 3;; table) exit 4;;", 4),
+    ] {
+        assert_eq!(with_codes(&place, "gather.sh", codes, &[]), Some(expected), "{codes}");
+    }
+    let list = place.path("slurm/level-0.keys").display().to_string();
+    assert_eq!(with_codes(&place, "step.sh", "step) exit 0;;", &[&list, "1"]), Some(0));
+    assert_eq!(with_codes(&place, "step.sh", "step) exit 4;;", &[&list, "1"]), Some(4));
+    let absent = place.path("absent.keys").display().to_string();
+    assert_eq!(with_codes(&place, "step.sh", "step) exit 0;;", &[&absent, "1"]), Some(2));
+}
+
+#[test]
+fn an_experiment_that_other_processes_cannot_read_is_refused() {
+    let place = small();
+    for arguments in [
+        &["export", "slurm", "/dev/stdin", "--out", "slurm"][..],
+        &["run", "/dev/stdin", "--on", "hq"],
+    ] {
+        let file = fs::File::open(place.path("small.yaml")).unwrap();
+        for input in [Stdio::from(file), Stdio::null()] {
+            let ended = place.command(arguments).stdin(input).output().unwrap();
+            let ended = crate::support::ended(ended, place.dir.path());
+            assert_eq!(ended.code, 2, "{}", ended.err);
+            assert!(ended.err.contains("the experiment must be a file"), "{}", ended.err);
+        }
+    }
+    assert!(!place.path("slurm").exists() && !place.path(".assay").exists());
+}
+
+/// `assay run --on hq` with a script in place of `hq`; `$file` is that of the job.
+fn with_queue(place: &Place, on_submit: &str, arguments: &[&str]) -> crate::support::Ended {
+    let text = format!(
+        "#!/bin/sh\nfor file; do :; done\ncase \"$*\" in *submit-file*) {on_submit};; *) echo '[]';; esac\n"
+    );
+    place.write("hq", text);
+    let program = place.path("hq");
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = place.command(&["run", "small.yaml", "--on", "hq"]);
+    let ended = command.args(arguments).env("ASSAY_HQ", program).output().unwrap();
+    crate::support::ended(ended, place.dir.path())
+}
+
+#[test]
+fn a_job_that_is_not_accepted_is_the_only_error() {
+    let place = small();
+    let ended = with_queue(&place, "echo '{\"error\": \"no room\"}'; exit 1", &[]);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.err.contains("error: HyperQueue: cannot submit"), "{}", ended.err);
+    assert!(ended.err.contains("no room") && !ended.err.contains("internal"), "{}", ended.err);
+    // HyperQueue cannot pass on such a path.
+    let ended = with_queue(&place, "touch submitted", &["--workspace", "a%{b}"]);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.err.contains("HyperQueue replaces"), "{}", ended.err);
+    assert!(!ended.err.contains("internal"), "{}", ended.err);
+    assert!(
+        !place.path("submitted").exists()
+            && !place.path("a%{b}/runs").read_dir().is_ok_and(|mut runs| runs.next().is_some())
+    );
+}
+
+#[test]
+fn a_run_by_workers_names_their_logs() {
+    let place = small();
+    let fail = "grep -o '[0-9a-f]\\{64\\}' \"$file\" | while read key; do echo '{\"exit\": 4, \"cause\": \"made up\", \
+                \"host\": \"h\"}' > \"$(dirname \"$file\")/failed/$key\"; done; echo '{\"id\": 1}'";
+    let ended = with_queue(&place, fail, &[]);
+    assert_eq!(ended.code, 4, "{}", ended.err);
+    let logs = ended.err.lines().find_map(|line| line.strip_prefix("logs: ")).unwrap();
+    assert!(logs.contains("experiments/small/plans/") && logs.ends_with("/logs"), "{logs}");
+    assert!(place.path(logs.trim_start_matches("DIR/")).is_dir(), "{logs}");
 }

@@ -53,7 +53,7 @@ pub trait Queue {
     fn failures(&mut self) -> Vec<(StepId, FailedElsewhere)>;
 
     /// What requests to language models have cost.
-    fn spent(&self) -> Option<Spent>;
+    fn spent(&self) -> Result<Option<Spent>, String>;
 
     /// What the process of a step has said before it died, if that is known.
     fn last_words(&self, step: StepId) -> Option<String>;
@@ -66,7 +66,7 @@ pub enum QueueState {
     Working,
     /// All submitted steps have ended, in one way or another.
     Ended,
-    /// The queue does not know what was submitted, e.g. since it was started anew.
+    /// The queue does not know what was submitted, e.g. since it was restarted.
     Forgotten,
     /// Someone has cancelled what was submitted.
     Cancelled,
@@ -115,6 +115,7 @@ pub fn run_elsewhere(
     let mut submitted = Ok(());
     let outcome = run_by(header, to_do, trials, interrupt, reporter, |coordinator| {
         submitted = Follower::new(coordinator, queue).follow();
+        submitted.is_ok()
     });
     submitted?;
     outcome.map_err(|error| error.to_string())
@@ -131,6 +132,8 @@ struct Follower<'a, 'b> {
     tries: HashMap<StepId, u32>,
     /// Steps that asked to be tried again since the last submission.
     again: HashSet<StepId>,
+    /// Processors that steps of this run ran on.
+    processors: BTreeSet<String>,
 }
 
 impl<'a, 'b> Follower<'a, 'b> {
@@ -144,7 +147,8 @@ impl<'a, 'b> Follower<'a, 'b> {
             }
         }
         let (deaths, tries) = (HashMap::new(), HashMap::new());
-        Self { of, queue, before, seen: HashSet::new(), deaths, tries, again: HashSet::new() }
+        let (seen, again, processors) = (HashSet::new(), HashSet::new(), BTreeSet::new());
+        Self { of, queue, before, seen, deaths, tries, again, processors }
     }
 
     fn follow(&mut self) -> Result<(), String> {
@@ -164,15 +168,14 @@ impl<'a, 'b> Follower<'a, 'b> {
                 match state {
                     QueueState::Working => {}
                     QueueState::Cancelled => {
-                        let text = "the job was cancelled in HyperQueue".to_owned();
-                        self.of.reporter.report(&Event::Warning { text });
+                        self.warn("the job was cancelled in HyperQueue".to_owned());
                         self.of.state.interrupt.raise();
                     }
                     QueueState::Silent(problem) => {
                         if !told_silent {
-                            let text =
-                                format!("HyperQueue does not respond ({problem}); waiting for it");
-                            self.of.reporter.report(&Event::Warning { text });
+                            self.warn(format!(
+                                "HyperQueue does not respond ({problem}); waiting for it"
+                            ));
                         }
                         told_silent = true;
                     }
@@ -202,8 +205,28 @@ impl<'a, 'b> Follower<'a, 'b> {
                 thread::sleep(pause.min(Duration::from_millis(50)));
             }
         }
-        self.of.spent_elsewhere = self.queue.spent();
+        match self.queue.spent() {
+            Ok(spent) => self.of.spent_elsewhere = spent,
+            Err(problem) => {
+                self.warn(format!("what language models have cost is unknown: {problem}"))
+            }
+        }
         Ok(())
+    }
+
+    fn warn(&self, text: String) {
+        self.of.reporter.report(&Event::Warning { text });
+    }
+
+    /// Warns once of steps that ran on processors of several kinds.
+    fn note_processor(&mut self, cpu: String) {
+        if self.processors.insert(cpu) && self.processors.len() == 2 {
+            let kinds: Vec<&str> = self.processors.iter().map(String::as_str).collect();
+            self.warn(format!(
+                "steps run on processors of different kinds ({}), which may round differently (docs/CLUSTER.md)",
+                kinds.join("; ")
+            ));
+        }
     }
 
     /// Submits everything that is pending.
@@ -247,6 +270,7 @@ impl<'a, 'b> Follower<'a, 'b> {
                     && let Some(record) = self.finished(step)
                 {
                     self.of.adopt_of_queue(step, record.wall_seconds);
+                    self.note_processor(record.machine.cpu);
                     adopted += 1;
                 }
             }

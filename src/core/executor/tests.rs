@@ -80,6 +80,19 @@ impl Step for Sum {
     }
 }
 
+fn header() -> RunHeader {
+    RunHeader {
+        experiment: "small".into(),
+        overrides: Vec::new(),
+        slot: "small".into(),
+        file: "small.yaml".into(),
+        sources: Vec::new(),
+        resolved: serde_json::Value::Null,
+        data: Vec::new(),
+        directory: ".".into(),
+    }
+}
+
 /// Two folds with two fits and scores each: `split → fit → score`, where the score reads both.
 struct Case {
     graph: Graph,
@@ -147,18 +160,8 @@ impl Case {
         interrupt: &Interrupt,
         others: &dyn Reporter,
     ) -> Outcome {
-        let header = RunHeader {
-            experiment: "small".into(),
-            overrides: Vec::new(),
-            slot: "small".into(),
-            file: "small.yaml".into(),
-            sources: Vec::new(),
-            resolved: serde_json::Value::Null,
-            data: Vec::new(),
-            directory: ".".into(),
-        };
         let to_do = ToDo::of(&self.graph, workspace, options);
-        run(header, to_do, &self.trials, interrupt, others).unwrap()
+        run(header(), to_do, &self.trials, interrupt, others).unwrap()
     }
 
     fn run(&self, workspace: &Workspace, interrupt: &Interrupt, others: &dyn Reporter) -> Outcome {
@@ -334,6 +337,57 @@ fn an_unfinished_step_is_an_internal_error() {
     assert_eq!(coordinator.failures.len(), case.trials.len());
     assert!(coordinator.failures[0].cause.starts_with("internal error"));
     assert!(!coordinator.fail_undone());
+}
+
+/// A queue that accepts nothing.
+struct Full;
+
+impl Queue for Full {
+    fn submit(&mut self, _: &[StepId]) -> Result<(), String> {
+        Err("the queue is full".into())
+    }
+
+    fn state(&mut self) -> QueueState {
+        QueueState::Forgotten
+    }
+
+    fn failures(&mut self) -> Vec<(StepId, FailedElsewhere)> {
+        Vec::new()
+    }
+
+    fn spent(&self) -> Result<Option<crate::llm::Spent>, String> {
+        Ok(None)
+    }
+
+    fn last_words(&self, _: StepId) -> Option<String> {
+        None
+    }
+}
+
+/// Counts steps that failed.
+#[derive(Default)]
+struct Failed(AtomicUsize);
+
+impl Reporter for Failed {
+    fn report(&self, event: &Event) {
+        if matches!(event, Event::StepFailed { .. }) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn steps_that_a_queue_does_not_take_have_not_failed() {
+    let case = Case::new();
+    let here = case.new_workspace("full");
+    let (interrupt, options, failed) = (Interrupt::default(), case.options(), Failed::default());
+    let to_do = ToDo::of(&case.graph, &here, &options);
+    let ended = run_elsewhere(header(), to_do, &case.trials, &interrupt, &failed, &mut Full);
+    assert_eq!(ended.err().as_deref(), Some("the queue is full"));
+    assert_eq!(failed.0.load(Ordering::SeqCst), 0);
+    let record = fs::read_to_string(here.path(&["experiments", "small", "run.json"])).unwrap();
+    let record: RunRecord = serde_json::from_str(&record).unwrap();
+    assert!(!record.finished && record.failures.is_empty());
 }
 
 #[test]

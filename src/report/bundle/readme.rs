@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::{About, CASSETTE, EXPERIMENT, REPORT, WORKSPACE};
-use crate::base::{built_in, terminal::on_one_line};
+use crate::base::{built_in, terminal::on_one_line, text::shell_word};
 
 /// Its name in the archive.
 pub const FILE: &str = "README.md";
 
 pub fn text(about: &About) -> String {
     let record = about.record;
-    let name = quoted(record.slot());
+    let name = shell_word(&on_one_line(record.slot()));
     let title = on_one_line(&record.name);
     let describe = match record.describe.is_empty() {
         true => String::new(),
@@ -92,15 +92,6 @@ pub fn text(about: &About) -> String {
          --workspace {WORKSPACE} --out again\n```\n\n`assay run {path} --workspace other` runs it again, with the data. \
          Read the experiment file first: it names what is read and run.\n\n## Files of the experiment\n\n{files}{inputs}",
         date = about.date,
-        path = quoted(&record.path),
+        path = shell_word(&on_one_line(&record.path)),
     )
-}
-
-/// An argument as a shell reads it.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", on_one_line(text).replace('\'', "'\\''")),
-    }
 }

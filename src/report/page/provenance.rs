@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::{Source, duration};
-use crate::{base::text::distinct, tasks::shared::steps::SplitStats};
+use crate::{
+    base::text::{distinct, shell_word},
+    tasks::shared::steps::SplitStats,
+};
 
 #[derive(Serialize)]
 pub struct Provenance {
@@ -97,8 +100,8 @@ impl Provenance {
     pub fn new(source: &Source, files: Vec<(String, String)>) -> Self {
         let (experiment, workspace) = (source.experiment, source.workspace);
         let sets: String =
-            experiment.overrides.iter().map(|set| format!(" --set {}", quoted(set))).collect();
-        let path = quoted(&experiment.path);
+            experiment.overrides.iter().map(|set| format!(" --set {}", shell_word(set))).collect();
+        let path = shell_word(&experiment.path);
         let settings = experiment.variants.iter().enumerate().map(|(at, variant)| {
             let (mut folds, mut known, mut filters) = (Vec::new(), Vec::new(), Vec::new());
             for trial in experiment.trials.iter().filter(|trial| trial.variant == at) {
@@ -197,14 +200,5 @@ impl Provenance {
             files,
             version: env!("CARGO_PKG_VERSION"),
         }
-    }
-}
-
-/// An argument as a shell reads it.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
     }
 }
