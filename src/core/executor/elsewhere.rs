@@ -46,7 +46,7 @@ pub trait Queue {
     /// Submits steps that may need each other, in the order of the graph. An error ends the run.
     fn submit(&mut self, steps: &[StepId]) -> Result<(), String>;
 
-    /// What becomes of the submitted steps.
+    /// Whether the submitted steps wait, run or have ended.
     fn state(&mut self) -> QueueState;
 
     /// The reports of steps that failed since they were submitted.

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     io::Cursor,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -53,6 +54,17 @@ pub(crate) struct TextTable {
     separator: u8,
     /// Kept to find a line when something is wrong; empty for Parquet.
     text: Vec<u8>,
+    /// Lines that begin within a quoted field.
+    inner: Vec<InnerLine>,
+}
+
+/// A line that begins within a quoted field.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct InnerLine {
+    /// The line on which the field opens.
+    opened: usize,
+    /// Where the line begins.
+    start: usize,
 }
 
 enum Columns {
@@ -111,6 +123,7 @@ impl TextTable {
             quotes: false,
             separator: NO_SEPARATOR,
             text,
+            inner: Vec::new(),
         })
     }
 
@@ -127,9 +140,7 @@ impl TextTable {
             }
         };
         let quotes = layout.quotes && text.contains(&b'"');
-        if quotes {
-            check_quotes(path, &text, separator)?;
-        }
+        let inner = if quotes { check_quotes(path, &text, separator)? } else { Vec::new() };
         let tidy = without_blank_lines(&text, separator, quotes);
         let reader = CsvReadOptions::default()
             .with_has_header(layout.header)
@@ -168,6 +179,7 @@ impl TextTable {
             quotes,
             separator,
             text,
+            inner,
         })
     }
 
@@ -187,6 +199,7 @@ impl TextTable {
             quotes: false,
             separator: b',',
             text: Vec::new(),
+            inner: Vec::new(),
         })
     }
 
@@ -205,9 +218,27 @@ impl TextTable {
         &self.names
     }
 
-    /// The separator, where quoted fields may contain it and line breaks.
-    pub fn quoted_separator(&self) -> Option<char> {
-        self.quotes.then_some(char::from(self.separator))
+    /// An error if a quoted field contains other rows: a line of it has an identifier of the table in a place of one of the
+    /// columns. A quote that is not closed on its line would make the rows up to the next quote a part of its text.
+    pub fn refuse_rows_in_quotes(&self, columns: [&str; 2]) -> Result<(), DataError> {
+        let Some(first) = self.inner.first() else { return Ok(()) };
+        let mut ids: Vec<(usize, HashSet<&str>)> = Vec::new();
+        for name in columns {
+            let Some(place) = self.names.iter().position(|of| of == name) else { continue };
+            ids.push((place, self.cells(name)?.iter().flatten().map(str::trim).collect()));
+        }
+        let width = ids.iter().map(|(place, _)| place + 1).max().unwrap_or(0);
+        debug_assert!(first.start < self.text.len());
+        for line in &self.inner {
+            let text = self.text[line.start..].split(|byte| *byte == b'\n').next();
+            let text = String::from_utf8_lossy(text.unwrap_or_default());
+            let fields: Vec<&str> = text.split(char::from(self.separator)).collect();
+            let is_id = |(place, ids): &(usize, HashSet<&str>)| ids.contains(fields[*place].trim());
+            if fields.len() >= width && ids.iter().any(is_id) {
+                return Err(rows_in_quotes(&self.path, line.opened, &text));
+            }
+        }
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {
@@ -613,8 +644,10 @@ fn fields(line: &[u8], separator: u8, quotes: bool) -> usize {
 
 /// Refuses quoted fields that never close, that go on behind the closing quote, or that begin with a blank: each
 /// would be read as something else than what was meant. A quote within a field that does not begin with one is a
-/// character like any other.
-fn check_quotes(path: &Path, text: &[u8], separator: u8) -> Result<(), DataError> {
+/// character like any other. Also refused are quoted fields with a line that has as many separators as the first line of
+/// the file, unless they are commas, which are in texts, too: such a line is a row. Returns the lines that begin within quoted
+/// fields.
+fn check_quotes(path: &Path, text: &[u8], separator: u8) -> Result<Vec<InnerLine>, DataError> {
     let wrong = |line: usize, problem: &str, found: &str, expected: &str| {
         Err(DataError::Line {
             path: path.to_owned(),
@@ -629,6 +662,12 @@ fn check_quotes(path: &Path, text: &[u8], separator: u8) -> Result<(), DataError
     };
     let (mut line, mut at_start, mut blank, mut opened) = (1, true, false, None);
     let mut at = 0;
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let of_row = first.iter().filter(|byte| **byte == separator).count();
+    let is_row = |found: usize| separator != b',' && of_row > 0 && found == of_row;
+    let mut inner: Vec<InnerLine> = Vec::new();
+    // Of the present line: its start and separators, if it began within a quoted field.
+    let mut within: Option<(InnerLine, usize)> = None;
     while let Some(&byte) = text.get(at) {
         match (byte, opened) {
             (b'"', Some(_)) => match text.get(at + 1) {
@@ -660,8 +699,22 @@ fn check_quotes(path: &Path, text: &[u8], separator: u8) -> Result<(), DataError
             blank = !is_between && byte == b' ' && at_start;
             at_start = is_between || blank;
         }
-        line += usize::from(byte == b'\n');
+        if byte == b'\n' {
+            if let Some((of, _)) = within.filter(|(_, found)| is_row(*found)) {
+                return Err(rows_in_quotes(path, of.opened, &line_text(text, of.start)));
+            }
+            within = opened.map(|opened| (InnerLine { opened, start: at + 1 }, 0));
+            inner.extend(within.map(|(of, _)| of).filter(|of| of.start < text.len()));
+            line += 1;
+        } else if byte == separator
+            && let Some((_, found)) = &mut within
+        {
+            *found += 1;
+        }
         at += 1;
+    }
+    if let Some((of, _)) = within.filter(|(_, found)| is_row(*found)) {
+        return Err(rows_in_quotes(path, of.opened, &line_text(text, of.start)));
     }
     match opened {
         Some(line) => wrong(
@@ -670,7 +723,19 @@ fn check_quotes(path: &Path, text: &[u8], separator: u8) -> Result<(), DataError
             "the end of the file",
             "a closing `\"`; the file may be cut off: copy or export it again",
         ),
-        None => Ok(()),
+        None => Ok(inner),
+    }
+}
+
+fn rows_in_quotes(path: &Path, line: usize, found: &str) -> DataError {
+    DataError::Line {
+        path: path.to_owned(),
+        line,
+        problem: "a quoted field contains other rows of the table".into(),
+        found: found.chars().take(80).collect(),
+        expected: "a quote that is closed before the next row; where quotes are characters like others, say `--quotes none` \
+                   (in an experiment file: `quotes: none`)"
+            .into(),
     }
 }
 
@@ -752,6 +817,33 @@ fn replace(text: &[u8], wide: &[u8], by: u8) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The quote of one text is closed by that of a later one: the rows between are its text.
+    #[test]
+    fn rows_that_a_quoted_field_contains_are_refused() {
+        let read = |separator: &str, text: &str| {
+            let layout = Layout { separator, header: true, encoding: None, quotes: true };
+            let table = TextTable::parse(Path::new("x"), text.as_bytes().to_vec(), &layout);
+            let table = table.map_err(|error| error.to_string())?;
+            table.refuse_rows_in_quotes(["u", "i"]).map_err(|error| error.to_string())?;
+            Ok::<usize, String>(table.len())
+        };
+        let refused = |separator: &str, text: &str| {
+            let error = read(separator, text).unwrap_err();
+            assert!(error.contains("contains other rows") && error.contains("x:2"), "{error}");
+        };
+        // By their separators, whatever the identifiers are; the row that closes the field counts, too.
+        refused("\t", "u\ti\tt\na\tx\t\"one\nb\ty\ttwo\nc\tz\tend\"\nd\tx\tfine\n");
+        refused("\t", "u\ti\tt\na\tx\t\"one\nb\ty\tend\"\n");
+        refused("\t", "u\ti\tt\tr\na\tx\t\"one\t5\nb\ty\tend\"\t4\n");
+        refused("|", "u|i|t\na|x|\"one\nb|y|end\"\n");
+        // Commas are in texts: by an identifier in its place.
+        refused(",", "u,i,t\na,x,\"one\na,y,two\nb,z,end\"\nc,y,fine\n");
+        refused(",", "u,i,t\na,x,\"one\nq,x,end\"\nc,y,fine\n");
+        assert_eq!(read(",", "u,i,t\na,x,\"one,\nwell, two, three\"\nb,y,fine\n"), Ok(2));
+        assert_eq!(read("\t", "u\ti\tt\na\tx\t\"one\nand\tmore\"\nb\ty\t\"\"\n"), Ok(2));
+        assert_eq!(read("\t", "u\ti\tt\na\tx\t\"one\n\n\"\nb\ty\t\"z\"\n"), Ok(2));
+    }
 
     #[test]
     fn quotes_that_would_be_read_as_something_else_are_refused() {

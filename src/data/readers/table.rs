@@ -201,6 +201,7 @@ impl Table {
             });
         }
         let (items, items_look) = table.id_names(item)?;
+        table.refuse_rows_in_quotes([name_of(&table, &columns.user)?, item])?;
         Ok(Rows {
             users,
             items,

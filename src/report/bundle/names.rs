@@ -349,7 +349,7 @@ mod tests {
 
     fn names() -> Names {
         Names {
-            directories: vec!["/people/alice/work".into(), "/people/alice".into()],
+            directories: vec!["/people/alice/thesis".into(), "/people/alice".into()],
             words: vec![
                 ("gpu-box".into(), "the name of a machine"),
                 ("alice".into(), "a user name"),
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn names_paths_and_addresses_are_removed_and_nothing_else() {
-        assert_eq!(clean("path: /people/alice/work/data/u1.csv"), "path: data/u1.csv");
+        assert_eq!(clean("path: /people/alice/thesis/data/u1.csv"), "path: data/u1.csv");
         assert_eq!(clean("in /people/alice. Or /people/alice/"), "in .. Or .");
     }
 
