@@ -77,19 +77,11 @@ fn simulate(null: Null, users: usize, shift: f64, random: &mut ChaCha8Rng) -> [U
         let pairs: Vec<[f64; 2]> = own.iter().map(draw).collect();
         for (at, units) in systems.iter_mut().enumerate() {
             let of = |pair: &[f64; 2]| pair[at] + if at == 1 { shift } else { 0.0 };
-            units.add(
-                &fold.to_string(),
-                Measurements {
-                    unit: "user",
-                    ids: ids.clone(),
-                    clusters: None,
-                    slices: vec![("all".into(), vec![true; users])],
-                    columns: vec![key.clone()],
-                    values: pairs.iter().map(of).collect(),
-                    pooled: Vec::new(),
-                    in_pooled: Vec::new(),
-                },
-            );
+            let slices = vec![("all".into(), vec![true; users])];
+            let values: Vec<f64> = pairs.iter().map(of).collect();
+            let columns = vec![key.clone()];
+            let of_fold = Measurements::of_rows("user", ids.clone(), slices, columns, &values);
+            units.add(&fold.to_string(), of_fold);
         }
     }
     systems

@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use super::{Bootstrap, Paired, ResultRow, Test, compare, holm, trials_by_system, units_of};
 use crate::{
-    base::{
-        files::FileError,
-        text::{distinct, grouped},
-    },
-    core::{Better, MeasureKey, Workspace},
+    base::{files::FileError, text::grouped},
+    core::{Better, Columns, MeasureKey, Workspace},
     tasks::{ExperimentRecord, TrialRecord, metric},
 };
 
@@ -102,7 +101,9 @@ pub fn against(
     let row_of = |system: &str, at: usize| fingerprints.get(system).and_then(|of| of[at]);
     let done: std::collections::HashSet<(&str, &str, &str)> =
         rows.iter().map(|row| (&*row.system, &*row.fold, &*row.seed)).collect();
-    let metrics = distinct(places.iter().map(|place| place.measure.metric.as_str()));
+    let mut keys: Vec<MeasureKey> = places.iter().map(|place| place.measure.clone()).collect();
+    keys.sort();
+    keys.dedup();
     let units = |name: &str| {
         let has_result = |trial: &&TrialRecord| {
             let seed = trial.seed.to_string();
@@ -111,7 +112,7 @@ pub fn against(
         let trials: Vec<&TrialRecord> = experiment.trials.iter().filter(has_result).collect();
         // Systems of one name cannot be told apart.
         match trials_by_system(&trials).len() {
-            1 => units_of(&trials, experiment, workspace, Some(&metrics)).map(Some),
+            1 => units_of(&trials, experiment, workspace, Columns::Of(&keys)).map(Some),
             _ => Ok(None),
         }
     };
@@ -123,7 +124,8 @@ pub fn against(
             groups.push((&place.fold, &place.slice));
         }
     }
-    for system in systems.iter().filter(|system| *system != reference) {
+    let of_system = |system: &String| -> Result<Vec<AgainstCell>, FileError> {
+        let mut cells = Vec::new();
         let comparable: Vec<&Place> = places
             .iter()
             .enumerate()
@@ -134,9 +136,9 @@ pub fn against(
             .map(|(_, place)| place)
             .collect();
         if comparable.is_empty() {
-            continue;
+            return Ok(cells);
         }
-        let Some(of_system) = units(system)? else { continue };
+        let Some(of_system) = units(system)? else { return Ok(cells) };
         for (fold, slice) in &groups {
             let wanted = |key: &MeasureKey| {
                 comparable.iter().any(|place| {
@@ -144,7 +146,7 @@ pub fn against(
                 })
             };
             let found = compare([&of_reference, &of_system], (fold, slice), &wanted, bootstrap);
-            of.cells.extend(found.into_iter().map(|paired| AgainstCell {
+            cells.extend(found.into_iter().map(|paired| AgainstCell {
                 system: system.clone(),
                 place: Place {
                     measure: paired.measure.clone(),
@@ -155,7 +157,12 @@ pub fn against(
                 p: None,
             }));
         }
-    }
+        Ok(cells)
+    };
+    let others: Vec<&String> = systems.iter().filter(|system| *system != reference).collect();
+    let found: Result<Vec<Vec<AgainstCell>>, FileError> =
+        others.par_iter().map(|system| of_system(system)).collect();
+    of.cells = found?.into_iter().flatten().collect();
     let pairs: Vec<&Paired> = of.cells.iter().map(|cell| &cell.paired).collect();
     let p = corrected(&pairs);
     of.cells.iter_mut().zip(p).for_each(|(cell, p)| cell.p = p);

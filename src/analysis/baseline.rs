@@ -1,7 +1,10 @@
 //! Recorded results that later ones are held against: values of every unit, in one JSON file that needs neither the
 //! workspace nor the data.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
@@ -13,7 +16,7 @@ use crate::{
         hash::Digest,
         text::distinct,
     },
-    core::{Better, MeasureKey, Measurements, Workspace},
+    core::{Better, Columns, MeasureKey, Measurements, Workspace},
     tasks::{Evaluation, ExperimentRecord, TrialRecord, metric},
 };
 
@@ -76,7 +79,8 @@ impl Baseline {
         let mut systems: Vec<RecordedSystem> = Vec::new();
         let (mut assay, mut program) = (String::new(), String::new());
         for trial in &experiment.trials {
-            let measured = experiment.measurements(workspace, trial, None)?;
+            let measured = experiment.measurements(workspace, trial, Columns::All)?;
+            experiment.keep_only(workspace, trial, &HashSet::new());
             let record = experiment.record(workspace, trial.evaluate)?;
             (assay, program) = (record.machine.assay, record.machine.program);
             if columns.is_empty() {
@@ -90,20 +94,20 @@ impl Baseline {
                         .into(),
                 });
             }
-            let bits = |members: &Vec<bool>| {
-                members.iter().map(|is| if *is { '1' } else { '0' }).collect()
-            };
+            let bits =
+                |members: &[bool]| members.iter().map(|is| if *is { '1' } else { '0' }).collect();
             let of = RecordedUnits {
                 slices: measured.slices.iter().map(|(name, of)| (name.clone(), bits(of))).collect(),
-                ids: measured.ids,
-                clusters: measured.clusters,
+                ids: measured.ids.to_vec(),
+                clusters: measured.clusters.as_ref().map(|of| of.to_vec()),
             };
             let at = *known.entry(Digest::of_json(&of)).or_insert_with(|| {
                 units.push(of);
                 units.len() - 1
             });
-            let bytes: Vec<u8> =
-                measured.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let rows = 0..measured.ids.len();
+            let of_rows = rows.flat_map(|row| measured.values.iter().map(move |of| of[row]));
+            let bytes: Vec<u8> = of_rows.flat_map(f64::to_le_bytes).collect();
             let packed = zstd::bulk::compress(&bytes, 9).map_err(|source| FileError::Io {
                 path: experiment.dir(workspace, trial.evaluate),
                 source,
@@ -177,25 +181,15 @@ impl Baseline {
             if values.len() != n || !rest.is_empty() || !is_whole {
                 return Err(wrong("it does not hold a value for each unit and metric"));
             }
-            units.add(
-                &trial.fold,
-                Measurements {
-                    unit: "user",
-                    ids: of.ids.clone(),
-                    clusters: of.clusters.clone(),
-                    slices: of
-                        .slices
-                        .iter()
-                        .map(|(name, bits)| {
-                            (name.clone(), bits.bytes().map(|bit| bit == b'1').collect())
-                        })
-                        .collect(),
-                    columns: self.columns.clone(),
-                    values: values.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
-                    pooled: Vec::new(),
-                    in_pooled: Vec::new(),
-                },
-            );
+            let values: Vec<f64> = values.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+            let member = |bit: u8| bit == b'1';
+            let slices = of.slices.iter();
+            let slices = slices.map(|(name, of)| (name.clone(), of.bytes().map(member).collect()));
+            let columns = self.columns.clone();
+            let measured =
+                Measurements::of_rows("user", of.ids.clone(), slices.collect(), columns, &values);
+            let clusters = of.clusters.clone().map(Into::into);
+            units.add(&trial.fold, Measurements { clusters, ..measured });
         }
         Ok(units)
     }
@@ -385,7 +379,7 @@ impl Gates<'_> {
                     continue;
                 }
                 let variant = &experiment.variants[done[0].variant];
-                let now = super::units_of(&done, experiment, workspace, None)?;
+                let now = super::units_of(&done, experiment, workspace, Columns::All)?;
                 let found = compare(
                     [&recorded, &now],
                     (MEAN, slice),

@@ -2,7 +2,7 @@
 //! clusters (Davison and Hinkley 1997, section 3.8): the same user is in several folds.
 
 use std::{
-    borrow::Cow,
+    collections::HashMap,
     sync::{Arc, Mutex},
 };
 
@@ -41,16 +41,16 @@ pub const FEW_UNITS: usize = 10;
 const BLOCK: usize = DOUBLES;
 /// Columns that are summed together, their sums kept in registers.
 const COLUMNS: usize = 4;
-/// Draws that are kept for the next system: 16 MB.
+/// Draws that are kept for the next systems: 16 MB.
 const MOST_KEPT: usize = 1 << 23;
 
-/// Values of one trial, row-major `[rows, cells]`; NaN where a user is not in a cell's mean.
+/// Values of one trial; NaN where a user is not in a cell's mean.
 #[derive(Clone, Debug)]
 pub struct UserValues {
-    pub n_cells: usize,
     /// The user of each row: an index into the resampled users.
     pub users: Vec<u32>,
-    pub values: Vec<f64>,
+    /// By cell, then by row.
+    pub cells: Vec<Vec<f64>>,
 }
 
 /// The means of every resample.
@@ -65,118 +65,147 @@ pub struct Resampled {
 
 /// A fold's values made ready for many weighted sums.
 ///
-/// A column is a cell averaged over seeds, where the same users carry it under every seed: the mean
-/// of weighted means is then the weighted mean of means. Otherwise each seed has its column. Behind these
-/// stands, for each column that not all rows carry, one that is 1 where a row carries it, and last one of 1s:
-/// their sums are what sums are divided by.
+/// A column is a cell averaged over seeds, where the same users carry it under every seed: the mean of weighted means is
+/// then the weighted mean of means. Otherwise each seed has its column. Its sums are divided by those of another column,
+/// which is 1 where a row carries it. Equal columns are summed once (precision@1 is MRR@1), and rows that are 0 in all
+/// columns of a tile are left out (users without a hit): both leave every sum as it is, to the last bit.
 struct Prepared {
+    columns: Vec<Column>,
+    tiles: Vec<Tile>,
+    n_sums: usize,
+}
+
+/// Where the sums of a cell are.
+struct Column {
+    cell: usize,
+    sum: usize,
+    divisor: usize,
+}
+
+/// [`COLUMNS`] columns that are summed together.
+struct Tile {
+    /// The user of each row.
     users: Vec<u32>,
-    /// The cell of each column.
-    cells: Vec<usize>,
-    /// By column, the column that its sums are divided by.
-    divisors: Vec<usize>,
-    /// `[columns ÷ COLUMNS, rows, COLUMNS]`, without NaN.
-    tiles: Vec<f64>,
+    /// `[rows, COLUMNS]`, without NaN.
+    values: Vec<f64>,
+}
+
+/// Different columns, each with its number of rows that are not 0.
+#[derive(Default)]
+struct Distinct {
+    columns: Vec<(usize, Vec<f64>)>,
+    known: HashMap<u64, Vec<usize>>,
+}
+
+impl Distinct {
+    /// The number of a column, which is added if it is not known.
+    fn add(&mut self, column: Vec<f64>) -> usize {
+        let bits = || column.iter().map(|value| value.to_bits());
+        // Of a mixing of bits alone: equal hashes are compared.
+        let hash = bits().fold(0u64, |hash, bits| {
+            (hash.rotate_left(5) ^ bits).wrapping_mul(0x517c_c1b7_2722_0a95)
+        });
+        let alike = self.known.entry(hash).or_default();
+        let is_same = |at: &&usize| {
+            let of = self.columns[**at].1.iter().map(|value| value.to_bits());
+            of.eq(bits())
+        };
+        if let Some(at) = alike.iter().find(is_same) {
+            return *at;
+        }
+        let at = self.columns.len();
+        alike.push(at);
+        self.columns.push((column.iter().filter(|value| **value != 0.0).count(), column));
+        at
+    }
+
+    /// Tiles, and by column where its sums are. Columns with as many rows are beside each other: they are mostly the
+    /// same rows.
+    fn tiles(&self, users: &[u32]) -> (Vec<Tile>, Vec<usize>) {
+        let mut order: Vec<usize> = (0..self.columns.len()).collect();
+        order.sort_by_key(|at| self.columns[*at].0);
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, at)| places[*at] = place);
+        let tile = |of: &[usize]| {
+            let mut tile = Tile { users: Vec::new(), values: Vec::new() };
+            for (row, user) in users.iter().enumerate() {
+                let mut values = [0.0; COLUMNS];
+                of.iter().zip(&mut values).for_each(|(at, to)| *to = self.columns[*at].1[row]);
+                if values != [0.0; COLUMNS] {
+                    tile.users.push(*user);
+                    tile.values.extend(values);
+                }
+            }
+            tile
+        };
+        (order.chunks(COLUMNS).map(tile).collect(), places)
+    }
 }
 
 impl Prepared {
     /// Of seeds that have the same users in the same order.
     fn new(seeds: &[&UserValues]) -> Self {
-        let n_cells = seeds[0].n_cells;
-        let at = |seed: usize, row: usize, cell: usize| seeds[seed].values[row * n_cells + cell];
-        let rows = 0..seeds[0].users.len();
-        let (mut cells, mut sources): (Vec<usize>, Vec<std::ops::Range<usize>>) = (vec![], vec![]);
-        let mut partial = Vec::new();
-        for cell in 0..n_cells {
-            let is_same = rows.clone().all(|row| {
-                let first = at(0, row, cell).is_nan();
-                (1..seeds.len()).all(|seed| at(seed, row, cell).is_nan() == first)
-            });
-            let of_cell: Vec<std::ops::Range<usize>> = match is_same {
-                true => std::iter::once(0..seeds.len()).collect(),
-                false => (0..seeds.len()).map(|seed| seed..seed + 1).collect(),
-            };
-            for seeds_of_column in of_cell {
-                let first = seeds_of_column.start;
-                if rows.clone().any(|row| at(first, row, cell).is_nan()) {
-                    partial.push(cells.len());
-                }
-                cells.push(cell);
-                sources.push(seeds_of_column);
-            }
-        }
-        let value = |row: usize, column: usize| {
-            let of = sources[column].clone();
+        let mut distinct = Distinct::default();
+        let mut columns = Vec::new();
+        let mut add = |cell: usize, of: &[usize]| {
             let n = of.len() as f64;
-            of.map(|seed| at(seed, row, cells[column])).sum::<f64>() / n
+            let mut sums: Vec<f64> = vec![0.0; seeds[0].users.len()];
+            for seed in of {
+                let values = &seeds[*seed].cells[cell];
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+            let carried = sums.iter().map(|sum| f64::from(u8::from(!sum.is_nan()))).collect();
+            let means = sums.iter().map(|sum| if sum.is_nan() { 0.0 } else { sum / n });
+            let (sum, divisor) = (distinct.add(means.collect()), distinct.add(carried));
+            columns.push(Column { cell, sum, divisor });
         };
-        let n_columns = cells.len() + partial.len() + 1;
-        let mut divisors = vec![n_columns - 1; cells.len()];
-        for (at, column) in partial.iter().enumerate() {
-            divisors[*column] = cells.len() + at;
-        }
-        let n_rows = rows.len();
-        let mut tiles = vec![0.0; n_columns.div_ceil(COLUMNS) * n_rows * COLUMNS];
-        for row in rows {
-            let is_carried =
-                |column: &usize| !at(sources[*column].start, row, cells[*column]).is_nan();
-            let values = (0..cells.len()).map(|column| value(row, column));
-            let filled = values.map(|value| if value.is_nan() { 0.0 } else { value });
-            let carried = partial.iter().map(|column| f64::from(u8::from(is_carried(column))));
-            let columns = filled.chain(carried).chain(std::iter::once(1.0));
-            for (column, value) in columns.enumerate() {
-                tiles[(column / COLUMNS * n_rows + row) * COLUMNS + column % COLUMNS] = value;
+        let all: Vec<usize> = (0..seeds.len()).collect();
+        for cell in 0..seeds[0].cells.len() {
+            let is_carried = |seed: usize| seeds[seed].cells[cell].iter().map(|of| of.is_nan());
+            match (1..seeds.len()).all(|seed| is_carried(seed).eq(is_carried(0))) {
+                true => add(cell, &all),
+                false => all.iter().for_each(|seed| add(cell, &[*seed])),
             }
         }
-        Self { users: seeds[0].users.clone(), cells, divisors, tiles }
+        let (tiles, places) = distinct.tiles(&seeds[0].users);
+        for column in &mut columns {
+            (column.sum, column.divisor) = (places[column.sum], places[column.divisor]);
+        }
+        Self { columns, n_sums: tiles.len() * COLUMNS, tiles }
     }
 
-    /// Adds the means of this fold's columns to `of_cells`, one [`Mean`] for each resample of a
-    /// block; `times` says how often each user was drawn, `[users, BLOCK]`.
-    fn add_means(&self, times: &[f64], of_cells: &mut [Mean]) {
-        let n_rows = self.users.len();
-        let times_of = |user: &u32| &times[*user as usize * BLOCK..][..BLOCK];
-        // Usually the rows of a fold are its users in their order.
-        let is_in_order = self.users.iter().enumerate().all(|(at, user)| at == *user as usize);
-        let of_rows: Cow<[f64]> = match is_in_order {
-            true => Cow::Borrowed(&times[..n_rows * BLOCK]),
-            false => {
-                let mut of_rows = Vec::with_capacity(n_rows * BLOCK);
-                self.users.iter().for_each(|user| of_rows.extend_from_slice(times_of(user)));
-                Cow::Owned(of_rows)
-            }
-        };
-        let mut sums = vec![0.0; self.tiles.len() / n_rows.max(1) * BLOCK];
-        let tiles = self.tiles.chunks_exact((n_rows * COLUMNS).max(1));
-        for (tile, sums) in tiles.zip(sums.chunks_exact_mut(COLUMNS * BLOCK)) {
-            weighted_sums(&of_rows, tile, sums);
+    /// Adds the means of this fold's columns to `means`; `times` says how often each user was drawn, `[users, BLOCK]`.
+    fn add_means(&self, times: &[f64], means: &mut Means) {
+        let mut sums = vec![0.0; self.n_sums * BLOCK];
+        for (tile, sums) in self.tiles.iter().zip(sums.chunks_exact_mut(COLUMNS * BLOCK)) {
+            weighted_sums(times, &tile.users, &tile.values, sums);
         }
-        for (at, of_cells) in of_cells.iter_mut().enumerate() {
-            let sum = |column: usize| sums.get(column * BLOCK + at).copied().unwrap_or(0.0);
-            for (column, cell) in self.cells.iter().enumerate() {
-                of_cells.add_one(*cell, sum(column) / sum(self.divisors[column]));
-            }
+        let (sums, _) = sums.as_chunks::<BLOCK>();
+        for column in &self.columns {
+            let (sums, divisors) = (&sums[column.sum], &sums[column.divisor]);
+            let of_block = std::array::from_fn(|at| sums[at] / divisors[at]);
+            means.add(column.cell, &of_block);
         }
     }
 }
 
 dispatch! {
-    fn weighted_sums = weighted_sums_kernel(times: &[f64], tile: &[f64], sums: &mut [f64])
+    fn weighted_sums = weighted_sums_kernel(times: &[f64], users: &[u32], values: &[f64], sums: &mut [f64])
 }
 
-/// `sums[column, resample] = Σ times[row, resample] · tile[row, column]`, row by row: the same bytes with any
+/// `sums[column, resample] = Σ times[users[row], resample] · values[row, column]`, row by row: the same bytes with any
 /// instructions.
 #[inline(always)]
-fn weighted_sums_kernel<L: Lanes>(times: &[f64], tile: &[f64], sums: &mut [f64]) {
+fn weighted_sums_kernel<L: Lanes>(times: &[f64], users: &[u32], values: &[f64], sums: &mut [f64]) {
     let (times, _) = times.as_chunks::<BLOCK>();
-    let (rows, _) = tile.as_chunks::<COLUMNS>();
+    let (values, _) = values.as_chunks::<COLUMNS>();
     let zero = <L::Doubles as Doubles>::splat(0.0);
     // Four names, not an array: they stay in registers.
     let (mut first, mut second, mut third, mut fourth) = (zero, zero, zero, zero);
     // Indices, not iterators: calls of theirs are not inlined into functions with other instructions.
     let mut row = 0;
-    while row < rows.len() {
-        let (times, values) = (L::Doubles::load(&times[row]), &rows[row]);
+    while row < values.len() {
+        let (times, values) = (L::Doubles::load(&times[users[row] as usize]), &values[row]);
         first = first.add(times.mul(L::Doubles::splat(values[0])));
         second = second.add(times.mul(L::Doubles::splat(values[1])));
         third = third.add(times.mul(L::Doubles::splat(values[2])));
@@ -198,7 +227,10 @@ impl Bootstrap {
     /// `n_users`, so it is the same for every system. A fold without a drawn user is not in the mean of
     /// the resample.
     pub fn resample(&self, n_users: usize, folds: &[Vec<&UserValues>]) -> Resampled {
-        let n_cells = folds.iter().flatten().next().map_or(0, |values| values.n_cells);
+        let n_cells = folds.iter().flatten().next().map_or(0, |values| values.cells.len());
+        if self.resamples == 0 {
+            return Resampled { n_cells, means: Vec::new(), units: vec![0; n_cells] };
+        }
         let prepared: Vec<Vec<Prepared>> = folds
             .iter()
             .map(|seeds| match seeds.iter().all(|seed| seed.users == seeds[0].users) {
@@ -237,13 +269,13 @@ impl Bootstrap {
     }
 
     /// All draws out of `n_users` users, `[resamples, users]`. They are the same for every system, so those of the last
-    /// number of users are kept; none if they are too many to keep.
+    /// numbers of users are kept; none if they are too many to keep.
     fn kept_draws(&self, n_users: usize) -> Option<Arc<Vec<u16>>> {
-        static LAST: Mutex<Option<KeptDraws>> = Mutex::new(None);
+        static LAST: Mutex<Vec<KeptDraws>> = Mutex::new(Vec::new());
         let n = self.resamples.checked_mul(n_users).filter(|n| (1..=MOST_KEPT).contains(n))?;
+        let is_same = |(of, users, _): &&KeptDraws| (*of, *users) == (*self, n_users);
         if let Ok(last) = LAST.lock()
-            && let Some((of, users, draws)) = &*last
-            && (*of, *users) == (*self, n_users)
+            && let Some((_, _, draws)) = last.iter().find(is_same)
         {
             return Some(draws.clone());
         }
@@ -252,7 +284,10 @@ impl Bootstrap {
         each.for_each(|(at, drawn)| self.draw(at, drawn));
         let draws = Arc::new(draws);
         if let Ok(mut last) = LAST.lock() {
-            *last = Some((*self, n_users, draws.clone()));
+            last.push((*self, n_users, draws.clone()));
+            while last.iter().map(|(_, _, draws)| draws.len()).sum::<usize>() > MOST_KEPT {
+                last.remove(0);
+            }
         }
         Some(draws)
     }
@@ -281,13 +316,18 @@ impl Bootstrap {
             let of_draw = times.iter_mut().skip(at).step_by(BLOCK);
             of_draw.zip(drawn).for_each(|(times, drawn)| *times = f64::from(*drawn));
         }
-        let mut of_folds = vec![Mean::new(n_cells); n];
+        let mut of_folds = Means::new(n_cells);
         for seeds in folds {
-            let mut of_seeds = vec![Mean::new(n_cells); n];
+            let mut of_seeds = Means::new(n_cells);
             seeds.iter().for_each(|prepared| prepared.add_means(times, &mut of_seeds));
-            of_folds.iter_mut().zip(&of_seeds).for_each(|(of, seeds)| of.add(&seeds.finish()));
+            (0..n_cells).for_each(|cell| of_folds.add(cell, &of_seeds.of(cell)));
         }
-        of_folds.iter().flat_map(Mean::finish).collect()
+        let mut means = vec![f64::NAN; n * n_cells];
+        for cell in 0..n_cells {
+            let of_cell = of_folds.of(cell);
+            (0..n).for_each(|at| means[at * n_cells + cell] = of_cell[at]);
+        }
+        means
     }
 }
 
@@ -311,59 +351,61 @@ impl Resampled {
 /// The interval that contains [`LEVEL`] of `resampled`, without NaN.
 pub fn interval(mut resampled: Vec<f64>) -> Option<(f64, f64)> {
     resampled.retain(|value| !value.is_nan());
-    resampled.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - LEVEL) / 2.0;
-    (!resampled.is_empty()).then(|| (quantile(&resampled, tail), quantile(&resampled, 1.0 - tail)))
+    (!resampled.is_empty())
+        .then(|| (quantile(&mut resampled, tail), quantile(&mut resampled, 1.0 - tail)))
 }
 
 /// Number of users with a value in each cell, in any fold with any seed.
 fn units(n_users: usize, n_cells: usize, folds: &[Vec<&UserValues>]) -> Vec<usize> {
-    let mut carries = vec![false; n_users * n_cells];
-    for values in folds.iter().flatten() {
-        for (user, row) in values.users.iter().zip(values.values.chunks_exact(n_cells.max(1))) {
-            let carries = &mut carries[*user as usize * n_cells..];
-            row.iter().zip(carries).for_each(|(value, carries)| *carries |= !value.is_nan());
+    let mut carries = vec![false; n_users];
+    let of_cell = |cell: usize| {
+        carries.fill(false);
+        for values in folds.iter().flatten() {
+            let rows = values.users.iter().zip(&values.cells[cell]);
+            rows.for_each(|(user, value)| carries[*user as usize] |= !value.is_nan());
         }
-    }
-    let rows = || carries.chunks_exact(n_cells.max(1));
-    (0..n_cells).map(|cell| rows().filter(|row| row[cell]).count()).collect()
+        carries.iter().filter(|carries| **carries).count()
+    };
+    (0..n_cells).map(of_cell).collect()
 }
 
-/// A mean that leaves NaN out, for each cell.
-#[derive(Clone)]
-struct Mean {
-    sums: Vec<f64>,
-    n: Vec<f64>,
+/// Means that leave NaN out, by cell and resample of a block.
+struct Means {
+    /// Sum and number, `[cells]`.
+    of: Vec<([f64; BLOCK], [f64; BLOCK])>,
 }
 
-impl Mean {
+impl Means {
     fn new(n_cells: usize) -> Self {
-        Self { sums: vec![0.0; n_cells], n: vec![0.0; n_cells] }
+        Self { of: vec![([0.0; BLOCK], [0.0; BLOCK]); n_cells] }
     }
 
-    fn add(&mut self, values: &[f64]) {
-        values.iter().enumerate().for_each(|(cell, value)| self.add_one(cell, *value));
-    }
-
-    fn add_one(&mut self, cell: usize, value: f64) {
-        if !value.is_nan() {
-            self.sums[cell] += value;
-            self.n[cell] += 1.0;
+    fn add(&mut self, cell: usize, values: &[f64; BLOCK]) {
+        let (sums, n) = &mut self.of[cell];
+        for (at, value) in values.iter().enumerate() {
+            if !value.is_nan() {
+                sums[at] += value;
+                n[at] += 1.0;
+            }
         }
     }
 
     /// 0/0 is NaN: nobody carries the cell.
-    fn finish(&self) -> Vec<f64> {
-        self.sums.iter().zip(&self.n).map(|(sum, n)| sum / n).collect()
+    fn of(&self, cell: usize) -> [f64; BLOCK] {
+        let (sums, n) = &self.of[cell];
+        std::array::from_fn(|at| sums[at] / n[at])
     }
 }
 
-/// With linear interpolation between the neighbours in `sorted`.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * (sorted.len() - 1) as f64;
+/// With linear interpolation between neighbours in sorted order, for which not all of them are sorted.
+fn quantile(values: &mut [f64], share: f64) -> f64 {
+    let place = share * (values.len() - 1) as f64;
     let (below, part) = (place.floor() as usize, place.fract());
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + part * (sorted[above] - sorted[below])
+    let (_, lower, rest) = values.select_nth_unstable_by(below, f64::total_cmp);
+    let lower = *lower;
+    let upper = rest.iter().copied().min_by(f64::total_cmp).unwrap_or(lower);
+    lower + part * (upper - lower)
 }
 
 #[cfg(test)]
@@ -372,7 +414,7 @@ mod tests {
 
     /// One cell; row by row the users 0, 1, 2 …
     fn column(values: Vec<f64>) -> UserValues {
-        UserValues { n_cells: 1, users: (0..values.len() as u32).collect(), values }
+        UserValues { users: (0..values.len() as u32).collect(), cells: vec![values] }
     }
 
     /// 400 users with values spread evenly over [0, 1): the mean's standard error is known.
@@ -408,8 +450,7 @@ mod tests {
         let forth = column((0..200).map(f64::from).collect());
         let back = UserValues {
             users: forth.users.iter().rev().copied().collect(),
-            values: forth.values.iter().rev().copied().collect(),
-            ..forth.clone()
+            cells: vec![forth.cells[0].iter().rev().copied().collect()],
         };
         let mirror = UserValues { users: forth.users.clone(), ..back.clone() };
         let of =
@@ -424,11 +465,8 @@ mod tests {
     #[test]
     fn users_outside_a_mean_do_not_count_and_two_users_have_no_interval() {
         let nan = f64::NAN;
-        let values = UserValues {
-            n_cells: 2,
-            users: vec![0, 1, 2],
-            values: vec![0.2, nan, 0.4, 1.0, 0.6, 0.0],
-        };
+        let cells = vec![vec![0.2, 0.4, 0.6], vec![nan, 1.0, 0.0]];
+        let values = UserValues { users: vec![0, 1, 2], cells };
         let resampled = Bootstrap::default().resample(3, &[vec![&values]]);
         let (low, high) = resampled.interval(0).unwrap();
         assert!((0.2..0.4).contains(&low) && high > 0.4 && high <= 0.6, "{low} {high}");
@@ -438,7 +476,7 @@ mod tests {
     /// Two rows of one user are one unit.
     #[test]
     fn units_are_users_and_not_rows() {
-        let values = UserValues { n_cells: 1, users: vec![0, 1], values: vec![0.1, 0.3] };
+        let values = UserValues { users: vec![0, 1], cells: vec![vec![0.1, 0.3]] };
         let folds = vec![vec![&values]; 3];
         assert_eq!(Bootstrap::default().resample(2, &folds).units(0), 2);
         assert_eq!(Bootstrap::default().intervals(2, &folds), [None]);
@@ -457,10 +495,13 @@ mod tests {
     fn seeds_are_averaged_within_a_fold() {
         let nan = f64::NAN;
         let users: Vec<u32> = (0..4).collect();
-        let of = |values: Vec<f64>| UserValues { n_cells: 2, users: users.clone(), values };
+        let of = |cells: [[f64; 4]; 2]| UserValues {
+            users: users.clone(),
+            cells: cells.map(|cell| cell.to_vec()).to_vec(),
+        };
         let seeds = [
-            of(vec![0.1, 0.5, 0.2, nan, 0.6, 0.1, 0.3, 0.9]),
-            of(vec![0.4, nan, 0.0, 0.7, 0.2, 0.3, 0.1, nan]),
+            of([[0.1, 0.2, 0.6, 0.3], [0.5, nan, 0.1, 0.9]]),
+            of([[0.4, 0.0, 0.2, 0.1], [nan, 0.7, 0.3, nan]]),
         ];
         let bootstrap = Bootstrap::default();
         let of_both = bootstrap.resample(4, &[vec![&seeds[0], &seeds[1]]]);
@@ -471,6 +512,43 @@ mod tests {
                 let given: Vec<f64> = [a, b].into_iter().filter(|mean| !mean.is_nan()).collect();
                 let expected = given.iter().sum::<f64>() / given.len() as f64;
                 assert!((found - expected).abs() < 1e-12 || (found.is_nan() && given.is_empty()));
+            }
+        }
+    }
+
+    /// Columns that are equal, that are 0 for many users, and that some users do not carry: each mean is that of sums
+    /// in the order of rows, to the last bit.
+    #[test]
+    fn columns_that_are_left_out_of_the_sums_change_no_bit() {
+        let nan = f64::NAN;
+        let hit = |at: usize| if at.is_multiple_of(3) { 1.0 } else { 0.0 };
+        let of = |value: &dyn Fn(usize) -> f64| (0..40).map(value).collect::<Vec<f64>>();
+        let cells = vec![
+            of(&hit),
+            of(&|at| (at as f64 * 0.37).sin()),
+            of(&hit),
+            of(&|at| if at < 9 { nan } else { hit(at) / 3.0 }),
+            of(&|at| if at < 9 { nan } else { (at as f64).sqrt() }),
+            of(&|_| 0.0),
+            of(&|_| nan),
+        ];
+        let values = UserValues { users: (0..40).rev().collect(), cells };
+        let bootstrap = Bootstrap { resamples: 20, ..Bootstrap::default() };
+        let found = bootstrap.resample(40, &[vec![&values]]);
+        let mut drawn = vec![0; 40];
+        for at in 0..20 {
+            bootstrap.draw(at, &mut drawn);
+            for (cell, values_of_cell) in values.cells.iter().enumerate() {
+                let (mut sum, mut n) = (0.0, 0.0);
+                for (user, value) in values.users.iter().zip(values_of_cell) {
+                    let times = f64::from(drawn[*user as usize]);
+                    if !value.is_nan() {
+                        (sum, n) = (sum + times * value, n + times);
+                    }
+                }
+                let (mean, expected) = (found.column(cell).nth(at).unwrap(), sum / n);
+                let is_same = mean.to_bits() == expected.to_bits();
+                assert!(is_same || (mean.is_nan() && n == 0.0), "{cell}: {mean} {expected}");
             }
         }
     }

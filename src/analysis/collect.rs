@@ -1,17 +1,20 @@
 //! Result rows of an experiment, from the finished steps in the workspace.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use rayon::prelude::*;
 
 use super::{
-    Basis, Bootstrap, Distribution, ResultRow,
+    Basis, Bootstrap, Distribution, ResultRow, has_paired_test,
     units::{CellKey, Interval, MEAN, PairedDraws, Units},
     with_means,
 };
 use crate::{
     base::files::FileError,
-    core::{Currencies, Currency, Mean, MeasureKey, StepId, Workspace},
+    core::{Columns, Currencies, Currency, Mean, MeasureKey, Record, StepId, Workspace},
     ranking::Slice,
     tasks::{ExperimentRecord, TrialRecord},
 };
@@ -36,6 +39,8 @@ pub struct Collected {
     pub distributions: HashMap<String, HashMap<CellKey, Distribution>>,
     /// States of steps, as far as results needed them.
     pub states: Vec<Option<Currency>>,
+    /// By step, the record of a complete step, as far as results needed it.
+    pub records: Vec<Option<Arc<Record>>>,
 }
 
 /// What takes every user's values, beside the number of users: asked for before they are read, as they
@@ -48,6 +53,9 @@ pub struct Request {
     pub differences: Option<Differences>,
     /// Columns whose values by user are kept, for comparisons of systems.
     pub kept: Vec<MeasureKey>,
+    /// Columns that are needed after this, by tables, figures and checks: their values stay in memory if there is room.
+    /// Others are read again.
+    pub later: HashSet<MeasureKey>,
     /// Whether the distributions of users' values are needed.
     pub distributions: bool,
 }
@@ -74,6 +82,12 @@ impl Differences {
 }
 
 impl Request {
+    /// Also keeps these columns for later.
+    pub fn and_later(mut self, keys: HashSet<MeasureKey>) -> Self {
+        self.later.extend(keys);
+        self
+    }
+
     /// Intervals of the rows of one fold, or of `mean`, or of none.
     pub fn intervals_of(fold: Option<&str>) -> Self {
         Self { intervals: fold.map(str::to_owned).into_iter().collect(), ..Self::default() }
@@ -93,49 +107,79 @@ pub struct SliceSize {
     pub pairs: usize,
 }
 
-/// Reads the results of all finished, undamaged trials.
+/// Trials that are verified together, unless a system has more: enough for all cores, and few enough that their values fit
+/// into memory.
+const TOGETHER: usize = 64;
+
+/// Reads the results of all finished, undamaged trials. The values of each evaluation are read once: to compare them with
+/// its means, and for what is requested.
 pub fn collect(
     experiment: &ExperimentRecord,
     workspace: &Workspace,
     request: &Request,
 ) -> Result<Collected, FileError> {
-    let mut rows = Vec::new();
-    let (mut missing, mut missing_controls) = (Vec::new(), Vec::new());
-    let mut done: Vec<&TrialRecord> = Vec::new();
     let currencies = Currencies::new(experiment, workspace);
-    let ends: Vec<StepId> =
-        experiment.trials.iter().map(|trial| StepId::new(trial.evaluate)).collect();
-    currencies.verify(&ends);
     // By variant and fold: many trials have the same.
     let mut bases: HashMap<(usize, usize), Result<Arc<Basis>, String>> = HashMap::new();
-    for trial in &experiment.trials {
-        let summary = match currencies.of(StepId::new(trial.evaluate)) {
-            Currency::Current => {
-                experiment.means(workspace, trial).map_err(|error| format!(" ({error})"))
-            }
-            Currency::Damaged(problem) => Err(format!(" (damaged: {problem})")),
-            Currency::Outdated(why) => Err(format!(" (to rerun: {why})")),
-            Currency::Absent => Err(String::new()),
+    // By the index of the trial: rows, or why there are none.
+    let mut results: BTreeMap<usize, Result<Vec<ResultRow>, String>> = BTreeMap::new();
+    let mut found = OfSystem::default();
+    let mut kept: Vec<(String, Units)> = Vec::new();
+    let systems = indices_by_system(&experiment.trials.iter().collect::<Vec<_>>());
+    let mut rest = &systems[..];
+    // A few systems at a time: the values of all users of all trials may not fit the memory together.
+    while !rest.is_empty() {
+        let mut n_trials = 0;
+        let fits = |of: &&Vec<usize>| {
+            n_trials += of.len();
+            n_trials <= TOGETHER
         };
-        let place = (trial.variant, trial.split);
-        let of_fold = || basis(experiment, workspace, trial);
-        let basis = bases.entry(place).or_insert_with(of_fold).clone();
-        let lacks_responses = experiment.lacks_responses(workspace, trial);
-        let of_trial = summary.and_then(|means| {
-            let basis = basis?;
-            means
-                .iter()
-                .map(|mean| {
-                    let row = row(experiment, trial, &basis, mean)?;
-                    Ok(ResultRow { lacks_responses, ..row })
-                })
-                .collect::<Result<Vec<_>, _>>()
-        });
-        match of_trial {
-            Ok(of_trial) => {
-                done.push(trial);
-                rows.extend(of_trial);
+        let n = rest.iter().take_while(fits).count().max(1);
+        let (now, later) = rest.split_at(n);
+        rest = later;
+        let ends: Vec<StepId> =
+            now.iter().flatten().map(|at| StepId::new(experiment.trials[*at].evaluate)).collect();
+        currencies.verify(&ends);
+        let mut done: Vec<Vec<&TrialRecord>> = Vec::new();
+        for of_system in now {
+            let mut done_of_system = Vec::new();
+            for at in of_system {
+                let trial = &experiment.trials[*at];
+                let place = (trial.variant, trial.split);
+                let of_fold = || basis(experiment, workspace, trial);
+                let basis = bases.entry(place).or_insert_with(of_fold).clone();
+                let of_trial = rows_of(experiment, workspace, &currencies, trial, basis);
+                if of_trial.is_ok() {
+                    done_of_system.push(trial);
+                }
+                results.insert(*at, of_trial);
             }
+            if !done_of_system.is_empty() {
+                done.push(done_of_system);
+            }
+        }
+        let of_systems: Result<Vec<Option<(OfSystem, Units)>>, FileError> = done
+            .par_iter()
+            .map(|of_system| OfSystem::new(experiment, workspace, request, of_system))
+            .collect();
+        for (trials, of_system) in done.iter().zip(of_systems?) {
+            if let Some((of_system, units)) = of_system {
+                found.extend(of_system);
+                if !request.kept.is_empty() {
+                    kept.push((trials[0].name.clone(), units));
+                }
+            }
+        }
+        for at in now.iter().flatten() {
+            experiment.keep_only(workspace, &experiment.trials[*at], &request.later);
+        }
+    }
+    let mut rows = Vec::new();
+    let (mut missing, mut missing_controls) = (Vec::new(), Vec::new());
+    for (at, of_trial) in results {
+        let trial = &experiment.trials[at];
+        match of_trial {
+            Ok(of_trial) => rows.extend(of_trial),
             Err(why) => {
                 // A control may be unable to run. One that has run and cannot be read is damage like any other.
                 let missing = match trial.is_added && why.is_empty() {
@@ -146,67 +190,22 @@ pub fn collect(
             }
         }
     }
-    let mut counts: Counts = HashMap::new();
-    let mut intervals: HashMap<(String, String, CellKey), Interval> = HashMap::new();
-    let mut draws = PairedDraws::default();
-    let mut kept: Vec<(String, Units)> = Vec::new();
-    let mut distributions: HashMap<String, HashMap<CellKey, Distribution>> = HashMap::new();
-    let bootstrap = Bootstrap::default();
-    // System by system: the values of all users of all trials may not fit the memory together.
-    for of_system in trials_by_system(&done) {
-        let first = of_system[0];
-        let slices = &experiment.variants[first.variant].slices;
-        let asks = !request.intervals.is_empty()
-            || request.differences.is_some()
-            || request.distributions
-            || !request.kept.is_empty();
-        if of_system.len() < 2 && !asks {
-            continue;
-        }
-        let units = units_of(&of_system, experiment, workspace, None)?;
-        let folds: Vec<&str> = of_system.iter().map(|trial| trial.fold.as_str()).collect();
-        let mut repeated: Vec<&str> = folds.clone();
-        repeated.retain(|fold| folds.iter().filter(|other| *other == fold).count() > 1);
-        repeated.dedup();
-        if folds.len() > 1 {
-            repeated.push(MEAN);
-        }
-        for slice in slices {
-            for fold in &repeated {
-                let of = units.counts(fold, slice).into_iter();
-                let place = (first.name.clone(), (*fold).to_owned());
-                counts.entry(place).or_default().extend(of);
-            }
-            for fold in &request.intervals {
-                for (cell, interval) in units.intervals(bootstrap, fold, slice) {
-                    intervals.insert((first.name.clone(), fold.clone(), cell), interval);
-                }
-            }
-            if let Some(of) = request.differences.as_ref().filter(|of| of.has_slice(slice)) {
-                let place = (of.fold.as_str(), slice.as_str());
-                draws.add(&first.name, &units, bootstrap, place, &|cell| of.has_cell(cell));
-            }
-            if request.distributions {
-                let of_system = distributions.entry(first.name.clone()).or_default();
-                of_system.extend(units.distributions(MEAN, slice));
-            }
-        }
-        if !request.kept.is_empty() {
-            kept.push((first.name.clone(), units.narrowed(&request.kept)));
-        }
-    }
+    let OfSystem { counts, intervals, draws, distributions } = found;
     let mut rows = with_means(rows, &|group| count(&counts, group));
     for row in rows.iter_mut().filter(|row| request.intervals.contains(&row.fold)) {
         // The interval of a fold is that of its mean over seeds.
         if !row.one_of_several {
-            let place = (row.system.clone(), row.fold.clone(), CellKey::of(row));
-            (row.low, row.high) = intervals.get(&place).copied().unzip();
+            let place = (row.system.clone(), row.fold.clone());
+            let of = intervals.get(&place).and_then(|of| of.get(&CellKey::of(row)));
+            (row.low, row.high) = of.copied().unzip();
             row.interval_asked = true;
         }
     }
     let slices = slice_sizes(experiment, &rows);
-    let warnings = warnings(experiment, workspace);
+    let warnings = warnings(experiment, workspace, &currencies);
     let states = currencies.states();
+    let steps = 0..experiment.steps.len();
+    let records = steps.map(|step| currencies.record(StepId::new(step))).collect();
     Ok(Collected {
         rows,
         missing,
@@ -217,7 +216,123 @@ pub fn collect(
         units: kept,
         distributions,
         states,
+        records,
     })
+}
+
+/// The rows of a trial, or why there are none.
+fn rows_of(
+    experiment: &ExperimentRecord,
+    workspace: &Workspace,
+    currencies: &Currencies,
+    trial: &TrialRecord,
+    basis: Result<Arc<Basis>, String>,
+) -> Result<Vec<ResultRow>, String> {
+    let means = match currencies.of(StepId::new(trial.evaluate)) {
+        Currency::Current => {
+            experiment.means(workspace, trial).map_err(|error| format!(" ({error})"))?
+        }
+        Currency::Damaged(problem) => return Err(format!(" (damaged: {problem})")),
+        Currency::Outdated(why) => return Err(format!(" (to rerun: {why})")),
+        Currency::Absent => return Err(String::new()),
+    };
+    let basis = basis?;
+    let lacks_responses = experiment.lacks_responses(workspace, trial);
+    let of_mean = |mean: &Mean| -> Result<ResultRow, String> {
+        let row = row(experiment, trial, &basis, mean)?;
+        Ok(ResultRow { lacks_responses, ..row })
+    };
+    means.iter().map(of_mean).collect()
+}
+
+/// What is made of the values of a system's users.
+#[derive(Default)]
+struct OfSystem {
+    counts: Counts,
+    /// By system and fold.
+    intervals: HashMap<(String, String), HashMap<CellKey, Interval>>,
+    draws: PairedDraws,
+    distributions: HashMap<String, HashMap<CellKey, Distribution>>,
+}
+
+impl OfSystem {
+    /// Of finished trials, with the values that are kept. None if nothing needs the values.
+    fn new(
+        experiment: &ExperimentRecord,
+        workspace: &Workspace,
+        request: &Request,
+        trials: &[&TrialRecord],
+    ) -> Result<Option<(Self, Units)>, FileError> {
+        let first = trials[0];
+        let slices = &experiment.variants[first.variant].slices;
+        let asks = !request.intervals.is_empty()
+            || request.differences.is_some()
+            || request.distributions
+            || !request.kept.is_empty();
+        if trials.len() < 2 && !asks {
+            return Ok(None);
+        }
+        let bootstrap = Bootstrap::default();
+        let units = units_of(trials, experiment, workspace, Columns::All)?;
+        let folds: Vec<&str> = trials.iter().map(|trial| trial.fold.as_str()).collect();
+        let mut repeated: Vec<&str> = folds.clone();
+        repeated.retain(|fold| folds.iter().filter(|other| *other == fold).count() > 1);
+        repeated.dedup();
+        if folds.len() > 1 {
+            repeated.push(MEAN);
+        }
+        let mut of = Self::default();
+        for slice in slices {
+            for fold in &repeated {
+                let counts = units.counts(fold, slice).into_iter();
+                let place = (first.name.clone(), (*fold).to_owned());
+                of.counts.entry(place).or_default().extend(counts);
+            }
+            let differences = request.differences.as_ref().filter(|of| of.has_slice(slice));
+            let mut is_drawn = false;
+            for fold in &request.intervals {
+                let place = (first.name.clone(), fold.clone());
+                let intervals = of.intervals.entry(place).or_default();
+                let is_mean = |key: &MeasureKey| has_paired_test(key);
+                if let Some(draws) =
+                    units.draw(bootstrap, (fold.as_str(), slice.as_str()), &is_mean)
+                {
+                    intervals.extend(draws.intervals());
+                    // The differences need some of the same resampled means.
+                    if let Some(differences) = differences.filter(|of| of.fold == *fold) {
+                        let is_wanted = |cell: &MeasureKey| differences.has_cell(cell);
+                        of.draws.add_drawn(&first.name, &draws, &is_wanted);
+                        is_drawn = true;
+                    }
+                }
+                intervals.extend(units.intervals_of_others(bootstrap, fold, slice));
+            }
+            if let Some(differences) = differences.filter(|_| !is_drawn) {
+                let place = (differences.fold.as_str(), slice.as_str());
+                let is_wanted = |cell: &MeasureKey| differences.has_cell(cell);
+                of.draws.add(&first.name, &units, bootstrap, place, &is_wanted);
+            }
+            if request.distributions {
+                let of_system = of.distributions.entry(first.name.clone()).or_default();
+                of_system.extend(units.distributions(MEAN, slice));
+            }
+        }
+        Ok(Some((of, units.narrowed(&request.kept))))
+    }
+
+    /// Adds that of another system, or of the same system in another variant.
+    fn extend(&mut self, other: Self) {
+        for (place, counts) in other.counts {
+            self.counts.entry(place).or_default().extend(counts);
+        }
+        for (place, intervals) in other.intervals {
+            self.intervals.entry(place).or_default().extend(intervals);
+        }
+        self.draws.extend(other.draws);
+        for (system, of) in other.distributions {
+            self.distributions.entry(system).or_default().extend(of);
+        }
+    }
 }
 
 /// Users, and pairs of users and folds, by system, fold (or `mean`) and cell.
@@ -237,28 +352,32 @@ fn count(counts: &Counts, group: &[&ResultRow]) -> (usize, usize) {
 
 /// Trials of the same system, in the order in which each first comes.
 pub fn trials_by_system<'a>(trials: &[&'a TrialRecord]) -> Vec<Vec<&'a TrialRecord>> {
-    let mut systems: Vec<Vec<&TrialRecord>> = Vec::new();
-    for trial in trials {
-        let is_same = |of: &&mut Vec<&TrialRecord>| {
-            (of[0].variant, &of[0].name) == (trial.variant, &trial.name)
-        };
-        match systems.iter_mut().find(is_same) {
-            Some(of_system) => of_system.push(trial),
-            None => systems.push(vec![trial]),
-        }
+    let systems = indices_by_system(trials);
+    systems.into_iter().map(|of| of.into_iter().map(|at| trials[at]).collect()).collect()
+}
+
+/// The same as indices.
+fn indices_by_system(trials: &[&TrialRecord]) -> Vec<Vec<usize>> {
+    let (mut systems, mut known): (Vec<Vec<usize>>, HashMap<_, usize>) = Default::default();
+    for (at, trial) in trials.iter().enumerate() {
+        let system = *known.entry((trial.variant, &trial.name)).or_insert_with(|| {
+            systems.push(Vec::new());
+            systems.len() - 1
+        });
+        systems[system].push(at);
     }
     systems
 }
 
-/// Reads every unit's values of all trials of a system; of the metrics named, or of all.
+/// Reads every unit's values of all trials of a system: at least these columns.
 pub fn units_of(
     trials: &[&TrialRecord],
     experiment: &ExperimentRecord,
     workspace: &Workspace,
-    metrics: Option<&[String]>,
+    columns: Columns,
 ) -> Result<Units, FileError> {
     let read: Vec<_> =
-        trials.par_iter().map(|trial| experiment.measurements(workspace, trial, metrics)).collect();
+        trials.par_iter().map(|trial| experiment.measurements(workspace, trial, columns)).collect();
     let mut units = Units::default();
     for (trial, cells) in trials.iter().zip(read) {
         units.add(&trial.fold, cells?);
@@ -267,7 +386,11 @@ pub fn units_of(
 }
 
 /// Warnings that steps left in their records: whose, and a sentence. What several trials say is said once.
-fn warnings(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<(String, String)> {
+fn warnings(
+    experiment: &ExperimentRecord,
+    workspace: &Workspace,
+    currencies: &Currencies,
+) -> Vec<(String, String)> {
     let mut warnings: Vec<(Vec<String>, String)> = Vec::new();
     let mut read: HashMap<usize, Vec<String>> = HashMap::new();
     for trial in &experiment.trials {
@@ -277,11 +400,14 @@ fn warnings(experiment: &ExperimentRecord, workspace: &Workspace) -> Vec<(String
                 true => experiment.steps[step].label.clone(),
                 false => format!("{} {}", trial.name, trial.fold),
             };
-            let of_step = || match experiment.record(workspace, step) {
-                Ok(record) => record.warnings,
-                // What it warned of is lost.
-                Err(error @ FileError::Damaged { .. }) => vec![error.to_string()],
-                Err(FileError::Io { .. }) => Vec::new(),
+            let of_step = || match currencies.record(StepId::new(step)) {
+                Some(record) => record.warnings.clone(),
+                None => match experiment.record(workspace, step) {
+                    Ok(record) => record.warnings,
+                    // What it warned of is lost.
+                    Err(error @ FileError::Damaged { .. }) => vec![error.to_string()],
+                    Err(FileError::Io { .. }) => Vec::new(),
+                },
             };
             let texts = read.entry(step).or_insert_with(of_step).clone();
             for text in texts {

@@ -13,6 +13,7 @@ use super::{
     Bootstrap, FEWEST_UNITS, LEVEL, MEAN, Units, UserValues,
     significance::{Estimate, OverFolds, sign_flip_p, signed_rank_p},
     statistic::{how, is_mean},
+    units::Numbers,
 };
 use crate::core::{MeasureKey, Measurements};
 
@@ -114,8 +115,8 @@ struct Fold<'a> {
     name: &'a str,
     /// By unit.
     clusters: Vec<u32>,
-    /// Means over seeds of both systems, row-major `[units, columns]`; NaN where one of them has none.
-    values: Vec<[f64; 2]>,
+    /// Means over seeds of both systems, by column, then by unit; NaN where one of them has none.
+    values: Vec<Vec<[f64; 2]>>,
     /// By column, units that one system alone has.
     unpaired: Vec<usize>,
 }
@@ -148,9 +149,9 @@ pub fn compare(
     if keys.is_empty() || clusters.is_empty() {
         return Vec::new();
     }
-    let resampled = (clusters.len() <= MOST_DRAWN).then(|| {
-        let of_folds: Vec<UserValues> =
-            folds.iter().map(|fold| fold.differences(keys.len())).collect();
+    let is_drawn = clusters.len() <= MOST_DRAWN;
+    let resampled = (is_drawn && bootstrap.resamples > 0).then(|| {
+        let of_folds: Vec<UserValues> = folds.iter().map(Fold::differences).collect();
         let of_folds: Vec<Vec<&UserValues>> = of_folds.iter().map(|fold| vec![fold]).collect();
         bootstrap.resample(clusters.len(), &of_folds)
     });
@@ -160,6 +161,7 @@ pub fn compare(
             let paired = paired(&folds, at, measure, slice, clusters.len());
             let interval = match &resampled {
                 Some(resampled) => resampled.interval(at),
+                None if is_drawn => None,
                 None => {
                     let estimate = paired.estimate.filter(|of| of.n >= FEWEST_UNITS);
                     estimate.and_then(|of| of.interval(LEVEL))
@@ -179,60 +181,62 @@ impl<'a> Fold<'a> {
         known: &mut HashMap<&'a str, u32>,
     ) -> Self {
         let rows = systems[0].first().map_or(0, |measured| measured.ids.len());
-        let mut units: HashMap<&str, usize> = HashMap::with_capacity(rows);
-        let mut clusters: Vec<u32> = Vec::with_capacity(rows);
-        let mut sums: Vec<[(f64, u32); 2]> = Vec::with_capacity(rows * keys.len());
+        let (mut units, mut clusters) = (Numbers::default(), Vec::with_capacity(rows));
+        // By column, then by unit: sum and number of both systems.
+        let mut sums: Vec<Vec<[(f64, u32); 2]>> = vec![Vec::with_capacity(rows); keys.len()];
         known.reserve(rows.saturating_sub(known.len()));
         for (system, seeds) in systems.iter().enumerate() {
             for measured in seeds.iter() {
                 let columns = &measured.columns;
-                let place = |key: &&MeasureKey| columns.iter().position(|column| column == *key);
-                let places: Vec<Option<usize>> = keys.iter().map(place).collect();
-                let members = measured.members(slice);
-                let rows = measured.ids.iter().zip(measured.clusters()).enumerate();
-                for (row, (id, cluster)) in rows.filter(|(row, _)| members[*row]) {
-                    let unit = *units.entry(id).or_insert_with(|| {
+                let of_rows = units.of_rows(&measured.ids, measured.members(slice));
+                // A unit that is new has the next number.
+                for (row, unit) in of_rows.iter() {
+                    if *unit as usize == clusters.len() {
                         let next = known.len() as u32;
-                        clusters.push(*known.entry(cluster).or_insert(next));
-                        sums.resize(sums.len() + keys.len(), [(0.0, 0); 2]);
-                        clusters.len() - 1
-                    });
-                    let values = measured.row(row);
-                    for (at, place) in places.iter().enumerate() {
-                        let Some(value) = place.map(|place| values[place]) else { continue };
-                        if !value.is_nan() {
-                            let (sum, n) = &mut sums[unit * keys.len() + at][system];
-                            *sum += value;
-                            *n += 1;
-                        }
+                        clusters.push(*known.entry(&measured.clusters()[*row]).or_insert(next));
+                    }
+                }
+                for (key, sums) in keys.iter().zip(&mut sums) {
+                    sums.resize(clusters.len(), [(0.0, 0); 2]);
+                    let place = columns.iter().position(|column| column == *key);
+                    let Some(values) = place.map(|place| &measured.values[place]) else { continue };
+                    for (row, unit) in of_rows.iter().filter(|(row, _)| !values[*row].is_nan()) {
+                        let (sum, n) = &mut sums[*unit as usize][system];
+                        *sum += values[*row];
+                        *n += 1;
                     }
                 }
             }
         }
         let mut unpaired = vec![0; keys.len()];
-        let values = sums.iter().enumerate().map(|(at, of)| match of {
-            [(first, n), (second, m)] if *n > 0 && *m > 0 => {
-                [first / f64::from(*n), second / f64::from(*m)]
-            }
-            [(_, n), (_, m)] => {
-                unpaired[at % keys.len()] += usize::from(n + m > 0);
-                [f64::NAN; 2]
-            }
-        });
-        Self { name, clusters, values: values.collect(), unpaired }
+        let of_column = |(sums, unpaired): (&Vec<[(f64, u32); 2]>, &mut usize)| -> Vec<[f64; 2]> {
+            let of_unit = |of: &[(f64, u32); 2]| match of {
+                [(first, n), (second, m)] if *n > 0 && *m > 0 => {
+                    [first / f64::from(*n), second / f64::from(*m)]
+                }
+                [(_, n), (_, m)] => {
+                    *unpaired += usize::from(n + m > 0);
+                    [f64::NAN; 2]
+                }
+            };
+            sums.iter().map(of_unit).collect()
+        };
+        let values = sums.iter().zip(&mut unpaired).map(of_column).collect();
+        Self { name, clusters, values, unpaired }
     }
 
     /// The pairs of a column: cluster, and the values of both.
     fn pairs(&self, at: usize) -> impl Iterator<Item = (u32, [f64; 2])> + Clone {
-        let width = self.unpaired.len();
-        let values = self.values.iter().skip(at).step_by(width).copied();
-        let pairs = self.clusters.iter().copied().zip(values);
+        let pairs = self.clusters.iter().copied().zip(self.values[at].iter().copied());
         pairs.filter(|(_, [first, _])| !first.is_nan())
     }
 
-    fn differences(&self, n_cells: usize) -> UserValues {
-        let values = self.values.iter().map(|[first, second]| second - first).collect();
-        UserValues { n_cells, users: self.clusters.clone(), values }
+    fn differences(&self) -> UserValues {
+        let differences = |of: &Vec<[f64; 2]>| of.iter().map(|[a, b]| b - a).collect();
+        UserValues {
+            users: self.clusters.clone(),
+            cells: self.values.iter().map(differences).collect(),
+        }
     }
 }
 
@@ -318,16 +322,10 @@ mod tests {
 
     /// One column; NaN where a user is not in the mean.
     fn measured(users: &[(&str, f64)]) -> Measurements {
-        Measurements {
-            unit: "user",
-            ids: users.iter().map(|(user, _)| (*user).to_owned()).collect(),
-            clusters: None,
-            slices: vec![("all".into(), vec![true; users.len()])],
-            columns: vec![key()],
-            values: users.iter().map(|(_, value)| *value).collect(),
-            pooled: vec![],
-            in_pooled: vec![],
-        }
+        let ids = users.iter().map(|(user, _)| (*user).to_owned()).collect();
+        let slices = vec![("all".into(), vec![true; users.len()])];
+        let values: Vec<f64> = users.iter().map(|(_, value)| *value).collect();
+        Measurements::of_rows("user", ids, slices, vec![key()], &values)
     }
 
     fn units(folds: &[(&str, &[(&str, f64)])]) -> Units {

@@ -1,11 +1,11 @@
 //! How the values of a metric are distributed over users.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::units::{CellKey, Units};
-use crate::core::{MeasureKey, Measurements};
+use super::units::{CellKey, Numbers, Row, Units};
+use crate::core::Measurements;
 
 /// Number of bins of equal width.
 const BINS: usize = 10;
@@ -27,7 +27,7 @@ pub struct Distribution {
 
 impl Distribution {
     fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
+        values.sort_unstable_by(f64::total_cmp);
         let (first, last) = (*values.first()?, *values.last()?);
         let (low, high) = (first.min(0.0), last.max(1.0));
         let mut counts = [0; BINS];
@@ -47,62 +47,36 @@ impl Units {
     pub fn distributions(&self, fold: &str, slice: &str) -> HashMap<CellKey, Distribution> {
         let folds = self.folds(fold);
         let Some((_, first)) = folds.first() else { return HashMap::new() };
-        let columns = &first[0].columns;
-        let n = columns.len();
-        let mut users: HashMap<&str, usize> = HashMap::new();
+        let mut numbers = Numbers::default();
+        let seeds: Vec<(&Measurements, Arc<[Row]>)> = folds
+            .iter()
+            .flat_map(|(_, seeds)| seeds)
+            .map(|of| (of, numbers.of_rows(of.clusters(), of.members(slice))))
+            .collect();
         let mut sums: Vec<(f64, u32)> = Vec::new();
-        for measured in folds.iter().flat_map(|(_, seeds)| seeds) {
-            let members = measured.members(slice);
-            let rows = measured.clusters().iter().enumerate();
-            for (row, user) in rows.filter(|(row, _)| members[*row]) {
-                let next = users.len();
-                let user = *users.entry(user).or_insert(next);
-                sums.resize(users.len() * n, (0.0, 0));
-                for (at, value) in measured.row(row).iter().enumerate() {
-                    if !value.is_nan() {
-                        let (sum, count) = &mut sums[user * n + at];
-                        *sum += value;
-                        *count += 1;
-                    }
+        let mut of_column = |at: usize| {
+            sums.clear();
+            sums.resize(numbers.names.len(), (0.0, 0));
+            for (measured, rows) in &seeds {
+                let values = &measured.values[at];
+                for (row, user) in rows.iter().filter(|(row, _)| !values[*row].is_nan()) {
+                    let (sum, count) = &mut sums[*user as usize];
+                    *sum += values[*row];
+                    *count += 1;
                 }
             }
-        }
-        let of_column = |at: usize| {
-            let of = sums.iter().skip(at).step_by(n).filter(|(_, count)| *count > 0);
+            let of = sums.iter().filter(|(_, count)| *count > 0);
             Distribution::of(of.map(|(sum, count)| sum / f64::from(*count)).collect())
         };
-        let columns = columns.iter().enumerate();
+        let columns = first[0].columns.iter().enumerate();
         columns.filter_map(|(at, key)| Some((CellKey::new(key, slice), of_column(at)?))).collect()
-    }
-
-    /// With some of the columns.
-    pub fn narrowed(self, kept: &[MeasureKey]) -> Self {
-        let narrow = |of: Measurements| {
-            let columns = of.columns.iter().enumerate();
-            let places: Vec<usize> =
-                columns.filter(|(_, key)| kept.contains(key)).map(|(place, _)| place).collect();
-            let rows = 0..of.ids.len();
-            let values = rows.flat_map(|row| {
-                let row = of.row(row);
-                places.iter().map(|place| row[*place])
-            });
-            Measurements {
-                values: values.collect(),
-                columns: places.iter().map(|place| of.columns[*place].clone()).collect(),
-                pooled: Vec::new(),
-                in_pooled: Vec::new(),
-                ..of
-            }
-        };
-        let folds = self.folds.into_iter();
-        let folds = folds.map(|(fold, seeds)| (fold, seeds.into_iter().map(narrow).collect()));
-        Self { folds: folds.collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::MeasureKey;
 
     /// By hand: a: (.2 + .4) / 2 = .3, b: 0, c: 1.
     #[test]
@@ -113,15 +87,11 @@ mod tests {
             metric: "ndcg".into(),
             k: 10,
         };
-        let measured = |users: &[(&str, f64)]| Measurements {
-            unit: "user",
-            ids: users.iter().map(|(user, _)| (*user).to_owned()).collect(),
-            clusters: None,
-            slices: vec![("all".into(), vec![true; users.len()])],
-            columns: vec![key.clone()],
-            values: users.iter().map(|(_, value)| *value).collect(),
-            pooled: vec![],
-            in_pooled: vec![],
+        let measured = |users: &[(&str, f64)]| {
+            let ids = users.iter().map(|(user, _)| (*user).to_owned()).collect();
+            let slices = vec![("all".into(), vec![true; users.len()])];
+            let values: Vec<f64> = users.iter().map(|(_, value)| *value).collect();
+            Measurements::of_rows("user", ids, slices, vec![key.clone()], &values)
         };
         let mut units = Units::default();
         units.add("f", measured(&[("a", 0.2), ("b", 0.0), ("d", f64::NAN)]));

@@ -11,6 +11,7 @@ mod distribution;
 mod friedman;
 mod inputs;
 mod kendall;
+mod later;
 mod means;
 mod orders;
 pub mod published;
@@ -34,6 +35,7 @@ pub use inputs::{
     differences_of_runs, why_not_comparable,
 };
 pub use kendall::tau_b;
+pub use later::later_columns;
 pub use means::{MEANS, MeanDifference, RunMean, changed_means};
 pub use orders::RankAgreement;
 pub use published::{Reproduction, difference, differences};

@@ -435,22 +435,17 @@ mod tests {
                 metric: "map".into(),
                 k: 10,
             };
-            Measurements {
-                unit: "user",
-                ids: (0..60).map(|user| user.to_string()).collect(),
-                clusters: None,
-                slices: vec![("all".into(), vec![true; 60])],
-                columns: conventions.map(key).to_vec(),
-                values: (0..60).flat_map(|user| [value(user, 0), value(user, 1)]).collect(),
-                pooled: Vec::new(),
-                in_pooled: Vec::new(),
-            }
+            let ids = (0..60).map(|user| user.to_string()).collect();
+            let slices = vec![("all".into(), vec![true; 60])];
+            let values: Vec<f64> =
+                (0..60).flat_map(|user| [value(user, 0), value(user, 1)]).collect();
+            Measurements::of_rows("user", ids, slices, conventions.map(key).to_vec(), &values)
         };
         let (mut draws, mut rows) = (PairedDraws::default(), Vec::new());
         for (system, of_system) in [("a", 1.0), ("b", 0.0)] {
             let cells = cells(of_system);
             for (setting, convention) in conventions.iter().enumerate() {
-                let values = cells.values.iter().skip(setting).step_by(2);
+                let values = cells.values[setting].iter();
                 rows.push(row(system, convention.name(), values.sum::<f64>() / 60.0));
             }
             let mut units = Units::default();

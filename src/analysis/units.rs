@@ -1,10 +1,10 @@
 //! Values by unit (e.g. user) of one system: number of users of its means, intervals of the means, and intervals of
 //! their differences to other systems.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, ResultRow, UserValues, interval,
+    Bootstrap, FEW_UNITS, FEWEST_UNITS, LEVEL, Resampled, ResultRow, UserValues, interval,
     statistic::{How, Rows, how, is_mean, statistic_interval},
 };
 use crate::{
@@ -51,11 +51,56 @@ pub struct Units {
     pub(super) folds: Vec<(String, Vec<Measurements>)>,
 }
 
-/// Clusters (e.g. users) of a slice in some folds, numbered in the order of their first occurrence.
+/// Numbers of names, in the order of their first occurrence.
+#[derive(Default)]
+pub(super) struct Numbers<'a> {
+    numbers: HashMap<&'a str, u32>,
+    pub(super) names: Vec<&'a str>,
+    /// The last list of names, with the rows that belong to the slice, and what came of it: seeds of a fold mostly share
+    /// both.
+    last: Option<(Arc<[String]>, Arc<[bool]>, Arc<[Row]>)>,
+}
+
+/// A row, and the number of its name.
+pub(super) type Row = (usize, u32);
+
+impl<'a> Numbers<'a> {
+    /// The rows of a slice with the numbers of their names.
+    pub(super) fn of_rows(&mut self, names: &'a Arc<[String]>, members: Arc<[bool]>) -> Arc<[Row]> {
+        if let Some((last, of_slice, rows)) = &self.last
+            && Arc::ptr_eq(last, names)
+            && *of_slice == members
+        {
+            return rows.clone();
+        }
+        let rows = names.iter().zip(members.iter()).enumerate().filter(|(_, (_, is))| **is);
+        let rows: Arc<[Row]> = rows.map(|(row, (name, _))| (row, self.number(name))).collect();
+        self.last = Some((names.clone(), members, rows.clone()));
+        rows
+    }
+
+    fn number(&mut self, name: &'a str) -> u32 {
+        *self.numbers.entry(name).or_insert_with(|| {
+            self.names.push(name);
+            self.names.len() as u32 - 1
+        })
+    }
+}
+
+/// Clusters (e.g. users) of a slice in some folds.
 struct SliceClusters<'a> {
     names: Vec<&'a str>,
-    /// By fold and seed: the row, and its cluster's number, of each unit that belongs to the slice.
-    rows: Vec<Vec<Vec<(usize, u32)>>>,
+    /// By fold and seed: the units that belong to the slice.
+    rows: Vec<Vec<Arc<[Row]>>>,
+}
+
+/// The means of every resample of some cells of a slice.
+pub struct SliceDraws<'a> {
+    slice: String,
+    cells: Vec<&'a MeasureKey>,
+    folds: Vec<&'a str>,
+    clusters: Vec<&'a str>,
+    resampled: Resampled,
 }
 
 impl Units {
@@ -66,29 +111,27 @@ impl Units {
         }
     }
 
+    /// With some of the columns.
+    pub fn narrowed(&self, kept: &[MeasureKey]) -> Self {
+        let narrowed = |of: &Measurements| of.narrowed(&|key| kept.contains(key));
+        let folds = self.folds.iter();
+        let folds = folds.map(|(fold, seeds)| (fold.clone(), seeds.iter().map(narrowed).collect()));
+        Self { folds: folds.collect() }
+    }
+
     /// The folds of a row of the fold `fold`: all folds if it is [`MEAN`].
     pub(super) fn folds(&self, fold: &str) -> Vec<&(String, Vec<Measurements>)> {
         self.folds.iter().filter(|(name, _)| fold == MEAN || name == fold).collect()
     }
 
     fn slice<'a>(folds: &[&'a (String, Vec<Measurements>)], slice: &str) -> SliceClusters<'a> {
-        let (mut names, mut numbers) = (Vec::new(), HashMap::new());
-        let mut of_seed = |measured: &'a Measurements| -> Vec<(usize, u32)> {
-            let members = measured.members(slice);
-            let rows = measured.clusters().iter().zip(members).enumerate();
-            rows.filter(|(_, (_, is_member))| *is_member)
-                .map(|(row, (cluster, _))| {
-                    let number = *numbers.entry(cluster.as_str()).or_insert_with(|| {
-                        names.push(cluster.as_str());
-                        names.len() as u32 - 1
-                    });
-                    (row, number)
-                })
-                .collect()
+        let mut numbers = Numbers::default();
+        let mut of_seed = |measured: &'a Measurements| {
+            numbers.of_rows(measured.clusters(), measured.members(slice))
         };
         let rows =
             folds.iter().map(|(_, seeds)| seeds.iter().map(&mut of_seed).collect()).collect();
-        SliceClusters { names, rows }
+        SliceClusters { names: numbers.names, rows }
     }
 
     /// How many units, and how many pairs of a unit and a fold, are in each cell's mean with some seed. What two
@@ -97,46 +140,49 @@ impl Units {
         let folds = self.folds(fold);
         let Some((_, first)) = folds.first() else { return HashMap::new() };
         let first = &first[0];
-        let (n_values, n_pooled) = (first.columns.len(), first.pooled.len());
-        let n = n_values + n_pooled;
-        let mut numbers: HashMap<&str, usize> = HashMap::new();
-        let mut in_some_fold: Vec<bool> = Vec::new();
-        let mut n_pairs = vec![0; n];
+        let n = first.columns.len() + first.pooled.len();
+        let mut numbers = Numbers::default();
+        let mut rows: Vec<Vec<(&Measurements, Arc<[Row]>)>> = Vec::new();
         for (_, seeds) in &folds {
-            let mut in_fold = vec![false; in_some_fold.len()];
-            for measured in seeds {
-                let members = measured.members(slice);
-                for (row, id) in measured.ids.iter().enumerate().filter(|(row, _)| members[*row]) {
-                    let next = numbers.len();
-                    let unit = *numbers.entry(id).or_insert(next);
-                    in_fold.resize(numbers.len() * n, false);
-                    let values = measured.row(row).iter().map(|value| !value.is_nan());
-                    let pooled = &measured.in_pooled[row * n_pooled..][..n_pooled];
-                    let carried = values.chain(pooled.iter().copied());
-                    let of_unit = &mut in_fold[unit * n..][..n];
-                    of_unit.iter_mut().zip(carried).for_each(|(known, is)| *known |= is);
-                }
-            }
-            in_some_fold.resize(in_fold.len(), false);
-            for (at, (known, is)) in in_some_fold.iter_mut().zip(&in_fold).enumerate() {
-                *known |= is;
-                n_pairs[at % n] += usize::from(*is);
-            }
+            let each = seeds.iter();
+            let each = each.map(|of| (of, numbers.of_rows(&of.ids, of.members(slice))));
+            rows.push(each.collect());
         }
-        let mut n_units = vec![0; n];
-        in_some_fold.iter().enumerate().for_each(|(at, is)| n_units[at % n] += usize::from(*is));
-        let keys = first.columns.iter().chain(&first.pooled).enumerate();
-        keys.map(|(at, key)| (CellKey::new(key, slice), (n_units[at], n_pairs[at]))).collect()
+        let n_names = numbers.names.len();
+        let mut counts = Vec::with_capacity(n);
+        let (mut in_fold, mut in_some) = (vec![false; n_names], vec![false; n_names]);
+        for at in 0..n {
+            in_some.fill(false);
+            let mut n_pairs = 0;
+            for seeds in &rows {
+                in_fold.fill(false);
+                for (measured, rows) in seeds {
+                    match measured.values.get(at) {
+                        Some(values) => rows
+                            .iter()
+                            .for_each(|(row, of)| in_fold[*of as usize] |= !values[*row].is_nan()),
+                        None => {
+                            let uses = &measured.in_pooled[at - measured.values.len()];
+                            rows.iter().for_each(|(row, of)| in_fold[*of as usize] |= uses[*row]);
+                        }
+                    }
+                }
+                n_pairs += in_fold.iter().filter(|is| **is).count();
+                in_some.iter_mut().zip(&in_fold).for_each(|(known, is)| *known |= is);
+            }
+            counts.push((in_some.iter().filter(|is| **is).count(), n_pairs));
+        }
+        let keys = first.columns.iter().chain(&first.pooled).zip(counts);
+        keys.map(|(key, counts)| (CellKey::new(key, slice), counts)).collect()
     }
 
-    /// The means of every resample, for those cells that are wanted.
-    fn resample(
+    /// The means of every resample, for those cells that are wanted and are means over clusters; none if there are none.
+    pub fn draw(
         &self,
         bootstrap: Bootstrap,
-        fold: &str,
-        slice: &str,
+        (fold, slice): (&str, &str),
         is_wanted: &dyn Fn(&MeasureKey) -> bool,
-    ) -> Option<(Vec<&MeasureKey>, Digest, crate::analysis::Resampled)> {
+    ) -> Option<SliceDraws<'_>> {
         let folds = self.folds(fold);
         let first = &folds.first()?.1[0];
         let cells = first.columns.iter().enumerate().filter(|(_, cell)| is_wanted(cell));
@@ -149,26 +195,29 @@ impl Units {
             .iter()
             .zip(&clusters.rows)
             .map(|((_, seeds), rows)| {
-                let each = seeds.iter().zip(rows).map(|(of_seed, rows)| UserValues {
-                    n_cells: cells.len(),
-                    users: rows.iter().map(|(_, user)| *user).collect(),
-                    values: rows
-                        .iter()
-                        .flat_map(|(row, _)| {
-                            let row = of_seed.row(*row);
-                            places.iter().map(|place| row[*place])
-                        })
-                        .collect(),
+                let each = seeds.iter().zip(rows).map(|(of_seed, rows)| {
+                    let values = |place: &usize| {
+                        let of_rows = &of_seed.values[*place];
+                        rows.iter().map(|(row, _)| of_rows[*row]).collect()
+                    };
+                    UserValues {
+                        users: rows.iter().map(|(_, user)| *user).collect(),
+                        cells: places.iter().map(values).collect(),
+                    }
                 });
                 each.collect()
             })
             .collect();
         let values: Vec<Vec<&UserValues>> =
             values.iter().map(|seeds| seeds.iter().collect()).collect();
-        let names: Vec<&String> = folds.iter().map(|(name, _)| name).collect();
-        let drawn_from = Digest::of_json(&(names, &clusters.names));
         let resampled = bootstrap.resample(clusters.names.len(), &values);
-        Some((cells, drawn_from, resampled))
+        Some(SliceDraws {
+            slice: slice.to_owned(),
+            cells,
+            folds: folds.iter().map(|(name, _)| name.as_str()).collect(),
+            clusters: clusters.names,
+            resampled,
+        })
     }
 
     /// The interval of each value of the slice, by what its metric says is resampled.
@@ -188,15 +237,30 @@ impl Units {
         fold: &str,
         slice: &str,
     ) -> HashMap<CellKey, Interval> {
+        let draws = self.draw(bootstrap, (fold, slice), &|key| is_mean(how(key)));
+        let mut found = draws.map(|draws| draws.intervals()).unwrap_or_default();
+        found.extend(self.other_intervals(how, bootstrap, fold, slice));
+        found
+    }
+
+    /// Intervals of the values that are no means over clusters.
+    pub fn intervals_of_others(
+        &self,
+        bootstrap: Bootstrap,
+        fold: &str,
+        slice: &str,
+    ) -> HashMap<CellKey, Interval> {
+        self.other_intervals(&how, bootstrap, fold, slice)
+    }
+
+    fn other_intervals(
+        &self,
+        how: &dyn Fn(&MeasureKey) -> How,
+        bootstrap: Bootstrap,
+        fold: &str,
+        slice: &str,
+    ) -> HashMap<CellKey, Interval> {
         let mut found = HashMap::new();
-        let is_wanted = |key: &MeasureKey| is_mean(how(key));
-        if let Some((cells, _, resampled)) = self.resample(bootstrap, fold, slice, &is_wanted) {
-            use rayon::prelude::*;
-            let intervals: Vec<Option<Interval>> =
-                (0..cells.len()).into_par_iter().map(|at| resampled.interval(at)).collect();
-            let each = cells.iter().zip(intervals);
-            found.extend(each.filter_map(|(key, of)| Some((CellKey::new(key, slice), of?))));
-        }
         let folds = self.folds(fold);
         let Some((_, first)) = folds.first() else { return found };
         let columns = first[0].columns.iter().enumerate();
@@ -208,9 +272,9 @@ impl Units {
         let clusters = Self::slice(&folds, slice);
         for (column, key) in others {
             let rows = folds.iter().zip(&clusters.rows).map(|((_, seeds), rows)| {
-                let of_seed = |(measured, rows): (&Measurements, &Vec<(usize, u32)>)| Rows {
+                let of_seed = |(measured, rows): (&Measurements, &Arc<[Row]>)| Rows {
                     clusters: rows.iter().map(|(_, cluster)| *cluster).collect(),
-                    values: rows.iter().map(|(row, _)| measured.row(*row)[column]).collect(),
+                    values: rows.iter().map(|(row, _)| measured.values[column][*row]).collect(),
                 };
                 seeds.iter().zip(rows).map(of_seed).collect()
             });
@@ -219,6 +283,17 @@ impl Units {
             found.extend(of.map(|of| (CellKey::new(key, slice), of)));
         }
         found
+    }
+}
+
+impl SliceDraws<'_> {
+    /// The interval of each cell's mean.
+    pub fn intervals(&self) -> HashMap<CellKey, Interval> {
+        use rayon::prelude::*;
+        let intervals: Vec<Option<Interval>> =
+            (0..self.cells.len()).into_par_iter().map(|at| self.resampled.interval(at)).collect();
+        let each = self.cells.iter().zip(intervals);
+        each.filter_map(|(key, of)| Some((CellKey::new(key, &self.slice), of?))).collect()
     }
 }
 
@@ -261,20 +336,37 @@ impl PairedDraws {
         system: &str,
         units: &Units,
         bootstrap: Bootstrap,
-        (fold, slice): (&str, &str),
+        place: (&str, &str),
         is_wanted: &dyn Fn(&MeasureKey) -> bool,
     ) {
         // The bootstrap of clusters is that of means alone.
         let is_wanted = |key: &MeasureKey| is_mean(how(key)) && is_wanted(key);
-        let Some((cells, from, resampled)) = units.resample(bootstrap, fold, slice, &is_wanted)
-        else {
-            return;
-        };
-        for (at, cell) in cells.iter().enumerate() {
-            let means = resampled.column(at).collect();
-            let drawn = Drawn { from, units: resampled.units(at), means };
-            self.of.insert((system.to_owned(), CellKey::new(cell, slice)), drawn);
+        if let Some(draws) = units.draw(bootstrap, place, &is_wanted) {
+            self.add_drawn(system, &draws, &is_wanted);
         }
+    }
+
+    /// The same from what was drawn for other cells, too.
+    pub fn add_drawn(
+        &mut self,
+        system: &str,
+        draws: &SliceDraws,
+        is_wanted: &dyn Fn(&MeasureKey) -> bool,
+    ) {
+        let wanted = draws.cells.iter().enumerate().filter(|(_, cell)| is_wanted(cell));
+        let mut from = None;
+        for (at, cell) in wanted {
+            let of_folds = || Digest::of_json(&(&draws.folds, &draws.clusters));
+            let from = *from.get_or_insert_with(of_folds);
+            let means = draws.resampled.column(at).collect();
+            let drawn = Drawn { from, units: draws.resampled.units(at), means };
+            self.of.insert((system.to_owned(), CellKey::new(cell, &draws.slice)), drawn);
+        }
+    }
+
+    /// Adds those of other systems.
+    pub fn extend(&mut self, other: Self) {
+        self.of.extend(other.of);
     }
 
     /// The interval of `better`'s mean less `worse`'s in the cell of `row`. None where they do not rest on the
@@ -307,16 +399,11 @@ mod tests {
         let names = ["mean", "ratio", "in-time", "fixed"];
         let n = 60;
         let values = |at: usize| ((at as f64) * 0.7).sin() + 0.2;
-        let measured = Measurements {
-            unit: "day",
-            ids: (0..n).map(|at| format!("day {at}")).collect(),
-            clusters: None,
-            slices: vec![("all".into(), vec![true; n])],
-            columns: names.iter().map(|name| key(name)).collect(),
-            values: (0..n).flat_map(|at| [values(at); 4]).collect(),
-            pooled: vec![],
-            in_pooled: vec![],
-        };
+        let columns = names.iter().map(|name| key(name)).collect();
+        let ids = (0..n).map(|at| format!("day {at}")).collect();
+        let slices = vec![("all".into(), vec![true; n])];
+        let of_rows: Vec<f64> = (0..n).flat_map(|at| [values(at); 4]).collect();
+        let measured = Measurements::of_rows("day", ids, slices, columns, &of_rows);
         let mut units = Units::default();
         units.add("f", measured);
         let how = |key: &MeasureKey| match key.metric.as_str() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Subject, threads};
 use crate::{
     analysis::{Bootstrap, MEAN, Paired, ResultRow, Units, compare, differences, trials_by_system},
-    core::{Better, MeasureKey, Measurements},
+    core::{Better, Columns, MeasureKey, Measurements},
     tasks::{PublishedTable, SystemRecord, TrialRecord, VariantRecord, metric},
 };
 
@@ -121,19 +121,23 @@ impl<'a> Subject<'a> {
     pub fn units(&self, arm: &Arm) -> Result<Arc<Units>, String> {
         let first = arm.trials[0];
         self.units.get((first.variant, arm.name.to_owned()), || {
-            let main = Column::main(&self.experiment.variants[first.variant]);
-            let published: Vec<Column> =
-                self.published().into_iter().flat_map(Column::of_published).collect();
-            let is_wanted = |key: &MeasureKey| {
-                let is_main = main.as_ref().is_some_and(|of| {
-                    (&of.key.protocol, &of.key.convention, of.key.k)
-                        == (&key.protocol, &key.convention, key.k)
-                });
-                is_main || published.iter().any(|of| of.key == *key)
-            };
+            let variant = &self.experiment.variants[first.variant];
+            let mut keys: Vec<MeasureKey> = self
+                .published()
+                .into_iter()
+                .flat_map(Column::of_published)
+                .map(|column| column.key)
+                .collect();
+            if let Some(main) = Column::main(variant) {
+                let of_metric =
+                    |metric: &String| MeasureKey { metric: metric.clone(), ..main.key.clone() };
+                keys.extend(variant.metrics.iter().map(of_metric));
+            }
             let read = |trial: &TrialRecord| {
-                let measured = self.experiment.measurements(self.workspace, trial, None);
-                measured.map(|of| narrowed(of, &is_wanted)).map_err(|error| error.to_string())
+                let columns = Columns::Of(&keys);
+                let measured = self.experiment.measurements(self.workspace, trial, columns);
+                let narrowed = |of: Measurements| of.narrowed(&|key| keys.contains(key));
+                measured.map(narrowed).map_err(|error| error.to_string())
             };
             let measured = threads::each(&arm.trials, |trial| read(trial));
             let mut units = Units::default();
@@ -171,24 +175,5 @@ impl<'a> Subject<'a> {
             values.filter_map(|arm| Some((*arm, self.mean(arm, column)?))).collect();
         let best = metric(&column.key.metric)?.best(values.iter().map(|(_, value)| *value))?;
         values.into_iter().find(|(_, value)| *value == best).map(|(arm, _)| arm)
-    }
-}
-
-/// Some columns of what was measured.
-fn narrowed(measured: Measurements, is_wanted: &dyn Fn(&MeasureKey) -> bool) -> Measurements {
-    let columns = measured.columns.iter().enumerate();
-    let places: Vec<usize> =
-        columns.filter(|(_, key)| is_wanted(key)).map(|(place, _)| place).collect();
-    let rows = 0..measured.ids.len();
-    let values = rows.flat_map(|row| {
-        let row = measured.row(row);
-        places.iter().map(|place| row[*place])
-    });
-    Measurements {
-        values: values.collect(),
-        columns: places.iter().map(|place| measured.columns[*place].clone()).collect(),
-        pooled: Vec::new(),
-        in_pooled: Vec::new(),
-        ..measured
     }
 }

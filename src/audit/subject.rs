@@ -8,8 +8,7 @@ use std::{
 
 use super::{Outcome, Runs, language_models::Responses};
 use crate::{
-    analysis::{Collected, Request, Units, collect},
-    base::files::FileError,
+    analysis::{Collected, Request, Units, later_columns},
     core::{Record, StepStats, Workspace},
     ranking::{OpenFold, Predictions},
     tasks::{ExperimentRecord, SystemRecord, TrialRecord},
@@ -45,8 +44,8 @@ impl<K: Eq + Hash, V> Cache<K, V> {
 pub struct Subject<'a> {
     pub experiment: &'a ExperimentRecord,
     pub workspace: &'a Workspace,
-    /// Results of the finished trials, without intervals.
-    pub collected: Collected,
+    /// Results of the finished trials.
+    pub collected: &'a Collected,
     /// Trials with a current result.
     pub done: Vec<&'a TrialRecord>,
     folds: Cache<usize, OpenFold>,
@@ -57,12 +56,17 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Reads the results.
+    /// What is collected for it.
+    pub fn request(experiment: &ExperimentRecord) -> Request {
+        Request::default().and_later(later_columns(experiment, &[]))
+    }
+
+    /// Of results that were collected with at least [`Subject::request`].
     pub fn new(
         experiment: &'a ExperimentRecord,
         workspace: &'a Workspace,
-    ) -> Result<Self, FileError> {
-        let collected = collect(experiment, workspace, &Request::default())?;
+        collected: &'a Collected,
+    ) -> Self {
         let rows = collected.rows.iter();
         let found: HashSet<(&str, &str, &str)> =
             rows.map(|row| (row.system.as_str(), row.fold.as_str(), row.seed.as_str())).collect();
@@ -71,7 +75,7 @@ impl<'a> Subject<'a> {
             found.contains(&(trial.name.as_str(), trial.fold.as_str(), seed.as_str()))
         };
         let done = experiment.trials.iter().filter(is_done).collect();
-        Ok(Self {
+        Self {
             experiment,
             workspace,
             collected,
@@ -80,7 +84,7 @@ impl<'a> Subject<'a> {
             runs: OnceLock::new(),
             units: Cache::new(),
             responses: Responses::new(),
-        })
+        }
     }
 
     /// The system of a trial.

@@ -52,7 +52,8 @@ impl Agreement {
     pub fn run(self) -> Result<Exit, CliError> {
         let given: Vec<String> = self.metric.iter().cloned().collect();
         let (given, k) = spelled(&given, self.k)?;
-        let experiment = self.experiment.recorded(&self.workspace.open())?;
+        let workspace = self.workspace.open();
+        let experiment = self.experiment.recorded(&workspace)?;
         let variants = || experiment.variants.iter();
         let metrics = distinct(variants().flat_map(|of| &of.metrics).map(String::as_str));
         let usual = metrics.iter().find(|name| *name == "ndcg").or(metrics.first());
@@ -72,8 +73,7 @@ impl Agreement {
             slice: Some(slice.clone()),
         };
         let request = Request { differences: Some(differences), ..Request::default() };
-        let collected =
-            results_of_record(&self.experiment, &experiment, &self.workspace, &request)?;
+        let collected = results_of_record(&self.experiment, &experiment, &workspace, &request)?;
         let orders: Vec<RankAgreement> = metrics
             .iter()
             .filter_map(|metric| {

@@ -9,6 +9,7 @@ use super::{
     rankings::{ReadArgs, SplitArgs, named_files},
 };
 use crate::{
+    analysis::collect,
     audit::{
         self, CHECKS, Check, Checked, Finding, Outcome, Runs, Severity, Subject, Tally,
         runs::TestedFold,
@@ -124,7 +125,8 @@ impl Audit {
         if !problems.is_empty() {
             return Err(CliError::Usage(problems.join("\n")));
         }
-        let subject = Subject::new(&experiment, &workspace)?;
+        let collected = collect(&experiment, &workspace, &Subject::request(&experiment))?;
+        let subject = Subject::new(&experiment, &workspace, &collected);
         if subject.done.is_empty() {
             return Err(CliError::NoResults(format!(
                 "the experiment {} has no results; `assay run {file}` makes them",

@@ -63,7 +63,7 @@ impl ReportArgs {
         let mut experiment = self.experiment.recorded(&workspace)?;
         self.anyway.check_all(&mut experiment)?;
         let mut request = Request::of_report(&experiment);
-        also_for_tables(&mut request, &experiment.report);
+        also_for_tables(&mut request, &experiment);
         let collected = collect(&experiment, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(

@@ -5,6 +5,7 @@ use crate::{
     analysis::{Collected, MEAN, Request, collect, few_users_of, searches},
     base::exit::Exit,
     base::{terminal::tell, text::counted},
+    core::Workspace,
     report::{csv, json, trials_csv},
     tasks::ExperimentRecord,
 };
@@ -102,23 +103,24 @@ pub fn results_of(
     workspace: &WorkspaceArg,
     request: &Request,
 ) -> Result<Collected, CliError> {
-    results_of_record(of, &of.recorded(&workspace.open())?, workspace, request)
+    let workspace = workspace.open();
+    results_of_record(of, &of.recorded(&workspace)?, &workspace, request)
 }
 
 /// The results of an experiment that is already read.
 pub fn results_of_record(
     of: &ExperimentArg,
     experiment: &ExperimentRecord,
-    workspace: &WorkspaceArg,
+    workspace: &Workspace,
     request: &Request,
 ) -> Result<Collected, CliError> {
-    let collected = collect(experiment, &workspace.open(), request)?;
+    let collected = collect(experiment, workspace, request)?;
     let damaged = damaged_of(&collected.missing);
     if collected.rows.is_empty() && !damaged.is_empty() {
         return Err(CliError::NoResults(format!(
             "the results of {} in the workspace {} are damaged: {}\n  = help: `assay run {}` makes them again",
             counted(damaged.len(), "trial"),
-            workspace.workspace.display(),
+            workspace.root().display(),
             damaged.join(", "),
             of
         )));
@@ -126,7 +128,7 @@ pub fn results_of_record(
     if collected.rows.is_empty() {
         return Err(CliError::NoResults(format!(
             "the workspace {} has no result of this experiment\n  = help: run `assay run {}` first",
-            workspace.workspace.display(),
+            workspace.root().display(),
             of
         )));
     }

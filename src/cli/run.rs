@@ -225,7 +225,7 @@ impl Run {
             return Ok(Exit::Interrupted);
         }
         let mut request = Request::of_report(&record);
-        also_for_tables(&mut request, &record.report);
+        also_for_tables(&mut request, &record);
         let mut collected = collect(&record, &workspace, &request)?;
         // A control that assay added is no reason for a run to fail.
         let is_added = |name: &str| plan.trials.iter().any(|of| of.is_added && of.label() == name);

@@ -389,7 +389,7 @@ impl Site {
 
     fn write(&self, record: &ExperimentRecord, dir: &Path) -> Result<BTreeSet<String>, String> {
         let mut request = Asked::of_report(record);
-        also_for_tables(&mut request, &record.report);
+        also_for_tables(&mut request, record);
         let collected =
             collect(record, &self.workspace, &request).map_err(|error| error.to_string())?;
         if collected.rows.is_empty() {

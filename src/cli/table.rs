@@ -10,6 +10,7 @@ use super::{
 use crate::{
     analysis::{
         Against, Bootstrap, Collected, MEAN, Request, ResultRow, against, best_of, is_testable,
+        later_columns,
     },
     base::{exit::Exit, files::FileError, terminal::width, text::distinct},
     core::Workspace,
@@ -103,9 +104,15 @@ impl TableArgs {
         };
         let mut request = Request::intervals_of(with_intervals.as_deref());
         if declared.is_some() {
-            also_for_tables(&mut request, &record.report);
+            also_for_tables(&mut request, &record);
         }
-        let collected = results_of_record(&self.experiment, &record, &self.workspace, &request)?;
+        // What is tested; an option that cannot be read is an error later.
+        let k = spelled(&self.metrics, self.k).ok().and_then(|(_, k)| k);
+        let metrics = record.variants.iter().flat_map(|variant| &variant.metrics);
+        let asked: Vec<(String, usize)> =
+            metrics.filter_map(|metric| Some((metric.clone(), k?))).collect();
+        request.later.extend(later_columns(&record, &asked));
+        let collected = results_of_record(&self.experiment, &record, &workspace, &request)?;
         let table = match declared {
             Some(spec) => declared_table(&record, &workspace, &collected, spec)?,
             None => self.asked_table(&record, &workspace, &collected.rows)?,

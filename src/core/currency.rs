@@ -5,11 +5,15 @@
 //! bytes are equal, they are not. A result stays current if an input was removed; the inputs of that input are then
 //! checked instead.
 
-use std::{cell::RefCell, path::Path, sync::OnceLock};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use rayon::prelude::*;
 
-use super::{Graph, Record, StepId, StepState, Workspace};
+use super::{Graph, Record, StepFiles, StepId, StepState, Workspace};
 use crate::base::hash::Digest;
 
 /// The state of a step in the workspace.
@@ -35,8 +39,8 @@ pub trait Steps: Sync {
     fn inputs(&self, step: StepId) -> Vec<StepId>;
     /// The files it must write.
     fn files(&self, step: StepId) -> Vec<&str>;
-    /// Checks the files in `dir` against the record, beyond their checksums.
-    fn check(&self, step: StepId, dir: &Path, record: &Record) -> Result<(), String>;
+    /// Checks the files against the record, beyond their checksums.
+    fn check(&self, step: StepId, files: &StepFiles) -> Result<(), String>;
 }
 
 impl Steps for Graph {
@@ -60,8 +64,8 @@ impl Steps for Graph {
         self[step].any().files()
     }
 
-    fn check(&self, step: StepId, dir: &Path, record: &Record) -> Result<(), String> {
-        self[step].any().check(dir, record)
+    fn check(&self, step: StepId, files: &StepFiles) -> Result<(), String> {
+        self[step].any().check(files)
     }
 }
 
@@ -70,7 +74,7 @@ pub struct Currencies<'a> {
     steps: &'a dyn Steps,
     workspace: &'a Workspace,
     /// States of the steps without their inputs.
-    own: Vec<OnceLock<Result<Record, Currency>>>,
+    own: Vec<OnceLock<Result<Arc<Record>, Currency>>>,
     known: RefCell<Vec<Option<Currency>>>,
 }
 
@@ -97,17 +101,31 @@ impl<'a> Currencies<'a> {
         self.known.borrow().clone()
     }
 
-    /// Reads and hashes the files of several steps in parallel.
+    /// Reads and hashes the files of several steps, and of those that they were made from, in parallel.
     pub fn verify(&self, steps: &[StepId]) {
-        // Without their inputs: steps that wait for each other would block.
-        let (own, all, workspace) = (&self.own, self.steps, self.workspace);
-        steps.par_iter().for_each(|step| {
-            own[step.at()].get_or_init(|| self::own(all, *step, workspace));
-        });
+        // Level by level: steps that wait for each other would block.
+        let mut level = steps.to_vec();
+        while !level.is_empty() {
+            let (own, all, workspace) = (&self.own, self.steps, self.workspace);
+            level.par_iter().for_each(|step| {
+                own[step.at()].get_or_init(|| self::own(all, *step, workspace).map(Arc::new));
+            });
+            let is_complete = |step: &&StepId| matches!(own[step.at()].get(), Some(Ok(_)));
+            let inputs = level.iter().filter(is_complete).flat_map(|step| all.inputs(*step));
+            let inputs: BTreeSet<StepId> =
+                inputs.filter(|input| own[input.at()].get().is_none()).collect();
+            level = inputs.into_iter().collect();
+        }
+    }
+
+    /// The record of a step that was found to be complete.
+    pub fn record(&self, step: StepId) -> Option<Arc<Record>> {
+        self.own[step.at()].get()?.as_ref().ok().cloned()
     }
 
     fn check(&self, step: StepId) -> Currency {
-        let own = self.own[step.at()].get_or_init(|| own(self.steps, step, self.workspace));
+        let own =
+            self.own[step.at()].get_or_init(|| own(self.steps, step, self.workspace).map(Arc::new));
         let record = match own {
             Ok(record) => record,
             Err(state) => return state.clone(),
@@ -126,7 +144,12 @@ impl<'a> Currencies<'a> {
             if let Currency::Outdated(why) = state {
                 return Some(why);
             }
-            differs(self.steps, record, input, self.workspace).or_else(|| match state {
+            let known = self.record(input);
+            let found = match &known {
+                Some(input_record) => differs_from(self.steps, record, input, input_record),
+                None => differs(self.steps, record, input, self.workspace),
+            };
+            found.or_else(|| match state {
                 Currency::Current => None,
                 _ => self.why_outdated(record, input),
             })
@@ -141,15 +164,14 @@ pub(super) fn own(
     workspace: &Workspace,
 ) -> Result<Record, Currency> {
     let (kind, key) = steps.place(step);
-    match workspace.verify(kind, &key, &steps.files(step)) {
-        StepState::Absent => return Err(Currency::Absent),
-        StepState::Damaged(problem) => return Err(Currency::Damaged(problem)),
-        StepState::Done => {}
-    }
-    let record =
-        workspace.record(kind, &key).map_err(|error| Currency::Damaged(error.to_string()))?;
+    let record = match workspace.verified(kind, &key, &steps.files(step)) {
+        Ok(record) => record,
+        Err(StepState::Damaged(problem)) => return Err(Currency::Damaged(problem)),
+        Err(StepState::Absent | StepState::Done) => return Err(Currency::Absent),
+    };
     let dir = workspace.step_dir(kind, &key);
-    steps.check(step, &dir, &record).map_err(Currency::Damaged)?;
+    let files = StepFiles { dir: &dir, record: &record, values: workspace.values() };
+    steps.check(step, &files).map_err(Currency::Damaged)?;
     Ok(record)
 }
 
@@ -161,9 +183,15 @@ pub(super) fn differs(
     workspace: &Workspace,
 ) -> Option<String> {
     let (kind, key) = steps.place(input);
-    let made_from = record.made_from(key)?;
+    record.made_from(key)?;
     // A missing or unreadable input does not make the result outdated.
     let now = workspace.record(kind, &key).ok()?;
+    differs_from(steps, record, input, &now)
+}
+
+/// The same for the record that an input has now.
+fn differs_from(steps: &dyn Steps, record: &Record, input: StepId, now: &Record) -> Option<String> {
+    let made_from = record.made_from(steps.place(input).1)?;
     let why = || format!("{} has been rebuilt with other content", steps.name(input));
     (now.content() != made_from).then(why)
 }

@@ -1,6 +1,8 @@
 //! Results of an evaluation step: values by unit, their means, and properties of metrics. Everything after evaluation
 //! works on these, whatever the task.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// A column: e.g. `ndcg` at the cutoff 10 under a protocol and a convention.
@@ -12,43 +14,76 @@ pub struct MeasureKey {
     pub k: usize,
 }
 
-/// Values of one system on one fold with one seed.
+/// Values of one system on one fold with one seed. Units and columns are shared between copies.
 #[derive(Clone, Debug)]
 pub struct Measurements {
     /// The kind of unit: `user`.
     pub unit: &'static str,
     /// By row.
-    pub ids: Vec<String>,
+    pub ids: Arc<[String]>,
     /// The cluster of each row, which may occur in several folds and rows; none if it is the unit itself. Intervals
     /// resample clusters, not rows.
-    pub clusters: Option<Vec<String>>,
+    pub clusters: Option<Arc<[String]>>,
     /// Slices, and which rows belong to each.
-    pub slices: Vec<(String, Vec<bool>)>,
+    pub slices: Vec<(String, Arc<[bool]>)>,
     /// Columns of metrics that are means over units.
     pub columns: Vec<MeasureKey>,
-    /// Row-major `[rows, columns]`; NaN where a unit is not in a mean.
-    pub values: Vec<f64>,
+    /// By column, then by row; NaN where a unit is not in a mean.
+    pub values: Vec<Arc<[f64]>>,
     /// Metrics over all units together, without values by unit.
     pub pooled: Vec<MeasureKey>,
-    /// Whether such a metric uses a unit, row-major `[rows, pooled]`.
-    pub in_pooled: Vec<bool>,
+    /// Whether such a metric uses a unit, by metric, then by row.
+    pub in_pooled: Vec<Arc<[bool]>>,
 }
 
 impl Measurements {
+    /// Of units that are their own clusters, from values row by row, `[rows, columns]`.
+    pub fn of_rows(
+        unit: &'static str,
+        ids: Vec<String>,
+        slices: Vec<(String, Vec<bool>)>,
+        columns: Vec<MeasureKey>,
+        values: &[f64],
+    ) -> Self {
+        let column = |at: usize| values.iter().skip(at).step_by(columns.len()).copied().collect();
+        Self {
+            unit,
+            values: (0..columns.len()).map(column).collect(),
+            ids: ids.into(),
+            clusters: None,
+            slices: slices.into_iter().map(|(name, of)| (name, of.into())).collect(),
+            columns,
+            pooled: Vec::new(),
+            in_pooled: Vec::new(),
+        }
+    }
+
     /// Which rows belong to a slice; none if the slice was not evaluated.
-    pub fn members(&self, slice: &str) -> Vec<bool> {
+    pub fn members(&self, slice: &str) -> Arc<[bool]> {
         let known = self.slices.iter().find(|(name, _)| name == slice);
-        known.map_or_else(|| vec![false; self.ids.len()], |(_, members)| members.clone())
+        known.map_or_else(|| vec![false; self.ids.len()].into(), |(_, members)| members.clone())
     }
 
     /// By row.
-    pub fn clusters(&self) -> &[String] {
+    pub fn clusters(&self) -> &Arc<[String]> {
         self.clusters.as_ref().unwrap_or(&self.ids)
     }
 
-    /// The values of a row.
-    pub fn row(&self, row: usize) -> &[f64] {
-        &self.values[row * self.columns.len()..][..self.columns.len()]
+    /// Those columns that are wanted, without pooled metrics.
+    pub fn narrowed(&self, is_wanted: &dyn Fn(&MeasureKey) -> bool) -> Self {
+        let columns = self.columns.iter().zip(&self.values);
+        let wanted = columns.filter(|(key, _)| is_wanted(key));
+        let (columns, values) = wanted.map(|(key, of)| (key.clone(), of.clone())).unzip();
+        Self {
+            unit: self.unit,
+            ids: self.ids.clone(),
+            clusters: self.clusters.clone(),
+            slices: self.slices.clone(),
+            columns,
+            values,
+            pooled: Vec::new(),
+            in_pooled: Vec::new(),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ mod record;
 mod stale;
 mod step;
 mod task;
+mod values;
 mod workspace;
 
 pub use commands::{AllowedCommands, CommandUse};
@@ -48,4 +49,5 @@ pub use preflight::{Found, preflight};
 pub use record::{FileRecord, InputRecord, Machine, Record};
 pub use stale::{OTHER_INPUT, why_stale};
 pub use step::{FinishedSteps, Handle, Pinned, Requests, Resources, Step, StepId, StepStats};
+pub use values::{Columns, StepFiles, Values};
 pub use workspace::{Lock, OMITTED, RECORD, Staging, StepState, Workspace, write_sealed};

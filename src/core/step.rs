@@ -11,7 +11,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{CommandUse, Found, KeyBuilder, Record, RunContext, Shared, StepError};
+use super::{CommandUse, Found, KeyBuilder, Record, RunContext, Shared, StepError, StepFiles};
 
 /// A step of a graph, identified by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,8 +121,8 @@ pub trait Step: Send + Sync + 'static {
     /// The files it must write.
     fn files(&self) -> Vec<&'static str>;
 
-    /// Checks the files in `dir` against the record, beyond their checksums.
-    fn check(&self, _dir: &Path, _record: &Record) -> Result<(), String> {
+    /// Checks the files against the record, beyond their checksums.
+    fn check(&self, _files: &StepFiles) -> Result<(), String> {
         Ok(())
     }
 
@@ -172,7 +172,7 @@ pub(super) struct Finished {
 /// A step of any kind.
 pub(super) trait AnyStep: Send + Sync {
     fn files(&self) -> Vec<&'static str>;
-    fn check(&self, dir: &Path, record: &Record) -> Result<(), String>;
+    fn check(&self, files: &StepFiles) -> Result<(), String>;
     fn resources(&self, finished: &dyn FinishedSteps) -> Resources;
     fn requests(&self, users: u64, items: u64) -> Option<Requests>;
     fn command(&self) -> Option<CommandUse>;
@@ -187,8 +187,8 @@ impl<S: Step> AnyStep for S {
         Step::files(self)
     }
 
-    fn check(&self, dir: &Path, record: &Record) -> Result<(), String> {
-        Step::check(self, dir, record)
+    fn check(&self, files: &StepFiles) -> Result<(), String> {
+        Step::check(self, files)
     }
 
     fn resources(&self, finished: &dyn FinishedSteps) -> Resources {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    FileRecord, Record,
+    FileRecord, Record, Values,
     lease::{Lease, Leases, STALE},
 };
 use crate::base::{
@@ -30,6 +30,7 @@ pub struct Workspace {
     root: PathBuf,
     read_only: bool,
     leases: Arc<Leases>,
+    values: Arc<Values>,
 }
 
 /// The state of a step in the workspace.
@@ -70,7 +71,12 @@ impl Lock {
 impl Workspace {
     /// The workspace at `root`; nothing is written.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), read_only: false, leases: Arc::default() }
+        Self {
+            root: root.to_owned(),
+            read_only: false,
+            leases: Arc::default(),
+            values: Arc::default(),
+        }
     }
 
     /// Creates the directories, which also checks write permission.
@@ -104,6 +110,11 @@ impl Workspace {
         &self.root
     }
 
+    /// Values by unit that were read from it, shared by all copies of this handle.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
     /// The directory of a step; it may not exist.
     pub fn step_dir(&self, kind: &str, key: &Digest) -> PathBuf {
         self.root.join("steps").join(kind).join(key.to_string())
@@ -128,13 +139,18 @@ impl Workspace {
     /// Whether a step exists, has its own record, which lists the files `needed`, and every file matches its recorded
     /// checksum. The content of files is not interpreted.
     pub fn verify(&self, kind: &str, key: &Digest, needed: &[&str]) -> StepState {
+        match self.verified(kind, key, needed) {
+            Ok(_) => StepState::Done,
+            Err(state) => state,
+        }
+    }
+
+    /// The same, with the record that the files were compared with.
+    pub fn verified(&self, kind: &str, key: &Digest, needed: &[&str]) -> Result<Record, StepState> {
         if !self.step_dir(kind, key).exists() || self.is_omitted(kind, key) {
-            return StepState::Absent;
+            return Err(StepState::Absent);
         }
-        match self.check(kind, key, needed) {
-            Ok(()) => StepState::Done,
-            Err(error) => StepState::Damaged(error.to_string()),
-        }
+        self.check(kind, key, needed).map_err(|error| StepState::Damaged(error.to_string()))
     }
 
     /// Whether only the record of a step is there, because a bundle was made without its files.
@@ -142,7 +158,7 @@ impl Workspace {
         self.step_dir(kind, key).join(OMITTED).is_file()
     }
 
-    fn check(&self, kind: &str, key: &Digest, needed: &[&str]) -> Result<(), FileError> {
+    fn check(&self, kind: &str, key: &Digest, needed: &[&str]) -> Result<Record, FileError> {
         let dir = self.step_dir(kind, key);
         let damaged = |name: &str, problem: &str| FileError::Damaged {
             path: dir.join(name),
@@ -168,7 +184,7 @@ impl Workspace {
                 return Err(damaged(&file.name, "checksum mismatch"));
             }
         }
-        Ok(())
+        Ok(record)
     }
 
     /// The record of a finished step. It is checked that it belongs to this step, that its inputs match the key, and that
@@ -176,10 +192,12 @@ impl Workspace {
     pub fn record(&self, kind: &str, key: &Digest) -> Result<Record, FileError> {
         let path = self.step_dir(kind, key).join(RECORD);
         let damaged = |problem: String| FileError::Damaged { path: path.clone(), problem };
-        let value: serde_json::Value = read_json(&path)?;
-        let seal = seal_of(&value);
-        let record: Record = serde_json::from_value(value)
-            .map_err(|error| damaged(format!("not readable: {error}")))?;
+        let unreadable = |error: serde_json::Error| damaged(format!("not readable: {error}"));
+        let mut value: serde_json::Value = read_json(&path)?;
+        let written = take_seal(&mut value);
+        let seal = Digest::of_json(&value);
+        let mut record: Record = serde_json::from_value(value).map_err(unreadable)?;
+        record.seal = serde_json::from_value(written).map_err(unreadable)?;
         if record.kind != kind {
             return Err(damaged(format!("it is the record of a step `{}`", record.kind)));
         }
@@ -326,16 +344,16 @@ fn has_no_locks(error: &io::Error) -> bool {
 /// Writes a record with the seal of its content.
 pub fn write_sealed(path: &Path, mut record: Record) -> Result<(), FileError> {
     record.seal = None;
-    let value = serde_json::to_value(&record).map_err(|error| io_error(path)(error.into()))?;
-    record.seal = Some(seal_of(&value));
+    let mut value = serde_json::to_value(&record).map_err(|error| io_error(path)(error.into()))?;
+    take_seal(&mut value);
+    record.seal = Some(Digest::of_json(&value));
     write_json(path, &record)
 }
 
-/// Hash of a record without its seal.
-fn seal_of(record: &serde_json::Value) -> Digest {
-    let mut record = record.clone();
-    if let serde_json::Value::Object(fields) = &mut record {
-        fields.shift_remove("seal");
+/// Takes the seal out of a record: it is the hash of the rest.
+fn take_seal(record: &mut serde_json::Value) -> serde_json::Value {
+    match record {
+        serde_json::Value::Object(fields) => fields.shift_remove("seal").unwrap_or_default(),
+        _ => serde_json::Value::Null,
     }
-    Digest::of_json(&record)
 }

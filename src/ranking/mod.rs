@@ -14,6 +14,7 @@ mod scorer;
 pub mod scores;
 pub mod slice;
 pub mod spec;
+pub mod stored;
 pub mod ties;
 pub mod topk;
 

@@ -1,28 +1,27 @@
 //! Results of scoring, in memory and as files.
 
 use std::{
-    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Convention, Fallback, Metric, Protocol, ScoreSpec, Slice};
+use super::{
+    Convention, Fallback, Metric, Protocol, ScoreSpec, Slice,
+    stored::{SUMMARY, USERS},
+};
 use crate::{
     base::{interrupt::Interrupted, parquet},
     core::{Caveats, Mean, MeasureKey, Measurements},
     data::{DataError, Ids, UserIx},
 };
 
-/// Means by slice, metric and cutoff.
-pub const SUMMARY: &str = "summary.json";
-/// One row for each user, protocol, convention and cutoff.
-pub const USERS: &str = "users.parquet";
-/// The column of [`USERS`] that says whether a list holds an item.
-const TIED: &str = "tied";
-const LISTED: &str = "listed";
+/// The columns of [`USERS`] that say whether a tie decides what is on a list, and whether it has an item.
+pub(super) const TIED: &str = "tied";
+pub(super) const LISTED: &str = "listed";
 
 /// Why scoring failed.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +151,7 @@ fn measure_key((protocol, convention, k, metric): &CellOf) -> MeasureKey {
 /// One list of each user: what metrics of all lists are over.
 pub type ListOf = (Protocol, Convention, usize);
 
-/// Every user's values, row-major `[users, cells]`; NaN where a user is not in a mean.
+/// Every user's values.
 #[derive(Clone, Debug)]
 pub struct UserCells {
     /// Of metrics that are means over users.
@@ -163,27 +162,28 @@ pub struct UserCells {
     pub train_counts: Vec<usize>,
     /// Who belongs to those slices that do not go by counts.
     pub members: Vec<(Slice, Vec<bool>)>,
-    pub values: Vec<f64>,
+    /// By cell, then by user; NaN where a user is not in a mean.
+    pub values: Vec<Arc<[f64]>>,
     pub lists: Vec<ListOf>,
-    /// Whether a user has an item on a list, row-major `[users, lists]`.
-    pub listed: Vec<bool>,
+    /// Whether a user has an item on a list, by list, then by user.
+    pub listed: Vec<Arc<[bool]>>,
     /// Whether a user has a relevant item in the test part.
     pub relevant: Vec<bool>,
-    /// Whether a tie decides what is on a list, row-major `[users, lists]`.
-    pub tied: Vec<bool>,
+    /// Whether a tie decides what is on a list, by list, then by user.
+    pub tied: Vec<Arc<[bool]>>,
 }
 
 impl UserCells {
     /// The same for all that comes after evaluation.
     pub fn measurements(self, spec: &ScoreSpec) -> Measurements {
-        let slices = spec.slices.iter().map(|slice| (slice.to_string(), self.members(*slice)));
-        let slices = slices.collect();
+        let members = |slice: &Slice| (slice.to_string(), self.members(*slice).into());
+        let slices = spec.slices.iter().map(members).collect();
         let pooled = || spec.metrics.iter().filter(|metric| metric.is_of_all_lists());
         let of_list = |(protocol, convention, k): &ListOf, metric: &Metric| {
             measure_key(&(*protocol, *convention, *k, *metric))
         };
         let each = self.lists.iter().flat_map(|list| pooled().map(move |of| of_list(list, of)));
-        let in_pooled = self.listed.iter().flat_map(|is| pooled().map(move |_| *is));
+        let in_pooled = self.listed.iter().flat_map(|is| pooled().map(move |_| is.clone()));
         Measurements {
             unit: "user",
             clusters: None,
@@ -191,7 +191,7 @@ impl UserCells {
             columns: self.cells.iter().map(measure_key).collect(),
             pooled: each.collect(),
             in_pooled: in_pooled.collect(),
-            ids: self.users,
+            ids: self.users.into(),
             values: self.values,
         }
     }
@@ -206,6 +206,12 @@ impl UserCells {
             None => vec![false; self.train_counts.len()],
         }
     }
+}
+
+/// Flags that come user by user, in each for `n` lists: by list, then by user.
+pub(super) fn by_list(flags: impl Iterator<Item = bool>, n: usize) -> Vec<Arc<[bool]>> {
+    let flags: Vec<bool> = flags.collect();
+    (0..n).map(|list| flags.iter().skip(list).step_by(n).copied().collect()).collect()
 }
 
 /// Everything scoring found.
@@ -247,14 +253,13 @@ impl Scores {
             users: self.rows.iter().map(|row| users.name(row.user.0).to_owned()).collect(),
             train_counts: self.rows.iter().map(|row| row.train_count).collect(),
             members: self.members.clone(),
-            values: self
-                .rows
+            values: places
                 .iter()
-                .flat_map(|row| places.iter().map(|place| row.values[*place]))
+                .map(|place| self.rows.iter().map(|row| row.values[*place]).collect())
                 .collect(),
-            listed: self.rows.iter().flat_map(|row| self.listed(row)).collect(),
+            listed: by_list(self.rows.iter().flat_map(|row| self.listed(row)), lists.len()),
             relevant: self.rows.iter().map(|row| row.relevant > 0).collect(),
-            tied: self.rows.iter().flat_map(|row| self.tied(row)).collect(),
+            tied: by_list(self.rows.iter().flat_map(|row| self.tied(row)), lists.len()),
             lists,
         }
     }
@@ -437,210 +442,4 @@ impl Scores {
             .and_then(|lines| fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))))
             .map_err(|source| EvalError::Io { path, source })
     }
-}
-
-/// Reads the means that [`Scores::write`] wrote into `dir`.
-pub fn read_summary(dir: &Path) -> Result<Vec<Summary>, EvalError> {
-    let path = dir.join(SUMMARY);
-    let text =
-        fs::read_to_string(&path).map_err(|source| EvalError::Io { path: path.clone(), source })?;
-    serde_json::from_str(&text)
-        .map_err(|error| EvalError::Malformed { path, problem: error.to_string() })
-}
-
-/// Reads every user's values that [`Scores::write`] wrote into `dir`; of the metrics named, or of all.
-pub fn read_measurements(
-    dir: &Path,
-    spec: &ScoreSpec,
-    metrics: Option<&[String]>,
-) -> Result<Measurements, EvalError> {
-    Ok(read_user_cells(dir, metrics)?.measurements(spec))
-}
-
-/// Whether the means that [`Scores::write`] wrote into `dir` are those that `spec` asks for, and those of
-/// the users' values beside them. Metrics of all lists together cannot be made again from these.
-pub fn check_summary(dir: &Path, spec: &ScoreSpec) -> Result<(), EvalError> {
-    let (summary, users) = (read_summary(dir)?, read_user_cells(dir, None)?);
-    let malformed = |problem: String| EvalError::Malformed { path: dir.join(SUMMARY), problem };
-    let spec = spec.normalised();
-    let n_users = users.train_counts.len();
-    let of_slices: Vec<(Slice, Vec<bool>)> =
-        spec.slices.iter().map(|slice| (*slice, users.members(*slice))).collect();
-    let mut found = summary.iter();
-    for (protocol, convention) in spec.pairs() {
-        for (slice, members) in &of_slices {
-            for (metric, k) in
-                spec.metrics.iter().flat_map(|m| spec.k.iter().map(move |k| (*m, *k)))
-            {
-                let what = format!("{protocol} {convention} {slice} {metric}@{k}");
-                let mean = found.next().ok_or_else(|| malformed(format!("{what} is missing")))?;
-                let of = (mean.protocol, mean.convention, mean.slice, mean.metric, mean.k);
-                if of != (protocol, convention, *slice, metric, k) {
-                    return Err(malformed(format!("{what} is not where it must be")));
-                }
-                let rows = || (0..n_users).filter(|row| members[*row]);
-                let list = users.lists.iter().position(|of| *of == (protocol, convention, k));
-                let n_lists = users.lists.len();
-                let asked = || rows().filter(|row| users.relevant[*row]);
-                let counts = (
-                    asked().count(),
-                    list.map(|at| asked().filter(|row| users.tied[row * n_lists + at]).count()),
-                );
-                let without = asked().filter(|row| users.train_counts[*row] == 0).count();
-                let of = &mean.caveats;
-                let is_same = counts == (of.users, Some(of.tied_users).filter(|_| n_users > 0))
-                    && of.users_without_history == without;
-                if !is_same {
-                    return Err(malformed(format!(
-                        "{what} counts other users than those beside it (all, tied, or without history)"
-                    )));
-                }
-                if metric.is_of_all_lists() {
-                    let n = list.map(|list| {
-                        rows().filter(|row| users.listed[row * n_lists + list]).count()
-                    });
-                    let is_share = mean.value.is_none_or(|value| (0.0..=1.0).contains(&value));
-                    if !is_share || mean.n_users != n.unwrap_or_default() {
-                        return Err(malformed(format!("{what} is out of range")));
-                    }
-                    continue;
-                }
-                let cell =
-                    users.cells.iter().position(|of| *of == (protocol, convention, k, metric));
-                if cell.is_none() && n_users > 0 {
-                    return Err(malformed(format!("{what} has no values of users beside it")));
-                }
-                let (cell, n_cells) = (cell.unwrap_or_default(), users.cells.len());
-                let of_users =
-                    || rows().map(|row| users.values[row * n_cells + cell]).filter(|v| !v.is_nan());
-                let n = of_users().count();
-                let expected = (n > 0).then(|| of_users().sum::<f64>() / n as f64);
-                let is_same = match (mean.value, expected) {
-                    (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * b.abs().max(1.0),
-                    (None, None) => true,
-                    _ => false,
-                };
-                if !is_same || mean.n_users != n {
-                    let said = mean.value.map_or("none".into(), |value| value.to_string());
-                    let expected = expected.map_or("none".into(), |value| value.to_string());
-                    return Err(malformed(format!(
-                        "{what} is {said} over {} users, and the mean of the users' values is {expected} \
-                         over {n}",
-                        mean.n_users
-                    )));
-                }
-            }
-        }
-    }
-    match found.next() {
-        Some(_) => Err(malformed("it holds more means than were asked for".into())),
-        None => Ok(()),
-    }
-}
-
-/// Whether each block of so many rows is like the first one, or (not `alike`) holds one value.
-fn is_block_by_block(column: &Column, each: usize, alike: bool) -> Result<bool, String> {
-    let column = column.str().map_err(|error| error.to_string())?;
-    let rows: Vec<Option<&str>> = column.iter().collect();
-    let of = |row: usize| if alike { row % each } else { row - row % each };
-    Ok((0..rows.len()).all(|row| rows[row].is_some() && rows[row] == rows[of(row)]))
-}
-
-/// As they stand in the file.
-fn read_user_cells(dir: &Path, metrics: Option<&[String]>) -> Result<UserCells, EvalError> {
-    let path = dir.join(USERS);
-    let frame = match metrics {
-        None => parquet::read(&path),
-        Some(wanted) => parquet::read_columns(&path, &|name| {
-            name.parse::<Metric>().is_err() || wanted.iter().any(|of| of == name)
-        }),
-    };
-    let frame = frame.map_err(|source| EvalError::Io { path: path.clone(), source })?;
-    user_cells_of(&frame).map_err(|problem| EvalError::Malformed { path, problem })
-}
-
-fn user_cells_of(frame: &DataFrame) -> Result<UserCells, String> {
-    let column = |name: &str| frame.column(name).map_err(|error| error.to_string());
-    // Every user has the same rows, one after the other: as many as before the second user.
-    let users = column("user")?.str().map_err(|error| error.to_string())?;
-    let first = users.get(0);
-    let rows_each = users.iter().take_while(|user| *user == first).count();
-    let by_user = |name: &str| -> Result<Vec<String>, String> {
-        let column = column(name)?.str().map_err(|error| error.to_string())?;
-        let users = column.iter().step_by(rows_each.max(1));
-        Ok(users.flatten().map(str::to_owned).collect())
-    };
-    let of_first = |name: &str| -> Result<Vec<String>, String> {
-        let column = column(name)?.str().map_err(|error| error.to_string())?;
-        Ok(column.iter().take(rows_each).flatten().map(str::to_owned).collect())
-    };
-    let count = |name: &str| -> Result<Vec<u32>, String> {
-        let column = column(name)?.u32().map_err(|error| error.to_string())?;
-        Ok(column.iter().flatten().collect())
-    };
-    let flags = |name: &str| -> Result<Vec<bool>, String> {
-        let column = column(name)?.bool().map_err(|error| error.to_string())?;
-        Ok(column.iter().map(Option::unwrap_or_default).collect())
-    };
-    if users.null_count() > 0 || (rows_each > 0 && users.len() % rows_each != 0) {
-        return Err("not every user has the same rows".into());
-    }
-    let users = by_user("user")?;
-    let (protocols, conventions) = (of_first("protocol")?, of_first("convention")?);
-    let (cutoffs, train_counts) = (count("k")?, count("train_count")?);
-    if [protocols.len(), conventions.len()].iter().any(|n| *n != rows_each)
-        || [cutoffs.len(), train_counts.len()].iter().any(|n| *n != users.len() * rows_each)
-    {
-        return Err("a value is missing".into());
-    }
-    let each = rows_each.max(1);
-    let distinct: HashSet<&String> = users.iter().collect();
-    if distinct.len() != users.len() || !is_block_by_block(column("user")?, each, false)? {
-        return Err("a user has more rows than another, or stands there twice".into());
-    }
-    for name in ["protocol", "convention"] {
-        if !is_block_by_block(column(name)?, each, true)? {
-            return Err(format!("a user's `{name}` is not that of the others"));
-        }
-    }
-    let differs = |row: usize| {
-        cutoffs[row] != cutoffs[row % each] || train_counts[row] != train_counts[row - row % each]
-    };
-    if (0..cutoffs.len()).any(differs) {
-        return Err("the rows of a user are not those of the others".into());
-    }
-    let mut metrics: Vec<(Metric, Vec<f64>)> = Vec::new();
-    let mut members: Vec<(Slice, Vec<bool>)> = Vec::new();
-    for name in frame.get_column_names() {
-        if let Ok(slice) = name.parse::<Slice>() {
-            members.push((slice, flags(name)?.into_iter().step_by(rows_each.max(1)).collect()));
-            continue;
-        }
-        let Ok(metric) = name.parse::<Metric>() else { continue };
-        let values = column(name)?.f64().map_err(|error| error.to_string())?;
-        let is_fine = |value: f64| value.is_finite() && (value >= 0.0 || metric == Metric::Novelty);
-        if !values.iter().flatten().all(is_fine) {
-            return Err(format!("the column `{name}` holds a number out of range"));
-        }
-        metrics.push((metric, values.iter().map(|value| value.unwrap_or(f64::NAN)).collect()));
-    }
-    let (mut cells, mut lists) = (Vec::new(), Vec::new());
-    for row in 0..rows_each {
-        let (protocol, convention) = (protocols[row].parse()?, conventions[row].parse()?);
-        let k = cutoffs[row] as usize;
-        lists.push((protocol, convention, k));
-        cells.extend(metrics.iter().map(|(metric, _)| (protocol, convention, k, *metric)));
-    }
-    let by_row = |row: usize| metrics.iter().map(move |(_, values)| values[row]);
-    Ok(UserCells {
-        cells,
-        train_counts: train_counts.iter().step_by(rows_each.max(1)).map(|n| *n as usize).collect(),
-        members,
-        values: (0..users.len() * rows_each).flat_map(by_row).collect(),
-        users,
-        lists,
-        listed: flags(LISTED)?,
-        relevant: count("relevant")?.into_iter().step_by(rows_each.max(1)).map(|n| n > 0).collect(),
-        tied: flags(TIED)?,
-    })
 }

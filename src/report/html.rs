@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     analysis::{
-        Collected, Differences, MEAN, RankAgreement, Reproduction, Request, ResultRow, searches,
+        Collected, Differences, MEAN, RankAgreement, Reproduction, Request, ResultRow,
+        later_columns, searches,
     },
     base::{
         files::{FileError, write_whole},
@@ -94,6 +95,7 @@ impl Request {
             differences: Some(differences),
             kept: kept.into_iter().collect(),
             distributions: true,
+            later: later_columns(experiment, &[]),
         }
     }
 }

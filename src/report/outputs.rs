@@ -5,10 +5,10 @@ use super::{
     figures::{FigureRequest, default_figures},
 };
 use crate::{
-    analysis::{MEAN, Request, ResultRow},
+    analysis::{MEAN, Request, ResultRow, later_columns},
     base::files::FileError,
     core::Workspace,
-    tasks::{ExperimentRecord, FigureSpec, ReportSpec, Show, TableSpec},
+    tasks::{ExperimentRecord, FigureSpec, ReportSpec, Show, TableSpec, read_metric},
 };
 
 /// A file of a report.
@@ -32,8 +32,10 @@ const FORMATS: [(Format, &str); 4] = [
 /// The file that lists the others.
 const LIST: &str = "files.md";
 
-/// Also asks for what the declared tables show.
-pub fn also_for_tables(request: &mut Request, report: &ReportSpec) {
+/// Also asks for what the declared tables and figures show.
+pub fn also_for_tables(request: &mut Request, experiment: &ExperimentRecord) {
+    let report = &experiment.report;
+    request.later.extend(later_columns(experiment, &declared_metrics(report)));
     for table in report.tables.iter().flatten().filter(|table| table.show == Show::Interval) {
         let folds = table.columns.iter().filter_map(|column| column.fold.clone());
         let own = table.fold.clone().unwrap_or_else(|| MEAN.to_owned());
@@ -43,6 +45,15 @@ pub fn also_for_tables(request: &mut Request, report: &ReportSpec) {
             }
         }
     }
+}
+
+/// The metrics with cutoffs that tables and figures name; those without are shown at the main cutoff.
+fn declared_metrics(report: &ReportSpec) -> Vec<(String, usize)> {
+    let columns = report.tables.iter().flatten().flat_map(|table| &table.columns);
+    let of_tables = columns.flat_map(|column| &column.metrics);
+    let of_figures = report.figures.iter().flatten().filter_map(|figure| figure.metric.as_ref());
+    let read = of_tables.chain(of_figures).filter_map(|text| read_metric(text).ok());
+    read.filter_map(|(name, k)| Some((name, k?))).collect()
 }
 
 /// The files of the declared tables and figures, or of the default ones, and a list of them.

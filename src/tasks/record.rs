@@ -1,7 +1,7 @@
 //! The record of an experiment. It is stored in the workspace, so that results, tables and reports need neither the data
 //! nor a plan.
 
-use std::path::Path;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::{
         hash::Digest,
         terminal::shown,
     },
-    core::{Mean, MeasureKey, Measurements, Record, StepId, Steps, Workspace},
+    core::{Columns, Mean, MeasureKey, Measurements, Record, StepFiles, StepId, Steps, Workspace},
     data::{DataDirs, DataError, FilterEffect},
     ranking::{PredictSpec, Slice},
 };
@@ -296,15 +296,33 @@ impl ExperimentRecord {
         (self.task().means)(&self.dir(workspace, trial.evaluate))
     }
 
-    /// The values by unit of an evaluated trial; of the metrics named, or of all.
+    /// The values by unit of an evaluated trial: at least these columns. They are read once, if there is room for them.
     pub fn measurements(
         &self,
         workspace: &Workspace,
         trial: &TrialRecord,
-        metrics: Option<&[String]>,
+        columns: Columns,
     ) -> Result<Measurements, FileError> {
-        let dir = self.dir(workspace, trial.evaluate);
-        (self.task().measurements)(&dir, &self.variants[trial.variant], metrics)
+        let (dir, values) = (self.dir(workspace, trial.evaluate), workspace.values());
+        if let Some(known) = values.get(&dir, columns) {
+            return Ok(known);
+        }
+        values.note_read();
+        let read = (self.task().measurements)(&dir, &self.variants[trial.variant], columns)?;
+        Ok(match columns {
+            Columns::All => values.put(&dir, read, false),
+            Columns::Of(_) => read,
+        })
+    }
+
+    /// Keeps those of the values that were read of a trial that are needed again.
+    pub fn keep_only(
+        &self,
+        workspace: &Workspace,
+        trial: &TrialRecord,
+        columns: &HashSet<MeasureKey>,
+    ) {
+        workspace.values().keep_only(&self.dir(workspace, trial.evaluate), columns);
     }
 
     /// The system of a trial.
@@ -365,8 +383,8 @@ impl Steps for ExperimentRecord {
         self.steps[step.at()].files.iter().map(String::as_str).collect()
     }
 
-    fn check(&self, step: StepId, dir: &Path, record: &Record) -> Result<(), String> {
+    fn check(&self, step: StepId, files: &StepFiles) -> Result<(), String> {
         let of = &self.steps[step.at()];
-        (self.task().check)(&of.kind, dir, record, &self.variants[of.variant])
+        (self.task().check)(&of.kind, files, &self.variants[of.variant])
     }
 }

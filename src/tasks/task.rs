@@ -8,7 +8,7 @@ use crate::{
         files::FileError,
         yaml::{Diagnostic, include::Renamed, node::Node},
     },
-    core::{Mean, Measurements, MetricInfo, Record},
+    core::{Columns, Mean, Measurements, MetricInfo, StepFiles},
     data::{DataDirs, DataError, DataSource, SplitSpec},
     llm::{EndpointSpec, KeyUse, ResponsesSpec},
 };
@@ -39,16 +39,15 @@ pub struct TaskDef {
     /// Its metrics.
     pub metrics: &'static [MetricInfo],
     /// Checks the files of a finished step beyond their checksums.
-    pub check: fn(&str, &Path, &Record, &VariantRecord) -> Result<(), String>,
+    pub check: fn(&str, &StepFiles, &VariantRecord) -> Result<(), String>,
     /// Reads the means that an evaluation step wrote.
     pub means: fn(&Path) -> Result<Vec<Mean>, FileError>,
-    /// Reads the values by unit that an evaluation step wrote; of the metrics named, or of all.
+    /// Reads the values by unit that an evaluation step wrote: at least these columns.
     pub measurements: ReadMeasurements,
 }
 
-/// Of a directory of an evaluation step: the values of the metrics named, or of all.
-pub type ReadMeasurements =
-    fn(&Path, &VariantRecord, Option<&[String]>) -> Result<Measurements, FileError>;
+/// Of a directory of an evaluation step: the values of these columns, and possibly of others.
+pub type ReadMeasurements = fn(&Path, &VariantRecord, Columns) -> Result<Measurements, FileError>;
 
 /// A split of a data set, with the label of its variant.
 #[derive(Clone, Debug)]

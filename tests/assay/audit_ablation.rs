@@ -3,6 +3,7 @@
 use std::{fmt::Write, path::PathBuf};
 
 use rec_assay::{
+    analysis::collect,
     audit::{Outcome, Subject, find},
     core::Workspace,
     data::DataDirs,
@@ -160,7 +161,8 @@ fn the_contrast_of_ebrat_2025_is_found_and_ours_are_pure() {
     for (name, expected) in [("ebrat2025-ablations-u1", 1), ("ebrat2025-rerank", 0)] {
         let path = root().join(format!("experiments/{name}.yaml"));
         let record = Here::new(&Experiment::read(&path, &dirs).unwrap(), &dirs).record;
-        let subject = Subject::new(&record, &workspace).unwrap();
+        let collected = collect(&record, &workspace, &Subject::request(&record)).unwrap();
+        let subject = Subject::new(&record, &workspace, &collected);
         let Outcome::Checked(findings) = (find("impure-contrast").unwrap().run)(&subject).unwrap()
         else {
             panic!("{name} was not checked");

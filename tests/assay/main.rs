@@ -32,6 +32,7 @@ mod page;
 mod papers;
 mod preflight;
 mod quickstart;
+mod read_once;
 mod real_data;
 mod records;
 mod replaced;

@@ -6,6 +6,7 @@ use crate::{
     },
     audit::{Check, Family, Finding, Outcome, Severity, Subject, threads},
     base::text::distinct,
+    core::{Columns, MeasureKey},
     tasks::{TrialRecord, metric},
 };
 
@@ -71,14 +72,24 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             .into_iter()
             .filter(|of| swapping.contains(&of[0].name))
             .collect();
-        let wanted = [metric.to_string()];
+        let wanted: Vec<MeasureKey> = variant
+            .evaluations
+            .iter()
+            .filter(|of| of.k == k)
+            .map(|of| MeasureKey {
+                protocol: of.protocol.clone(),
+                convention: of.convention.clone(),
+                metric: metric.to_string(),
+                k,
+            })
+            .collect();
         let read = |of: &Vec<&TrialRecord>| {
-            units_of(of, subject.experiment, subject.workspace, Some(&wanted))
+            units_of(of, subject.experiment, subject.workspace, Columns::Of(&wanted))
         };
         let mut draws = PairedDraws::default();
         for (of, units) in of_systems.iter().zip(threads::each(&of_systems, read)) {
             let units = units.map_err(|error| error.to_string())?;
-            let is_wanted = |key: &crate::core::MeasureKey| key.metric == *metric && key.k == k;
+            let is_wanted = |key: &MeasureKey| key.metric == *metric && key.k == k;
             draws.add(&of[0].name, &units, Bootstrap::default(), (fold, slice), &is_wanted);
         }
         let Some(orders) = orders(&draws) else { continue };

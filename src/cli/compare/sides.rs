@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::{Asked, CliError, ExperimentArg};
 use crate::{
     analysis::{
-        Collected, MEANS, Request, RunMean, Units, changed_means, collect, trials_by_system,
-        units_of,
+        Collected, MEANS, Request, RunMean, Units, changed_means, collect, later_columns,
+        trials_by_system, units_of,
     },
-    base::{files::read_json, terminal::tell, text::distinct},
+    base::{files::read_json, terminal::tell},
     cli::runs::find_run,
-    core::{MeasureKey, RunRecord, Workspace},
+    core::{Columns, MeasureKey, RunRecord, Workspace},
     tasks::{ExperimentRecord, TrialRecord, metric, shared::steps::SplitStats},
 };
 
@@ -32,7 +32,8 @@ impl Side {
         }
         let record = of.recorded(&workspace)?;
         let run = read_json(&workspace.path(&["experiments", record.slot(), "run.json"])).ok();
-        let collected = collect(&record, &workspace, &Request::default())?;
+        let request = Request::default().and_later(later_columns(&record, &[]));
+        let collected = collect(&record, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "no result of {} is in the workspace\n  = help: run `assay run {}` first",
@@ -69,7 +70,8 @@ impl Side {
                 run.run
             )));
         };
-        let collected = collect(&record, &workspace, &Request::default())?;
+        let request = Request::default().and_later(later_columns(&record, &[]));
+        let collected = collect(&record, &workspace, &request)?;
         if collected.rows.is_empty() {
             return Err(CliError::NoResults(format!(
                 "the steps of the run {} are no longer in the workspace\n  = help: {rebuild}",
@@ -125,8 +127,7 @@ impl Side {
         if trials_by_system(&trials).len() > 1 {
             tell!("warning: `{name}` is the name of several systems; all are taken for one");
         }
-        let metrics = distinct(keys.iter().map(|key| key.metric.as_str()));
-        Ok(units_of(&trials, &self.record, &self.workspace, Some(&metrics))?)
+        Ok(units_of(&trials, &self.record, &self.workspace, Columns::Of(keys))?)
     }
 }
 

@@ -450,7 +450,7 @@ impl Making<'_> {
         run: Option<&RunRecord>,
     ) -> Result<Collected, BundleError> {
         let mut request = Request::of_report(record);
-        also_for_tables(&mut request, &record.report);
+        also_for_tables(&mut request, record);
         let collected = collect(record, &self.to, &request)?;
         let dir = self.root.join(REPORT);
         let out = OutputDir::open(&dir, INDEX, false)?;

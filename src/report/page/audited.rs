@@ -69,10 +69,7 @@ impl Audited {
         if !problems.is_empty() {
             return Self::impossible(problems.join("; "));
         }
-        let subject = match Subject::new(experiment, source.workspace) {
-            Ok(subject) => subject,
-            Err(error) => return Self::impossible(error.to_string()),
-        };
+        let subject = Subject::new(experiment, source.workspace, source.collected);
         let audited = Self::of(&audit::audit(&subject, CHECKS));
         // Where the workspace cannot be written the next report makes it again.
         if !source.workspace.is_read_only() {

@@ -19,6 +19,8 @@ mod tuning;
 pub use orders::OrdersView;
 pub use published::PublishedView;
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -39,7 +41,7 @@ pub struct Source<'a> {
     pub run: Option<&'a RunRecord>,
     pub trials: &'a [SearchRow],
     /// By step; none without a finished step.
-    records: Vec<Option<Record>>,
+    records: Vec<Option<Arc<Record>>>,
     pub main: Main,
 }
 
@@ -194,12 +196,14 @@ impl<'a> Source<'a> {
     ) -> Option<Self> {
         let main = Main::of(&collected.rows, k)?;
         let steps = (0..experiment.steps.len()).into_par_iter();
-        let records = steps.map(|step| experiment.record(workspace, step).ok()).collect();
+        let read = |step| experiment.record(workspace, step).ok().map(Arc::new);
+        let records = steps.map(|step| collected.records[step].clone().or_else(|| read(step)));
+        let records = records.collect();
         Some(Self { experiment, workspace, collected, run, trials, records, main })
     }
 
     fn record(&self, step: usize) -> Option<&Record> {
-        self.records[step].as_ref()
+        self.records[step].as_deref()
     }
 
     /// The means over all folds in the main column.

@@ -90,7 +90,7 @@ impl Spent {
             })
         });
         let sum = |of: fn(&crate::core::Record) -> f64| -> f64 {
-            source.records.iter().flatten().map(of).sum()
+            source.records.iter().flatten().map(|record| of(record)).sum()
         };
         Self {
             rows: rows.collect(),

@@ -1,11 +1,9 @@
 //! Records of experiments of this task.
 
-use std::path::Path;
-
 use super::{System, Variant, steps::check_split};
 use crate::{
     base::hash::Digest,
-    core::Record,
+    core::StepFiles,
     data::Relevance,
     ranking::Fallback,
     tasks::{
@@ -14,15 +12,10 @@ use crate::{
     },
 };
 
-pub(super) fn check(
-    kind: &str,
-    dir: &Path,
-    record: &Record,
-    variant: &VariantRecord,
-) -> Result<(), String> {
+pub(super) fn check(kind: &str, files: &StepFiles, variant: &VariantRecord) -> Result<(), String> {
     match kind {
-        "split" => check_split(dir, record),
-        "evaluate" => check_means(dir, variant),
+        "split" => check_split(files.dir, files.record),
+        "evaluate" => check_means(files, variant),
         _ => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ pub(crate) use factors::Factors;
 pub use model::{ModelError, ModelStats, Settings, Size, Wrong};
 pub(in crate::tasks) use model::{out_of_range, tagged};
 pub use record::RecordSettings;
-pub(in crate::tasks) use record::{RestsOn, check_means, means, measurements};
+pub(in crate::tasks) use record::{RestsOn, check_means, check_means_by, means, measurements};
 pub(in crate::tasks) use systems::{
     check_system_names, description, needs_scores, place_of, seeds, systems,
 };

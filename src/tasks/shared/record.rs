@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{files::FileError, hash::Digest},
-    core::{Mean, Measurements},
+    core::{Columns, Mean, Measurements, StepFiles},
     data::Relevance,
-    ranking::{Convention, EvalError, Fallback, Fingerprint, Protocol, ScoreSpec, scores},
+    ranking::{Convention, EvalError, Fallback, Fingerprint, Protocol, ScoreSpec, stored},
     tasks::{Evaluation, VariantRecord},
 };
 
@@ -29,24 +29,40 @@ impl RecordSettings {
 }
 
 /// The means of an evaluation step against the values of its users.
-pub(in crate::tasks) fn check_means(dir: &Path, variant: &VariantRecord) -> Result<(), String> {
-    scores::check_summary(dir, &RecordSettings::of(variant)?.evaluate)
-        .map_err(|error| error.to_string())
+pub(in crate::tasks) fn check_means(
+    files: &StepFiles,
+    variant: &VariantRecord,
+) -> Result<(), String> {
+    check_means_by(files, &RecordSettings::of(variant)?.evaluate)
+}
+
+/// The same where it is known how they are evaluated. The values are kept for what needs them next.
+pub(in crate::tasks) fn check_means_by(
+    files: &StepFiles,
+    evaluate: &ScoreSpec,
+) -> Result<(), String> {
+    if files.values.is_checked(files.dir) {
+        return Ok(());
+    }
+    files.values.note_read();
+    let measured = stored::check_summary(files.dir, evaluate).map_err(|error| error.to_string())?;
+    files.values.put(files.dir, measured, true);
+    Ok(())
 }
 
 pub(in crate::tasks) fn means(dir: &Path) -> Result<Vec<Mean>, FileError> {
-    let summary = scores::read_summary(dir).map_err(|error| unread(dir, error))?;
+    let summary = stored::read_summary(dir).map_err(|error| unread(dir, error))?;
     Ok(summary.iter().map(Mean::from).collect())
 }
 
 pub(in crate::tasks) fn measurements(
     dir: &Path,
     variant: &VariantRecord,
-    metrics: Option<&[String]>,
+    columns: Columns,
 ) -> Result<Measurements, FileError> {
     let settings = RecordSettings::of(variant)
         .map_err(|problem| FileError::Damaged { path: dir.to_owned(), problem })?;
-    scores::read_measurements(dir, &settings.evaluate, metrics).map_err(|error| unread(dir, error))
+    stored::read_measurements(dir, &settings.evaluate, columns).map_err(|error| unread(dir, error))
 }
 
 fn unread(dir: &Path, error: EvalError) -> FileError {

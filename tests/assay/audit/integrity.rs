@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use rec_assay::{
+    analysis::{Collected, collect},
     audit::{Subject, audit as checked, find},
     core::Workspace,
     tasks::ExperimentRecord,
@@ -134,9 +135,10 @@ fn impossible_values_and_falling_metrics_are_found() {
     let workspace = Workspace::at(&place.path(".assay"));
     let record = ExperimentRecord::read(&workspace, "e").unwrap();
     let checks = ["not-monotone", "out-of-range"].map(|id| find(id).unwrap());
-    let found = |change: &dyn Fn(&mut Subject)| -> Vec<Vec<(&'static str, Value)>> {
-        let mut subject = Subject::new(&record, &workspace).unwrap();
-        change(&mut subject);
+    let found = |change: &dyn Fn(&mut Collected)| -> Vec<Vec<(&'static str, Value)>> {
+        let mut collected = collect(&record, &workspace, &Subject::request(&record)).unwrap();
+        change(&mut collected);
+        let subject = Subject::new(&record, &workspace, &collected);
         let of = checked(&subject, &checks);
         let findings =
             of.iter().flat_map(|of| of.findings().map(|(finding, _)| finding.evidence.clone()));
@@ -144,8 +146,8 @@ fn impossible_values_and_falling_metrics_are_found() {
     };
     assert!(found(&|_| {}).is_empty());
     let set = |metric: &'static str, k: usize, value: f64| {
-        move |subject: &mut Subject| {
-            let rows = subject.collected.rows.iter_mut();
+        move |collected: &mut Collected| {
+            let rows = collected.rows.iter_mut();
             let is = |row: &&mut rec_assay::analysis::ResultRow| {
                 row.system == "item-knn" && row.metric == metric && row.k == k && row.slice == "all"
             };

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     base::hash::Digest,
-    core::{Found, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError},
+    core::{Found, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError, StepFiles},
     data::{DataDirs, DataSource, FOLD_FILES, SequenceData, SequenceSplit, check_sequence_fold},
     tasks::shared::steps::{SplitStats, filter_notes, output::Split},
 };
@@ -70,8 +70,8 @@ impl Step for SplitStep {
         FOLD_FILES.to_vec()
     }
 
-    fn check(&self, dir: &Path, record: &Record) -> Result<(), String> {
-        check_split(dir, record)
+    fn check(&self, files: &StepFiles) -> Result<(), String> {
+        check_split(files.dir, files.record)
     }
 
     /// Reads the data set and splits it: data that cannot be used are an error before anything is written.

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::output::{Predictions as PredictionsDir, Split, Values};
 use crate::{
-    core::{Handle, KeyBuilder, Record, RunContext, Step, StepError, StepStats},
+    core::{Handle, KeyBuilder, RunContext, Step, StepError, StepFiles, StepStats},
     data::{Relevance, TrainingPart},
-    ranking::{Opening, PredictSpec, Predictions, ScoreSpec, evaluate_fold, scores},
+    ranking::{Opening, PredictSpec, Predictions, ScoreSpec, evaluate_fold, stored},
+    tasks::shared::check_means_by,
 };
 
 /// Evaluates predictions.
@@ -60,12 +61,12 @@ impl Step for EvaluateStep {
     }
 
     fn files(&self) -> Vec<&'static str> {
-        vec![scores::SUMMARY, scores::USERS]
+        vec![stored::SUMMARY, stored::USERS]
     }
 
     /// Means against the users' values.
-    fn check(&self, dir: &Path, _: &Record) -> Result<(), String> {
-        scores::check_summary(dir, &self.evaluate).map_err(|error| error.to_string())
+    fn check(&self, files: &StepFiles) -> Result<(), String> {
+        check_means_by(files, &self.evaluate)
     }
 
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<EvaluateStats, StepError> {

@@ -5,7 +5,9 @@ use std::{path::Path, sync::Arc};
 use super::{SplitStats, output::Split};
 use crate::{
     base::hash::Digest,
-    core::{Found, Handle, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError},
+    core::{
+        Found, Handle, KeyBuilder, Pinned, Record, RunContext, Shared, Step, StepError, StepFiles,
+    },
     data::{
         Cut, DataDirs, DataSource, Dataset, FOLD_FILES, Fold, SplitSpec, TrainingPart, check_fold,
         fold_names, split_fold,
@@ -124,8 +126,8 @@ impl Step for SplitStep {
         FOLD_FILES.to_vec()
     }
 
-    fn check(&self, dir: &Path, record: &Record) -> Result<(), String> {
-        check_split(dir, record)
+    fn check(&self, files: &StepFiles) -> Result<(), String> {
+        check_split(files.dir, files.record)
     }
 
     /// Reads the data set and splits it: data that cannot be used are an error before anything is written.
@@ -181,8 +183,8 @@ impl Step for CutStep {
         FOLD_FILES.to_vec()
     }
 
-    fn check(&self, dir: &Path, record: &Record) -> Result<(), String> {
-        check_split(dir, record)
+    fn check(&self, files: &StepFiles) -> Result<(), String> {
+        check_split(files.dir, files.record)
     }
 
     fn run(&self, cx: &RunContext, dir: &Path) -> Result<SplitStats, StepError> {

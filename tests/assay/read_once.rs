@@ -1,0 +1,59 @@
+//! The values of an evaluation are read once, whoever needs them.
+
+use std::fs;
+
+use rec_assay::{
+    analysis::{Request, collect},
+    base::output::OutputDir,
+    core::Workspace,
+    report::{INDEX, also_for_tables, render},
+    tasks::ExperimentRecord,
+};
+
+use crate::support::Place;
+
+const EXPERIMENT: &str = "experiment: e
+data: {set: sample, relevant: '>= 4'}
+split: {scheme: official, only: [f1, f2]}
+seeds: [1, 2]
+systems:
+  popularity: {model: popularity}
+  als: {model: als, factors: 4, iterations: 2}
+  random: {model: random}
+evaluate: {k: [5, 10], metrics: [ndcg, recall, gini]}
+report:
+  tables:
+    - {name: main}
+    - {name: short, columns: [nDCG@5, Recall@10], show: interval}
+  figures:
+    - {name: differences, kind: differences, metric: nDCG@5}
+";
+
+#[test]
+fn a_report_with_its_audit_reads_each_evaluation_once() {
+    let place = Place::new();
+    place.write("e.yaml", EXPERIMENT);
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    // The run has kept its audit.
+    fs::remove_file(place.path(".assay/experiments/e/audit.json")).unwrap();
+    let workspace = Workspace::at(&place.path(".assay"));
+    let experiment = ExperimentRecord::read(&workspace, "e").unwrap();
+    let evaluated = fs::read_dir(place.path(".assay/steps/evaluate")).unwrap().count();
+    let mut request = Request::of_report(&experiment);
+    also_for_tables(&mut request, &experiment);
+    let collected = collect(&experiment, &workspace, &request).unwrap();
+    assert_eq!((collected.missing.len(), workspace.values().reads()), (0, evaluated));
+    let out = OutputDir::open(&place.path("again"), INDEX, false).unwrap();
+    render(&experiment, &workspace, &collected, None, false, out).unwrap();
+    assert!(place.path(".assay/experiments/e/audit.json").is_file(), "there was an audit");
+    assert_eq!(workspace.values().reads(), evaluated);
+    for name in ["tables/main.json", "tables/short.tex", "figures/differences.svg", "results.json"]
+    {
+        let read = |dir: &str| fs::read(place.path(dir).join(name)).unwrap();
+        assert_eq!(read("again"), read("reports/e"), "{name}");
+    }
+    // What was not to be kept is read again and is the same.
+    let again = collect(&experiment, &workspace, &request).unwrap();
+    assert_eq!(again.rows, collected.rows);
+    assert!(workspace.values().reads() > evaluated);
+}
