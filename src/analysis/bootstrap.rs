@@ -268,11 +268,12 @@ impl Bootstrap {
         }
     }
 
-    /// All draws out of `n_users` users, `[resamples, users]`. They are the same for every system, so those of the last
-    /// numbers of users are kept; none if they are too many to keep.
+    /// All draws out of `n_users` users, `[blocks, users, BLOCK]`. They are the same for every system, so those of the
+    /// last numbers of users are kept; none if they are too many to keep.
     fn kept_draws(&self, n_users: usize) -> Option<Arc<Vec<u16>>> {
         static LAST: Mutex<Vec<KeptDraws>> = Mutex::new(Vec::new());
-        let n = self.resamples.checked_mul(n_users).filter(|n| (1..=MOST_KEPT).contains(n))?;
+        let n = self.resamples.next_multiple_of(BLOCK).checked_mul(n_users);
+        let n = n.filter(|n| (1..=MOST_KEPT).contains(n))?;
         let is_same = |(of, users, _): &&KeptDraws| (*of, *users) == (*self, n_users);
         if let Ok(last) = LAST.lock()
             && let Some((_, _, draws)) = last.iter().find(is_same)
@@ -280,16 +281,31 @@ impl Bootstrap {
             return Some(draws.clone());
         }
         let mut draws = vec![0; n];
-        let each = draws.par_chunks_exact_mut(n_users).enumerate();
-        each.for_each(|(at, drawn)| self.draw(at, drawn));
+        let each = draws.par_chunks_exact_mut(n_users * BLOCK).enumerate();
+        each.for_each(|(block, draws)| {
+            self.draw_block(block * BLOCK, n_users, |at, user, times| {
+                draws[user * BLOCK + at] = times;
+            });
+        });
         let draws = Arc::new(draws);
-        if let Ok(mut last) = LAST.lock() {
+        if let Ok(mut last) = LAST.lock()
+            && !last.iter().any(|of| is_same(&of))
+        {
             last.push((*self, n_users, draws.clone()));
             while last.iter().map(|(_, _, draws)| draws.len()).sum::<usize>() > MOST_KEPT {
                 last.remove(0);
             }
         }
         Some(draws)
+    }
+
+    /// Draws the resamples from `first` on, as many as a block holds: for each, how often each user is in it.
+    fn draw_block(&self, first: usize, n_users: usize, mut set: impl FnMut(usize, usize, u16)) {
+        let mut drawn = vec![0; n_users];
+        for at in 0..BLOCK.min(self.resamples - first) {
+            self.draw(first + at, &mut drawn);
+            drawn.iter().enumerate().for_each(|(user, times)| set(at, user, *times));
+        }
     }
 
     /// Means of the resamples from `first` on, as many as a block holds, `[resamples, cells]`.
@@ -303,18 +319,14 @@ impl Bootstrap {
         let n = BLOCK.min(self.resamples - first);
         // What another block left is overwritten, or belongs to no resample.
         times.resize(n_users * BLOCK, 0.0);
-        let mut own = Vec::new();
-        for at in 0..n {
-            let drawn = match kept {
-                Some(kept) => &kept[(first + at) * n_users..][..n_users],
-                None => {
-                    own.resize(n_users, 0);
-                    self.draw(first + at, &mut own);
-                    &own[..]
-                }
-            };
-            let of_draw = times.iter_mut().skip(at).step_by(BLOCK);
-            of_draw.zip(drawn).for_each(|(times, drawn)| *times = f64::from(*drawn));
+        match kept {
+            Some(kept) => {
+                let of_block = &kept[first * n_users..][..n_users * BLOCK];
+                times.iter_mut().zip(of_block).for_each(|(to, times)| *to = f64::from(*times));
+            }
+            None => self.draw_block(first, n_users, |at, user, drawn| {
+                times[user * BLOCK + at] = f64::from(drawn);
+            }),
         }
         let mut of_folds = Means::new(n_cells);
         for seeds in folds {

@@ -138,20 +138,25 @@ pub fn render(
         Ok(())
     };
     let mut list = |name: &str, what: &str| listed.push((name.to_owned(), what.to_owned()));
-    write("results.csv", tidy::csv(rows).as_bytes())?;
-    list("results.csv", "every value, one a row, in full precision");
-    write("results.json", tidy::json(rows)?.as_bytes())?;
-    list("results.json", "the same as JSON");
     let trials = searches(experiment, workspace);
+    let k = main_cutoff(experiment);
+    let source = Source::new(experiment, workspace, collected, run, &trials.rows, k);
+    let ((csv, json), files) = rayon::join(
+        || (tidy::csv(rows), tidy::json(rows)),
+        || source.as_ref().map(|_| paper_files(experiment, workspace, rows)),
+    );
+    write("results.csv", csv.as_bytes())?;
+    list("results.csv", "every value, one a row, in full precision");
+    write("results.json", json?.as_bytes())?;
+    list("results.json", "the same as JSON");
     if !trials.rows.is_empty() {
         write("trials.csv", tidy::trials_csv(&trials.rows).as_bytes())?;
         list("trials.csv", "every trial of the searches");
     }
-    let k = main_cutoff(experiment);
-    let Some(source) = Source::new(experiment, workspace, collected, run, &trials.rows, k) else {
+    let Some((source, files)) = source.zip(files) else {
         return Ok(Rendered { index: PathBuf::new(), files: written, older: Vec::new() });
     };
-    let files = paper_files(experiment, workspace, rows)?;
+    let files = files?;
     for file in &files {
         write(&file.name, &file.bytes)?;
         list(&file.name, &file.title);

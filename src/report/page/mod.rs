@@ -217,9 +217,10 @@ impl<'a> Source<'a> {
     pub fn page(&self, figures: Vec<Figure>, files: Vec<(String, String)>) -> Page {
         let Self { experiment, collected, run, .. } = self;
         let rows = &collected.rows;
-        let comparisons = comparisons::Comparisons::new(self);
-        let ablations = ablations::Ablations::new(self);
-        let (results, data) = results::Results::new(self);
+        let ((comparisons, ablations), (results, data)) = rayon::join(
+            || (comparisons::Comparisons::new(self), ablations::Ablations::new(self)),
+            || results::Results::new(self),
+        );
         let published: Vec<PublishedView> = experiment
             .published
             .iter()
