@@ -158,6 +158,8 @@ class Check:
         self.environment = {**os.environ, "ASSAY_DATA": str(self.data), "NO_COLOR": "1"}
         paths = [torch["lib"], os.environ.get("LD_LIBRARY_PATH")]
         self.environment["LD_LIBRARY_PATH"] = ":".join(filter(None, paths))
+        # Where the encoder is looked for.
+        (folder / "datasets").symlink_to(ROOT / "datasets")
         self.made_up()
 
     # The programs.
@@ -405,7 +407,7 @@ class Check:
                 continue
             theirs = json.loads(done.stdout.splitlines()[-1])
             experiment = {"experiment": "speed", "evaluate": {"k": [20]}, **experiment}
-            experiment["systems"]["x"]["training"]["device"] = self.device
+            experiment["systems"]["x"]["training"]["device"] = "cuda"
             if not self.gpu:
                 (self.folder / "speed.yaml").write_text(json.dumps(experiment))
                 done = self.assay("plan", "speed.yaml", "--workspace", self.folder / "speed.assay")
@@ -424,7 +426,7 @@ class Check:
 
     def published(self):
         part = "published"
-        training = {"epochs": 1000, "batch": 2048, "learning_rate": 0.001, "device": self.device}
+        training = {"epochs": 1000, "batch": 2048, "learning_rate": 0.001, "device": "cuda"}
         experiment = {
             "experiment": "gowalla", "data": {"set": "gowalla"}, "split": {"scheme": "official"},
             "systems": {"lightgcn": {"model": "lightgcn", "layers": 3, "regularization": 1e-4, "training": training}},

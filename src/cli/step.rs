@@ -100,6 +100,13 @@ impl StepArgs {
             Err(CliError::Step(error)) => (error.exit(), error.to_string()),
             Err(error) => (error.exit(), error.to_string()),
         };
+        // This step was only given what the others had left of the budget.
+        let cause = match plan.spent() {
+            Ok(Some(spent)) if exit == Exit::ReplayMiss && at.llm => {
+                format!("{cause}\n  = note: all steps of the plan together: {spent}")
+            }
+            _ => cause,
+        };
         let host = sysinfo::System::host_name().unwrap_or_default();
         let failed = FailedElsewhere { exit: exit as u8, cause, host };
         // A queue that finds no report tries again.
