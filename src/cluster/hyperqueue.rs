@@ -86,6 +86,7 @@ pub struct HyperQueue<'a> {
     jobs: Vec<Job>,
     known_failures: HashSet<Digest>,
     is_attached: bool,
+    is_cancelled: bool,
 }
 
 struct Finished<'a>(&'a Workspace, &'a Graph);
@@ -117,6 +118,7 @@ impl<'a> HyperQueue<'a> {
             jobs: read_json(&plan.dir().join("jobs.json")).unwrap_or_default(),
             known_failures: HashSet::new(),
             is_attached: false,
+            is_cancelled: false,
         };
         // Before anything runs.
         of.tasks().paths()?;
@@ -127,9 +129,9 @@ impl<'a> HyperQueue<'a> {
         Ok(of)
     }
 
-    /// The job that was submitted last: its number.
+    /// The number of the job that was submitted last, unless someone has cancelled it.
     pub fn job(&self) -> Option<u64> {
-        self.jobs.last().map(|job| job.id)
+        self.jobs.last().map(|job| job.id).filter(|_| !self.is_cancelled)
     }
 
     fn command(&self, arguments: &[&str]) -> Result<Value, String> {
@@ -269,7 +271,10 @@ impl Queue for HyperQueue<'_> {
         match self.counts(&job) {
             Err(problem) => QueueState::Silent(problem),
             Ok(None) => QueueState::Forgotten,
-            Ok(Some(counts)) if counts.cancelled > 0 => QueueState::Cancelled,
+            Ok(Some(counts)) if counts.cancelled > 0 => {
+                self.is_cancelled = true;
+                QueueState::Cancelled
+            }
             Ok(Some(counts)) if counts.ended >= counts.total => QueueState::Ended,
             Ok(Some(_)) => QueueState::Working,
         }
