@@ -36,7 +36,7 @@ fn losses(place: &Place) -> Vec<(String, f64, String)> {
         };
         let (history, record) = (read("history.json"), read("record.json"));
         let last = history.as_array().unwrap().last().unwrap()["loss"].as_f64().unwrap();
-        let device = record["stats"]["training"]["device"].as_str().unwrap().to_owned();
+        let device = record["stats"]["device"].as_str().unwrap().to_owned();
         found.push((record["label"].as_str().unwrap().to_owned(), last, device));
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -48,11 +48,11 @@ fn the_operations_of_a_gpu_learn_what_the_kernels_learn() {
     let systems = |device: &str| {
         let training = format!("training: {{epochs: 2, batch: 512, device: {device}}}");
         [
-            "lightgcn: {model: lightgcn, factors: 8, layers: 2, regularization: 0.01, dropout: 0.1, ",
-            "gat: {model: gat, features: 8, hidden: 4, heads: [2, 1], cosine: 1, ",
-            "simgcl: {model: simgcl, factors: 8, layers: 1, ",
-            "sgl: {model: sgl, factors: 8, layers: 1, ",
-            "vae: {model: mult-vae, hidden: [8], latent: 4, ",
+            "lightgcn: {model: lightgcn, factors: 16, layers: 2, regularization: 0.01, dropout: 0.1, ",
+            "gat: {model: gat, features: 16, hidden: 16, heads: [2, 1], cosine: 1, ",
+            "simgcl: {model: simgcl, factors: 16, layers: 1, ",
+            "sgl: {model: sgl, factors: 16, layers: 1, ",
+            "vae: {model: mult-vae, hidden: [16], latent: 16, ",
         ]
         .map(|system| format!("  {system}{training}}}\n"))
         .concat()
