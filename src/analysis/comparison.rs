@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use super::{
     Bootstrap, FEWEST_UNITS, LEVEL, MEAN, Units, UserValues,
-    significance::{Estimate, OverFolds, sign_flip_p, signed_rank_p},
+    significance::{Estimate, OverFolds, over_seeds_p, sign_flip_p, signed_rank_p},
     statistic::{how, is_mean},
 };
 use crate::core::{MeasureKey, Measurements};
@@ -39,6 +39,9 @@ pub struct Paired {
     pub largest: f64,
     /// The ends of the interval, by the cluster bootstrap.
     pub interval: Option<(f64, f64)>,
+    /// Of both, by seed: means over folds of the means over a fold's units. One value where a system has no seeds, none
+    /// where neither has.
+    pub by_seed: [Vec<f64>; 2],
     /// By cluster: values whose mean is the difference.
     pub values: Vec<f64>,
     pub estimate: Option<Estimate>,
@@ -107,6 +110,11 @@ impl Paired {
         let folds: Vec<f64> = self.by_fold.iter().map(|(_, difference)| *difference).collect();
         OverFolds::new(&folds, test_per_train)
     }
+
+    /// Two-sided p of the difference with seeds as units, by Welch's t test; `None` where no system has two.
+    pub fn over_seeds(&self) -> Option<f64> {
+        over_seeds_p(&self.by_seed[0], &self.by_seed[1])
+    }
 }
 
 /// The units of a fold that some system has.
@@ -157,7 +165,16 @@ pub fn compare(
     let cells = keys.iter().enumerate();
     cells
         .map(|(at, measure)| {
-            let paired = paired(&folds, at, measure, slice, clusters.len());
+            let has_seeds =
+                shared.iter().flat_map(|(_, systems)| systems).any(|seeds| seeds.len() > 1);
+            let of_seeds = |system: usize| match has_seeds {
+                false => Vec::new(),
+                true => by_seed(shared.iter().map(|(_, systems)| systems[system]), slice, measure),
+            };
+            let paired = Paired {
+                by_seed: [of_seeds(0), of_seeds(1)],
+                ..paired(&folds, at, measure, slice, clusters.len())
+            };
             let interval = match &resampled {
                 Some(resampled) => resampled.interval(at),
                 None => {
@@ -236,7 +253,32 @@ impl<'a> Fold<'a> {
     }
 }
 
-/// What the pairs of one column say, but for the interval.
+/// A system's values by seed; none if its folds have different numbers of seeds.
+fn by_seed<'a>(
+    folds: impl Iterator<Item = &'a [Measurements]> + Clone,
+    slice: &str,
+    key: &MeasureKey,
+) -> Vec<f64> {
+    let n_seeds = folds.clone().map(<[Measurements]>::len).min().unwrap_or(0);
+    if folds.clone().any(|seeds| seeds.len() != n_seeds) {
+        return Vec::new();
+    }
+    let of_unit = |measured: &Measurements| -> Option<f64> {
+        let place = measured.columns.iter().position(|column| column == key)?;
+        let members = measured.members(slice);
+        let values = (0..measured.ids.len()).filter(|row| members[*row]);
+        let values = values.map(|row| measured.row(row)[place]).filter(|value| !value.is_nan());
+        let (sum, n) = values.fold((0.0, 0usize), |(sum, n), value| (sum + value, n + 1));
+        (n > 0).then(|| sum / n as f64)
+    };
+    let of_seed = |seed: usize| -> Option<f64> {
+        let means: Vec<f64> = folds.clone().filter_map(|seeds| of_unit(&seeds[seed])).collect();
+        (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
+    };
+    (0..n_seeds).filter_map(of_seed).collect()
+}
+
+/// What the pairs of one column say, but for the interval and the seeds.
 fn paired(
     folds: &[Fold],
     at: usize,
@@ -294,6 +336,7 @@ fn paired(
             .fold(0.0, f64::max),
         interval: None,
         by_fold,
+        by_seed: Default::default(),
         values: added.iter().map(|(value, ..)| value * n as f64).collect(),
         estimate: (n > 1).then(|| Estimate {
             mean: second - first,

@@ -119,19 +119,35 @@ impl Writer {
     }
 }
 
-/// Reads the file at `path` row group by row group.
-pub fn row_groups(path: &Path) -> io::Result<impl Iterator<Item = io::Result<DataFrame>>> {
+/// Rows that are read at once.
+const ROWS: usize = 1 << 20;
+
+/// Reads the file at `path` in parts of whole row groups, as many of them at once as have a million rows: each part opens the
+/// file again.
+pub fn parts(path: &Path) -> io::Result<impl Iterator<Item = io::Result<DataFrame>>> {
     let mut reader = ParquetReader::new(File::open(path)?);
     let metadata = reading(|| reader.get_metadata().map_err(to_io).cloned())?;
+    let groups: Vec<usize> = metadata.row_groups.iter().map(|of| of.num_rows()).collect();
     let path = path.to_owned();
     let mut first = 0;
-    Ok((0..metadata.row_groups.len()).map(move |group| {
-        let rows = metadata.row_groups[group].num_rows();
+    Ok(sums_up_to(groups, ROWS).into_iter().map(move |rows| {
         let reader = ParquetReader::new(File::open(&path)?).read_parallel(ParallelStrategy::None);
         let frame = reading(|| reader.with_slice(Some((first, rows))).finish().map_err(to_io));
         first += rows;
         frame
     }))
+}
+
+/// Sums of successive numbers, each as large as `most` allows, and of one number at least.
+fn sums_up_to(numbers: impl IntoIterator<Item = usize>, most: usize) -> Vec<usize> {
+    let mut sums: Vec<usize> = Vec::new();
+    for number in numbers {
+        match sums.last_mut() {
+            Some(last) if *last + number <= most => *last += number,
+            _ => sums.push(number),
+        }
+    }
+    sums
 }
 
 /// Reads the file at `path`.

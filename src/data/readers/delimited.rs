@@ -218,23 +218,24 @@ impl TextTable {
         &self.names
     }
 
-    /// An error if a quoted field contains other rows: a line of it has an identifier of the table in a place of one of the
-    /// columns. A quote that is not closed on its line would make the rows up to the next quote a part of its text.
+    /// An error if a quoted field contains other rows: a line of it has as many fields as the table has columns, and an
+    /// identifier of the table in its place in one of these columns. A quote that is not closed on its line would make the
+    /// rows up to the next quote a part of its text.
     pub fn refuse_rows_in_quotes(&self, columns: [&str; 2]) -> Result<(), DataError> {
-        let Some(first) = self.inner.first() else { return Ok(()) };
+        if self.inner.is_empty() {
+            return Ok(());
+        }
         let mut ids: Vec<(usize, HashSet<&str>)> = Vec::new();
         for name in columns {
             let Some(place) = self.names.iter().position(|of| of == name) else { continue };
             ids.push((place, self.cells(name)?.iter().flatten().map(str::trim).collect()));
         }
-        let width = ids.iter().map(|(place, _)| place + 1).max().unwrap_or(0);
-        debug_assert!(first.start < self.text.len());
         for line in &self.inner {
             let text = self.text[line.start..].split(|byte| *byte == b'\n').next();
             let text = String::from_utf8_lossy(text.unwrap_or_default());
             let fields: Vec<&str> = text.split(char::from(self.separator)).collect();
             let is_id = |(place, ids): &(usize, HashSet<&str>)| ids.contains(fields[*place].trim());
-            if fields.len() >= width && ids.iter().any(is_id) {
+            if fields.len() == self.names.len() && ids.iter().any(is_id) {
                 return Err(rows_in_quotes(&self.path, line.opened, &text));
             }
         }
@@ -841,6 +842,7 @@ mod tests {
         refused(",", "u,i,t\na,x,\"one\na,y,two\nb,z,end\"\nc,y,fine\n");
         refused(",", "u,i,t\na,x,\"one\nq,x,end\"\nc,y,fine\n");
         assert_eq!(read(",", "u,i,t\na,x,\"one,\nwell, two, three\"\nb,y,fine\n"), Ok(2));
+        assert_eq!(read(",", "u,i,t\n1,2,\"one,\n1, 2, 3, go\"\nb,y,fine\n"), Ok(2));
         assert_eq!(read("\t", "u\ti\tt\na\tx\t\"one\nand\tmore\"\nb\ty\t\"\"\n"), Ok(2));
         assert_eq!(read("\t", "u\ti\tt\na\tx\t\"one\n\n\"\nb\ty\t\"z\"\n"), Ok(2));
     }

@@ -87,8 +87,9 @@ impl ReaderSpec {
             Self::Sequences(_) => 1,
             // Times keep fractions, genres are the words of a `token_seq`.
             Self::Recbole(_) => 3,
-            // Of ids that are partly numbers, numbers come first; times keep fractions, ids like `1.0` are `1`.
-            Self::Table(_) => 3,
+            // Of ids that are partly numbers, numbers come first; times keep fractions, ids like `1.0` are `1`; quoted fields
+            // contain no rows.
+            Self::Table(_) => 4,
         }
     }
 
