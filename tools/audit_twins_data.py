@@ -114,7 +114,7 @@ def review_rows(at):
                 words[(user + step) % len(words)],
                 f"{words[step % 9]} " * (3 + step),
                 f"{'Very ' * step}{words[user % 9]}",
-                f"{words[step]}, as {user % 3} others said",
+                f"{words[step]} as {user % 3} others said",
             ][at % 5]
             lines.append(f"{user},{(user * (1 + at % 3) + step) % items},{step},{text.strip()}")
     return "\n".join(lines) + "\n"
