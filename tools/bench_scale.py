@@ -22,7 +22,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ASSAY = ROOT / "target/release/assay"
+ASSAY = os.environ.get("ASSAY", str(ROOT / "target/release/assay"))
 ML100K = {"set": "ml-100k", "relevant": ">= 4"}
 FOLDS = {"scheme": "kfold", "folds": 5, "seed": 1}
 
