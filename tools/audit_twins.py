@@ -402,9 +402,9 @@ def chats(tally):
                     f"price: {{input: {at / 10}, output: {at}}}{weights}}}\n"
                 )
                 strategy = ["prompt", "batch", "relevancy", "bst"][at % 4]
-                systems += f"  r{at}: {{model: rerank, of: als, text: {{profiles: p{at % 4}}}, judge: c{at}, pool: {8 + at}, strategy: {strategy}, users: sample={20 + at}}}\n"
+                systems += f"  r{at}: {{model: rerank, of: als, text: {{profiles: p{at % 3}}}, judge: c{at}, pool: {8 + at}, strategy: {strategy}, users: sample={8 + at}}}\n"
             # Judges read no text of users, or one of those that say nothing of the test part.
-            texts = [of for of in user_texts(ROOT / "datasets/sample") if of[2]][len(seeds) - 1 :: 4][:3]
+            texts = [of for of in user_texts(ROOT / "datasets/sample") if of[2]][len(seeds) - 1 :: 4][:2]
             users = ["from: mean"]
             for at, (_, settings, file) in enumerate(texts):
                 place.write(file, f"users{at}.csv")
