@@ -389,7 +389,7 @@ NAMES = [
 
 
 def chats(tally):
-    """Judges that judge by something else than the order shown: other names, temperatures, prices, seeds, texts and strategies."""
+    """Judges that judge by something else than the order shown: other names, temperatures, prices, seeds and strategies."""
     for seeds, temperatures in [([1], [0]), ([1, 2], [0, 0.2, 0.7, 1, 1.3])]:
         place, systems, endpoints = Place(), "  als: {model: als, factors: 8, training: {epochs: 5}}\n", ""
         with chat_server() as url:
@@ -402,15 +402,8 @@ def chats(tally):
                     f"price: {{input: {at / 10}, output: {at}}}{weights}}}\n"
                 )
                 strategy = ["prompt", "batch", "relevancy", "bst"][at % 4]
-                systems += f"  r{at}: {{model: rerank, of: als, text: {{profiles: p{at % 3}}}, judge: c{at}, pool: {8 + at}, strategy: {strategy}, users: sample={8 + at}}}\n"
-            # Judges read no text of users, or one of those that say nothing of the test part.
-            texts = [of for of in user_texts(ROOT / "datasets/sample") if of[2]][len(seeds) - 1 :: 4][:2]
-            users = ["from: mean"]
-            for at, (_, settings, file) in enumerate(texts):
-                place.write(file, f"users{at}.csv")
-                users.append(settings.replace("users.csv", f"users{at}.csv"))
-            made = "".join(f"  p{at}: {{items: {{from: file, file: sample/items.csv, id: item, text: genres}}, users: {{{of}}}}}\n" for at, of in enumerate(users))
-            rest = f"endpoints:\n{endpoints}seeds: {listed(seeds)}\nprofiles:\n{made}"
+                systems += f"  r{at}: {{model: rerank, of: als, text: {{profiles: p}}, judge: c{at}, pool: {8 + at}, strategy: {strategy}, users: sample={20 + at}}}\n"
+            rest = f"endpoints:\n{endpoints}seeds: {listed(seeds)}\nprofiles: {{p: {{items: {{from: file, file: sample/items.csv, id: item, text: genres}}, users: {{from: mean}}}}}}\n"
             report = place.ran(experiment("set: sample, disliked: '<= 2'", "scheme: official, only: [f1]", systems, rest + "evaluate: {k: [10], metrics: [ndcg]}\n"))
         tally.add(report, CHAT, 10, f"chats of seeds {seeds}")
 
