@@ -1,7 +1,7 @@
 # The whole developer interface. Each target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check gpu-check attack lint install dist wheel newcomer libtorch encoder browser tools clean
+.PHONY: help run test bench check gpu-check attack twins lint install dist wheel newcomer libtorch encoder browser tools clean
 
 PREFIX ?= /usr/local
 
@@ -39,6 +39,10 @@ gpu-check: libtorch encoder ## Check networks and the encoder on a GPU; without 
 attack: libtorch encoder ## Change files that assay reads, 300 times with a fixed seed; no wrong result, no panic
 	cargo build --release --locked
 	python3 tools/attack.py 300 1
+
+twins: libtorch encoder ## Audit clean twins of every check; fails on a false alarm, or if the table of docs/AUDIT.md is another one
+	cargo build --release --locked
+	python3 tools/audit_twins.py
 
 lint: libtorch ## Check format, features and run clippy
 	cargo fmt --check
