@@ -50,21 +50,6 @@ def ranx(kind, folder):
     print(json.dumps({name: float(value) for name, value in ranx.evaluate(qrels, run, names).items()}))
 
 
-def ranking_files(folder):
-    """A run of 6,040 users × 200 items as TREC and CSV, and its qrels; some relevant items are not in the lists."""
-    draws = random.Random(3)
-    with open(folder / "big.run", "w") as run, open(folder / "big.csv", "w") as csv, open(folder / "big.qrels", "w") as qrels:
-        csv.write("user,item,rank,score\n")
-        for user in range(1, 6041):
-            items = draws.sample(range(1, 3707), 220)
-            ranked = items[:200]
-            qrels.writelines(f"{user} 0 {item} 1\n" for item in items[190:])
-            draws.shuffle(ranked)
-            for rank, item in enumerate(ranked, 1):
-                run.write(f"{user} Q0 {item} {rank} {201 - rank} x\n")
-                csv.write(f"{user},{item},{rank},{201 - rank}\n")
-
-
 def once(command, folder):
     """Output, seconds, CPU seconds and MB."""
     with tempfile.TemporaryFile() as out:
@@ -96,7 +81,7 @@ def compare(ours, theirs):
 
 
 def rankings(folder, turns):
-    ranking_files(folder)
+    peers.ranking_files(folder)
     print(f"load of the machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors, nothing else should run", flush=True)
     python = os.environ.get("PEERS_PYTHON", sys.executable)
     runs = {}

@@ -36,6 +36,8 @@ import sys
 import tempfile
 import time
 
+import peers
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VERSION = "2.11.0"
 HOME = ROOT / ".venv-gpu"
@@ -423,7 +425,7 @@ class Check:
                 self.report.add("FAILED", part, f"{name} ended with {done.returncode}: {failure(done.stderr)}")
                 continue
             for _, record in self.records(workspace, "fit"):
-                ours = find(record, "seconds_an_epoch")
+                ours = peers.find(record, "seconds_an_epoch")
                 self.report.add("ok", part, f"{name}: assay {ours:.3f} s an epoch, PyTorch {theirs['seconds']:.3f} s: "
                                             f"{theirs['seconds'] / ours:.2f} × as fast{on(record)}")
         self.no_gpu(part, "times")
@@ -474,20 +476,8 @@ def values(node):
     return found
 
 
-def find(node, key):
-    """The value of a key, wherever it is."""
-    if isinstance(node, dict):
-        if key in node:
-            return node[key]
-        node = list(node.values())
-    for child in node if isinstance(node, list) else []:
-        if (found := find(child, key)) is not None:
-            return found
-    return None
-
-
 def on(record):
-    device = find(record.get("stats"), "device")
+    device = peers.find(record.get("stats"), "device")
     return f" ({device})" if device else ""
 
 

@@ -39,8 +39,8 @@ pub struct Paired {
     pub largest: f64,
     /// The ends of the interval, by the cluster bootstrap.
     pub interval: Option<(f64, f64)>,
-    /// Of both, by seed: means over folds of the means over a fold's units. One value where a system has no seeds, none
-    /// where neither has.
+    /// Of both, by seed: means over folds of the means over the units that both have. One value of a system that no seed
+    /// changes; none if there are too few to tell.
     pub by_seed: [Vec<f64>; 2],
     /// By cluster: values whose mean is the difference.
     pub values: Vec<f64>,
@@ -111,7 +111,7 @@ impl Paired {
         OverFolds::new(&folds, test_per_train)
     }
 
-    /// Two-sided p of the difference with seeds as units, by Welch's t test; `None` where no system has two.
+    /// Two-sided p of the difference with seeds as units, by Welch's t test; `None` if too few are known.
     pub fn over_seeds(&self) -> Option<f64> {
         over_seeds_p(&self.by_seed[0], &self.by_seed[1])
     }
@@ -126,6 +126,8 @@ struct Fold<'a> {
     values: Vec<[f64; 2]>,
     /// By column, units that one system alone has.
     unpaired: Vec<usize>,
+    /// By system, seed and column: means over the units that both have; none where neither system has two seeds.
+    by_seed: [Vec<Vec<f64>>; 2],
 }
 
 /// The differences of all columns that both have and that are wanted, in one slice; `fold` may be [`MEAN`]. Columns that
@@ -165,16 +167,8 @@ pub fn compare(
     let cells = keys.iter().enumerate();
     cells
         .map(|(at, measure)| {
-            let has_seeds =
-                shared.iter().flat_map(|(_, systems)| systems).any(|seeds| seeds.len() > 1);
-            let of_seeds = |system: usize| match has_seeds {
-                false => Vec::new(),
-                true => by_seed(shared.iter().map(|(_, systems)| systems[system]), slice, measure),
-            };
-            let paired = Paired {
-                by_seed: [of_seeds(0), of_seeds(1)],
-                ..paired(&folds, at, measure, slice, clusters.len())
-            };
+            let fixed = [first.is_fixed, second.is_fixed];
+            let paired = paired(&folds, (at, measure), slice, clusters.len(), fixed);
             let interval = match &resampled {
                 Some(resampled) => resampled.interval(at),
                 None => {
@@ -202,9 +196,7 @@ impl<'a> Fold<'a> {
         known.reserve(rows.saturating_sub(known.len()));
         for (system, seeds) in systems.iter().enumerate() {
             for measured in seeds.iter() {
-                let columns = &measured.columns;
-                let place = |key: &&MeasureKey| columns.iter().position(|column| column == *key);
-                let places: Vec<Option<usize>> = keys.iter().map(place).collect();
+                let places = places(measured, keys);
                 let members = measured.members(slice);
                 let rows = measured.ids.iter().zip(measured.clusters()).enumerate();
                 for (row, (id, cluster)) in rows.filter(|(row, _)| members[*row]) {
@@ -236,7 +228,28 @@ impl<'a> Fold<'a> {
                 [f64::NAN; 2]
             }
         });
-        Self { name, clusters, values: values.collect(), unpaired }
+        let values: Vec<[f64; 2]> = values.collect();
+        let means = |measured: &Measurements| -> Vec<f64> {
+            let places = places(measured, keys);
+            let mut sums = vec![(0.0, 0usize); keys.len()];
+            let members = measured.members(slice);
+            for (row, id) in measured.ids.iter().enumerate().filter(|(row, _)| members[*row]) {
+                let of_unit = &values[units[id.as_str()] * keys.len()..][..keys.len()];
+                for ((place, of_both), (sum, n)) in places.iter().zip(of_unit).zip(&mut sums) {
+                    let Some(value) = place.map(|place| measured.row(row)[place]) else { continue };
+                    if !value.is_nan() && !of_both[0].is_nan() {
+                        *sum += value;
+                        *n += 1;
+                    }
+                }
+            }
+            sums.iter().map(|(sum, n)| sum / *n as f64).collect()
+        };
+        let by_seed = match systems.iter().any(|seeds| seeds.len() > 1) {
+            true => systems.map(|seeds| seeds.iter().map(means).collect()),
+            false => Default::default(),
+        };
+        Self { name, clusters, values, unpaired, by_seed }
     }
 
     /// The pairs of a column: cluster, and the values of both.
@@ -253,38 +266,37 @@ impl<'a> Fold<'a> {
     }
 }
 
-/// A system's values by seed; none if its folds have different numbers of seeds.
-fn by_seed<'a>(
-    folds: impl Iterator<Item = &'a [Measurements]> + Clone,
-    slice: &str,
-    key: &MeasureKey,
-) -> Vec<f64> {
-    let n_seeds = folds.clone().map(<[Measurements]>::len).min().unwrap_or(0);
-    if folds.clone().any(|seeds| seeds.len() != n_seeds) {
-        return Vec::new();
-    }
-    let of_unit = |measured: &Measurements| -> Option<f64> {
-        let place = measured.columns.iter().position(|column| column == key)?;
-        let members = measured.members(slice);
-        let values = (0..measured.ids.len()).filter(|row| members[*row]);
-        let values = values.map(|row| measured.row(row)[place]).filter(|value| !value.is_nan());
-        let (sum, n) = values.fold((0.0, 0usize), |(sum, n), value| (sum + value, n + 1));
-        (n > 0).then(|| sum / n as f64)
-    };
-    let of_seed = |seed: usize| -> Option<f64> {
-        let means: Vec<f64> = folds.clone().filter_map(|seeds| of_unit(&seeds[seed])).collect();
-        (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
-    };
-    (0..n_seeds).filter_map(of_seed).collect()
+/// The places of columns.
+fn places(measured: &Measurements, keys: &[&MeasureKey]) -> Vec<Option<usize>> {
+    keys.iter().map(|key| measured.columns.iter().position(|column| column == *key)).collect()
 }
 
-/// What the pairs of one column say, but for the interval and the seeds.
+/// The values of a system by seed, as means over folds. None if folds have different numbers of seeds, and if there is one
+/// training of a system that another may change.
+fn by_seed(folds: &[(&Fold, f64)], at: usize, system: usize, is_fixed: bool) -> Vec<f64> {
+    let n_seeds = folds.first().map_or(0, |(fold, _)| fold.by_seed[system].len());
+    let is_known = folds.iter().all(|(fold, _)| fold.by_seed[system].len() == n_seeds);
+    if !is_known || (n_seeds == 1 && !is_fixed) {
+        return Vec::new();
+    }
+    let of_seed = |seed: usize| {
+        let means = folds.iter().map(|(fold, _)| fold.by_seed[system][seed][at]);
+        means.sum::<f64>() / folds.len() as f64
+    };
+    let values: Vec<f64> = (0..n_seeds).map(of_seed).collect();
+    match values.iter().any(|value| value.is_nan()) {
+        true => Vec::new(),
+        false => values,
+    }
+}
+
+/// What the pairs of one column say, but for the interval.
 fn paired(
     folds: &[Fold],
-    at: usize,
-    measure: &MeasureKey,
+    (at, measure): (usize, &MeasureKey),
     slice: &str,
     n_clusters: usize,
+    fixed: [bool; 2],
 ) -> Paired {
     let counts: Vec<usize> = folds.iter().map(|fold| fold.pairs(at).count()).collect();
     let folds: Vec<(&Fold, f64)> = folds
@@ -336,7 +348,7 @@ fn paired(
             .fold(0.0, f64::max),
         interval: None,
         by_fold,
-        by_seed: Default::default(),
+        by_seed: [0, 1].map(|system| by_seed(&folds, at, system, fixed[system])),
         values: added.iter().map(|(value, ..)| value * n as f64).collect(),
         estimate: (n > 1).then(|| Estimate {
             mean: second - first,
@@ -435,5 +447,36 @@ mod tests {
         let mut seeds = units(&[("f", &[("a", 0.1), ("b", 0.3), ("c", 0.0)])]);
         seeds.add("f", measured(&[("a", 0.3), ("b", 0.5), ("c", 0.0)]));
         assert!((p(&seeds).unwrap() - p(&once).unwrap()).abs() < 1e-12);
+    }
+
+    /// Worked out by hand. The user d has a value of the second system alone.
+    #[test]
+    fn seeds_are_units_over_the_users_that_both_have() {
+        let mut first =
+            units(&[("f", &[("a", 0.1), ("b", 0.3)]), ("g", &[("a", 0.2), ("b", 0.4)])]);
+        first.add("f", measured(&[("a", 0.3), ("b", 0.5)]));
+        first.add("g", measured(&[("a", 0.2), ("b", 0.4)]));
+        let mut second = units(&[
+            ("f", &[("a", 0.6), ("b", 0.8), ("d", 0.9)]),
+            ("g", &[("a", 0.5), ("b", 0.7)]),
+        ]);
+        let compared = |first: &Units, second: &Units| {
+            compare([first, second], (MEAN, "all"), &|_| true, Bootstrap::default()).remove(0)
+        };
+        // One training of a system that others may change says nothing of them.
+        assert_eq!(compared(&first, &second).over_seeds(), None);
+        second.is_fixed = true;
+        let found = compared(&first, &second);
+        let near = |found: &[f64], expected: &[f64]| {
+            assert_eq!(found.len(), expected.len());
+            found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{a} {b}"));
+        };
+        near(&found.by_seed[0], &[0.25, 0.35]);
+        near(&found.by_seed[1], &[0.65]);
+        // t = 7 with one degree of freedom: 1 - 2 atan(7) / π
+        near(&[found.over_seeds().unwrap()], &[1.0 - 2.0 * 7f64.atan() / std::f64::consts::PI]);
+        // A training is missing in a fold.
+        first.add("g", measured(&[("a", 0.2), ("b", 0.4)]));
+        assert_eq!(compared(&first, &second).over_seeds(), None);
     }
 }

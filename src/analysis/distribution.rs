@@ -96,7 +96,7 @@ impl Units {
         };
         let folds = self.folds.into_iter();
         let folds = folds.map(|(fold, seeds)| (fold, seeds.into_iter().map(narrow).collect()));
-        Self { folds: folds.collect() }
+        Self { folds: folds.collect(), is_fixed: self.is_fixed }
     }
 }
 

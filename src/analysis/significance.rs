@@ -259,7 +259,7 @@ impl OverFolds {
 }
 
 /// Two-sided p of Welch's t test of two systems' values by seed: whether the difference is more than trainings with other seeds
-/// make of it. A system with one value has no seeds, and does not vary. `None` if neither has two.
+/// make of it. One value is that of a system that does not vary. `None` if neither has two, or one has none.
 pub fn over_seeds_p(first: &[f64], second: &[f64]) -> Option<f64> {
     let [first, second] = [first, second].map(|values| match values {
         [only] => Some(Estimate { mean: *only, error: 0.0, n: 1 }),

@@ -49,6 +49,8 @@ pub type Interval = (f64, f64);
 #[derive(Default)]
 pub struct Units {
     pub(super) folds: Vec<(String, Vec<Measurements>)>,
+    /// Whether it is known that another training would give the same values.
+    pub is_fixed: bool,
 }
 
 /// Clusters (e.g. users) of a slice in some folds, numbered in the order of their first occurrence.

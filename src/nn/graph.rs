@@ -132,6 +132,7 @@ impl Graph {
 
     /// Weights 1 / √(degree of source · degree of target): D^-1/2 A D^-1/2.
     pub fn normalise_symmetric(mut self) -> Self {
+        self.tensors = Made::default();
         let degrees = self.pointers.windows(2).map(|ends| (ends[1] - ends[0]) as f64);
         self.scales = degrees.map(|degree| 1.0 / degree.max(1.0).sqrt()).collect();
         for node in 0..self.n_nodes {

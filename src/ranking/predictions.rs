@@ -37,7 +37,7 @@ const DEPTH_STEP: usize = 100;
 /// Scores of so many bytes are held at once: what fits a processor's cache.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Users of a row group, at least but for the last: small row groups take long to read.
+/// A row group has so many users or more, but for the last: small ones take long to read.
 const BLOCK: usize = 1024;
 
 /// What evaluation will ask of a prediction.
@@ -317,7 +317,7 @@ pub struct PredictionsWriter {
     random: Option<parquet::Writer>,
     candidates: Option<parquet::Writer>,
     has_list: Vec<bool>,
-    /// Users that are not written yet: small row groups take long to read.
+    /// Users that are not written yet, for want of a whole row group.
     waiting: Vec<Prediction>,
 }
 

@@ -156,7 +156,7 @@ impl Compare {
         if !p.is_empty() {
             let n_seeds = compared.iter().flat_map(|of| &of.paired.by_seed).map(Vec::len);
             notes.push(format!(
-                "With up to {} seeds as units: p of Welch's t test, which is large where trainings with other seeds differ as much \
+                "With up to {} seeds as units, for these users alone: p of Welch's t test, which is large where trainings with other seeds differ as much \
                  as the systems, not corrected for the number of comparisons: {}.",
                 n_seeds.max().unwrap_or(0),
                 p.join(", ")

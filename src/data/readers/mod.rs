@@ -6,6 +6,7 @@ pub(crate) mod delimited;
 mod json_lines;
 mod movielens;
 mod names;
+mod quotes;
 mod recbole;
 mod sequences;
 mod table;
