@@ -32,6 +32,7 @@ use crate::{
     cluster::{ClusterPlan, HyperQueue, On},
     core::{
         Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run, run_elsewhere,
+        total_memory,
     },
     llm::{Mode, ResponsesSpec},
     nn::{NnError, device::CHECK},
@@ -455,12 +456,6 @@ fn kinds_of(plan: &Plan) -> Vec<&'static str> {
         }
     }
     kinds
-}
-
-pub(super) fn total_memory() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    system.total_memory()
 }
 
 /// The first Ctrl-C stops the running steps in an orderly way, the second ends the process. Finished steps are kept.

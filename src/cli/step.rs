@@ -8,11 +8,8 @@ use std::{
 };
 
 use super::{
-    CliError, WorkspaceArg,
-    commands::Commands,
-    hand_over::hand_over,
-    keys::Keys,
-    run::{stop_on_ctrl_c, total_memory},
+    CliError, WorkspaceArg, commands::Commands, hand_over::hand_over, keys::Keys,
+    run::stop_on_ctrl_c,
 };
 use crate::{
     base::{
@@ -20,7 +17,10 @@ use crate::{
         terminal::tell,
     },
     cluster::{ClusterPlan, StepAt},
-    core::{Event, FailedElsewhere, One, Reporter, StepError, Workspace, machine_at, run_one},
+    core::{
+        Event, FailedElsewhere, One, Reporter, StepError, Workspace, machine_at, run_one,
+        total_memory,
+    },
     data::DataDirs,
     llm::{Mode, Spent},
     tasks::{Experiment, Plan},
