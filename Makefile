@@ -1,19 +1,19 @@
 # The whole developer interface. Each target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check attack lint install dist wheel newcomer libtorch encoder browser tools clean
+.PHONY: help run test bench check gpu-check attack twins lint install dist wheel newcomer libtorch encoder browser tools clean
 
 PREFIX ?= /usr/local
 
 # Real data, if it is beside the checkout.
 ifndef ASSAY_DATA
 ifneq ($(wildcard ../shared/data),)
-test bench check: export ASSAY_DATA := $(abspath ../shared/data)
+test bench check gpu-check: export ASSAY_DATA := $(abspath ../shared/data)
 endif
 endif
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: libtorch ## Build, and run the quickstart experiment on the sample data
 	cargo build --release --locked
@@ -32,9 +32,17 @@ check: libtorch ## Compare metrics with ranx and ir-measures on real rankings
 	cargo build --release --locked
 	python3 tools/check_metrics.py
 
+gpu-check: libtorch encoder ## Check networks and the encoder on a GPU; without one, as far as possible (exit code 3)
+	cargo build --release --locked
+	python3 tools/gpu_check.py
+
 attack: libtorch encoder ## Change files that assay reads, 300 times with a fixed seed; no wrong result, no panic
 	cargo build --release --locked
 	python3 tools/attack.py 300 1
+
+twins: libtorch encoder ## Audit clean twins of every check; fails on a false alarm, or if the table of docs/AUDIT.md is another one
+	cargo build --release --locked
+	python3 tools/audit_twins.py
 
 lint: libtorch ## Check format, features and run clippy
 	cargo fmt --check

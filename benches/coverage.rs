@@ -2,7 +2,7 @@
 //! users are in every fold: users drawn once for all folds, as assay draws them, and drawn within each
 //! fold, as is often done.
 //!
-//! `cargo bench --bench coverage -- [SIMULATIONS]` prints JSON lines; `tools/coverage.py` checks them.
+//! `cargo bench --bench coverage -- [SIMULATIONS]` prints JSON lines; `tools/interval_coverage.py` checks them.
 
 use std::env;
 

@@ -1,7 +1,7 @@
 //! How often each test calls two equally good systems different at α = .05, by simulation: 5 folds with the same
 //! users in each, whose values correlate between folds.
 //!
-//! `cargo bench --bench false_alarms -- [SIMULATIONS]` prints JSON lines; `tools/coverage.py` prints a table of them.
+//! `cargo bench --bench false_alarms -- [SIMULATIONS]` prints JSON lines; `tools/interval_coverage.py` prints a table of them.
 
 use std::env;
 

@@ -11,7 +11,6 @@ scores; and a file of 1.2 million ranked items (6,040 users × 200) read and sco
 import json
 import os
 import pathlib
-import random
 import statistics
 import subprocess
 import sys
@@ -79,21 +78,6 @@ def scoring(times, run, qrels, measures, names):
     timed(times, "ranx, its own form ready", "scoring", lambda: ranx.evaluate(ranx_qrels, ranx_run, names))
 
 
-def ranking_files(folder):
-    """A TREC run of 6,040 users × 200 items with its qrels, and the same run as CSV."""
-    rng = random.Random(3)
-    with open(folder / "big.run", "w") as run, open(folder / "big.csv", "w") as csv, open(folder / "big.qrels", "w") as qrels:
-        csv.write("user,item,rank,score\n")
-        for user in range(1, 6041):
-            items = rng.sample(range(1, 3707), 220)
-            ranked = items[:200]
-            qrels.writelines(f"{user} 0 {item} 1\n" for item in items[190:])
-            rng.shuffle(ranked)
-            for rank, item in enumerate(ranked, 1):
-                run.write(f"{user} Q0 {item} {rank} {201 - rank} x\n")
-                csv.write(f"{user},{item},{rank},{201 - rank}\n")
-
-
 def rankings(times, folder, names):
     program = peers.ROOT / "target/release/assay"
     means = {}
@@ -128,7 +112,7 @@ def main():
             print(f"not run: als/{name} (no {DATA / file})")
     kept = tempfile.TemporaryDirectory()
     folder = pathlib.Path(kept.name)
-    ranking_files(folder)
+    peers.ranking_files(folder)
     subprocess.run([program("scoring"), "--write", folder], check=True)
     run, qrels = {}, {}
     for line in (folder / "run.txt").read_text().splitlines():

@@ -22,6 +22,8 @@ import sys
 import tempfile
 import time
 
+import peers
+
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ASSAY = pathlib.Path(os.environ.get("ASSAY", ROOT / "target/release/assay"))
@@ -132,20 +134,7 @@ def assay(settings):
             sys.exit(done.stderr)
         record = next((folder / ".assay/steps/fit").glob("*/record.json"))
         record = json.loads(record.read_text())
-        return {"seconds": find(record, "seconds_an_epoch"), "memory": find(record, "peak_memory_bytes") / 2**20}
-
-
-def find(node, key):
-    """The value of a key, wherever it is."""
-    if isinstance(node, dict):
-        if key in node:
-            return node[key]
-        node = list(node.values())
-    for child in node if isinstance(node, list) else []:
-        found = find(child, key)
-        if found is not None:
-            return found
-    return None
+        return {"seconds": peers.find(record, "seconds_an_epoch"), "memory": peers.find(record, "peak_memory_bytes") / 2**20}
 
 
 def main():

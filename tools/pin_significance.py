@@ -74,7 +74,7 @@ def over_data_sets(random, found):
 
 def main():
     random = np.random.default_rng(7)
-    found = {"units": [], "corrections": [], "folds": [], "friedman": [], "ranges": []}
+    found = {"units": [], "corrections": [], "folds": [], "friedman": [], "ranges": [], "seeds": []}
     for name, values in cases(random):
         case = {"name": name, "values": values.tolist()}
         case["t"] = float(stats.ttest_1samp(values, 0).pvalue)
@@ -87,6 +87,14 @@ def main():
         if len(values) <= 14:
             case["sign_flip"] = sign_flips(values)
         found["units"].append(case)
+    # A generator of its own: the cases above and below keep their values.
+    own = np.random.default_rng(11)
+    for first, second in [(own.normal(0.4, 0.03, 5), own.normal(0.45, 0.1, 5)), (own.normal(0, 1, 3), own.normal(1, 1, 8))]:
+        p = float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+        found["seeds"].append({"first": first.tolist(), "second": second.tolist(), "p": p})
+    first = own.normal(0.4, 0.03, 5)
+    p = float(stats.ttest_1samp(first, 0.42).pvalue)
+    found["seeds"].append({"first": first.tolist(), "second": [0.42], "p": p})
     for p in [[0.01, 0.04, 0.03, 0.5, 0.04], [0.2], [0.001, 0.001, 0.9], sorted(random.uniform(0, 0.2, 30))]:
         p = [float(value) for value in p]
         corrected = {name: multipletests(p, method=method)[1].tolist() for name, method in [("holm", "holm"), ("bh", "fdr_bh")]}

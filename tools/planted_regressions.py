@@ -6,7 +6,8 @@
 
 ALS is fitted on the five folds of MovieLens-100K with one seed for the baseline and others for later results. From their
 lists each relevant item among the first ten is taken out with the probability of the regression, and what stands below
-moves up. Prints the verdicts on nDCG@10 by size of the regression and margin, and the mean change.
+moves up. Prints the verdicts on nDCG@10 by size of the regression and margin, and the mean change. ASSAY names another
+program than target/release/assay.
 """
 
 import collections
@@ -19,7 +20,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ASSAY = ROOT / "target/release/assay"
+ASSAY = os.environ.get("ASSAY", str(ROOT / "target/release/assay"))
 FOLDS = ["u1", "u2", "u3", "u4", "u5"]
 SHARED = {
     "data": {"set": "ml-100k", "relevant": ">= 4"},

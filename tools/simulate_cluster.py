@@ -4,8 +4,8 @@
     python3 tools/simulate_cluster.py [--workspace DIR] [--trials 1000] [--folds 5] [--nodes 100] [--cpus 32] ...
 
 The graph is that of `assay`: a split for each fold; fit, predict and evaluate for each trial and fold. Step times are drawn from
-the records of a workspace (`--workspace`, by kind), or are those of `--fit`, `--predict`, `--evaluate` and `--split` in seconds,
-each with a lognormal spread. A step waits for its inputs, for a CPU, for the scheduler (`--dispatch` steps a second), and its
+the records of a workspace (`--workspace`; each trial is one of its systems; `--longer` multiplies the times of fits), or are those
+of `--fit`, `--predict`, `--evaluate` and `--split` in seconds, each with a lognormal spread. A step waits for its inputs, for a CPU, for the scheduler (`--dispatch` steps a second), and its
 operations for the file server (`--metadata` operations a second; `--operations` of them each step). All random draws have a fixed
 seed.
 """
@@ -19,11 +19,14 @@ import pathlib
 import random
 
 
-def measured(workspace):
-    times = collections.defaultdict(list)
-    for path in pathlib.Path(workspace).glob("steps/*/*/record.json"):
+def measured(workspace, of):
+    """Times by kind and system, of the records of a workspace: of CPU time, of steps with one thread only."""
+    times = collections.defaultdict(lambda: collections.defaultdict(list))
+    for path in sorted(pathlib.Path(workspace).glob("steps/*/*/record.json")):
         record = json.loads(path.read_text())
-        times[record["kind"]].append(record["wall_seconds"])
+        if of == "cpu" and record["threads"] != 1:
+            raise SystemExit(f"{path}: the step had {record['threads']} threads; run with --threads 1, or use --times wall")
+        times[record["kind"]][record["label"].split(" ")[0]].append(record[f"{of}_seconds"])
     return times
 
 
@@ -43,10 +46,15 @@ class Server:
 def simulate(options, times, dispatch, metadata, slots):
     draw = random.Random(1)
 
-    def seconds(kind):
-        known = times.get(kind)
-        if known:
-            return draw.choice(known)
+    # Each trial is one of the measured systems, whose fit, prediction and evaluation belong together.
+    names = sorted(set(times.get("fit", ())) & set(times.get("predict", ())) & set(times.get("evaluate", ())))
+    systems = [draw.choice(names) for _ in range(options.trials)] if names else []
+
+    def seconds(step):
+        kind, _, trial = step
+        if systems:
+            known = times[kind][systems[trial]] if kind != "split" else [t for of in times["split"].values() for t in of]
+            return draw.choice(known) * (options.longer if kind == "fit" else 1)
         middle = getattr(options, kind)
         return middle * math.exp(draw.gauss(0, options.spread) - options.spread**2 / 2)
 
@@ -68,7 +76,7 @@ def simulate(options, times, dispatch, metadata, slots):
         while ready and free:
             _, _, at, step = heapq.heappop(ready)
             begin = scheduler.serve(max(now, at))
-            took = seconds(step[0])
+            took = seconds(step)
             begin = files.serve(begin, options.operations)
             end = begin + options.overhead + took
             work += took
@@ -97,14 +105,22 @@ def line(name, of, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workspace")
+    parser.add_argument("--workspace", help="records of which step times are drawn")
+    parser.add_argument("--times", choices=["cpu", "wall"], default="cpu", help="CPU time of steps with one thread (the default: other "
+                        "programs do not count), or wall time")
     for name, default in [("trials", 1000), ("folds", 5), ("nodes", 100), ("cpus", 32), ("threads", 1), ("operations", 60)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in [("split", 3.0), ("fit", 60.0), ("predict", 2.0), ("evaluate", 1.0), ("spread", 0.5),
-                          ("overhead", 0.05), ("dispatch", 500.0), ("metadata", 5000.0), ("price", 1.0)]:
+                          ("overhead", 0.05), ("dispatch", 500.0), ("metadata", 5000.0), ("price", 1.0), ("longer", 1.0)]:
         parser.add_argument(f"--{name}", type=float, default=default)
     options = parser.parse_args()
-    times = measured(options.workspace) if options.workspace else {}
+    times = measured(options.workspace, options.times) if options.workspace else {}
+    for kind in ("split", "fit", "predict", "evaluate"):
+        if options.workspace and not times[kind]:
+            raise SystemExit(f"{options.workspace} has no record of a step of the kind {kind}")
+    for kind, of in sorted(times.items()):
+        of = [time for known in of.values() for time in known]
+        print(f"{kind}: {len(of)} records, mean {sum(of) / len(of):.3f} s, longest {max(of):.3f} s")
     slots = options.nodes * options.cpus // options.threads
     print(f"{options.trials} trials x {options.folds} folds on {options.nodes} nodes of {options.cpus} CPUs")
     print("| | wall time, min | node hours | cost | CPUs in use | scheduler | file server |")

@@ -52,9 +52,16 @@
     const body = table.tBodies[0];
     const rows = [...body.rows];
     all("thead th", table).forEach((head, at) => {
-      const button = document.createElement("button");
-      button.type = "button";
+      // Chromium repeats the head of a table on the next printed page only if it has no button element.
+      const button = document.createElement("span");
+      button.setAttribute("role", "button");
+      button.tabIndex = 0;
       button.className = "sort";
+      button.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        button.click();
+      });
       button.append(...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {

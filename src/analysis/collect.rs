@@ -381,6 +381,7 @@ pub fn units_of(
     let mut units = Units::default();
     for (trial, cells) in trials.iter().zip(read) {
         units.add(&trial.fold, cells?);
+        units.is_fixed = experiment.variants[trial.variant].systems[trial.system].is_fixed();
     }
     Ok(units)
 }

@@ -11,9 +11,9 @@ use std::collections::HashMap;
 
 use super::{
     Bootstrap, FEWEST_UNITS, LEVEL, MEAN, Units, UserValues,
-    significance::{Estimate, OverFolds, sign_flip_p, signed_rank_p},
+    significance::{Estimate, OverFolds, over_seeds_p, sign_flip_p, signed_rank_p},
     statistic::{how, is_mean},
-    units::Numbers,
+    units::{Numbers, Row},
 };
 use crate::core::{MeasureKey, Measurements};
 
@@ -40,6 +40,9 @@ pub struct Paired {
     pub largest: f64,
     /// The ends of the interval, by the cluster bootstrap.
     pub interval: Option<(f64, f64)>,
+    /// Of both, by seed: means over folds of the means over the units that both have. One value of a system that no seed
+    /// changes; none if there are too few to tell.
+    pub by_seed: [Vec<f64>; 2],
     /// By cluster: values whose mean is the difference.
     pub values: Vec<f64>,
     pub estimate: Option<Estimate>,
@@ -108,6 +111,11 @@ impl Paired {
         let folds: Vec<f64> = self.by_fold.iter().map(|(_, difference)| *difference).collect();
         OverFolds::new(&folds, test_per_train)
     }
+
+    /// Two-sided p of the difference with seeds as units, by Welch's t test; `None` if too few are known.
+    pub fn over_seeds(&self) -> Option<f64> {
+        over_seeds_p(&self.by_seed[0], &self.by_seed[1])
+    }
 }
 
 /// The units of a fold that some system has.
@@ -119,6 +127,8 @@ struct Fold<'a> {
     values: Vec<Vec<[f64; 2]>>,
     /// By column, units that one system alone has.
     unpaired: Vec<usize>,
+    /// By system, seed and column: means over the units that both have; none where neither system has two seeds.
+    by_seed: [Vec<Vec<f64>>; 2],
 }
 
 /// The differences of all columns that both have and that are wanted, in one slice; `fold` may be [`MEAN`]. Columns that
@@ -158,7 +168,8 @@ pub fn compare(
     let cells = keys.iter().enumerate();
     cells
         .map(|(at, measure)| {
-            let paired = paired(&folds, at, measure, slice, clusters.len());
+            let fixed = [first.is_fixed, second.is_fixed];
+            let paired = paired(&folds, (at, measure), slice, clusters.len(), fixed);
             let interval = match &resampled {
                 Some(resampled) => resampled.interval(at),
                 None if is_drawn => None,
@@ -187,7 +198,6 @@ impl<'a> Fold<'a> {
         known.reserve(rows.saturating_sub(known.len()));
         for (system, seeds) in systems.iter().enumerate() {
             for measured in seeds.iter() {
-                let columns = &measured.columns;
                 let of_rows = units.of_rows(&measured.ids, measured.members(slice));
                 // A unit that is new has the next number.
                 for (row, unit) in of_rows.iter() {
@@ -198,8 +208,7 @@ impl<'a> Fold<'a> {
                 }
                 for (key, sums) in keys.iter().zip(&mut sums) {
                     sums.resize(clusters.len(), [(0.0, 0); 2]);
-                    let place = columns.iter().position(|column| column == *key);
-                    let Some(values) = place.map(|place| &measured.values[place]) else { continue };
+                    let Some(values) = values_of(measured, key) else { continue };
                     for (row, unit) in of_rows.iter().filter(|(row, _)| !values[*row].is_nan()) {
                         let (sum, n) = &mut sums[*unit as usize][system];
                         *sum += values[*row];
@@ -221,8 +230,30 @@ impl<'a> Fold<'a> {
             };
             sums.iter().map(of_unit).collect()
         };
-        let values = sums.iter().zip(&mut unpaired).map(of_column).collect();
-        Self { name, clusters, values, unpaired }
+        let values: Vec<Vec<[f64; 2]>> = sums.iter().zip(&mut unpaired).map(of_column).collect();
+        let mut means = |measured: &'a Measurements| -> Vec<f64> {
+            let of_rows = units.of_rows(&measured.ids, measured.members(slice));
+            let of_column = |(key, of_both): (&&MeasureKey, &Vec<[f64; 2]>)| {
+                let (mut sum, mut n) = (0.0, 0usize);
+                if let Some(values) = values_of(measured, key) {
+                    let of_rows = of_rows.iter();
+                    let is_in_both = |(row, unit): &&Row| {
+                        !values[*row].is_nan() && !of_both[*unit as usize][0].is_nan()
+                    };
+                    for (row, _) in of_rows.filter(is_in_both) {
+                        sum += values[*row];
+                        n += 1;
+                    }
+                }
+                sum / n as f64
+            };
+            keys.iter().zip(&values).map(of_column).collect()
+        };
+        let by_seed = match systems.iter().any(|seeds| seeds.len() > 1) {
+            true => systems.map(|seeds| seeds.iter().map(&mut means).collect()),
+            false => Default::default(),
+        };
+        Self { name, clusters, values, unpaired, by_seed }
     }
 
     /// The pairs of a column: cluster, and the values of both.
@@ -240,13 +271,38 @@ impl<'a> Fold<'a> {
     }
 }
 
+/// The column of a key, by unit.
+fn values_of<'a>(measured: &'a Measurements, key: &MeasureKey) -> Option<&'a [f64]> {
+    let place = measured.columns.iter().position(|column| column == key)?;
+    Some(&measured.values[place])
+}
+
+/// The values of a system by seed, as means over folds. None if folds have different numbers of seeds, and if there is one
+/// training of a system that another may change.
+fn by_seed(folds: &[(&Fold, f64)], at: usize, system: usize, is_fixed: bool) -> Vec<f64> {
+    let n_seeds = folds.first().map_or(0, |(fold, _)| fold.by_seed[system].len());
+    let is_known = folds.iter().all(|(fold, _)| fold.by_seed[system].len() == n_seeds);
+    if !is_known || (n_seeds == 1 && !is_fixed) {
+        return Vec::new();
+    }
+    let of_seed = |seed: usize| {
+        let means = folds.iter().map(|(fold, _)| fold.by_seed[system][seed][at]);
+        means.sum::<f64>() / folds.len() as f64
+    };
+    let values: Vec<f64> = (0..n_seeds).map(of_seed).collect();
+    match values.iter().any(|value| value.is_nan()) {
+        true => Vec::new(),
+        false => values,
+    }
+}
+
 /// What the pairs of one column say, but for the interval.
 fn paired(
     folds: &[Fold],
-    at: usize,
-    measure: &MeasureKey,
+    (at, measure): (usize, &MeasureKey),
     slice: &str,
     n_clusters: usize,
+    fixed: [bool; 2],
 ) -> Paired {
     let counts: Vec<usize> = folds.iter().map(|fold| fold.pairs(at).count()).collect();
     let folds: Vec<(&Fold, f64)> = folds
@@ -298,6 +354,7 @@ fn paired(
             .fold(0.0, f64::max),
         interval: None,
         by_fold,
+        by_seed: [0, 1].map(|system| by_seed(&folds, at, system, fixed[system])),
         values: added.iter().map(|(value, ..)| value * n as f64).collect(),
         estimate: (n > 1).then(|| Estimate {
             mean: second - first,
@@ -390,5 +447,36 @@ mod tests {
         let mut seeds = units(&[("f", &[("a", 0.1), ("b", 0.3), ("c", 0.0)])]);
         seeds.add("f", measured(&[("a", 0.3), ("b", 0.5), ("c", 0.0)]));
         assert!((p(&seeds).unwrap() - p(&once).unwrap()).abs() < 1e-12);
+    }
+
+    /// Worked out by hand. The user d has a value of the second system alone.
+    #[test]
+    fn seeds_are_units_over_the_users_that_both_have() {
+        let mut first =
+            units(&[("f", &[("a", 0.1), ("b", 0.3)]), ("g", &[("a", 0.2), ("b", 0.4)])]);
+        first.add("f", measured(&[("a", 0.3), ("b", 0.5)]));
+        first.add("g", measured(&[("a", 0.2), ("b", 0.4)]));
+        let mut second = units(&[
+            ("f", &[("a", 0.6), ("b", 0.8), ("d", 0.9)]),
+            ("g", &[("a", 0.5), ("b", 0.7)]),
+        ]);
+        let compared = |first: &Units, second: &Units| {
+            compare([first, second], (MEAN, "all"), &|_| true, Bootstrap::default()).remove(0)
+        };
+        // One training of a system that others may change says nothing of them.
+        assert_eq!(compared(&first, &second).over_seeds(), None);
+        second.is_fixed = true;
+        let found = compared(&first, &second);
+        let near = |found: &[f64], expected: &[f64]| {
+            assert_eq!(found.len(), expected.len());
+            found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{a} {b}"));
+        };
+        near(&found.by_seed[0], &[0.25, 0.35]);
+        near(&found.by_seed[1], &[0.65]);
+        // t = 7 with one degree of freedom: 1 - 2 atan(7) / π
+        near(&[found.over_seeds().unwrap()], &[1.0 - 2.0 * 7f64.atan() / std::f64::consts::PI]);
+        // A training is missing in a fold.
+        first.add("g", measured(&[("a", 0.2), ("b", 0.4)]));
+        assert_eq!(compared(&first, &second).over_seeds(), None);
     }
 }

@@ -7,7 +7,10 @@ use super::{
     FEW_UNITS, LEVEL, ResultRow, tau_b,
     units::{Interval, PairedDraws, few_users},
 };
-use crate::base::text::{distinct, plain_table, users_text};
+use crate::{
+    base::text::{distinct, plain_table, users_text},
+    tasks,
+};
 
 /// Values of systems under evaluation settings, for one metric, cutoff, slice and fold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -158,14 +161,15 @@ impl RankAgreement {
         format!("{} · {}", self.settings[at].protocol, self.settings[at].convention)
     }
 
-    /// `ndcg, k = 10, slice all, fold u1`
+    /// `nDCG@10, slice all, fold u1`
     pub fn title(&self) -> String {
         let fold = if self.fold == "mean" {
             "mean of folds".into()
         } else {
             format!("fold {}", self.fold)
         };
-        format!("{}, k = {}, slice {}, {fold}", self.metric, self.k, self.slice)
+        let metric = tasks::metric(&self.metric).map_or(self.metric.as_str(), |of| of.title);
+        format!("{metric}@{}, slice {}, {fold}", self.k, self.slice)
     }
 
     /// The conclusion, in a sentence.

@@ -258,6 +258,30 @@ impl OverFolds {
     }
 }
 
+/// Two-sided p of Welch's t test of two systems' values by seed: whether the difference is more than trainings with other seeds
+/// make of it. One value is that of a system that does not vary. `None` if neither has two, or one has none.
+pub fn over_seeds_p(first: &[f64], second: &[f64]) -> Option<f64> {
+    let [first, second] = [first, second].map(|values| match values {
+        [only] => Some(Estimate { mean: *only, error: 0.0, n: 1 }),
+        _ => Estimate::of(values),
+    });
+    let (first, second) = (first?, second?);
+    let error = first.error.hypot(second.error);
+    if first.n == 1 && second.n == 1 {
+        return None;
+    }
+    let difference = second.mean - first.mean;
+    if error == 0.0 {
+        return Some(if difference == 0.0 { 1.0 } else { 0.0 });
+    }
+    let part = |of: Estimate| match of.n {
+        1 => 0.0,
+        n => of.error.powi(4) / (n - 1) as f64,
+    };
+    let freedom = error.powi(4) / (part(first) + part(second));
+    Some(2.0 * StudentsT::new(0.0, 1.0, freedom).ok()?.sf((difference / error).abs()))
+}
+
 /// The least two-sided p that flips of the signs of so many folds can give.
 pub fn least_sign_flip_p(folds: usize) -> f64 {
     2.0 / 2f64.powi(folds as i32)
@@ -274,6 +298,14 @@ mod tests {
         units: Vec<OfUnits>,
         corrections: Vec<Corrected>,
         folds: Vec<OfFolds>,
+        seeds: Vec<OfSeeds>,
+    }
+
+    #[derive(Deserialize)]
+    struct OfSeeds {
+        first: Vec<f64>,
+        second: Vec<f64>,
+        p: f64,
     }
 
     #[derive(Deserialize)]
@@ -346,7 +378,12 @@ mod tests {
                 near(*found, expected, "posterior");
             }
         }
-        assert_eq!((golden.units.len(), golden.folds.len()), (5, 2));
+        for of in &golden.seeds {
+            near(over_seeds_p(&of.first, &of.second).unwrap(), of.p, "Welch");
+            near(over_seeds_p(&of.second, &of.first).unwrap(), of.p, "Welch");
+        }
+        assert_eq!((golden.units.len(), golden.folds.len(), golden.seeds.len()), (5, 2, 3));
+        assert_eq!(over_seeds_p(&[0.1], &[0.2]), None);
     }
 
     /// Exact sums with Python's math.comb.

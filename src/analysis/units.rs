@@ -49,6 +49,8 @@ pub type Interval = (f64, f64);
 #[derive(Default)]
 pub struct Units {
     pub(super) folds: Vec<(String, Vec<Measurements>)>,
+    /// Whether it is known that another training would give the same values.
+    pub is_fixed: bool,
 }
 
 /// Numbers of names, in the order of their first occurrence.
@@ -116,7 +118,7 @@ impl Units {
         let narrowed = |of: &Measurements| of.narrowed(&|key| kept.contains(key));
         let folds = self.folds.iter();
         let folds = folds.map(|(fold, seeds)| (fold.clone(), seeds.iter().map(narrowed).collect()));
-        Self { folds: folds.collect() }
+        Self { folds: folds.collect(), is_fixed: self.is_fixed }
     }
 
     /// The folds of a row of the fold `fold`: all folds if it is [`MEAN`].

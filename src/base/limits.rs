@@ -28,6 +28,18 @@ pub fn set_most_trials(most: usize) {
     MOST_TRIALS.store(most, Ordering::Relaxed);
 }
 
+static TRIALS_PER_GPU: AtomicUsize = AtomicUsize::new(1);
+
+/// Number of trials that may use a GPU at the same time.
+pub fn trials_per_gpu() -> usize {
+    TRIALS_PER_GPU.load(Ordering::Relaxed)
+}
+
+/// Sets the number, once for the whole command; at least 1.
+pub fn set_trials_per_gpu(most: usize) {
+    TRIALS_PER_GPU.store(most.max(1), Ordering::Relaxed);
+}
+
 /// The message for too many trials.
 pub fn too_many_trials(found: Option<usize>) -> String {
     let found = found.map_or("far more".to_owned(), |found| found.to_string());

@@ -119,19 +119,42 @@ impl Writer {
     }
 }
 
-/// Reads the file at `path` row group by row group.
-pub fn row_groups(path: &Path) -> io::Result<impl Iterator<Item = io::Result<DataFrame>>> {
+/// Rows that are read at once.
+const ROWS: usize = 1 << 20;
+
+/// Reads the file at `path` in parts of whole row groups, as many of them at once as have a million rows: each part opens the
+/// file again.
+pub fn parts(path: &Path) -> io::Result<impl Iterator<Item = io::Result<DataFrame>>> {
+    parts_of(path, ROWS)
+}
+
+fn parts_of(
+    path: &Path,
+    rows: usize,
+) -> io::Result<impl Iterator<Item = io::Result<DataFrame>> + use<>> {
     let mut reader = ParquetReader::new(File::open(path)?);
     let metadata = reading(|| reader.get_metadata().map_err(to_io).cloned())?;
+    let groups: Vec<usize> = metadata.row_groups.iter().map(|of| of.num_rows()).collect();
     let path = path.to_owned();
     let mut first = 0;
-    Ok((0..metadata.row_groups.len()).map(move |group| {
-        let rows = metadata.row_groups[group].num_rows();
+    Ok(sums_up_to(groups, rows).into_iter().map(move |rows| {
         let reader = ParquetReader::new(File::open(&path)?).read_parallel(ParallelStrategy::None);
         let frame = reading(|| reader.with_slice(Some((first, rows))).finish().map_err(to_io));
         first += rows;
         frame
     }))
+}
+
+/// Sums of successive numbers, each as large as `most` allows, and of one number at least.
+fn sums_up_to(numbers: impl IntoIterator<Item = usize>, most: usize) -> Vec<usize> {
+    let mut sums: Vec<usize> = Vec::new();
+    for number in numbers {
+        match sums.last_mut() {
+            Some(last) if *last + number <= most => *last += number,
+            _ => sums.push(number),
+        }
+    }
+    sums
 }
 
 /// Reads the file at `path`.
@@ -190,6 +213,35 @@ pub fn to_io(error: PolarsError) -> io::Error {
 mod tests {
     use super::*;
     use crate::base::panics::caught;
+
+    /// Row groups of 3, 1, 4, 1, 5 and 2 rows.
+    #[test]
+    fn parts_have_all_rows_in_their_order_however_many_are_read_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.parquet");
+        let of = |rows: std::ops::Range<u32>| {
+            let column = Column::new("row".into(), rows.collect::<Vec<u32>>());
+            DataFrame::new(column.len(), vec![column]).unwrap()
+        };
+        let mut writer = Writer::new(&path, of(0..0).schema()).unwrap();
+        let ends = [0, 3, 4, 8, 9, 14, 16];
+        ends.windows(2).for_each(|ends| writer.add(&of(ends[0]..ends[1])).unwrap());
+        writer.finish().unwrap();
+        let heights = |most: usize| {
+            let parts: Vec<DataFrame> =
+                parts_of(&path, most).unwrap().collect::<io::Result<_>>().unwrap();
+            let rows = |part: &DataFrame| {
+                part.column("row").unwrap().u32().unwrap().into_no_null_iter().collect::<Vec<_>>()
+            };
+            let all: Vec<u32> = parts.iter().flat_map(rows).collect();
+            assert_eq!(all, (0..16).collect::<Vec<u32>>(), "{most}");
+            parts.iter().map(DataFrame::height).collect::<Vec<_>>()
+        };
+        assert_eq!(heights(1), [3, 1, 4, 1, 5, 2]);
+        assert_eq!(heights(4), [4, 4, 1, 5, 2]);
+        assert_eq!(heights(8), [8, 8]);
+        assert_eq!(heights(ROWS), [16]);
+    }
 
     /// Polars panics on some of these files; the functions for untrusted files return an error instead.
     #[test]

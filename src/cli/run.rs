@@ -1,6 +1,9 @@
 //! `assay run`
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::PathBuf,
+};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
@@ -25,12 +28,14 @@ use crate::{
     analysis::{MEANS, Reproduction, Request, RunMean, collect},
     base::files::write_json,
     base::terminal::tell,
-    base::{exit::Exit, interrupt::Interrupt, output::OutputDir, text::counted},
+    base::{exit::Exit, interrupt::Interrupt, limits, output::OutputDir, text::counted},
     cluster::{ClusterPlan, HyperQueue, On},
     core::{
         Failure, Node, Options, Outcome, RunHeader, StepId, ToDo, Workspace, run, run_elsewhere,
+        total_memory,
     },
     llm::{Mode, ResponsesSpec},
+    nn::{NnError, device::CHECK},
     report::{INDEX, also_for_tables, render},
     tasks::{Experiment, ExperimentRecord, Plan, TASKS},
 };
@@ -63,6 +68,10 @@ pub struct Run {
     /// Number of threads (default: one per core; with --on, threads of each step, default 1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Number of trials that may use a GPU at the same time, if its memory is large enough; with --on, a step requests such a
+    /// share of a GPU
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    trials_per_gpu: u16,
     /// Memory limit for fitting, in GiB (default: 80 % of the machine's memory)
     #[arg(long, value_name = "GIB")]
     memory: Option<f64>,
@@ -115,6 +124,7 @@ impl Run {
         let Planned { experiment, plan, mut record } = self.experiment.planned()?;
         self.anyway.check_all(&mut record)?;
         let selected = self.part.select(&record)?;
+        limits::set_trials_per_gpu(usize::from(self.trials_per_gpu));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let responses = self.responses(&experiment)?;
         // Replaying sends no requests.
@@ -155,6 +165,9 @@ impl Run {
         // The other program would not know of an interrupt that was raised before.
         if to_do.needs_tensors() && !interrupt.is_raised() && self.on.is_none() {
             hand_over()?;
+        }
+        if self.on.is_none() {
+            check_gpus(&to_do.gpu_names())?;
         }
         // Data, prompts and keys that cannot be used are an error before anything is written.
         let checked = Checked::new(&plan, to_do.preflight())?;
@@ -326,6 +339,15 @@ impl Run {
     }
 }
 
+/// An error if one of the GPUs is not there: before anything is written, not when the first network is trained.
+fn check_gpus(names: &BTreeSet<&str>) -> Result<(), CliError> {
+    for name in names {
+        let there = CHECK.get().map_err(NnError::from).and_then(|check| check(name));
+        there.map_err(|error| CliError::Usage(error.to_string()))?;
+    }
+    Ok(())
+}
+
 /// Takes the trials that are not selected from those without a result, and counts them.
 fn outside(record: &ExperimentRecord, selected: &[bool], missing: &mut Vec<String>) -> usize {
     let before = missing.len();
@@ -434,12 +456,6 @@ fn kinds_of(plan: &Plan) -> Vec<&'static str> {
         }
     }
     kinds
-}
-
-pub(super) fn total_memory() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    system.total_memory()
 }
 
 /// The first Ctrl-C stops the running steps in an orderly way, the second ends the process. Finished steps are kept.

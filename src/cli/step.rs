@@ -8,11 +8,8 @@ use std::{
 };
 
 use super::{
-    CliError, WorkspaceArg,
-    commands::Commands,
-    hand_over::hand_over,
-    keys::Keys,
-    run::{stop_on_ctrl_c, total_memory},
+    CliError, WorkspaceArg, commands::Commands, hand_over::hand_over, keys::Keys,
+    run::stop_on_ctrl_c,
 };
 use crate::{
     base::{
@@ -20,7 +17,10 @@ use crate::{
         terminal::tell,
     },
     cluster::{ClusterPlan, StepAt},
-    core::{Event, FailedElsewhere, One, Reporter, StepError, Workspace, machine_at, run_one},
+    core::{
+        Event, FailedElsewhere, One, Reporter, StepError, Workspace, machine_at, run_one,
+        total_memory,
+    },
     data::DataDirs,
     llm::{Mode, Spent},
     tasks::{Experiment, Plan},
@@ -99,6 +99,13 @@ impl StepArgs {
             Ok(_) => return Ok(Exit::Pass),
             Err(CliError::Step(error)) => (error.exit(), error.to_string()),
             Err(error) => (error.exit(), error.to_string()),
+        };
+        // This step was only given what the others had left of the budget.
+        let cause = match plan.spent() {
+            Ok(Some(spent)) if exit == Exit::ReplayMiss && at.llm => {
+                format!("{cause}\n  = note: all steps of the plan together: {spent}")
+            }
+            _ => cause,
         };
         let host = sysinfo::System::host_name().unwrap_or_default();
         let failed = FailedElsewhere { exit: exit as u8, cause, host };

@@ -19,6 +19,7 @@ use crate::{
     base::{
         files::{read_json, read_text, write_json, write_whole},
         hash::Digest,
+        limits::trials_per_gpu,
         terminal::tell,
         text::counted,
     },
@@ -85,6 +86,7 @@ pub struct HyperQueue<'a> {
     jobs: Vec<Job>,
     known_failures: HashSet<Digest>,
     is_attached: bool,
+    is_cancelled: bool,
 }
 
 struct Finished<'a>(&'a Workspace, &'a Graph);
@@ -116,6 +118,7 @@ impl<'a> HyperQueue<'a> {
             jobs: read_json(&plan.dir().join("jobs.json")).unwrap_or_default(),
             known_failures: HashSet::new(),
             is_attached: false,
+            is_cancelled: false,
         };
         // Before anything runs.
         of.tasks().paths()?;
@@ -126,9 +129,9 @@ impl<'a> HyperQueue<'a> {
         Ok(of)
     }
 
-    /// The job that was submitted last: its number.
+    /// The number of the job that was submitted last, unless someone has cancelled it.
     pub fn job(&self) -> Option<u64> {
-        self.jobs.last().map(|job| job.id)
+        self.jobs.last().map(|job| job.id).filter(|_| !self.is_cancelled)
     }
 
     fn command(&self, arguments: &[&str]) -> Result<Value, String> {
@@ -241,6 +244,14 @@ impl Queue for HyperQueue<'_> {
                 if asking == 1 { "needs" } else { "need" }
             );
         }
+        let on_gpus = steps.iter().filter(|step| self.graph[**step].gpus() > 0).count();
+        if on_gpus > 0 {
+            tell!(
+                "note: {} {} a worker with the resource `gpus/nvidia`, which HyperQueue finds by itself where there is a GPU",
+                counted(on_gpus, "step"),
+                if on_gpus == 1 { "needs" } else { "need" }
+            );
+        }
         Ok(())
     }
 
@@ -260,7 +271,10 @@ impl Queue for HyperQueue<'_> {
         match self.counts(&job) {
             Err(problem) => QueueState::Silent(problem),
             Ok(None) => QueueState::Forgotten,
-            Ok(Some(counts)) if counts.cancelled > 0 => QueueState::Cancelled,
+            Ok(Some(counts)) if counts.cancelled > 0 => {
+                self.is_cancelled = true;
+                QueueState::Cancelled
+            }
             Ok(Some(counts)) if counts.ended >= counts.total => QueueState::Ended,
             Ok(Some(_)) => QueueState::Working,
         }
@@ -349,7 +363,8 @@ impl Tasks<'_> {
                 let _ = write!(resources, ", \"mem\" = {}", memory.div_ceil(1 << 20));
             }
             if node.gpus() > 0 {
-                let _ = write!(resources, ", \"gpus/nvidia\" = {}", node.gpus());
+                let share = share_of_gpu(node.gpus(), trials_per_gpu());
+                let _ = write!(resources, ", \"gpus/nvidia\" = {share}");
             }
             if node.requests(1, 1).is_some() {
                 resources.push_str(", \"llm\" = 1");
@@ -366,6 +381,14 @@ impl Tasks<'_> {
             );
         }
         Ok(toml)
+    }
+}
+
+/// The request for a share of a GPU. HyperQueue counts in ten-thousandths; rounded down, so that the trials fit together.
+fn share_of_gpu(gpus: u32, trials: usize) -> String {
+    match trials {
+        1 => gpus.to_string(),
+        _ => format!("{:.4}", f64::from(gpus) * (10_000.0 / trials as f64).floor() / 10_000.0),
     }
 }
 
@@ -416,6 +439,12 @@ mod tests {
         // Unknown output is no job that has ended.
         assert!(read_jobs(&json!({"jobs": []})).is_empty());
         assert_eq!(read_jobs(&json!([{"id": 3, "name": "x"}]))[&(3, "x".into())].total, u64::MAX);
+    }
+
+    #[test]
+    fn trials_that_share_a_gpu_fit_together() {
+        let of = |trials| share_of_gpu(1, trials);
+        assert_eq!([of(1), of(2), of(3), of(7)], ["1", "0.5000", "0.3333", "0.1428"]);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! A step's key is the hash of its kind and of everything it depends on: its revision, settings and files, and the keys
 //! of its input steps. So trials share steps, and unchanged steps are reused.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -66,7 +69,16 @@ impl Node {
 
     /// Number of GPUs it certainly uses: its settings name one. With `device: auto` it uses what there is.
     pub fn gpus(&self) -> u32 {
-        u32::from(self.needs_tensors() && names_gpu(&self.key_inputs))
+        u32::from(!self.gpu_names().is_empty())
+    }
+
+    /// The GPUs that its settings name: `cuda`, `cuda:1`.
+    pub fn gpu_names(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        if self.needs_tensors() {
+            gpu_names(&self.key_inputs, &mut names);
+        }
+        names
     }
 
     /// The resources it needs.
@@ -84,15 +96,19 @@ impl Node {
     }
 }
 
-/// Whether some `device` is a GPU.
-fn names_gpu(settings: &Value) -> bool {
+/// Every `device` that is a GPU.
+fn gpu_names<'a>(settings: &'a Value, names: &mut BTreeSet<&'a str>) {
     match settings {
-        Value::Object(fields) => fields.iter().any(|(name, value)| {
-            let is_gpu = value.as_str().is_some_and(|of| of.starts_with("cuda"));
-            (name == "device" && is_gpu) || names_gpu(value)
-        }),
-        Value::Array(values) => values.iter().any(names_gpu),
-        _ => false,
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name == "device" {
+                    names.extend(value.as_str().filter(|of| of.starts_with("cuda")));
+                }
+                gpu_names(value, names);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| gpu_names(value, names)),
+        _ => {}
     }
 }
 

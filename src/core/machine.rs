@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{CpuRefreshKind, RefreshKind, System};
 
 use super::Machine;
 use crate::base::programs::BUILD;
@@ -21,18 +21,34 @@ pub fn machine(directory: &Path) -> Machine {
     machine_at(revision, changes.map(|changes| !changes.is_empty()))
 }
 
+/// Bytes of memory of this machine, or of the container.
+pub fn total_memory() -> u64 {
+    let mut system = System::new();
+    system.refresh_memory();
+    match system.total_memory() {
+        // Without /proc, as in a plain chroot, sysinfo says 0, and a limit of 0 fits nothing.
+        0 => physical_memory(),
+        bytes => bytes,
+    }
+}
+
+fn physical_memory() -> u64 {
+    // SAFETY: sysconf only reads; it returns -1 for what it does not know.
+    let (pages, size) =
+        unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(size).unwrap_or(0))
+}
+
 /// Describes this machine and this program, and a repository that was looked at before.
 pub fn machine_at(revision: Option<String>, dirty: Option<bool>) -> Machine {
-    let what = RefreshKind::nothing()
-        .with_cpu(CpuRefreshKind::nothing())
-        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let what = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
     let system = System::new_with_specifics(what);
     Machine {
         host: System::host_name().unwrap_or_default(),
         os: System::long_os_version().unwrap_or_default(),
         cpu: system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).unwrap_or_default(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
-        memory_bytes: system.total_memory(),
+        memory_bytes: total_memory(),
         assay: env!("CARGO_PKG_VERSION").to_owned(),
         program: BUILD.to_owned(),
         libraries: LIBRARIES
@@ -55,6 +71,11 @@ fn locked_version(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_known_without_proc() {
+        assert!(physical_memory() > 1 << 26 && total_memory() > 1 << 26);
+    }
 
     #[test]
     fn versions_come_from_the_lock_file() {

@@ -40,7 +40,7 @@ pub use executor::{
 };
 pub use gc::{Garbage, Kept};
 pub use graph::{Graph, KeyBuilder, Node};
-pub use machine::{machine, machine_at};
+pub use machine::{machine, machine_at, total_memory};
 pub use measurements::{
     Aggregate, Better, Caveats, Mean, MeasureKey, Measurements, MetricInfo, Resample,
 };

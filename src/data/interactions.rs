@@ -24,24 +24,53 @@ pub struct Interactions {
     timestamps: Vec<Time>,
 }
 
+/// The order of rows by user, item and position, in which most of what a data set needs is looked up.
+pub(super) struct RowOrder {
+    /// By user, where their keys start; one more at the end.
+    starts: Vec<usize>,
+    /// Item and position of a row, the item in the upper half: sorting whole keys reads no row.
+    keys: Vec<u64>,
+}
+
+impl RowOrder {
+    /// Of rows whose users are below `n_users`.
+    pub fn of(n_users: usize, rows: &[Interaction]) -> Self {
+        let mut starts = vec![0usize; n_users + 1];
+        rows.iter().for_each(|row| starts[row.user.at() + 1] += 1);
+        (0..n_users).for_each(|user| starts[user + 1] += starts[user]);
+        let mut keys = vec![0u64; rows.len()];
+        let mut place = starts.clone();
+        for (at, row) in rows.iter().enumerate() {
+            keys[place[row.user.at()]] = u64::from(row.item.0) << 32 | at as u64;
+            place[row.user.at()] += 1;
+        }
+        for ends in starts.windows(2) {
+            keys[ends[0]..ends[1]].sort_unstable();
+        }
+        Self { starts, keys }
+    }
+
+    /// The positions of all rows.
+    pub fn rows(&self) -> impl Iterator<Item = u32> + '_ {
+        self.keys.iter().map(|key| *key as u32)
+    }
+
+    /// The positions of rows with one user and item, the first in the file first, where there are several.
+    pub fn repeats(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
+        let users = self.starts.windows(2).map(|ends| &self.keys[ends[0]..ends[1]]);
+        users
+            .flat_map(|keys| keys.chunk_by(|a, b| a >> 32 == b >> 32))
+            .filter(|keys| keys.len() > 1)
+            .map(|keys| keys.iter().map(|key| *key as u32 as usize).collect())
+    }
+}
+
 impl Interactions {
     /// Builds the matrix from interactions in any order.
     /// Of several with one (user, item) the last in `rows` is kept: readers have refused or
     /// resolved duplicates before.
     pub fn new(n_users: usize, n_items: usize, rows: &[Interaction]) -> Self {
-        // By user in the order of the rows, then each user's by item; of equals the later comes later.
-        let mut starts = vec![0usize; n_users + 1];
-        rows.iter().for_each(|row| starts[row.user.at() + 1] += 1);
-        (0..n_users).for_each(|user| starts[user + 1] += starts[user]);
-        let mut order = vec![0u32; rows.len()];
-        let mut place = starts.clone();
-        for (at, row) in rows.iter().enumerate() {
-            order[place[row.user.at()]] = at as u32;
-            place[row.user.at()] += 1;
-        }
-        for ends in starts.windows(2) {
-            order[ends[0]..ends[1]].sort_by_key(|&at| rows[at as usize].item);
-        }
+        let order = RowOrder::of(n_users, rows);
         let mut matrix = Self {
             n_items,
             indptr: Vec::with_capacity(n_users + 1),
@@ -51,7 +80,7 @@ impl Interactions {
         };
         matrix.indptr.push(0);
         let mut last = None;
-        for at in order {
+        for at in order.rows() {
             let row = rows[at as usize];
             while matrix.indptr.len() <= row.user.at() {
                 matrix.indptr.push(matrix.items.len());
@@ -192,6 +221,18 @@ mod tests {
         assert_eq!(matrix.ratings_of(UserIx(2)), [5.0, 1.0]);
         assert!(matrix.contains(UserIx(0), ItemIx(3)));
         assert!(!matrix.contains(UserIx(1), ItemIx(3)));
+    }
+
+    #[test]
+    fn rows_are_ordered_by_user_item_and_position_and_repeats_are_found() {
+        let rows =
+            rows(&[(1, 7, 1.0), (0, 3, 2.0), (1, 2, 5.0), (0, 3, 4.0), (1, 7, 3.0), (0, 3, 1.0)]);
+        let order = RowOrder::of(3, &rows);
+        assert_eq!(order.rows().collect::<Vec<u32>>(), [1, 3, 5, 2, 0, 4]);
+        assert_eq!(order.repeats().collect::<Vec<_>>(), [vec![1, 3, 5], vec![0, 4]]);
+        assert_eq!(RowOrder::of(2, &[]).repeats().count(), 0);
+        // Of repeats the last one is kept.
+        assert_eq!(Interactions::new(3, 8, &rows).ratings_of(UserIx(0)), [1.0]);
     }
 
     #[test]

@@ -3,28 +3,14 @@
 
 use tch::{Kind, Tensor};
 
-use super::{attention::SLOPE, graph::Graph};
-
-fn indices(values: impl Iterator<Item = i64>, like: &Tensor) -> Tensor {
-    Tensor::from_slice(&values.collect::<Vec<i64>>()).to_device(like.device())
-}
-
-fn reals(values: &[f32], like: &Tensor) -> Tensor {
-    Tensor::from_slice(values).to_kind(like.kind()).to_device(like.device())
-}
+use super::{
+    attention::SLOPE,
+    graph::{Edges, Graph},
+};
 
 /// `base + A x`
 pub fn propagate(graph: &Graph, x: &Tensor, base: Option<&Tensor>) -> Tensor {
-    let sources = indices(graph.sources.iter().map(|node| i64::from(*node)), x);
-    let targets = indices(graph.targets().into_iter().map(i64::from), x);
-    let weights = match x.kind() {
-        // In full precision, as the kernel for 64 bits.
-        Kind::Double => {
-            let scales = Tensor::from_slice(&graph.scales).to_device(x.device());
-            scales.index_select(0, &sources) * scales.index_select(0, &targets)
-        }
-        _ => reals(&graph.weights, x),
-    };
+    let Edges { sources, targets, weights, .. } = graph.edges(x);
     let weighted = x.index_select(0, &sources) * weights.unsqueeze(1);
     let base = base.map_or_else(|| x.zeros_like(), Tensor::shallow_clone);
     base.index_add(0, &targets, &weighted)
@@ -40,10 +26,8 @@ pub fn attend(
     edge: &Tensor,
 ) -> Tensor {
     let n_nodes = graph.n_nodes as i64;
-    let sources = indices(graph.sources.iter().map(|node| i64::from(*node)), left);
-    let targets = indices(graph.targets().into_iter().map(i64::from), left);
-    let feature = Tensor::from_slice(&graph.attributes).to_kind(left.kind());
-    let feature = feature.to_device(left.device()).unsqueeze(1);
+    let Edges { sources, targets, attributes, .. } = graph.edges(left);
+    let feature = attributes.unsqueeze(1);
     let from = left.index_select(0, &sources);
     let z = &from + right.index_select(0, &targets) + feature * edge.view([1, -1]);
     let z = z.maximum(&(&z * SLOPE)) * attention.view([1, -1]);

@@ -134,10 +134,12 @@ pub(super) fn encode(
     interrupt: &Interrupt,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Encoded, NnError> {
-    let encoder = Encoder::read(spec, dirs)?;
-    let started = Instant::now();
-    let (rows, cut) = encoder.encode(texts, interrupt, progress)?;
-    Ok(Encoded { dim: encoder.dim(), rows, cut, seconds: started.elapsed().as_secs_f64() })
+    device::on(&spec.device, |_| {
+        let encoder = Encoder::read(spec, dirs)?;
+        let started = Instant::now();
+        let (rows, cut) = encoder.encode(texts, interrupt, progress)?;
+        Ok(Encoded { dim: encoder.dim(), rows, cut, seconds: started.elapsed().as_secs_f64() })
+    })
 }
 
 /// An encoder ready to work.
@@ -151,8 +153,7 @@ impl Encoder {
     /// Reads weights and tokenizer, and checks their hashes.
     pub fn read(spec: &EncoderSpec, dirs: &DataDirs) -> Result<Self, NnError> {
         one_thread();
-        let device = device::resolve(&spec.device)
-            .map_err(|error| NnError::Unsuitable(error.to_string()))?;
+        let device = device::resolve(&spec.device)?;
         Self::at(&spec.folder(dirs)?, spec, device)
     }
 

@@ -1,5 +1,9 @@
 //! The user-item graph: users are nodes `0..n_users`, items follow.
 
+use std::sync::{Mutex, PoisonError};
+
+use tch::{Device, Kind, Tensor};
+
 use crate::{base::random::mix, data::Interactions};
 
 /// Edges by target: those into node `i` are `pointers[i]..pointers[i + 1]`.
@@ -19,6 +23,38 @@ pub struct Graph {
     pub out_pointers: Vec<usize>,
     pub out_edges: Vec<u32>,
     pub out_targets: Vec<u32>,
+    tensors: Made,
+}
+
+/// The edges of a graph as tensors `[n_edges]`.
+#[derive(Debug)]
+pub struct Edges {
+    pub sources: Tensor,
+    pub targets: Tensor,
+    pub weights: Tensor,
+    pub attributes: Tensor,
+}
+
+/// The edges as tensors, which were made for the last kind and device. A copy of a graph, which may be changed, has none.
+#[derive(Debug, Default)]
+struct Made(Mutex<Option<((Kind, Device), Edges)>>);
+
+impl Clone for Made {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Edges {
+    fn shallow_clone(&self) -> Self {
+        let of = Tensor::shallow_clone;
+        Self {
+            sources: of(&self.sources),
+            targets: of(&self.targets),
+            weights: of(&self.weights),
+            attributes: of(&self.attributes),
+        }
+    }
 }
 
 impl Graph {
@@ -62,8 +98,41 @@ impl Graph {
         Self::new(n_users + interactions.n_items(), &edges, self_loops)
     }
 
+    /// The edges as tensors of the kind and on the device of `like`. They are made once: a large graph takes longer to copy to
+    /// a GPU than to be propagated there. The graph must not be changed afterwards.
+    pub fn edges(&self, like: &Tensor) -> Edges {
+        let place = (like.kind(), like.device());
+        let mut made = self.tensors.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let edges = match made.take() {
+            Some((of, edges)) if of == place => edges,
+            _ => self.new_edges(place.0, place.1),
+        };
+        let handed_out = edges.shallow_clone();
+        *made = Some((place, edges));
+        handed_out
+    }
+
+    fn new_edges(&self, kind: Kind, device: Device) -> Edges {
+        let indices = |nodes: &[u32]| {
+            Tensor::from_slice(&nodes.iter().map(|node| i64::from(*node)).collect::<Vec<i64>>())
+                .to_device(device)
+        };
+        let reals = |values: &[f64]| Tensor::from_slice(values).to_kind(kind).to_device(device);
+        let (sources, targets) = (indices(&self.sources), indices(&self.targets()));
+        let weights = match kind {
+            // In full precision, as the kernel for 64 bits.
+            Kind::Double => {
+                let scales = reals(&self.scales);
+                scales.index_select(0, &sources) * scales.index_select(0, &targets)
+            }
+            _ => Tensor::from_slice(&self.weights).to_kind(kind).to_device(device),
+        };
+        Edges { sources, targets, weights, attributes: reals(&self.attributes) }
+    }
+
     /// Weights 1 / √(degree of source · degree of target): D^-1/2 A D^-1/2.
     pub fn normalise_symmetric(mut self) -> Self {
+        self.tensors = Made::default();
         let degrees = self.pointers.windows(2).map(|ends| (ends[1] - ends[0]) as f64);
         self.scales = degrees.map(|degree| 1.0 / degree.max(1.0).sqrt()).collect();
         for node in 0..self.n_nodes {

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
 use super::{
+    device::has_kernels,
     loss::dot,
     tensors::{slice, slice_mut},
     wide::{Double, Real, Wide},
@@ -43,7 +44,7 @@ pub fn info_nce(
     scale: f64,
     [grad_first, grad_second]: [&mut Tensor; 2],
 ) -> f64 {
-    if first.device() != tch::Device::Cpu {
+    if !has_kernels(first) {
         let leaves = [first, second].map(|view| view.detach().set_requires_grad(true));
         let loss = differentiable([&leaves[0], &leaves[1]], compared);
         let grads = Tensor::run_backward(&[&loss * scale], &leaves, false, false);

@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::{
+    device::has_kernels,
     tensors::{slice, slice_mut, zeros_like},
     wide::Real,
 };
@@ -50,7 +51,7 @@ const TINY: f64 = 1e-8;
 
 /// Parts of the loss and the gradient of the weighted sum, `[n_nodes, dim]`.
 pub fn loss(embeddings: &Tensor, batch: &Batch, weights: Weights) -> (Parts, Tensor) {
-    if embeddings.device() != tch::Device::Cpu {
+    if !has_kernels(embeddings) {
         return composite(embeddings, batch, weights);
     }
     let mut grad = zeros_like(embeddings);
@@ -190,7 +191,7 @@ pub fn regularise(rows: &Tensor, grad: &mut Tensor, batch: &Batch, lambda: f64) 
     let n = batch.users.len() as f64;
     let mut times = vec![0u32; rows.size()[0] as usize];
     nodes().for_each(|node| times[*node as usize] += 1);
-    if rows.device() != tch::Device::Cpu {
+    if !has_kernels(rows) {
         let times: Vec<f32> = times.iter().map(|times| *times as f32).collect();
         let times = Tensor::from_slice(&times).to_device(rows.device()).unsqueeze(1);
         *grad += rows * &times * (lambda / n);

@@ -34,4 +34,5 @@ pub use tensors::one_thread;
 /// Fills the slots of this room.
 pub(crate) fn fill_slots() {
     encoder::ENCODE.fill(encoder::encode);
+    device::CHECK.fill(device::check);
 }

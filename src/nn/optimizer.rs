@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::{
+    device::has_kernels,
     network::Param,
     tensors::{slice, slice_mut, zeros_like},
 };
@@ -51,7 +52,7 @@ impl State {
         };
         let moments = self.first.iter_mut().zip(&mut self.second);
         for (param, (first, second)) in params.iter_mut().zip(moments) {
-            if param.value.device() == Device::Cpu {
+            if has_kernels(&param.value) {
                 param.grad = param.grad.contiguous();
                 let value = slice_mut::<f32>(&mut param.value);
                 let grad = slice::<f32>(&param.grad);

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use tch::Tensor;
 
 use super::{
+    device::has_kernels,
     graph::Graph,
     tensors::{slice, slice_mut, zeros_like},
     wide::{Double, Real, Wide},
@@ -245,7 +246,7 @@ pub fn propagate_only(
     base: Option<&Tensor>,
     only: Option<Only<'_>>,
 ) -> Tensor {
-    if x.device() != tch::Device::Cpu {
+    if !has_kernels(x) {
         return super::composite::propagate(graph, x, base);
     }
     let (x, mut out) = (x.contiguous(), zeros_like(x));

@@ -2,7 +2,7 @@
 
 use tch::{Device, Tensor};
 
-use super::wide::Real;
+use super::{device::has_kernels, wide::Real};
 
 /// libtorch's own threads are not used: the same bytes whatever the machine's load. Kernels of ours
 /// share the work in an order that does not depend on the number of threads. Each thread that computes with tensors calls
@@ -37,8 +37,8 @@ pub fn slice_mut<T: Real>(tensor: &mut Tensor) -> &mut [T] {
 
 fn check<T: Real>(tensor: &Tensor) {
     assert!(
-        tensor.device() == Device::Cpu && tensor.is_contiguous() && tensor.kind() == T::KIND,
-        "a kernel asks for contiguous {:?} in main memory",
+        has_kernels(tensor) && tensor.is_contiguous() && tensor.kind() == T::KIND,
+        "a kernel asks for contiguous {:?} in main memory, where kernels compute",
         T::KIND
     );
 }
@@ -57,5 +57,8 @@ pub fn tensor_of(values: &[f32], shape: &[usize], device: Device) -> Tensor {
 /// The numbers of any tensor as 32-bit floats in main memory.
 pub fn floats(tensor: &Tensor) -> Vec<f32> {
     let tensor = tensor.detach().to_device(Device::Cpu).to_kind(tch::Kind::Float).contiguous();
-    slice::<f32>(&tensor).to_vec()
+    let mut values = vec![0.0; tensor.numel()];
+    let count = values.len();
+    tensor.copy_data(&mut values, count);
+    values
 }

@@ -37,7 +37,7 @@ const DEPTH_STEP: usize = 100;
 /// Scores of so many bytes are held at once: what fits a processor's cache.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Users of a row group, where all predictions are at hand.
+/// A row group has so many users or more, but for the last: small ones take long to read.
 const BLOCK: usize = 1024;
 
 /// What evaluation will ask of a prediction.
@@ -240,7 +240,7 @@ impl Predictions {
     pub fn write(&self, dir: &Path) -> Result<(), EvalError> {
         let mut writer = PredictionsWriter::new(dir, self.from_scores)?;
         for block in self.users.chunks(BLOCK) {
-            writer.add(block)?;
+            writer.write(block)?;
         }
         writer.finish(self.known.as_deref())
     }
@@ -317,6 +317,8 @@ pub struct PredictionsWriter {
     random: Option<parquet::Writer>,
     candidates: Option<parquet::Writer>,
     has_list: Vec<bool>,
+    /// Users that are not written yet, for want of a whole row group.
+    waiting: Vec<Prediction>,
 }
 
 /// Users, items and scores of some lists, row by row.
@@ -365,11 +367,26 @@ impl PredictionsWriter {
             random,
             candidates: candidates.map(|_| open(CANDIDATES, names())).transpose()?,
             has_list: Vec::new(),
+            waiting: Vec::new(),
         })
     }
 
     /// Adds the users that come next.
-    pub fn add(&mut self, block: &[Prediction]) -> Result<(), EvalError> {
+    pub fn add(&mut self, block: Vec<Prediction>) -> Result<(), EvalError> {
+        self.waiting.extend(block);
+        if self.waiting.len() < BLOCK {
+            return Ok(());
+        }
+        self.write_waiting()
+    }
+
+    fn write_waiting(&mut self) -> Result<(), EvalError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.write(&waiting)
+    }
+
+    /// Writes the users that come next as a row group.
+    fn write(&mut self, block: &[Prediction]) -> Result<(), EvalError> {
         let first = self.has_list.len() as u32;
         let users = || (first..).zip(block);
         self.has_list.extend(block.iter().map(|user| user.has_list));
@@ -410,7 +427,8 @@ impl PredictionsWriter {
     }
 
     /// Closes the files; `known` says of which users the model knows anything.
-    pub fn finish(self, known: Option<&[bool]>) -> Result<(), EvalError> {
+    pub fn finish(mut self, known: Option<&[bool]>) -> Result<(), EvalError> {
+        self.write_waiting()?;
         let path = self.dir.join(USERS);
         let height = self.has_list.len();
         let mut columns = vec![Column::new("has_list".into(), self.has_list)];
@@ -435,7 +453,7 @@ type TakeRow<'a> = &'a mut dyn FnMut(usize, (f32, u32), Option<&str>);
 /// Calls `take` with every row of a file of lists; `more` is the column more.
 fn for_each(path: &Path, size: (usize, usize), more: &str, take: TakeRow) -> Result<(), EvalError> {
     let failed = |source| EvalError::Io { path: path.to_owned(), source };
-    for frame in parquet::row_groups(path).map_err(failed)? {
+    for frame in parquet::parts(path).map_err(failed)? {
         for_each_row(path, &frame.map_err(failed)?, size, more, take)?;
     }
     Ok(())

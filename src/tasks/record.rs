@@ -5,7 +5,10 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuditSpec, Experiment, Plan, PublishedTable, ReportSpec, TASKS, TaskDef};
+use super::{
+    AuditSpec, Experiment, Plan, PublishedTable, ReportSpec, TASKS, TaskDef,
+    shared::{COMMAND, EXTERNAL},
+};
 use crate::{
     base::{
         files::{FileError, read_json, write_json},
@@ -123,6 +126,13 @@ pub struct SystemRecord {
 }
 
 impl SystemRecord {
+    /// Whether another training would give the same values, since nothing is drawn. It is not known of files and programs of
+    /// others, nor of rerankers, whose judge may be a language model.
+    pub fn is_fixed(&self) -> bool {
+        let is_own = ![EXTERNAL, COMMAND].contains(&self.model.as_str());
+        !self.is_seeded && is_own && self.reranks.is_none()
+    }
+
     /// Its search, of a model or of a program: `spec`, `labels` and `candidates`. None if its settings are fixed.
     pub fn search(&self) -> Option<&serde_json::Value> {
         match self.settings["model"] == "search" {

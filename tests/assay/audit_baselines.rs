@@ -189,12 +189,4 @@ fn twenty_fair_comparisons_raise_nothing() {
     place.fine(&["run", "e.yaml", "--quiet"]);
     let audited = Audited::of(&place, "e.yaml");
     audited.passed(&["untuned-baselines", "missing-baselines", "unequal-training-data"]);
-    for id in [
-        "fixed-setting-beaten",
-        "stops-on-training-loss",
-        "ran-out-of-epochs",
-        "far-from-published",
-    ] {
-        assert!(audited.findings(id).is_empty());
-    }
 }

@@ -303,7 +303,6 @@ evaluate: {{k: [10], metrics: [ndcg, recall]}}
         "best-within-noise",
         "uncorrected-comparisons",
     ]);
-    assert!(audited.findings("claims-underpowered").is_empty());
 }
 
 /// Twenty splits into six folds, of which sign flips can give p = .03125; and planted, from two to five folds.

@@ -45,6 +45,17 @@ fn the_good_experiment_is_good() {
 }
 
 #[test]
+fn a_file_of_a_directory_above_is_named_as_seen_from_here() {
+    let place = Place::new();
+    place.write("experiments/e.yaml", OWN.replace("{model: popularity}", "{use: shared/als.yaml}"));
+    place.write("shared/als.yaml", "model: als\nfactor: 12\n");
+    place.write("experiments/ratings.csv", RATINGS);
+    let ended = place.assay(&["plan", "experiments/e.yaml"]);
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.err.contains("--> shared/als.yaml:2:1"), "{}", ended.err);
+}
+
+#[test]
 fn a_misspelt_key() {
     insta::assert_snapshot!(refused(&OWN.replace("systems:", "sistems:"), RATINGS));
 }

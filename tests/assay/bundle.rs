@@ -278,7 +278,7 @@ fn responses_of_language_models_are_in_the_bundle() {
         let ids: Vec<&str> = ids.map(|(id, _)| id).collect();
         Reply::Content(serde_json::json!({"order": ids}).to_string())
     });
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     place.write(
         "e.yaml",
         format!(

@@ -152,6 +152,28 @@ fn data_that_has_changed_since_a_plan_is_noticed_by_the_step_that_reads_it() {
 }
 
 #[test]
+fn a_step_that_needs_no_ratings_does_not_read_them_to_plan_itself() {
+    let place = Place::new();
+    let line = |at: u32| format!("{},{},5,f{}\n", at % 20, at / 20, 1 + at % 2);
+    place.write(
+        "r.csv",
+        "user,item,rating,fold\n".to_owned() + &(0..300).map(line).collect::<String>(),
+    );
+    place.write(
+        "small.yaml",
+        SMALL.replace(
+            "{set: sample, ",
+            "{reader: table, ratings: r.csv, columns: {user: user, item: item, rating: rating, fold: fold}, ",
+        ),
+    );
+    let levels = planned(&place);
+    levels[0].iter().for_each(|key| drop(place.fine(&["step", key])));
+    // The folds are names in a column.
+    place.write("r.csv", "");
+    levels[1].iter().for_each(|key| drop(place.fine(&["step", key])));
+}
+
+#[test]
 fn scripts_for_slurm() {
     let place = small();
     let arguments = [

@@ -953,3 +953,41 @@ fn rankings_of_another_fold_are_said_to_be() {
     let ended = place.assay(&["score", "--train", "tr.csv", "--test", "t.csv", "r.csv"]);
     assert!(ended.err.contains("may be of another split or fold"), "{}", ended.err);
 }
+
+/// A quote that only a later row closes made the rows between a part of a text.
+#[test]
+fn rows_that_a_quoted_text_contains_are_not_lost_without_a_word() {
+    for (separator, file) in [("\t", "r.tsv"), (",", "r.csv")] {
+        let place = Place::new();
+        let mut rows = ["user", "item", "rating", "comment"].join(separator) + "\n";
+        for (user, item) in (0..30).flat_map(|user| (0..6).map(move |item| (user, item))) {
+            let comment = match (user, item) {
+                (3, 1) => "\"great",
+                (9, 4) => "the best\"",
+                _ => "fine",
+            };
+            let (user, item) = (format!("u{user}"), format!("i{}", (user + item) % 12));
+            rows += &([&user, &item, "5", comment].join(separator) + "\n");
+        }
+        place.write(file, rows);
+        let experiment = |more: &str| {
+            format!(
+                "experiment: e\ndata: {{reader: table, folder: ., ratings: {file}, {more}columns: {{user: user, item: item, \
+                 rating: rating}}, relevant: '>= 4'}}\nsplit: {{scheme: kfold, folds: 2, seed: 1}}\nsystems: {{popularity: \
+                 {{model: popularity}}}}\nevaluate: {{k: [5]}}\n"
+            )
+        };
+        place.write("e.yaml", experiment(""));
+        let refused = place.assay(&["run", "e.yaml"]);
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        let says = format!("{file}:21: a quoted field contains other rows");
+        assert!(
+            refused.err.contains(&says) && refused.err.contains("quotes: none"),
+            "{}",
+            refused.err
+        );
+        assert!(!place.path(".assay").exists());
+        place.write("e.yaml", experiment("quotes: none, "));
+        place.fine(&["run", "e.yaml", "--quiet"]);
+    }
+}

@@ -20,6 +20,7 @@ mod endpoint;
 mod files;
 mod filters;
 mod formats;
+mod gpu;
 mod hostile;
 mod installed;
 mod keys;

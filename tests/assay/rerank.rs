@@ -78,7 +78,7 @@ fn the_controls_bound_what_a_judge_can_do() {
     if !weights("the_controls_bound_what_a_judge_can_do") {
         return;
     }
-    let place = Place::new();
+    let place = Place::encoded(&["one", "three"]);
     let judges = "[encoder, popularity, shuffle, oracle]";
     place.write(
         "e.yaml",
@@ -152,7 +152,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
             }
         })
     });
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let strategies = "[prompt, relevancy, bst, batch]";
     place.write("e.yaml", experiment(&endpoint.url(), "[encoder]", strategies));
     place.fine(&["run", "e.yaml", "--quiet"]);
@@ -299,7 +299,7 @@ fn irregular_responses_are_counted_and_every_list_contains_the_pool() {
             "<think>First {{\"order\": []}}?</think>Of [1, 2]… {answer} That is it."
         ))
     });
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let strategies = "[prompt, bst, batch, relevancy]";
     place.write("e.yaml", experiment(&endpoint.url(), "[chat]", strategies));
     place.fine(&["run", "e.yaml", "--quiet"]);
@@ -437,7 +437,7 @@ fn explanations_are_written_checked_and_counted() {
             .collect();
         Reply::Content(json!({"explanations": texts}).to_string())
     });
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let text = experiment(&endpoint.url(), "[chat, encoder, popularity, oracle]", "[prompt]")
         .replace("    pool: 12\n", "    pool: 12\n    explain: {top: 3}\n");
     place.write("e.yaml", text.clone());
@@ -551,7 +551,7 @@ fn prompt_files_are_used_and_versioned() {
             _ => "An unknown prompt.".into(),
         })
     });
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let list = "{% for item in candidates %}\n[{{ item.id }}] {{ item.title }}{% endfor %}\n";
     place.write("mine.md", format!("[user]\nMine, {{{{ n }}}}, {{{{ best }}}} is best\n{list}"));
     place.write("why.md", format!("[system]\nBe brief.\n[user]\nWhy?\n{list}"));
@@ -650,7 +650,7 @@ fn systems_may_differ_only_in_their_explanations() {
 
 #[test]
 fn reranked_users_can_be_evaluated_as_a_slice() {
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let text = experiment("http://127.0.0.1:9/v1", "[popularity]", "[prompt]");
     place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=40\n"));
     place.fine(&["run", "e.yaml", "--quiet"]);
@@ -690,7 +690,7 @@ fn reranked_users_can_be_evaluated_as_a_slice() {
 #[test]
 fn a_reranker_without_usable_responses_has_a_warning_and_is_never_marked_best() {
     let endpoint = Endpoint::start(|_, _| Reply::Content("I like all of them.".into()));
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let text = experiment(&endpoint.url(), "[chat, shuffle]", "[prompt]");
     place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=20\n"));
     let ended = place.assay(&["run", "e.yaml", "--quiet"]);
@@ -825,7 +825,7 @@ fn invalid_rerankers_are_one_clear_error() {
 
 #[test]
 fn a_report_names_unreadable_records_instead_of_showing_zeros() {
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let text = experiment("http://localhost:9/v1", "[popularity]", "[prompt]");
     place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    explain: {top: 1}\n"));
     place.fine(&["run", "e.yaml", "--quiet"]);

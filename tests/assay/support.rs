@@ -16,6 +16,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
 
 /// Says that a test is not run for want of something, past the test runner, which keeps to itself what passing
@@ -60,6 +61,41 @@ pub fn root() -> &'static Path {
 impl Place {
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A place whose `.assay`, and the workspaces named, have the rule-based texts of the sample's fold f1 (`disliked: "<= 2"`)
+    /// and their embeddings. Encoding takes seconds, and is done once for all tests of a process.
+    pub fn encoded(workspaces: &[&str]) -> Self {
+        static ONCE: OnceLock<Place> = OnceLock::new();
+        let once = ONCE.get_or_init(|| {
+            let place = Self::new();
+            place.write(
+                "e.yaml",
+                "experiment: e
+data: {set: sample, relevant: \">= 4\", disliked: \"<= 2\"}
+split: {scheme: official, only: [f1]}
+profiles: {template: {from: template}}
+systems: {content: {model: content, text: {profiles: template}}}
+evaluate: {k: [5]}
+",
+            );
+            place.fine(&["run", "e.yaml", "--quiet"]);
+            place
+        });
+        let place = Self::new();
+        for workspace in [".assay"].iter().chain(workspaces) {
+            for kind in ["split", "profiles", "embeddings"] {
+                for step in fs::read_dir(once.path(".assay/steps").join(kind)).unwrap().flatten() {
+                    let name = step.file_name();
+                    let to = place.path(workspace).join("steps").join(kind).join(name);
+                    fs::create_dir_all(&to).unwrap();
+                    for file in fs::read_dir(step.path()).unwrap().flatten() {
+                        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+                    }
+                }
+            }
+        }
+        place
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

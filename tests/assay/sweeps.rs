@@ -222,11 +222,11 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
     };
     place.write(
         "data/ratings.csv",
-        table("ratings.csv", &|line| few(line, 0, 24) && few(line, 1, 60)),
+        table("ratings.csv", &|line| few(line, 0, 12) && few(line, 1, 30)),
     );
-    place.write("data/items.csv", table("items.csv", &|line| few(line, 0, 60)));
+    place.write("data/items.csv", table("items.csv", &|line| few(line, 0, 30)));
     for (name, text) in [("first", "A quiet film"), ("second", "A loud film")] {
-        let rows: String = (1..=60).map(|item| format!("{item},{text} number {item}\n")).collect();
+        let rows: String = (1..=30).map(|item| format!("{item},{text} number {item}\n")).collect();
         place.write(&format!("{name}.csv"), format!("item,overview\n{rows}"));
     }
     let data = "{folder: data, reader: table, ratings: ratings.csv, columns: {user: user, item: item, rating: \

@@ -31,7 +31,7 @@ fn features_from_texts_do_not_depend_on_the_number_of_threads() {
     if !weights("features_from_texts_do_not_depend_on_the_number_of_threads") {
         return;
     }
-    let place = Place::new();
+    let place = Place::encoded(&["one"]);
     place.write("e.yaml", TEXTS);
     place.fine(&["run", "e.yaml", "--threads", "1", "--workspace", "one"]);
     // A part of the steps is enough, because encoding is slow.

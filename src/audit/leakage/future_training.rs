@@ -17,7 +17,8 @@ pub const CHECK: Check = Check {
     why: "A recommender in use does not know the future. Training on it favours some systems more than others, so \
           the order of systems may be another one in use.",
     source: "Ji, Sun, Zhang and Li 2023, A Critical Study on Data Leakage in Recommender System Offline Evaluation",
-    fix: "Split by time (`scheme: temporal`, or `leave-one-out`), at least in addition.",
+    fix: "Split by time (`scheme: temporal`), at least in addition. `leave-one-out` keeps a user's own future out of training, \
+          not that of others.",
     run,
 };
 

@@ -271,7 +271,8 @@ impl Reader<'_> {
         let found = std::iter::once(directory)
             .chain(absolute.ancestors().skip(1))
             .map(|directory| directory.join(name))
-            .find(|path| path.is_file());
+            .find(|path| path.is_file())
+            .map(|path| shown_from_here(path, directory));
         let built_in = || built_in::find(Path::new(name)).map(|_| built_in::shown(Path::new(name)));
         found.or_else(built_in).ok_or_else(|| {
             let error = Diagnostic::at(at, format!("there is no file `{name}`")).expected(format!(
@@ -286,6 +287,19 @@ impl Reader<'_> {
                 None => error,
             }
         })
+    }
+}
+
+/// A path below the working directory as a path from there, if the file that names it has such a path, too: messages, records and
+/// reports then say the same on every machine.
+fn shown_from_here(path: PathBuf, directory: &Path) -> PathBuf {
+    if directory.is_absolute() {
+        return path;
+    }
+    let here = std::env::current_dir().ok();
+    match here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned)) {
+        Some(relative) => relative,
+        None => path,
     }
 }
 

@@ -137,23 +137,34 @@ impl Compare {
                 grouped(unpaired)
             ));
         }
-        let n_folds = compared[0].paired.by_fold.len();
-        if n_folds > 1 {
+        let each = |p_of: &dyn Fn(&Paired) -> Option<f64>| -> Vec<String> {
             let shown = 8;
-            let mut p: Vec<String> = compared
-                .iter()
-                .filter_map(|of| {
-                    let (p, key) =
-                        (of.paired.over_folds(test_per_train?)?.p()?, &of.paired.measure);
-                    let what = format!("{}@{} {}", key.metric, key.k, of.paired.slice);
-                    Some(format!("{} {what} {}", self.label(of), p_text(p)))
-                })
-                .collect();
+            let named = |of: &Compared| {
+                let (p, key) = (p_of(&of.paired)?, &of.paired.measure);
+                let what = format!("{}@{} {}", key.metric, key.k, of.paired.slice);
+                Some(format!("{} {what} {}", self.label(of), p_text(p)))
+            };
+            let mut p: Vec<String> = compared.iter().filter_map(named).collect();
             if p.len() > shown {
                 let more = p.len() - shown;
                 p.truncate(shown);
                 p.push(format!("{more} more with `--json`"));
             }
+            p
+        };
+        let p = each(&Paired::over_seeds);
+        if !p.is_empty() {
+            let n_seeds = compared.iter().flat_map(|of| &of.paired.by_seed).map(Vec::len);
+            notes.push(format!(
+                "With up to {} seeds as units, for these users alone: p of Welch's t test, which is large where trainings with other seeds differ as much \
+                 as the systems, not corrected for the number of comparisons: {}.",
+                n_seeds.max().unwrap_or(0),
+                p.join(", ")
+            ));
+        }
+        let n_folds = compared[0].paired.by_fold.len();
+        if n_folds > 1 {
+            let p = each(&|paired| paired.over_folds(test_per_train?)?.p());
             if !p.is_empty() {
                 notes.push(format!(
                     "With folds as units: p of the t test corrected for {n_folds} training parts that overlap (Nadeau \
@@ -222,6 +233,7 @@ impl Compare {
                 "by_fold": paired.by_fold.iter().map(|(fold, of)| json!({"fold": fold, "difference": of}))
                     .collect::<Vec<_>>(),
                 "p_over_folds": folds.and_then(|of| of.p()),
+                "p_over_seeds": paired.over_seeds(),
                 "posterior_over_folds": self.margin.and_then(|rope| folds?.posterior(rope)),
             })
         });

@@ -143,6 +143,12 @@ impl<'a> ToDo<'a> {
         self.may_run().any(Node::needs_tensors)
     }
 
+    /// The GPUs that settings of steps to run name, each once.
+    pub fn gpu_names(&self) -> BTreeSet<&'a str> {
+        let waiting = self.waiting().into_iter();
+        waiting.flat_map(|step| self.graph[step].gpu_names()).collect()
+    }
+
     /// The programs of steps that may run, each once.
     pub fn commands(&self) -> BTreeSet<CommandUse> {
         self.may_run().filter_map(Node::command).collect()

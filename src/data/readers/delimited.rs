@@ -16,6 +16,7 @@ use super::{
     content::{self, Content, Encoding},
     json_lines,
     names::Names,
+    quotes::{InnerLine, check_quotes, fields, rows_in_quotes},
 };
 use crate::{
     base::{panics, parquet},
@@ -56,15 +57,6 @@ pub(crate) struct TextTable {
     text: Vec<u8>,
     /// Lines that begin within a quoted field.
     inner: Vec<InnerLine>,
-}
-
-/// A line that begins within a quoted field.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct InnerLine {
-    /// The line on which the field opens.
-    opened: usize,
-    /// Where the line begins.
-    start: usize,
 }
 
 enum Columns {
@@ -218,24 +210,26 @@ impl TextTable {
         &self.names
     }
 
-    /// An error if a quoted field contains other rows: a line of it has an identifier of the table in a place of one of the
-    /// columns. A quote that is not closed on its line would make the rows up to the next quote a part of its text.
+    /// An error if a quoted field contains other rows: a line of it has as many fields as the table has columns, and an
+    /// identifier of the table in its place in one of these columns. A quote that is not closed on its line would make the
+    /// rows up to the next quote a part of its text.
     pub fn refuse_rows_in_quotes(&self, columns: [&str; 2]) -> Result<(), DataError> {
-        let Some(first) = self.inner.first() else { return Ok(()) };
+        if self.inner.is_empty() {
+            return Ok(());
+        }
         let mut ids: Vec<(usize, HashSet<&str>)> = Vec::new();
         for name in columns {
             let Some(place) = self.names.iter().position(|of| of == name) else { continue };
             ids.push((place, self.cells(name)?.iter().flatten().map(str::trim).collect()));
         }
-        let width = ids.iter().map(|(place, _)| place + 1).max().unwrap_or(0);
-        debug_assert!(first.start < self.text.len());
         for line in &self.inner {
-            let text = self.text[line.start..].split(|byte| *byte == b'\n').next();
-            let text = String::from_utf8_lossy(text.unwrap_or_default());
+            let text = &self.text[line.start..];
+            let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+            let text = String::from_utf8_lossy(&text[..end]);
             let fields: Vec<&str> = text.split(char::from(self.separator)).collect();
             let is_id = |(place, ids): &(usize, HashSet<&str>)| ids.contains(fields[*place].trim());
-            if fields.len() >= width && ids.iter().any(is_id) {
-                return Err(rows_in_quotes(&self.path, line.opened, &text));
+            if fields.len() == self.names.len() && ids.iter().any(is_id) {
+                return Err(rows_in_quotes(&self.path, &self.text, *line));
             }
         }
         Ok(())
@@ -628,125 +622,6 @@ fn series_text(series: &Series) -> Result<StringChunked, NoText> {
     }
 }
 
-/// How many fields a line has.
-fn fields(line: &[u8], separator: u8, quotes: bool) -> usize {
-    let mut quoted = false;
-    let mut n = 1;
-    for &byte in line {
-        match byte {
-            b'"' if quotes => quoted = !quoted,
-            byte if byte == separator && !quoted => n += 1,
-            _ => {}
-        }
-    }
-    n
-}
-
-/// Refuses quoted fields that never close, that go on behind the closing quote, or that begin with a blank: each
-/// would be read as something else than what was meant. A quote within a field that does not begin with one is a
-/// character like any other. Also refused are quoted fields with a line that has as many separators as the first line of
-/// the file, unless they are commas, which are in texts, too: such a line is a row. Returns the lines that begin within quoted
-/// fields.
-fn check_quotes(path: &Path, text: &[u8], separator: u8) -> Result<Vec<InnerLine>, DataError> {
-    let wrong = |line: usize, problem: &str, found: &str, expected: &str| {
-        Err(DataError::Line {
-            path: path.to_owned(),
-            line,
-            problem: problem.into(),
-            found: found.into(),
-            expected: format!(
-                "{expected}; where quotes are characters like others, say `--quotes none` (in an experiment \
-                 file: `quotes: none`)"
-            ),
-        })
-    };
-    let (mut line, mut at_start, mut blank, mut opened) = (1, true, false, None);
-    let mut at = 0;
-    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let of_row = first.iter().filter(|byte| **byte == separator).count();
-    let is_row = |found: usize| separator != b',' && of_row > 0 && found == of_row;
-    let mut inner: Vec<InnerLine> = Vec::new();
-    // Of the present line: its start and separators, if it began within a quoted field.
-    let mut within: Option<(InnerLine, usize)> = None;
-    while let Some(&byte) = text.get(at) {
-        match (byte, opened) {
-            (b'"', Some(_)) => match text.get(at + 1) {
-                Some(b'"') => at += 1,
-                None | Some(b'\n') => opened = None,
-                Some(next) if *next == separator => opened = None,
-                Some(_) => {
-                    return wrong(
-                        line,
-                        "a quoted field goes on behind its closing quote",
-                        &line_text(text, at),
-                        "a separator or the end of the line; quotes within a quoted field are doubled",
-                    );
-                }
-            },
-            (b'"', None) if at_start && blank => {
-                return wrong(
-                    line,
-                    "a quoted field begins with a blank",
-                    &line_text(text, at),
-                    "the quote right behind the separator: remove the blank",
-                );
-            }
-            (b'"', None) if at_start => opened = Some(line),
-            _ => {}
-        }
-        if opened.is_none() {
-            let is_between = byte == separator || byte == b'\n';
-            blank = !is_between && byte == b' ' && at_start;
-            at_start = is_between || blank;
-        }
-        if byte == b'\n' {
-            if let Some((of, _)) = within.filter(|(_, found)| is_row(*found)) {
-                return Err(rows_in_quotes(path, of.opened, &line_text(text, of.start)));
-            }
-            within = opened.map(|opened| (InnerLine { opened, start: at + 1 }, 0));
-            inner.extend(within.map(|(of, _)| of).filter(|of| of.start < text.len()));
-            line += 1;
-        } else if byte == separator
-            && let Some((_, found)) = &mut within
-        {
-            *found += 1;
-        }
-        at += 1;
-    }
-    if let Some((of, _)) = within.filter(|(_, found)| is_row(*found)) {
-        return Err(rows_in_quotes(path, of.opened, &line_text(text, of.start)));
-    }
-    match opened {
-        Some(line) => wrong(
-            line,
-            "a quoted field opens here and is never closed",
-            "the end of the file",
-            "a closing `\"`; the file may be cut off: copy or export it again",
-        ),
-        None => Ok(inner),
-    }
-}
-
-fn rows_in_quotes(path: &Path, line: usize, found: &str) -> DataError {
-    DataError::Line {
-        path: path.to_owned(),
-        line,
-        problem: "a quoted field contains other rows of the table".into(),
-        found: found.chars().take(80).collect(),
-        expected: "a quote that is closed before the next row; where quotes are characters like others, say `--quotes none` \
-                   (in an experiment file: `quotes: none`)"
-            .into(),
-    }
-}
-
-/// The line around a place, for an error.
-fn line_text(text: &[u8], at: usize) -> String {
-    let start = text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let line = text[start..].split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    format!("`{}`", line.chars().take(80).collect::<String>().trim_end())
-}
-
 /// The text without lines that hold blanks alone; the text itself where there are none.
 fn without_blank_lines(text: &[u8], separator: u8, quotes: bool) -> Cow<'_, [u8]> {
     let is_blank = |line: &[u8]| {
@@ -841,25 +716,9 @@ mod tests {
         refused(",", "u,i,t\na,x,\"one\na,y,two\nb,z,end\"\nc,y,fine\n");
         refused(",", "u,i,t\na,x,\"one\nq,x,end\"\nc,y,fine\n");
         assert_eq!(read(",", "u,i,t\na,x,\"one,\nwell, two, three\"\nb,y,fine\n"), Ok(2));
+        assert_eq!(read(",", "u,i,t\n1,2,\"one,\n1, 2, 3, go\"\nb,y,fine\n"), Ok(2));
         assert_eq!(read("\t", "u\ti\tt\na\tx\t\"one\nand\tmore\"\nb\ty\t\"\"\n"), Ok(2));
         assert_eq!(read("\t", "u\ti\tt\na\tx\t\"one\n\n\"\nb\ty\t\"z\"\n"), Ok(2));
-    }
-
-    #[test]
-    fn quotes_that_would_be_read_as_something_else_are_refused() {
-        let line = |text: &str| {
-            let checked = check_quotes(Path::new("x"), text.as_bytes(), b',');
-            checked.err().map(|error| error.to_string().lines().next().unwrap()[2..4].to_owned())
-        };
-        let found = |of: &str| Some(of.to_owned());
-        assert_eq!(line("a,b\n1,\"whole\"\n2,\"cut\noff"), found("3:"));
-        assert_eq!(line("a,b\n1,\"he said \"\"no\"\" and"), found("2:"));
-        assert_eq!(line("a,b\n1,\"Heroes\n2,Villains\"x\n"), found("3:"));
-        assert_eq!(line("a,b\n1, \"c\"\n"), found("2:"));
-        assert_eq!(line("a,b\n1,\"he said \\\"no\\\"\"\n"), found("2:"));
-        assert_eq!(line("a,b\n1,5\" disk\n2,c\n"), None);
-        assert_eq!(line("a,b\n1,\"x\"\"y\"\n2,5\" disk\n"), None);
-        assert_eq!(line("\"a\",\"\"\n\"x\ny\",\"z\"\"\"\n"), None);
     }
 
     #[test]

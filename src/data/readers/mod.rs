@@ -6,6 +6,7 @@ pub(crate) mod delimited;
 mod json_lines;
 mod movielens;
 mod names;
+mod quotes;
 mod recbole;
 mod sequences;
 mod table;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::{cells::IdLook, names::Names};
 use super::{
     DataError, Dataset, Ids, Interaction, Interactions, OfficialFold, SequenceData, Sequences,
-    Time, UserIx, dataset::Catalogue, ids::ItemIx, source::Located,
+    Time, UserIx, dataset::Catalogue, ids::ItemIx, interactions::RowOrder, source::Located,
 };
 use crate::base::yaml::{Diagnostic, de::from_node, diagnostic::Position, nearest, node::Node};
 
@@ -87,8 +88,9 @@ impl ReaderSpec {
             Self::Sequences(_) => 1,
             // Times keep fractions, genres are the words of a `token_seq`.
             Self::Recbole(_) => 3,
-            // Of ids that are partly numbers, numbers come first; times keep fractions, ids like `1.0` are `1`.
-            Self::Table(_) => 3,
+            // Of ids that are partly numbers, numbers come first; times keep fractions, ids like `1.0` are `1`; quoted fields
+            // contain no rows.
+            Self::Table(_) => 4,
         }
     }
 
@@ -346,8 +348,7 @@ fn assemble(name: &str, raw: Raw, rule: DuplicateRule) -> Result<Dataset, DataEr
         refuse_strangers(raw, fold, &users)?;
     }
     // Interactions are kept by user and item.
-    let mut file_rows: Vec<u32> = (0..rows.len() as u32).collect();
-    file_rows.sort_unstable_by_key(|at| (rows[*at as usize].user, rows[*at as usize].item));
+    let file_rows: Vec<u32> = RowOrder::of(users.len(), &rows).rows().collect();
     let catalogue = align(raw.catalogue, raw.items.as_ref(), &items);
     Ok(Dataset {
         name: name.to_owned(),
@@ -518,7 +519,7 @@ impl<'a> Index<'a> {
         });
         let rows = rows.collect();
         match self.rule {
-            Some(rule) => resolve_duplicates(rule, raw, rows, notes),
+            Some(rule) => resolve_duplicates(rule, raw, self.users.len(), rows, notes),
             None => Ok(rows),
         }
     }
@@ -527,54 +528,54 @@ impl<'a> Index<'a> {
 fn resolve_duplicates(
     rule: DuplicateRule,
     raw: &Rows,
+    n_users: usize,
     rows: Vec<Interaction>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Interaction>, DataError> {
-    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-    order.sort_unstable_by_key(|&at| (rows[at as usize].user, rows[at as usize].item, at));
-    let mut dropped = vec![false; rows.len()];
-    let mut kept = order.first().copied();
-    for pair in order.windows(2) {
-        let (earlier, later) = (kept.unwrap_or(pair[0]) as usize, pair[1] as usize);
-        if (rows[earlier].user, rows[earlier].item) != (rows[later].user, rows[later].item) {
-            kept = Some(pair[1]);
-            continue;
+    let mut dropped: Vec<bool> = Vec::new();
+    for rows_of_pair in RowOrder::of(n_users, &rows).repeats() {
+        if dropped.is_empty() {
+            dropped.resize(rows.len(), false);
         }
-        let loser = match rule {
-            DuplicateRule::Error => {
-                return Err(DataError::Line {
-                    path: raw.path.clone(),
-                    line: raw.lines[later] as usize,
-                    problem: "a duplicate interaction".into(),
-                    found: format!(
-                        "user `{}` and item `{}`, as on line {}",
-                        raw.users.at(later),
-                        raw.items.at(later),
-                        raw.lines[earlier]
-                    ),
-                    expected: "each pair once (or say what to keep with `duplicates: \
-                               keep-first | keep-last | keep-highest`)"
-                        .into(),
-                });
+        let mut kept = rows_of_pair[0];
+        for &later in &rows_of_pair[1..] {
+            let loser = match rule {
+                DuplicateRule::Error => {
+                    return Err(DataError::Line {
+                        path: raw.path.clone(),
+                        line: raw.lines[later] as usize,
+                        problem: "a duplicate interaction".into(),
+                        found: format!(
+                            "user `{}` and item `{}`, as on line {}",
+                            raw.users.at(later),
+                            raw.items.at(later),
+                            raw.lines[kept]
+                        ),
+                        expected: "each pair once (or say what to keep with `duplicates: \
+                                   keep-first | keep-last | keep-highest`)"
+                            .into(),
+                    });
+                }
+                DuplicateRule::KeepFirst => later,
+                DuplicateRule::KeepLast => kept,
+                DuplicateRule::KeepHighest if rows[later].rating > rows[kept].rating => kept,
+                DuplicateRule::KeepHighest => later,
+            };
+            dropped[loser] = true;
+            if loser == kept {
+                kept = later;
             }
-            DuplicateRule::KeepFirst => later,
-            DuplicateRule::KeepLast => earlier,
-            DuplicateRule::KeepHighest if rows[later].rating > rows[earlier].rating => earlier,
-            DuplicateRule::KeepHighest => later,
-        };
-        dropped[loser] = true;
-        if loser == earlier {
-            kept = Some(pair[1]);
         }
+    }
+    if dropped.is_empty() {
+        return Ok(rows);
     }
     let n_dropped = dropped.iter().filter(|dropped| **dropped).count();
-    if n_dropped > 0 {
-        notes.push(format!(
-            "{}: {n_dropped} duplicate interactions dropped ({:?})",
-            raw.path.file_name().unwrap_or_default().to_string_lossy(),
-            rule
-        ));
-    }
+    notes.push(format!(
+        "{}: {n_dropped} duplicate interactions dropped ({:?})",
+        raw.path.file_name().unwrap_or_default().to_string_lossy(),
+        rule
+    ));
     let rows = rows.into_iter().zip(dropped).filter(|(_, dropped)| !dropped);
     Ok(rows.map(|(row, _)| row).collect())
 }

@@ -1,6 +1,6 @@
 //! The identifiers in a column of a file, each distinct one stored once.
 
-use std::collections::HashMap;
+use polars::prelude::PlHashMap;
 
 /// A column of identifiers. A file of 20 million ratings has 40 million cells with identifiers, of which some 165,000
 /// differ: a `String` for each cell would take more memory than everything else.
@@ -10,7 +10,8 @@ pub(crate) struct Names {
     codes: Vec<u32>,
     /// In the order in which they first occur.
     distinct: Vec<String>,
-    positions: HashMap<String, u32>,
+    /// Looked up for every cell: a faster hash than that of std. Its order is not used.
+    positions: PlHashMap<String, u32>,
 }
 
 impl Names {

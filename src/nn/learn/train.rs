@@ -6,13 +6,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::{Learner, LoopSettings, MeanLoss, Parts, Schedule, Watch, checkpoint};
 use crate::{
     base::interrupt::Interrupt,
     nn::{
-        NnError,
+        NnError, device,
         network::Param,
         optimizer::{State, gradient_norm},
     },
@@ -263,11 +263,11 @@ pub fn train<L: Learner>(
         }
         kept = (epoch, settings.keeps_best_by().map_or(KeptBy::Last, KeptBy::from));
     }
-    let device = learner.params().first().map_or(Device::Cpu, |param| param.value.device());
+    let device = device::name(learner.params().first().map(|param| &param.value));
     let stats = TrainingStats {
         epochs: memory.epochs,
         seconds_an_epoch: memory.seconds / memory.epochs.max(1) as f64,
-        device: format!("{device:?}"),
+        device,
         kept_epoch: kept.0,
         kept_by: kept.1,
         best_epoch: memory.validation.best.map(|_| memory.validation.epoch),

@@ -212,6 +212,7 @@ impl JudgementFiles {
         let Opened { table, .. } = &opened;
         let ((user_cells, users_look), (item_cells, items_look)) =
             (table.ids(&user)?, table.ids(&item)?);
+        table.refuse_rows_in_quotes([&user, &item])?;
         let ratings = |column: &String| table.numbers(column, "a rating: a number", f32::is_finite);
         Ok(Rows {
             users: Names::of(each(table, &user, &user_cells))?,

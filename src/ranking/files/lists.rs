@@ -269,6 +269,7 @@ fn rows(
     let (user_cells, users_look) = table.ids(&user)?;
     let plain = table.cells(&item)?;
     let whole = table.ids_of(&item, plain)?;
+    table.refuse_rows_in_quotes([&user, &item])?;
     // Plain numbers are no lists, and need no further look.
     let are_numbers = matches!(whole.1, IdLook::Numbers { .. });
     let list_form = match opened.form {

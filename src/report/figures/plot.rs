@@ -182,6 +182,14 @@ fn left_margin(y: &Axis) -> f64 {
     ticks + 12.0 + if y.title.is_empty() { 4.0 } else { 26.0 }
 }
 
+/// Room for the half of the last label that is beyond the axis.
+fn right_margin(x: &Axis) -> f64 {
+    let Some((value, text)) = x.ticks.last() else { return 14.0 };
+    let is_at_the_end = x.share(*value) > 0.9;
+    let half = text_width(text, SIZE) / 2.0 + 4.0;
+    if is_at_the_end { half.max(14.0) } else { 14.0 }
+}
+
 /// Lines over an axis. Names are beside the ends of the lines where they fit, else in a legend below.
 pub fn lines(title: &str, width: Width, x: &Axis, y: &Axis, all: &[Line]) -> Canvas {
     let across = pixels(width);
@@ -191,23 +199,28 @@ pub fn lines(title: &str, width: Width, x: &Axis, y: &Axis, all: &[Line]) -> Can
         && all.len() as f64 * (SIZE + 2.0) <= HEIGHT
         && widest <= (across - left) * 0.36
         && all.iter().all(|line| !line.points.is_empty());
-    let right = if is_direct { across - widest - 26.0 } else { across - 14.0 };
+    let right = if is_direct { across - widest - 26.0 } else { across - right_margin(x) };
     let frame = Frame { left, right, top: 10.0, bottom: 10.0 + HEIGHT, x, y };
     let below = frame.bottom + 52.0;
     let legend = if is_direct { Legend::none() } else { Legend::of(all, across) };
     let mut canvas = Canvas::new(across, below + legend.height(), title);
     frame.axes(&mut canvas);
-    for line in all {
+    let step = if all.len() <= MOST_BARS { beside(all, &frame) } else { 0.0 };
+    for (at, line) in all.iter().enumerate() {
+        let aside = step * (at as f64 - (all.len() - 1) as f64 / 2.0);
+        let place = |x: f64, y: f64| {
+            let (x, y) = frame.at((x, y));
+            (x + aside, y)
+        };
         if all.len() <= MOST_BARS {
             for (x, _, interval) in &line.points {
                 if let Some((low, high)) = interval {
-                    let ends = [frame.at((*x, *low)), frame.at((*x, *high))];
+                    let ends = [place(*x, *low), place(*x, *high)];
                     canvas.line(ends, Stroke::new(line.look.ink, 1.0));
                 }
             }
         }
-        let points: Vec<(f64, f64)> =
-            line.points.iter().map(|(x, y, _)| frame.at((*x, *y))).collect();
+        let points: Vec<(f64, f64)> = line.points.iter().map(|(x, y, _)| place(*x, *y)).collect();
         if line.has_marks {
             for point in &points {
                 canvas.mark(*point, MARK, line.look.marker, line.look.ink);
@@ -220,6 +233,20 @@ pub fn lines(title: &str, width: Width, x: &Axis, y: &Axis, all: &[Line]) -> Can
     }
     legend.draw(&mut canvas, below);
     canvas
+}
+
+/// How far lines with intervals are beside each other, so that no interval hides another: at most 4 pixels, and all together at most
+/// half of the least distance of two values.
+fn beside(all: &[Line], frame: &Frame) -> f64 {
+    let points = || all.iter().flat_map(|line| &line.points);
+    if all.len() < 2 || points().all(|(.., interval)| interval.is_none()) {
+        return 0.0;
+    }
+    let mut places: Vec<f64> = points().map(|(x, ..)| frame.at((*x, frame.y.low)).0).collect();
+    places.sort_by(f64::total_cmp);
+    let gaps = places.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 1e-6);
+    let least = gaps.fold(f64::INFINITY, f64::min);
+    (least / 2.0 / all.len() as f64).min(4.0)
 }
 
 /// Names beside the ends of lines, moved apart where they would overlap.
@@ -327,7 +354,7 @@ pub fn points(title: &str, width: Width, x: &Axis, y: &Axis, all: &[Line]) -> Ca
     let across = pixels(width);
     let frame = Frame {
         left: left_margin(y),
-        right: across - 14.0,
+        right: across - right_margin(x),
         top: 10.0,
         bottom: 10.0 + HEIGHT,
         x,
@@ -379,7 +406,7 @@ pub fn forest(title: &str, width: Width, x: &str, reference: f64, rows: &[Interv
     let left = names.iter().map(|name| text_width(name, SIZE)).fold(0.0, f64::max) + 14.0;
     let texts = rows.iter().map(|row| text_width(&row.text, SIZE)).fold(0.0, f64::max);
     let has_texts = texts > 0.0 && width == Width::Two;
-    let right = across - if has_texts { texts + 16.0 } else { 16.0 };
+    let right = across - if has_texts { texts + 16.0 } else { right_margin(&x).max(16.0) };
     let bottom = 8.0 + rows.len() as f64 * ROW;
     let frame = Frame { left, right, top: 4.0, bottom, x: &x, y: &y };
     let mut canvas = Canvas::new(across, bottom + 52.0, title);
@@ -424,6 +451,48 @@ mod tests {
         assert_eq!(apart(&[98.0, 99.0], 10.0, room), [90.0, 100.0]);
         assert_eq!(apart(&[0.0, 1.0], 10.0, room), [0.0, 10.0]);
         assert!(apart(&[], 10.0, room).is_empty());
+    }
+
+    #[test]
+    fn the_last_label_of_an_axis_is_within_the_sheet() {
+        let rows = |value: f64, low: f64| Interval {
+            name: "a system".into(),
+            look: Look::of(0),
+            value,
+            ends: Some((low, value + 0.01)),
+            text: String::new(),
+        };
+        // The reference, 0, is the right end of the axis.
+        let svg = forest("", Width::One, "difference", 0.0, &[rows(-0.05, -0.1)]).svg();
+        let svg = svg.replace('\n', " ");
+        let label = ["0.000", "0.00"].into_iter().find(|label| svg.contains(&format!(" {label} ")));
+        let label = label.unwrap();
+        let (before, _) = svg.rsplit_once(&format!(" {label} ")).unwrap();
+        let (_, x) = before.rsplit_once(" x=\"").unwrap();
+        // Coordinates of the file are eighths of a pixel.
+        let x = x.split('"').next().unwrap().parse::<f64>().unwrap() / 8.0;
+        assert!(x + text_width(label, SIZE) / 2.0 <= pixels(Width::One), "{label} at {x}");
+    }
+
+    #[test]
+    fn intervals_of_lines_are_beside_each_other() {
+        let axis = Axis::at(&[(1.0, "1".into()), (5.0, "5".into()), (20.0, "20".into())], "");
+        let y = Axis::of([0.0, 1.0].into_iter(), "");
+        let frame = Frame { left: 0.0, right: 200.0, top: 0.0, bottom: 100.0, x: &axis, y: &y };
+        let line = |points: &[Point]| Line {
+            name: String::new(),
+            look: Look::of(0),
+            points: points.to_vec(),
+            has_marks: true,
+        };
+        let bars = line(&[(1.0, 0.5, Some((0.4, 0.6))), (5.0, 0.5, None)]);
+        let none = line(&[(1.0, 0.5, None), (5.0, 0.5, None)]);
+        assert_eq!(beside(&[bars.clone(), bars.clone()], &frame), 4.0);
+        assert_eq!(beside(&[none.clone(), none], &frame), 0.0);
+        assert_eq!(beside(std::slice::from_ref(&bars), &frame), 0.0);
+        // 1 and 5 are about 40 pixels apart: eight lines have half of it.
+        let step = beside(&vec![bars; 8], &frame);
+        assert!(8.0 * step < 21.0 && step > 2.0, "{step}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Source, number, p_text, signed, signed_interval};
+use super::{Source, number, p_text, provenance::named, signed, signed_interval};
 use crate::{
     analysis::{ALPHA, Bootstrap, LEVEL, MEAN, Paired, ResultRow, Test, Units, compare, corrected},
     base::text::grouped,
@@ -243,7 +243,7 @@ impl Comparisons {
             level: format!("{:.0} %", 100.0 * LEVEL),
             left_out,
             more,
-            command: format!("assay compare {}{slice} --reference SYSTEM", source.experiment.path),
+            command: format!("assay compare {}{slice} --reference SYSTEM", named(source)),
         })
     }
 }

@@ -29,7 +29,7 @@ pub struct OfConvention {
 pub struct Formula {
     pub key: String,
     pub title: String,
-    pub value: &'static str,
+    pub value: String,
     pub users: &'static str,
 }
 
@@ -44,6 +44,7 @@ impl Computed {
                 let metric: Metric = key.parse().ok()?;
                 let (value, users) = convention?.formula(metric);
                 let title = format!("{}@k", metric.info().title);
+                let value = value.replace("h_n", "hₙ");
                 Some(Formula { key: key.clone(), title, value, users })
             });
             OfConvention { formulas: formulas.collect(), name }

@@ -96,12 +96,17 @@ fn plain(value: &serde_json::Value) -> String {
     }
 }
 
+/// The experiment as commands name it: its file, and what was set on the command line.
+pub(super) fn named(source: &Source) -> String {
+    let experiment = source.experiment;
+    let sets = experiment.overrides.iter().map(|set| format!(" --set {}", shell_word(set)));
+    format!("{}{}", shell_word(&experiment.path), sets.collect::<String>())
+}
+
 impl Provenance {
     pub fn new(source: &Source, files: Vec<(String, String)>) -> Self {
         let (experiment, workspace) = (source.experiment, source.workspace);
-        let sets: String =
-            experiment.overrides.iter().map(|set| format!(" --set {}", shell_word(set))).collect();
-        let path = shell_word(&experiment.path);
+        let named = named(source);
         let settings = experiment.variants.iter().enumerate().map(|(at, variant)| {
             let (mut folds, mut known, mut filters) = (Vec::new(), Vec::new(), Vec::new());
             for trial in experiment.trials.iter().filter(|trial| trial.variant == at) {
@@ -187,9 +192,9 @@ impl Provenance {
         let inputs = source.run.iter().flat_map(|run| &run.files);
         Self {
             commands: vec![
-                format!("assay run {path}{sets}"),
-                format!("assay results {path}{sets} --intervals"),
-                format!("assay audit {path}"),
+                format!("assay run {named}"),
+                format!("assay results {named} --intervals"),
+                format!("assay audit {named}"),
             ],
             settings: settings.collect(),
             evaluations,

@@ -25,6 +25,8 @@ pub(crate) use training::{layers, not_negative, positive, share, width};
 
 /// The name of rankings from files in `model:`.
 pub(in crate::tasks) const EXTERNAL: &str = "external";
+/// The name of the model that is a program.
+pub(in crate::tasks) const COMMAND: &str = "command";
 
 /// Ties are kept with the lists and go by the items' own ids, −∞ is no recommendation, and items of the validation part
 /// are seen.

@@ -121,10 +121,24 @@ pub(super) fn plan(
 }
 
 impl<'a> Planner<'a> {
+    /// Names of the folds. They may be in a column of a large table, so they are not read for a single trial: the whole experiment
+    /// was planned with its fold. Files of other tools say themselves which folds they have, and are compared with all.
+    fn folds(&self) -> Result<Vec<String>, DataError> {
+        let variant = self.variant;
+        let has_own_folds = |only: &&TrialAt| {
+            let system = variant.systems.get(only.system);
+            system.is_none_or(|system| matches!(system.model, SystemSpec::External(_)))
+        };
+        match self.only.filter(|only| !has_own_folds(only)) {
+            Some(only) => Ok(vec![only.fold.clone()]),
+            None => fold_names(&variant.split, &variant.data.source, &self.dirs)
+                .map_err(|error| error.placed(&variant.places.folds)),
+        }
+    }
+
     fn variant(&mut self) -> Result<(), DataError> {
-        let (variant, dirs) = (self.variant, self.dirs.clone());
-        let folds = fold_names(&variant.split, &variant.data.source, &dirs)
-            .map_err(|error| error.placed(&variant.places.folds))?;
+        let variant = self.variant;
+        let folds = self.folds()?;
         if folds.iter().any(|fold| fold == MEAN) {
             return Err(DataError::Split(format!(
                 "a fold of the data set `{}` has the name `{MEAN}`, which is reserved for the mean over \

@@ -19,13 +19,14 @@ use crate::{
         node::{Entry, Node},
     },
     nn::EncoderSpec,
-    tasks::shared::{EXTERNAL, EXTERNAL_REVISION, ExternalParams, Tagged, out_of_range, tagged},
+    tasks::shared::{
+        COMMAND, EXTERNAL, EXTERNAL_REVISION, ExternalParams, Tagged, out_of_range, tagged,
+    },
     text::TextSpec,
 };
 
 /// Names of rerankers and of programs in `model:`.
 const RERANK: &str = "rerank";
-const COMMAND: &str = "command";
 
 /// A kind of system.
 #[derive(Clone, Debug)]

@@ -12,11 +12,7 @@ mod plan;
 mod pretraining;
 mod settings;
 
-use std::{
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 pub use order::EmbeddingOrder;
 pub use plan::{Learns, Plan, Rows, Samples, Shape};
@@ -323,8 +319,7 @@ fn train(
                 .into(),
         ));
     }
-    let device = device::resolve(&training.device)?;
-    let work = || -> Result<Neural, ModelError> {
+    let neural = device::on(&training.device, |device| -> Result<Neural, ModelError> {
         let mut network = Network::new(plan, context.seed, device);
         if let (Some((transfer, ids)), Some(dir)) = (start.transfer, context.pretrained) {
             let saved = Saved::read(dir)?;
@@ -349,18 +344,7 @@ fn train(
         });
         neural.trained = Some(Trained { params: params.collect(), stats, history });
         Ok(neural)
-    };
-    let neural = match device {
-        Device::Cpu => work()?,
-        _ => {
-            let _alone = device::GPU.lock();
-            catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let first = text.and_then(|text| text.lines().next()).unwrap_or("no message");
-                ModelError::Unsuitable(format!("libtorch failed on the GPU: {first}"))
-            })??
-        }
-    };
+    })?;
     Ok(Box::new(neural))
 }
 

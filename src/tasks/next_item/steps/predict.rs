@@ -101,7 +101,7 @@ impl Step for PredictStep {
             (cx.interrupt(), cx.progress),
             |block| {
                 let named = block.into_iter().map(|of| candidates.named(of));
-                writer.add(&named.collect::<Vec<Prediction>>())
+                writer.add(named.collect::<Vec<Prediction>>())
             },
         );
         predicted.map_err(|error| error.with_names(&data.users, &data.items))?;

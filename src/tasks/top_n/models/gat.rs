@@ -12,6 +12,7 @@ use crate::{
         Device, Element, Exclude, Kind, Tensor, attention,
         attention::{Attend, Attended, Inputs},
         composite,
+        device::has_kernels,
         graph::Graph,
         loss::Weights,
         network::{Dropout, Network, Param, drop_units, leaf},
@@ -502,7 +503,7 @@ fn attend(
     parts: &[Tensor; 4],
 ) -> ((Option<Tensor>, Tensor), Option<Kernel>) {
     let [left, right, attention, edge] = parts;
-    if left.device() != Device::Cpu {
+    if !has_kernels(left) {
         let output = composite::attend(graph, shape.heads as i64, left, right, attention, edge);
         let value = output.detach();
         return ((Some(output), value), None);

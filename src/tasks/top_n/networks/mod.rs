@@ -14,12 +14,7 @@ mod mult_vae;
 mod twins;
 mod views;
 
-use std::{
-    any::Any,
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::{any::Any, fs, path::Path};
 
 pub use crate::tasks::shared::{HISTORY, Training, Validate};
 pub(crate) use crate::tasks::shared::{layers, not_negative, positive, share, width};
@@ -167,8 +162,7 @@ fn train(
         return fit_plan(plan?, training, data, context);
     }
     one_thread();
-    let device = device::resolve(&training.device)?;
-    on(device, || {
+    device::on(&training.device, |device| {
         let trained = OTHERS.iter().find_map(|of| of(settings, data, context, device));
         trained.unwrap_or_else(|| {
             Err(ModelError::Unsuitable(
@@ -176,17 +170,6 @@ fn train(
             ))
         })
     })
-}
-
-/// Trains on the device, on a GPU alone.
-fn on<T>(device: Device, work: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
-    match device {
-        Device::Cpu => work(),
-        _ => {
-            let _alone = device::GPU.lock();
-            catch_unwind(AssertUnwindSafe(work)).map_err(|panic| out_of_memory(&*panic))?
-        }
-    }
 }
 
 /// Trains what `plan` makes.
@@ -197,27 +180,12 @@ fn fit_plan(
     context: &FitContext,
 ) -> Result<Box<dyn Recommender>, ModelError> {
     one_thread();
-    let device = device::resolve(&training.device)?;
-    let work = || {
+    let trained = device::on(&training.device, |device| {
         let place = |tensor: Tensor| tensor.to_device(device);
         let mut network = (plan.network)(&place);
         bpr::train(&mut *network, data, training, plan.objective, context)
-    };
-    Ok(Box::new(Neural::of(on(device, work)?)))
-}
-
-/// libtorch says by a panic that the GPU is full.
-fn out_of_memory(panic: &(dyn std::any::Any + Send)) -> ModelError {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    let first = text.lines().next().unwrap_or_default();
-    match text.contains("out of memory") {
-        true => ModelError::Unsuitable(format!(
-            "the GPU's memory is full: {first}\n  = help: lower `training.batch`, `dim` or `hidden`, or \
-             use `device: cpu`"
-        )),
-        false => ModelError::Unsuitable(format!("libtorch failed on the GPU: {first}")),
-    }
+    })?;
+    Ok(Box::new(Neural::of(trained)))
 }
 
 /// Reads what [`Neural::save`] wrote.

@@ -16,6 +16,7 @@ use crate::{
     data::{TrainingData, UserIx},
     nn::{
         Device, Kind, NnError, Tensor,
+        device::has_kernels,
         learn::{self, Learner, MeanLoss, Parts, autograd},
         mult_vae::{MultVae, Users},
         network::Param,
@@ -194,7 +195,7 @@ impl Learner for VaeLearner<'_> {
 
     /// The last layer and its softmax by parts of the items; the gradient of all that is before them by libtorch.
     fn step(&mut self, batch: &Batch) -> Result<MeanLoss<VaeParts>, ModelError> {
-        if self.network.device() != Device::Cpu {
+        if !has_kernels(&self.network.params[0].value) {
             let loss = autograd(self, batch)?;
             let mut parts = VaeParts::default();
             if let Some((multinomial, kl)) = self.parts.take() {

@@ -7,6 +7,7 @@ use crate::{
     data::TrainingData,
     nn::{
         Kind, Tensor, composite,
+        device::has_kernels,
         graph::Graph,
         network::{Dropout, Encoded, Network, Param, Views},
         propagate::{Only, propagate_only},
@@ -175,7 +176,7 @@ impl ViewGcn {
         noise: Option<(Noise, usize)>,
         scale: f64,
     ) -> Tensor {
-        if next.device() != crate::nn::Device::Cpu {
+        if !has_kernels(next) {
             if let Some((noise, layer)) = noise {
                 *next += next.sign() * self.noise(noise, layer, next);
             }

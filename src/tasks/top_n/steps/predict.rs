@@ -143,7 +143,7 @@ impl Step for PredictStep {
                 &seen,
                 candidates.as_ref(),
                 (cx.interrupt(), cx.progress),
-                |block| writer.add(&block),
+                |block| writer.add(block),
             )
         });
         predicted.map_err(|error| error.with_names(&training.users, &training.items))?;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How often a "95 %" interval over folds holds the true mean, and how often tests are wrong, by simulation.
 
-    python3 tools/coverage.py [SIMULATIONS]
+    python3 tools/interval_coverage.py [SIMULATIONS]
 
 Runs `cargo bench --bench coverage`, which simulates users who are in several folds with values that
 correlate between folds, and makes intervals with the code that the tables use. Ends with 1 where
