@@ -52,7 +52,7 @@ fn simulate(case: &Case, random: &mut ChaCha8Rng) -> Vec<UserValues> {
                 values.push(of_fold);
             }
         }
-        UserValues { n_cells: 1, users, values }
+        UserValues { users, cells: vec![values] }
     };
     (0..FOLDS).map(fold).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fs,
+    path::Path,
     sync::Arc,
 };
 
@@ -107,9 +109,10 @@ pub struct SliceSize {
     pub pairs: usize,
 }
 
-/// Trials that are verified together, unless a system has more: enough for all cores, and few enough that their values fit
-/// into memory.
+/// Trials that are verified together, unless a system has more: enough for all cores.
 const TOGETHER: usize = 64;
+/// Bytes of their files, unless those of one system are larger: their values take about four times as much in memory.
+const BYTES_TOGETHER: u64 = 64 << 20;
 
 /// Reads the results of all finished, undamaged trials. The values of each evaluation are read once: to compare them with
 /// its means, and for what is requested.
@@ -129,10 +132,12 @@ pub fn collect(
     let mut rest = &systems[..];
     // A few systems at a time: the values of all users of all trials may not fit the memory together.
     while !rest.is_empty() {
-        let mut n_trials = 0;
+        let (mut n_trials, mut n_bytes) = (0, 0);
         let fits = |of: &&Vec<usize>| {
+            let trials = of.iter().map(|at| &experiment.trials[*at]);
             n_trials += of.len();
-            n_trials <= TOGETHER
+            n_bytes += trials.map(|of| bytes(&experiment.dir(workspace, of.evaluate))).sum::<u64>();
+            n_trials <= TOGETHER && n_bytes <= BYTES_TOGETHER
         };
         let n = rest.iter().take_while(fits).count().max(1);
         let (now, later) = rest.split_at(n);
@@ -220,6 +225,12 @@ pub fn collect(
     })
 }
 
+/// Bytes of the files of a step.
+fn bytes(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|of| of.len()).sum()
+}
+
 /// The rows of a trial, or why there are none.
 fn rows_of(
     experiment: &ExperimentRecord,
@@ -293,10 +304,8 @@ impl OfSystem {
             for fold in &request.intervals {
                 let place = (first.name.clone(), fold.clone());
                 let intervals = of.intervals.entry(place).or_default();
-                let is_mean = |key: &MeasureKey| has_paired_test(key);
-                if let Some(draws) =
-                    units.draw(bootstrap, (fold.as_str(), slice.as_str()), &is_mean)
-                {
+                let place = (fold.as_str(), slice.as_str());
+                if let Some(draws) = units.draw(bootstrap, place, &has_paired_test) {
                     intervals.extend(draws.intervals());
                     // The differences need some of the same resampled means.
                     if let Some(differences) = differences.filter(|of| of.fold == *fold) {
@@ -369,7 +378,7 @@ fn indices_by_system(trials: &[&TrialRecord]) -> Vec<Vec<usize>> {
     systems
 }
 
-/// Reads every unit's values of all trials of a system: at least these columns.
+/// Reads every unit's values of all trials of a system in these columns.
 pub fn units_of(
     trials: &[&TrialRecord],
     experiment: &ExperimentRecord,

@@ -4,20 +4,23 @@ use std::collections::HashSet;
 
 use crate::{core::MeasureKey, tasks::ExperimentRecord};
 
+/// The cutoff that is shown first: 10 if computed, otherwise the largest.
+pub fn main_cutoff(cutoffs: impl IntoIterator<Item = usize>) -> Option<usize> {
+    let main = |known: usize, k: usize| if known == 10 || k == 10 { 10 } else { known.max(k) };
+    cutoffs.into_iter().reduce(main)
+}
+
 /// Of each variant all metrics at its main cutoff and at that of the experiment, under every protocol and convention, and
 /// the columns of published tables. `others`: further metrics with their cutoffs.
 pub fn later_columns(
     experiment: &ExperimentRecord,
     others: &[(String, usize)],
 ) -> HashSet<MeasureKey> {
-    let main = |cutoffs: &mut dyn Iterator<Item = usize>| {
-        cutoffs.reduce(|known, k| if known == 10 || k == 10 { 10 } else { known.max(k) })
-    };
     let all = || experiment.variants.iter().flat_map(|variant| &variant.evaluations);
-    let of_experiment = main(&mut all().map(|of| of.k));
+    let of_experiment = main_cutoff(all().map(|of| of.k));
     let mut keys = HashSet::new();
     for variant in &experiment.variants {
-        let of_variant = main(&mut variant.evaluations.iter().map(|of| of.k));
+        let of_variant = main_cutoff(variant.evaluations.iter().map(|of| of.k));
         for of in &variant.evaluations {
             let is_main = Some(of.k) == of_variant || Some(of.k) == of_experiment;
             let is_other =

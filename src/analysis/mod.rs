@@ -35,7 +35,7 @@ pub use inputs::{
     differences_of_runs, why_not_comparable,
 };
 pub use kendall::tau_b;
-pub use later::later_columns;
+pub use later::{later_columns, main_cutoff};
 pub use means::{MEANS, MeanDifference, RunMean, changed_means};
 pub use orders::RankAgreement;
 pub use published::{Reproduction, difference, differences};

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::{Subject, threads};
 use crate::{
-    analysis::{Bootstrap, MEAN, Paired, ResultRow, Units, compare, differences, trials_by_system},
-    core::{Better, Columns, MeasureKey, Measurements},
+    analysis::{
+        Bootstrap, MEAN, Paired, ResultRow, Units, compare, differences, main_cutoff,
+        trials_by_system,
+    },
+    core::{Better, Columns, MeasureKey},
     tasks::{PublishedTable, SystemRecord, TrialRecord, VariantRecord, metric},
 };
 
@@ -23,7 +26,7 @@ impl Column {
     /// the first metric of which more or less is better, at the cutoff 10 or the largest. None without such a metric.
     pub fn main(variant: &VariantRecord) -> Option<Self> {
         let of = || variant.evaluations.iter();
-        let k = if of().any(|of| of.k == 10) { 10 } else { of().map(|of| of.k).max()? };
+        let k = main_cutoff(of().map(|of| of.k))?;
         let first = of().find(|of| of.k == k)?;
         let ranked: Vec<&String> = variant.metrics.iter().filter(|name| is_ranked(name)).collect();
         let metric = ranked.iter().find(|name| **name == "ndcg").or(ranked.first())?;
@@ -136,8 +139,7 @@ impl<'a> Subject<'a> {
             let read = |trial: &TrialRecord| {
                 let columns = Columns::Of(&keys);
                 let measured = self.experiment.measurements(self.workspace, trial, columns);
-                let narrowed = |of: Measurements| of.narrowed(&|key| keys.contains(key));
-                measured.map(narrowed).map_err(|error| error.to_string())
+                measured.map_err(|error| error.to_string())
             };
             let measured = threads::each(&arm.trials, |trial| read(trial));
             let mut units = Units::default();

@@ -13,7 +13,7 @@ use std::{
 
 use rayon::prelude::*;
 
-use super::{Graph, Record, StepFiles, StepId, StepState, Workspace};
+use super::{Graph, Record, StepFiles, StepId, Workspace, values::Stamp};
 use crate::base::hash::Digest;
 
 /// The state of a step in the workspace.
@@ -164,13 +164,14 @@ pub(super) fn own(
     workspace: &Workspace,
 ) -> Result<Record, Currency> {
     let (kind, key) = steps.place(step);
-    let record = match workspace.verified(kind, &key, &steps.files(step)) {
-        Ok(record) => record,
-        Err(StepState::Damaged(problem)) => return Err(Currency::Damaged(problem)),
-        Err(StepState::Absent | StepState::Done) => return Err(Currency::Absent),
-    };
     let dir = workspace.step_dir(kind, &key);
-    let files = StepFiles { dir: &dir, record: &record, values: workspace.values() };
+    let stamp = Stamp::of(&dir);
+    let record = match workspace.verified(kind, &key, &steps.files(step)) {
+        Some(Ok(record)) => record,
+        Some(Err(error)) => return Err(Currency::Damaged(error.to_string())),
+        None => return Err(Currency::Absent),
+    };
+    let files = StepFiles { dir: &dir, record: &record, values: workspace.values(), stamp };
     steps.check(step, &files).map_err(Currency::Damaged)?;
     Ok(record)
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Columns;
+
 /// A column: e.g. `ndcg` at the cutoff 10 under a protocol and a convention.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MeasureKey {
@@ -67,6 +69,14 @@ impl Measurements {
     /// By row.
     pub fn clusters(&self) -> &Arc<[String]> {
         self.clusters.as_ref().unwrap_or(&self.ids)
+    }
+
+    /// In these columns. Pooled metrics have no values by unit, and come only with all.
+    pub fn in_columns(&self, columns: Columns) -> Self {
+        match columns {
+            Columns::All => self.clone(),
+            Columns::Of(_) => self.narrowed(&|key| columns.has(key)),
+        }
     }
 
     /// Those columns that are wanted, without pooled metrics.

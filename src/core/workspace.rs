@@ -140,17 +140,21 @@ impl Workspace {
     /// checksum. The content of files is not interpreted.
     pub fn verify(&self, kind: &str, key: &Digest, needed: &[&str]) -> StepState {
         match self.verified(kind, key, needed) {
-            Ok(_) => StepState::Done,
-            Err(state) => state,
+            None => StepState::Absent,
+            Some(Ok(_)) => StepState::Done,
+            Some(Err(error)) => StepState::Damaged(error.to_string()),
         }
     }
 
-    /// The same, with the record that the files were compared with.
-    pub fn verified(&self, kind: &str, key: &Digest, needed: &[&str]) -> Result<Record, StepState> {
-        if !self.step_dir(kind, key).exists() || self.is_omitted(kind, key) {
-            return Err(StepState::Absent);
-        }
-        self.check(kind, key, needed).map_err(|error| StepState::Damaged(error.to_string()))
+    /// The record that the files of a step were compared with, or what is damaged. None if there is no such step.
+    pub(super) fn verified(
+        &self,
+        kind: &str,
+        key: &Digest,
+        needed: &[&str],
+    ) -> Option<Result<Record, FileError>> {
+        let is_there = self.step_dir(kind, key).exists() && !self.is_omitted(kind, key);
+        is_there.then(|| self.check(kind, key, needed))
     }
 
     /// Whether only the record of a step is there, because a bundle was made without its files.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     analysis::{
-        Collected, Differences, MEAN, RankAgreement, Reproduction, Request, ResultRow,
+        self, Collected, Differences, MEAN, RankAgreement, Reproduction, Request, ResultRow,
         later_columns, searches,
     },
     base::{
@@ -60,9 +60,8 @@ pub(super) const ORDERS_OF: [&str; 4] = ["ndcg", "precision", "recall", "map"];
 
 /// The cutoff that is shown first: 10 if computed, otherwise the largest.
 pub fn main_cutoff(experiment: &ExperimentRecord) -> usize {
-    let cutoffs =
-        || experiment.variants.iter().flat_map(|variant| &variant.evaluations).map(|of| of.k);
-    if cutoffs().any(|k| k == 10) { 10 } else { cutoffs().max().unwrap_or(10) }
+    let evaluations = experiment.variants.iter().flat_map(|variant| &variant.evaluations);
+    analysis::main_cutoff(evaluations.map(|of| of.k)).unwrap_or(10)
 }
 
 impl Request {

@@ -306,7 +306,8 @@ impl ExperimentRecord {
         (self.task().means)(&self.dir(workspace, trial.evaluate))
     }
 
-    /// The values by unit of an evaluated trial: at least these columns. They are read once, if there is room for them.
+    /// The values by unit of an evaluated trial in these columns, in the order in which they were evaluated. They are not read
+    /// again if they were kept when the step was checked.
     pub fn measurements(
         &self,
         workspace: &Workspace,
@@ -319,10 +320,7 @@ impl ExperimentRecord {
         }
         values.note_read();
         let read = (self.task().measurements)(&dir, &self.variants[trial.variant], columns)?;
-        Ok(match columns {
-            Columns::All => values.put(&dir, read, false),
-            Columns::Of(_) => read,
-        })
+        Ok(read.in_columns(columns))
     }
 
     /// Keeps those of the values that were read of a trial that are needed again.

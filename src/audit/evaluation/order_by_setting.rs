@@ -2,7 +2,8 @@
 
 use crate::{
     analysis::{
-        Bootstrap, MEAN, PairedDraws, RankAgreement, ResultRow, trials_by_system, units_of,
+        Bootstrap, MEAN, PairedDraws, RankAgreement, ResultRow, main_cutoff, trials_by_system,
+        units_of,
     },
     audit::{Check, Family, Finding, Outcome, Severity, Subject, threads},
     base::text::distinct,
@@ -40,9 +41,7 @@ fn run(subject: &Subject) -> Result<Outcome, String> {
             .collect();
         let folds = distinct(trials.iter().map(|trial| &*trial.fold));
         let fold = if folds.len() > 1 { MEAN } else { folds.first().map_or(MEAN, |name| name) };
-        let k = |row: &ResultRow| row.k;
-        let cutoffs: Vec<usize> = rows.iter().map(k).collect();
-        let depth = if cutoffs.contains(&10) { Some(10) } else { cutoffs.iter().copied().max() };
+        let depth = main_cutoff(rows.iter().map(|row| row.k));
         let is_comparable = |name: &&String| {
             let info = metric(name);
             info.is_some_and(|info| info.best([1.0].into_iter()).is_some())

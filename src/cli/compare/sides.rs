@@ -113,7 +113,7 @@ impl Side {
         mean.is_finite().then_some(mean)
     }
 
-    /// The values of a system's trials that have results, of the metrics of `keys`.
+    /// The values of a system's trials that have results, in the columns of `keys`.
     pub fn units(&self, name: &str, keys: &[MeasureKey]) -> Result<Units, CliError> {
         let has_result = |trial: &&TrialRecord| {
             trial.name == name

@@ -41,12 +41,12 @@ pub(in crate::tasks) fn check_means_by(
     files: &StepFiles,
     evaluate: &ScoreSpec,
 ) -> Result<(), String> {
-    if files.values.is_checked(files.dir) {
+    let asked = Digest::of_json(evaluate);
+    if files.is_checked(&asked) {
         return Ok(());
     }
-    files.values.note_read();
     let measured = stored::check_summary(files.dir, evaluate).map_err(|error| error.to_string())?;
-    files.values.put(files.dir, measured, true);
+    files.keep(measured, asked);
     Ok(())
 }
 
