@@ -58,9 +58,14 @@ pub struct Units {
 pub(super) struct Numbers<'a> {
     numbers: HashMap<&'a str, u32>,
     pub(super) names: Vec<&'a str>,
-    /// The last list of names, with the rows that belong to the slice, and what came of it: seeds of a fold mostly share
-    /// both.
-    last: Option<(Arc<[String]>, Arc<[bool]>, Arc<[Row]>)>,
+    last: Option<Numbered>,
+}
+
+/// The last list of names, with the rows that belong to the slice, and what came of it: seeds of a fold mostly share both.
+struct Numbered {
+    names: Arc<[String]>,
+    members: Arc<[bool]>,
+    rows: Arc<[Row]>,
 }
 
 /// A row, and the number of its name.
@@ -69,15 +74,15 @@ pub(super) type Row = (usize, u32);
 impl<'a> Numbers<'a> {
     /// The rows of a slice with the numbers of their names.
     pub(super) fn of_rows(&mut self, names: &'a Arc<[String]>, members: Arc<[bool]>) -> Arc<[Row]> {
-        if let Some((last, of_slice, rows)) = &self.last
-            && Arc::ptr_eq(last, names)
-            && *of_slice == members
+        if let Some(last) = &self.last
+            && Arc::ptr_eq(&last.names, names)
+            && last.members == members
         {
-            return rows.clone();
+            return last.rows.clone();
         }
         let rows = names.iter().zip(members.iter()).enumerate().filter(|(_, (_, is))| **is);
         let rows: Arc<[Row]> = rows.map(|(row, (name, _))| (row, self.number(name))).collect();
-        self.last = Some((names.clone(), members, rows.clone()));
+        self.last = Some(Numbered { names: names.clone(), members, rows: rows.clone() });
         rows
     }
 
@@ -144,10 +149,9 @@ impl Units {
         let first = &first[0];
         let n = first.columns.len() + first.pooled.len();
         let mut numbers = Numbers::default();
-        let mut rows: Vec<Vec<(&Measurements, Arc<[Row]>)>> = Vec::new();
+        let mut rows: Vec<Vec<Arc<[Row]>>> = Vec::new();
         for (_, seeds) in &folds {
-            let each = seeds.iter();
-            let each = each.map(|of| (of, numbers.of_rows(&of.ids, of.members(slice))));
+            let each = seeds.iter().map(|of| numbers.of_rows(&of.ids, of.members(slice)));
             rows.push(each.collect());
         }
         let n_names = numbers.names.len();
@@ -156,9 +160,9 @@ impl Units {
         for at in 0..n {
             in_some.fill(false);
             let mut n_pairs = 0;
-            for seeds in &rows {
+            for ((_, seeds), rows) in folds.iter().zip(&rows) {
                 in_fold.fill(false);
-                for (measured, rows) in seeds {
+                for (measured, rows) in seeds.iter().zip(rows) {
                     match measured.values.get(at) {
                         Some(values) => rows
                             .iter()

@@ -93,8 +93,8 @@ struct Entry {
     checked_for: Digest,
     /// None if only the check is remembered.
     measured: Option<Measurements>,
-    /// Columns that the file has and that were dropped.
-    dropped: Vec<MeasureKey>,
+    /// Columns that were dropped, and then all pooled metrics, too.
+    dropped: Option<Vec<MeasureKey>>,
 }
 
 /// A file as it was found: device, inode, size and time of change.
@@ -147,8 +147,11 @@ impl Values {
         let kept = self.lock();
         let entry = kept.of.get(dir).filter(|entry| entry.stamp == stamp)?;
         let measured = entry.measured.as_ref()?;
-        let is_whole = entry.dropped.iter().all(|key| !wanted.has(key));
-        is_whole.then(|| measured.in_columns(wanted))
+        let has_all = match wanted {
+            Columns::All => entry.dropped.is_none(),
+            Columns::Of(keys) => !entry.dropped.iter().flatten().any(|key| keys.contains(key)),
+        };
+        has_all.then(|| measured.in_columns(wanted))
     }
 
     /// Keeps all values of a step of which the files were found to be right, and that its means were compared with them.
@@ -174,7 +177,7 @@ impl Values {
             kept.order.push_back(dir.to_owned());
         }
         let measured = has_room.then_some(measured);
-        let entry = Entry { stamp, checked_for, measured, dropped: Vec::new() };
+        let entry = Entry { stamp, checked_for, measured, dropped: None };
         kept.of.insert(dir.to_owned(), entry);
     }
 
@@ -185,7 +188,7 @@ impl Values {
         entry.measured = entry.measured.filter(|_| !wanted.is_empty()).map(|measured| {
             let is_wanted = |key: &MeasureKey| wanted.contains(key);
             let columns = measured.columns.iter().filter(|key| !is_wanted(key));
-            entry.dropped.extend(columns.chain(&measured.pooled).cloned());
+            entry.dropped.get_or_insert_default().extend(columns.cloned());
             measured.narrowed(&is_wanted)
         });
         if let Some(measured) = &entry.measured {

@@ -100,6 +100,11 @@ impl Workspace {
         Self { read_only: true, ..self }
     }
 
+    /// The same with room for so many bytes of values by unit that were read from it.
+    pub fn with_room_for_values(self, bytes: usize) -> Self {
+        Self { values: Arc::new(Values::with_room(bytes)), ..self }
+    }
+
     /// Whether it is only read.
     pub fn is_read_only(&self) -> bool {
         self.read_only

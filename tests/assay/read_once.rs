@@ -57,3 +57,32 @@ fn a_report_with_its_audit_reads_each_evaluation_once() {
     assert_eq!(again.rows, collected.rows);
     assert!(workspace.values().reads() > evaluated);
 }
+
+/// Then some trials of a system are kept with all their columns, and others are read again in those that are needed.
+#[test]
+fn a_report_and_its_audit_do_not_depend_on_the_room_for_values() {
+    let place = Place::new();
+    place.write("e.yaml", EXPERIMENT);
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    let audit = place.path(".assay/experiments/e/audit.json");
+    let mut reports = [0, 20_000, usize::MAX].into_iter().map(|room| {
+        fs::remove_file(&audit).unwrap();
+        let workspace = Workspace::at(&place.path(".assay")).with_room_for_values(room);
+        let experiment = ExperimentRecord::read(&workspace, "e").unwrap();
+        let mut request = Request::of_report(&experiment);
+        also_for_tables(&mut request, &experiment);
+        let collected = collect(&experiment, &workspace, &request).unwrap();
+        let name = format!("with room for {room}");
+        let out = OutputDir::open(&place.path(&name), INDEX, false).unwrap();
+        render(&experiment, &workspace, &collected, None, false, out).unwrap();
+        let read = |file| fs::read(place.path(&name).join(file)).unwrap();
+        let files = ["results.json", "tables/short.tex", "figures/differences.svg"].map(read);
+        (workspace.values().reads(), files, fs::read(&audit).unwrap())
+    });
+    let (reads_without, files, audited) = reports.next().unwrap();
+    let (reads_with_little, of_little, audited_with_little) = reports.next().unwrap();
+    let (reads, of_all, audited_with_all) = reports.next().unwrap();
+    assert!(reads_without > reads_with_little && reads_with_little > reads, "some were kept");
+    assert!(files == of_little && files == of_all);
+    assert!(audited == audited_with_little && audited == audited_with_all);
+}

@@ -1,6 +1,12 @@
 //! The schema agrees with the parser: files that come with the program are valid, and what one refuses the other refuses.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::Path,
+    rc::Rc,
+};
 
 use rec_assay::{
     data::DataDirs,
@@ -120,8 +126,8 @@ fn problem(schema: &Value, defs: &Value, value: &Value, at: &str) -> Option<Stri
                 off.then(|| format!("is not within {keyword} {rule}")).and_then(no)
             }
             "pattern" => {
-                let pattern = regex::Regex::new(rule.as_str().unwrap()).unwrap();
-                let off = value.as_str().is_some_and(|text| !pattern.is_match(text));
+                let pattern = || regex::Regex::new(rule.as_str().unwrap()).unwrap();
+                let off = value.as_str().is_some_and(|text| !pattern().is_match(text));
                 off.then(|| format!("does not match {rule}")).and_then(no)
             }
             keyword => panic!("{at}: the keyword `{keyword}` is not checked"),
@@ -134,7 +140,8 @@ fn problem(schema: &Value, defs: &Value, value: &Value, at: &str) -> Option<Stri
 }
 
 struct Checks {
-    schema: Value,
+    /// By task; making one takes milliseconds.
+    schemas: RefCell<HashMap<String, Rc<Value>>>,
     place: Place,
     dirs: DataDirs,
 }
@@ -142,13 +149,15 @@ struct Checks {
 impl Checks {
     fn new() -> Self {
         let dirs = DataDirs::new(vec![root().join("datasets")]);
-        Self { schema: schema("top-n"), place: Place::new(), dirs }
+        Self { schemas: RefCell::default(), place: Place::new(), dirs }
     }
 
     fn by_schema(&self, value: &Value) -> Result<(), String> {
-        let of_task = value["task"].as_str().map(schema);
-        let schema = of_task.as_ref().unwrap_or(&self.schema);
-        match problem(schema, &schema["$defs"], value, "") {
+        let task = value["task"].as_str().unwrap_or("top-n");
+        let mut schemas = self.schemas.borrow_mut();
+        let of_task = schemas.entry(task.to_owned()).or_insert_with(|| Rc::new(schema(task)));
+        let schema = of_task.clone();
+        match problem(&schema, &schema["$defs"], value, "") {
             None => Ok(()),
             Some(problem) => Err(problem),
         }

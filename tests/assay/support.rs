@@ -98,6 +98,25 @@ evaluate: {k: [5]}
         place
     }
 
+    /// Writes the first users and items of the sample into `data/`: encoding all its texts takes long. The value of
+    /// `data`, with DISLIKED in the place of its threshold.
+    pub fn write_part_of_sample(&self, users: usize, items: usize) -> &'static str {
+        let few = |line: &str, column: usize, most: usize| {
+            line.split(',').nth(column).unwrap().parse().is_ok_and(|id: usize| id <= most)
+        };
+        let table = |file: &str, is_kept: &dyn Fn(&str) -> bool| {
+            let text = fs::read_to_string(root().join("datasets/sample").join(file)).unwrap();
+            let rows = text.lines().enumerate().filter(|(at, line)| *at == 0 || is_kept(line));
+            let kept: Vec<&str> = rows.map(|(_, line)| line).collect();
+            self.write(&format!("data/{file}"), kept.join("\n") + "\n");
+        };
+        table("ratings.csv", &|line| few(line, 0, users) && few(line, 1, items));
+        table("items.csv", &|line| few(line, 0, items));
+        "{folder: data, reader: table, ratings: ratings.csv, columns: {user: user, item: item, rating: \
+         rating, timestamp: timestamp, fold: fold}, items: {file: items.csv, item: item, title: title, \
+         genres: genres, overview: overview}, relevant: \">= 3\", disliked: DISLIKED}"
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

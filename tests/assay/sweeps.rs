@@ -7,7 +7,12 @@ use std::{
     path::PathBuf,
 };
 
-use rec_assay::{analysis::ResultRow, core::Workspace, data::DataDirs, tasks::Experiment};
+use rec_assay::{
+    analysis::ResultRow,
+    core::{Failure, Workspace},
+    data::DataDirs,
+    tasks::Experiment,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -53,6 +58,19 @@ impl Case {
     /// Runs the sweep and, for each value, the plain experiment in a workspace of its own. In the workspace
     /// of the sweep the results of the plain experiments must be there already.
     fn check(&self, place: &Place) {
+        let dirs = DataDirs::new(vec![root().join("datasets"), place.path("datasets")]);
+        self.check_with(&dirs, true, place);
+    }
+
+    /// The same without the weights of the text encoder: the control beside a judge is left out, and no text is encoded.
+    fn check_without_encoder(&self, place: &Place) {
+        self.check_with(&DataDirs::new(vec![place.path("datasets")]), false, place);
+    }
+
+    fn check_with(&self, dirs: &DataDirs, has_encoder: bool, place: &Place) {
+        let done = |experiment: &Experiment, workspace: &Workspace| {
+            done(experiment, dirs, has_encoder, workspace)
+        };
         let what = format!("{}: {}", self.key, self.text);
         let [first, second] = &self.values;
         let sweep = format!("{{sweep: {{one: {first}, two: {second}}}}}");
@@ -62,12 +80,11 @@ impl Case {
             place.write(name, text);
             Experiment::read(&place.path(name), &DataDirs::from_env()).unwrap()
         };
-        let dirs = DataDirs::new(vec![root().join("datasets"), place.path("datasets")]);
-        let swept = done(&file("swept.yaml", self.yaml("swept", &sweep)), &dirs, &at("swept"));
+        let swept = done(&file("swept.yaml", self.yaml("swept", &sweep)), &at("swept"));
         let mut of_levels = Vec::new();
         for (level, value) in ["one", "two"].iter().zip(&self.values) {
             let plain = file("plain.yaml", self.yaml("plain", value));
-            let expected = done(&plain, &dirs, &at(level));
+            let expected = done(&plain, &at(level));
             let label = format!("={level}]");
             let of_level = swept.iter().filter(|row| row.system.ends_with(&label));
             let found: Vec<ResultRow> = of_level
@@ -80,7 +97,7 @@ impl Case {
                 .collect();
             assert!(!found.is_empty(), "{what}: no row of {label}");
             assert!(found == expected, "{what}, {level}\n{found:#?}\n{expected:#?}");
-            let kept = Here::new(&plain, &dirs).collect(&at("swept"));
+            let kept = Here::new(&plain, dirs).collect(&at("swept"));
             assert!(kept.missing.is_empty(), "{what}, {level}: {:?}", kept.missing);
             assert!(kept.rows == expected, "{what}, {level}, from the sweep's steps");
             of_levels.push(expected);
@@ -94,9 +111,18 @@ impl Case {
 }
 
 /// The results of an experiment, run here.
-fn done(experiment: &Experiment, dirs: &DataDirs, workspace: &Workspace) -> Vec<ResultRow> {
+fn done(
+    experiment: &Experiment,
+    dirs: &DataDirs,
+    has_encoder: bool,
+    workspace: &Workspace,
+) -> Vec<ResultRow> {
     let here = Here::new(experiment, dirs);
-    assert_eq!(here.run(workspace, 2).record.failures, []);
+    let failures = here.run(workspace, 2).record.failures;
+    // The control beside a judge, where there is no encoder.
+    let is_control = |trial: &str| trial.starts_with("embedding baseline[");
+    let fails = |of: &&Failure| has_encoder || !is_control(&of.trial);
+    assert_eq!(failures.iter().filter(fails).collect::<Vec<_>>(), [] as [&Failure; 0]);
     here.collect(workspace).rows
 }
 
@@ -205,39 +231,17 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
         act => act,
     });
     let place = Place::new();
-    // Small: every text is encoded for the control that is put beside the judge.
-    let few = |line: &str, column: usize, most: usize| {
-        line.split(',').nth(column).unwrap().parse().is_ok_and(|id: usize| id <= most)
-    };
-    let sample = root().join("datasets/sample");
-    let table = |file: &str, is_kept: &dyn Fn(&str) -> bool| {
-        let text = fs::read_to_string(sample.join(file)).unwrap();
-        let kept: Vec<&str> = text
-            .lines()
-            .enumerate()
-            .filter(|(at, line)| *at == 0 || is_kept(line))
-            .map(|(_, l)| l)
-            .collect();
-        kept.join("\n") + "\n"
-    };
-    place.write(
-        "data/ratings.csv",
-        table("ratings.csv", &|line| few(line, 0, 12) && few(line, 1, 30)),
-    );
-    place.write("data/items.csv", table("items.csv", &|line| few(line, 0, 30)));
+    let data = place.write_part_of_sample(12, 30);
     for (name, text) in [("first", "A quiet film"), ("second", "A loud film")] {
         let rows: String = (1..=30).map(|item| format!("{item},{text} number {item}\n")).collect();
         place.write(&format!("{name}.csv"), format!("item,overview\n{rows}"));
     }
-    let data = "{folder: data, reader: table, ratings: ratings.csv, columns: {user: user, item: item, rating: \
-                rating, timestamp: timestamp, fold: fold}, items: {file: items.csv, item: item, title: title, \
-                genres: genres, overview: overview}, relevant: \">= 3\", disliked: DISLIKED}";
     let url = endpoint.url();
     let judges = format!("{{chat: {{base_url: \"{url}\", model: one}}}}");
     let profiles = "{texts: {items: {from: metadata}, users: {from: template}}}";
     let systems = "{popularity: {model: popularity}, re: {model: rerank, of: popularity, text: {profiles: \
                    texts}, pool: 6, judge: chat, strategy: relevancy}}";
-    let with = |key: &'static str, text: &str, first: &str, second: &str| {
+    let declared = |key: &'static str, text: &str, first: &str, second: &str| {
         let more: String = [
             ("data", data.replace("DISLIKED", "\"<= 2\"")),
             ("endpoints", judges.clone()),
@@ -249,7 +253,10 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
         .filter(|(other, _)| *other != key)
         .map(|(key, text)| format!("{key}: {text}\n"))
         .collect();
-        Case { more, ..case(key, text, first, second) }.check(&place);
+        Case { more, ..case(key, text, first, second) }
+    };
+    let with = |key: &'static str, text: &str, first: &str, second: &str| {
+        declared(key, text, first, second).check_without_encoder(&place);
     };
     let judge = |rest: &str| format!("{{chat: {{base_url: \"{url}\", {rest}}}}}");
     with("endpoints", &judge("model: HOLE"), "one", "two");
@@ -272,7 +279,7 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
         "metadata",
         "template",
     );
-    with("profiles", "{texts: HOLE}", "{from: metadata}", "{from: template}");
+    declared("profiles", "{texts: HOLE}", "{from: metadata}", "{from: template}").check(&place);
     let written = "{texts: {items: {from: llm, judge: HOLE}, users: {from: template}}}";
     let mut writers = judges.clone();
     writers.insert_str(
