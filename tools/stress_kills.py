@@ -48,6 +48,14 @@ evaluate: {{k: [5], metrics: [ndcg, recall]}}
 PROMPT = "[user]\nRank. {% for item in candidates %}[{{ item.id }}] {% endfor %}\n"
 
 
+class Faults(list):
+    """Printed as they are found: a long check that is ended tells what it had found."""
+
+    def append(self, fault):
+        super().append(fault)
+        print(f"FAULT: {fault}", flush=True)
+
+
 class Server(ThreadingHTTPServer):
     def handle_error(self, *_):
         """A client that was killed."""
@@ -231,7 +239,7 @@ def main():
     server = Server(("127.0.0.1", 0), Chat)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1"
-    faults = []
+    faults = Faults()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(folder, url)
         began = time.monotonic()
@@ -244,8 +252,6 @@ def main():
         print(f"undisturbed: {duration:.1f} s, {expected[2]} responses, {len(expected[1])} files of steps", flush=True)
         kill(random.Random(seed), url, kills, expected, faults)
         flip(random.Random(seed), place, flips, results, faults)
-    for fault in faults:
-        print(f"FAULT: {fault}")
     print(f"{len(faults)} faults")
     sys.exit(1 if faults else 0)
 
