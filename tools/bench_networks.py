@@ -24,7 +24,8 @@ import time
 THREADS = {"sgl": 2}
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / ".venv-networks"
-INSTALLED = ["torch==2.11.0", "torch_geometric==2.7.0", "numpy", "scipy", "pandas", "scikit-learn", "colorlog", "colorama",
+# RecBole 1.2.1 fills its graph by a method that SciPy 1.11 has no longer.
+INSTALLED = ["torch==2.11.0", "torch_geometric==2.7.0", "numpy==1.26.4", "scipy==1.10.1", "pandas==2.2.3", "scikit-learn==1.4.2", "colorlog", "colorama",
              "pyyaml", "tqdm", "tensorboard", "thop", "tabulate", "plotly", "texttable"]
 DATA = pathlib.Path(os.environ.get("ASSAY_DATA", "datasets"))
 

@@ -54,7 +54,7 @@ pub struct Compare {
     /// Rank the systems of the experiments over their data sets: Friedman's test, and Nemenyi's critical difference
     #[arg(long, conflicts_with_all = ["other_set", "other_workspace", "reference", "margin", "test", "correction", "anyway"])]
     across: bool,
-    /// With --across: write a critical-difference diagram of each metric into this directory, as SVG and PNG
+    /// With --across: write a critical-difference diagram of each metric into this directory, as SVG, PNG and PDF
     #[arg(long, value_name = "DIR", requires = "across")]
     figures: Option<PathBuf>,
     /// Replace files in it that assay did not write

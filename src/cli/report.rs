@@ -112,7 +112,7 @@ fn check(dir: &Path, produced: &[OutputFile]) -> Result<Exit, CliError> {
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     let of_table_or_figure = |path: &Path| {
         let ending = path.extension().and_then(|of| of.to_str()).unwrap_or_default();
-        ["tex", "md", "csv", "json", "svg", "png"].contains(&ending)
+        ["tex", "md", "csv", "json", "svg", "png", "pdf"].contains(&ending)
     };
     for path in files_below(dir)? {
         let base = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

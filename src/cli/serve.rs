@@ -466,6 +466,7 @@ fn kind_of(file: &str) -> &'static str {
         "html" => "text/html; charset=utf-8",
         "svg" => "image/svg+xml",
         "png" => "image/png",
+        "pdf" => "application/pdf",
         "json" => "application/json",
         "csv" => "text/csv; charset=utf-8",
         _ => "text/plain; charset=utf-8",

@@ -1,4 +1,4 @@
-//! Figures as SVG and PNG. One file for each kind, and what they share: [`style`], [`canvas`] and [`plot`].
+//! Figures as SVG, PNG and PDF. One file for each kind, and what they share: [`style`], [`canvas`] and [`plot`].
 
 mod against_k;
 mod canvas;
@@ -6,6 +6,7 @@ mod contrasts;
 mod cost;
 mod critical_difference;
 mod differences;
+mod pdf;
 mod plot;
 mod popularity;
 mod reranking;
@@ -47,6 +48,14 @@ impl Figure {
     /// PNG at 300 dpi.
     pub fn png(&self) -> Vec<u8> {
         self.canvas.png()
+    }
+
+    /// PDF of the size of the PNG in print.
+    pub fn pdf(&self) -> Result<Vec<u8>, FileError> {
+        pdf::pdf(&self.svg()).map_err(|problem| FileError::Damaged {
+            path: format!("{}.svg", self.name).into(),
+            problem: format!("no PDF can be made of it: {problem}"),
+        })
     }
 }
 

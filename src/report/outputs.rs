@@ -113,7 +113,8 @@ pub fn paper_files(
         };
         files.push(of("svg", figure.svg().into_bytes()));
         files.push(of("png", figure.png()));
-        list += &line(&name, &["svg", "png"], &title);
+        files.push(of("pdf", figure.pdf()?));
+        list += &line(&name, &["svg", "png", "pdf"], &title);
     }
     if !files.is_empty() {
         let title = "a list of the tables and figures".to_owned();

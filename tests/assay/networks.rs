@@ -105,7 +105,7 @@ systems:
   lightgcn:
     model: lightgcn
     dim: 32
-    training: {epochs: 60, learning_rate: 0.01, batch: 64, validate: {every: 7}}
+    training: {epochs: 36, learning_rate: 0.01, batch: 64, validate: {every: 7}}
 evaluate: {k: [10]}
 ";
 
@@ -127,7 +127,7 @@ fn a_killed_contrastive_training_goes_on_from_its_checkpoint() {
             "e.yaml",
             system
                 .replace("lightgcn", model)
-                .replace("epochs: 60", "epochs: 24")
+                .replace("epochs: 36", "epochs: 24")
                 .replace("batch: 64", "batch: 256"),
         );
         goes_on_when_killed(&place, &format!("{model}--f1--seed1"));

@@ -342,7 +342,7 @@ task: next-item
 data: {reader: sequences, folder: data, file: s.txt}
 split: {scheme: leave-one-out}
 systems:
-  sasrec: {model: sasrec, factors: 32, length: 8, training: {epochs: 60, batch: 8, validate: {every: 7}}}
+  sasrec: {model: sasrec, factors: 32, length: 8, training: {epochs: 36, batch: 8, validate: {every: 7}}}
 evaluate: {k: [1]}
 ",
     );

@@ -59,17 +59,20 @@ fn features_from_texts_tell_what_a_user_likes() {
         return;
     }
     let place = Place::encoded(&["one"]);
-    place.write("e.yaml", TEXTS);
-    place.fine(&["run", "e.yaml", "--workspace", "one"]);
-    let csv = place.fine(&["results", "e.yaml", "--workspace", "one"]);
+    // Those of which the texts are encoded already.
+    let some = TEXTS.replace("{sweep: [integrated, template, mean]}", "mean");
+    place.write("some.yaml", some.replace("{sweep: [integrated, template]}", "template"));
+    place.fine(&["run", "some.yaml", "--workspace", "one"]);
+    let csv = place.fine(&["results", "some.yaml", "--workspace", "one"]);
     let ndcg = means(&csv, "ndcg", "10");
     // Likes in the sample depend on genres, so means of liked items are predictive.
     println!("{ndcg:?}");
-    assert!(ndcg["content[profiles=mean]"] > 1.5 * ndcg["random"], "{ndcg:?}");
-    assert!(ndcg["gat[profiles=template]"] > 1.5 * ndcg["random"], "{ndcg:?}");
+    assert!(ndcg["content"] > 1.5 * ndcg["random"], "{ndcg:?}");
+    assert!(ndcg["gat"] > 1.5 * ndcg["random"], "{ndcg:?}");
     let html = fs::read_to_string(place.path("reports/texts/index.html")).unwrap();
     assert!(html.contains("id=\"texts\"") && html.contains("template users f1"));
     // Profiles of items are made once; those of users and their embeddings once per fold.
+    place.write("e.yaml", TEXTS);
     let plan: Value =
         serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json", "--workspace", "one"]))
             .unwrap();

@@ -73,6 +73,7 @@ fn write_figures(dir: &Path, tests: &[Across], overwrite: bool) -> Result<(), Cl
             name = file_name(&format!("{name}-{}-{}-{}", of.protocol, of.convention, test.slice));
         }
         out.write(&format!("{name}.svg"), figure.svg().as_bytes())?;
+        out.write(&format!("{name}.pdf"), &figure.pdf()?)?;
         let path = out.write(&format!("{name}.png"), &figure.png())?;
         tell!("{}: {}", path.with_extension("svg").display(), figure.caption);
         names.push(name);

@@ -116,6 +116,7 @@ fn format_of(name: &str) -> &'static str {
         "html" => "text/html",
         "svg" => "image/svg+xml",
         "png" => "image/png",
+        "pdf" => "application/pdf",
         "tex" => "application/x-tex",
         "yaml" | "yml" => "application/yaml",
         "parquet" => "application/vnd.apache.parquet",

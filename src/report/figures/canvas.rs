@@ -17,7 +17,7 @@ use crate::base::terminal::escaped;
 
 /// DejaVu Sans Condensed with the letters of Latin, Greek, Cyrillic, Hebrew and Arabic; images do not depend on the machine's
 /// fonts.
-const FONT: &[u8] = include_bytes!("../../../reports/fonts/DejaVuSansCondensed.ttf");
+pub(super) const FONT: &[u8] = include_bytes!("../../../reports/fonts/DejaVuSansCondensed.ttf");
 const FAMILY: &str = "sans-serif";
 /// What plotters divides sizes of text by in SVG.
 const SVG_SIZE: f64 = 1.24;
