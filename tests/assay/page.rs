@@ -27,7 +27,7 @@ fn a_report_is_a_handful_of_files_unless_all_are_asked_for() {
     place.write("e.yaml", EXPERIMENT);
     place.fine(&["run", "e.yaml", "--quiet"]);
     let written = files(&place, "reports/e");
-    assert!(written.len() <= 10, "{written:?}");
+    assert!(written.len() <= 11, "{written:?}");
     let page = fs::read_to_string(place.path("reports/e/index.html")).unwrap();
     for name in written.iter().filter(|name| *name != "index.html") {
         assert!(page.contains(&name.replace('/', "&#x2F;")) || page.contains(name), "{name}");
