@@ -24,9 +24,8 @@ import time
 THREADS = {"sgl": 2}
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / ".venv-networks"
-# RecBole 1.2.1 fills its graph by a method that SciPy 1.11 has no longer.
-INSTALLED = ["torch==2.11.0", "torch_geometric==2.7.0", "numpy==1.26.4", "scipy==1.10.1", "pandas==2.2.3", "scikit-learn==1.4.2", "colorlog", "colorama",
-             "pyyaml", "tqdm", "tensorboard", "thop", "tabulate", "plotly", "texttable"]
+INSTALLED = ["torch==2.11.0", "torch_geometric==2.7.0", "numpy==1.26.4", "scipy==1.11.4", "pandas==2.2.3",
+             "scikit-learn==1.4.2", "colorlog", "colorama", "pyyaml", "tqdm", "tensorboard", "thop", "tabulate", "plotly", "texttable"]
 DATA = pathlib.Path(os.environ.get("ASSAY_DATA", "datasets"))
 
 
@@ -102,8 +101,9 @@ def recbole():
                        "float_": float, "string_": bytes}.items():
         if name not in np.__dict__:
             setattr(np, name, kind)
-    # Gone from newer versions of scipy, as the aliases above from numpy.
-    sparse.dok_matrix._update = lambda self, entries: self._dict.update(entries)
+    # Gone from SciPy 1.13, as the aliases above from numpy.
+    if not hasattr(sparse.dok_matrix, "_update"):
+        sparse.dok_matrix._update = lambda self, entries: self._dict.update(entries)
 
 
 def recbole_epochs(model_of, settings, learning_rate, start_epoch):

@@ -85,7 +85,7 @@ def main():
     evaluate = Evaluator(folder, model != "xsimgcl")
     done, seen = 0, False
     while True:
-        found = list(scratch.glob("*/checkpoint.safetensors"))
+        found = list(scratch.rglob("checkpoint.safetensors"))
         if seen and not found:
             return
         for path in found:

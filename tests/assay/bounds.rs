@@ -296,8 +296,7 @@ fn nobody(place: &Place, args: &[&str]) -> Command {
     // Other users may have no access to the directory of the program.
     let program = place.path("program");
     if !program.exists() {
-        fs::copy(plain.get_program(), &program).unwrap();
-        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        place.copy_program(plain.get_program().as_ref(), "program");
     }
     let mut command = Command::new(program);
     command.args(args).current_dir(place.dir.path()).uid(65534).gid(65534);

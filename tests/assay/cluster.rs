@@ -274,11 +274,10 @@ impl Server {
         let on = format!("hq:{}", self.place.display());
         let mut command = place.command(&["run", "small.yaml", "--on", &on]);
         // `hq` is one command, the shim is two words.
-        let program = place.path("hq.sh");
         let python = std::env::var("ASSAY_HQ_PYTHON").unwrap_or_else(|_| "python3".into());
         let shim = root().join("tools/hq_shim.py");
-        place.write("hq.sh", format!("#!/bin/sh\nexec '{python}' '{}' \"$@\"\n", shim.display()));
-        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\nexec '{python}' '{}' \"$@\"\n", shim.display());
+        let program = place.write_program("hq.sh", &text);
         command.env("ASSAY_HQ", program);
         command
     }
@@ -358,10 +357,7 @@ fn names_of_files_are_no_commands_in_scripts_for_slurm() {
 fn with_codes(place: &Place, script: &str, codes: &str, arguments: &[&str]) -> Option<i32> {
     let text = fs::read_to_string(place.path(&format!("slurm/{script}"))).unwrap();
     let made_up = format!("#!/bin/sh\ncase $1 in {codes} esac\n");
-    place.write("made-up", made_up);
-    let program = place.path("made-up");
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let program = program.display().to_string();
+    let program = place.write_program("made-up", &made_up).display().to_string();
     place.write("script.sh", text.replace(env!("CARGO_BIN_EXE_assay"), &program));
     let mut command = Command::new("bash");
     command.arg(place.path("script.sh")).args(arguments).env("SLURM_ARRAY_TASK_ID", "0");
@@ -410,9 +406,7 @@ fn with_queue(place: &Place, on_submit: &str, arguments: &[&str]) -> crate::supp
     let text = format!(
         "#!/bin/sh\nfor file; do :; done\ncase \"$*\" in *submit-file*) {on_submit};; *) echo '[]';; esac\n"
     );
-    place.write("hq", text);
-    let program = place.path("hq");
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = place.write_program("hq", &text);
     let mut command = place.command(&["run", "small.yaml", "--on", "hq"]);
     let ended = command.args(arguments).env("ASSAY_HQ", program).output().unwrap();
     crate::support::ended(ended, place.dir.path())

@@ -345,9 +345,7 @@ fn programs_of_ones_own_and_of_path_are_found() {
     let script =
         "#!/bin/sh\ntest -e ratings.csv && exit 1\nprintf 'user,item\\nu1,a\\nu2,b\\n' > \"$1\"\n";
     for name in ["bin/own", ".venv/own"] {
-        place.write(name, script);
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(place.path(name), permissions).unwrap();
+        place.write_program(name, script);
     }
     place.write("two words", "user,item\nu1,a\nu2,b\n");
     let ended = run(&place, &[]);

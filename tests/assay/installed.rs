@@ -20,12 +20,11 @@ fn libtorch() -> PathBuf {
 /// A prefix with the programs, and with libtorch if `libraries`; nothing of this checkout is above or beside it.
 fn installed(libraries: bool) -> Place {
     let place = Place::new();
-    fs::create_dir_all(place.path("prefix/bin")).unwrap();
     for (from, name) in [
         (env!("CARGO_BIN_EXE_assay"), "assay"),
         (env!("CARGO_BIN_EXE_assay-tensors"), "assay-tensors"),
     ] {
-        fs::copy(from, place.path("prefix/bin").join(name)).unwrap();
+        place.copy_program(from.as_ref(), &format!("prefix/bin/{name}"));
     }
     if libraries {
         fs::create_dir_all(place.path("prefix/lib")).unwrap();

@@ -27,7 +27,22 @@ fn a_report_is_a_handful_of_files_unless_all_are_asked_for() {
     place.write("e.yaml", EXPERIMENT);
     place.fine(&["run", "e.yaml", "--quiet"]);
     let written = files(&place, "reports/e");
-    assert!(written.len() <= 11, "{written:?}");
+    assert_eq!(
+        written,
+        [
+            "figures/metric-against-k.pdf",
+            "figures/metric-against-k.png",
+            "figures/metric-against-k.svg",
+            "files.md",
+            "index.html",
+            "results.csv",
+            "results.json",
+            "tables/main.csv",
+            "tables/main.json",
+            "tables/main.md",
+            "tables/main.tex",
+        ]
+    );
     let page = fs::read_to_string(place.path("reports/e/index.html")).unwrap();
     for name in written.iter().filter(|name| *name != "index.html") {
         assert!(page.contains(&name.replace('/', "&#x2F;")) || page.contains(name), "{name}");

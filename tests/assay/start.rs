@@ -146,9 +146,7 @@ fn an_experiment_from_a_pipe_is_read_by_the_program_that_runs_it() {
 #[test]
 fn without_the_other_program_a_run_that_needs_it_says_so_and_does_nothing() {
     let place = place();
-    fs::create_dir(place.path("bin")).unwrap();
-    let alone = place.path("bin/assay");
-    fs::copy(ASSAY, &alone).unwrap();
+    let alone = place.copy_program(ASSAY.as_ref(), "bin/assay");
     let (ended, torch) = watched(&place, &alone, &["run", "tensors.yaml"]);
     assert_eq!((ended.code, torch, runs(&place)), (2, false, 0), "{}", ended.err);
     assert_eq!(

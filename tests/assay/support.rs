@@ -127,6 +127,24 @@ evaluate: {k: [5]}
         fs::write(path, text).unwrap();
     }
 
+    /// Writes a program. Another process writes it: while one of this process has a file open for writing, a process that another
+    /// test is just starting has it open too, and the file cannot be executed ("Text file busy").
+    pub fn write_program(&self, name: &str, text: &str) -> PathBuf {
+        self.write(&format!("{name}.text"), text);
+        let path = self.copy_program(&self.path(&format!("{name}.text")), name);
+        fs::remove_file(self.path(&format!("{name}.text"))).unwrap();
+        path
+    }
+
+    /// Copies a program, for the same reason by another process.
+    pub fn copy_program(&self, from: &Path, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut install = Command::new("install");
+        assert!(install.args(["-m", "755"]).arg(from).arg(&path).status().unwrap().success());
+        path
+    }
+
     /// The command, in this directory, with the committed data sets only.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));

@@ -273,12 +273,8 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
         &format!("{{base_url: \"{url}\", model: one}}"),
         &format!("{{base_url: \"{url}\", model: two}}"),
     );
-    with(
-        "profiles",
-        "{texts: {items: {from: metadata}, users: {from: HOLE}}}",
-        "metadata",
-        "template",
-    );
+    let users = "{texts: {items: {from: metadata}, users: {from: HOLE}}}";
+    declared("profiles", users, "metadata", "template").check(&place);
     declared("profiles", "{texts: HOLE}", "{from: metadata}", "{from: template}").check(&place);
     let written = "{texts: {items: {from: llm, judge: HOLE}, users: {from: template}}}";
     let mut writers = judges.clone();
@@ -291,8 +287,9 @@ fn a_sweep_of_what_language_models_are_told_gives_what_each_value_gives_alone() 
         data.replace("DISLIKED", "\"<= 2\"")
     );
     Case { more, ..case("profiles", written, "a", "b") }.check(&place);
-    with("metadata", "{file: HOLE, id: item, overview: overview}", "first.csv", "second.csv");
-    with("data", &data.replace("DISLIKED", "HOLE"), "\"<= 1\"", "\"<= 2\"");
+    let metadata = "{file: HOLE, id: item, overview: overview}";
+    declared("metadata", metadata, "first.csv", "second.csv").check(&place);
+    declared("data", &data.replace("DISLIKED", "HOLE"), "\"<= 1\"", "\"<= 2\"").check(&place);
 }
 
 #[test]

@@ -35,20 +35,20 @@ pub fn pdf(svg: &str) -> Result<Vec<u8>, String> {
 /// With the entries of each dictionary of resources in order: svg2pdf writes them in that of a hash map, another one each time.
 /// They keep their bytes together, so no object moves.
 fn sorted(made: Vec<u8>) -> Vec<u8> {
-    let mut lines: Vec<&[u8]> = made.split(|byte| *byte == b'\n').collect();
-    let (mut start, mut is_stream) = (0, false);
-    for at in 0..=lines.len() {
-        let line = lines.get(at).copied().unwrap_or_default();
+    let mut is_stream = false;
+    let marked = made.split(|byte| *byte == b'\n').map(|line| {
         match line {
             b"stream" => is_stream = true,
             _ if line.ends_with(b"endstream") => is_stream = false,
             _ => {}
         }
-        if is_stream || !is_resource(line) {
-            lines[start..at].sort_unstable();
-            start = at + 1;
-        }
+        (!is_stream && is_resource(line), line)
+    });
+    let mut lines: Vec<(bool, &[u8])> = marked.collect();
+    for dictionary in lines.chunk_by_mut(|(one, _), (next, _)| *one && *next) {
+        dictionary.sort_unstable_by_key(|(_, line)| *line);
     }
+    let lines: Vec<&[u8]> = lines.iter().map(|(_, line)| *line).collect();
     lines.join(&b'\n')
 }
 
