@@ -77,6 +77,11 @@ impl<T: NetworkSettings> SequenceModel for T {
         }
     }
 
+    /// 2: kernels compute the losses and their gradients; weights differ in their last bits.
+    fn revision(&self) -> u32 {
+        2
+    }
+
     fn is_seeded(&self) -> bool {
         true
     }
@@ -261,14 +266,12 @@ impl Network {
             }
             // As in the released code of BSARec: the mask is an item, too.
             _ if matches!(self.plan.learns, Learns::MaskedPrefixes { .. }) => {
-                item_loss::softmax(&states, self.weights.get(ITEM_ROWS), None, &targets)
+                item_loss::softmax(&states, self.weights.get(ITEM_ROWS), &targets)
             }
-            _ if self.plan.padding_in_softmax => {
-                item_loss::softmax(&states, &items, None, &targets)
-            }
+            _ if self.plan.padding_in_softmax => item_loss::softmax(&states, &items, &targets),
             _ => {
                 let items = items.narrow(0, 1, self.plan.rows.items as i64);
-                item_loss::softmax(&states, &items, None, &(targets - 1))
+                item_loss::softmax(&states, &items, &(targets - 1))
             }
         }
     }

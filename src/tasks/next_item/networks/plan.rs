@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::LossSpec;
 use crate::{
-    nn::sequence::{Gru, Positions, Transformer},
+    nn::{
+        item_loss,
+        sequence::{Gru, Positions, Transformer},
+    },
     tasks::shared::Size,
 };
 
@@ -146,10 +149,16 @@ impl Plan {
         let parameters = 16 * size.items * dim + 16 * layers * 12 * dim * dim;
         let states = 4 * tokens * layers * (24 * dim + 4 * heads * self.longest);
         let predicting = if prefixes { batch } else { tokens };
-        let logits = if loss == LossSpec::Softmax { 12 * predicting * size.items } else { 0 };
+        let scores = match loss.negatives() {
+            None => item_loss::softmax_memory(predicting, size.items, self.state_width()),
+            // Rows, log q, scores, what is computed of them, and their gradient.
+            Some((negatives, _)) => {
+                48 * predicting * (1 + negatives) + 8 * size.items * self.state_width()
+            }
+        };
         // Examples, of which a prefix is a copy.
         let copies = if prefixes { self.longest / 2 } else { 1 };
         let examples = 8 * size.ratings * copies;
-        parameters + states + logits + examples + 12 * (size.users + size.items) * dim
+        parameters + states + scores + examples + 12 * (size.users + size.items) * dim
     }
 }
