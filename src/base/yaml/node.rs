@@ -2,7 +2,13 @@
 //!
 //! serde_yaml decides what a scalar is (`no`, `1e3`, `"4"`); saphyr-parser is used only for the positions.
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::Read,
+    path::Path,
+    sync::Arc,
+};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -14,6 +20,9 @@ use crate::base::{
 
 /// Maximum size of a file in bytes.
 const MOST_BYTES: u64 = 16 << 20;
+
+/// The key that adds the entries of other mappings (YAML 1.1).
+const MERGE: &str = "<<";
 
 /// A YAML value and its position.
 #[derive(Clone, Debug, PartialEq)]
@@ -349,12 +358,24 @@ impl<'a> Builder<'a> {
         let mut mapping = Mapping::default();
         // A map, because a linear search for each key would be quadratic in a large file.
         let mut taken: HashMap<String, usize> = HashMap::new();
+        let mut merged: Vec<Entry> = Vec::new();
         loop {
+            let mut is_merge = false;
             let (event, span) = self.next()?;
             let key_at = self.position(span);
             let key = match event {
-                Event::MappingEnd => return Ok(mapping),
-                Event::Scalar(text, ..) => text.into_owned(),
+                Event::MappingEnd => {
+                    merged.into_iter().for_each(|entry| {
+                        if !taken.contains_key(&entry.key) {
+                            mapping.0.push(entry);
+                        }
+                    });
+                    return Ok(mapping);
+                }
+                Event::Scalar(text, style, ..) => {
+                    is_merge = style == ScalarStyle::Plain && text == MERGE;
+                    text.into_owned()
+                }
                 _ => {
                     return Err(
                         Diagnostic::at(&key_at, "this key is not text").expected("a plain key")
@@ -372,9 +393,30 @@ impl<'a> Builder<'a> {
             }
             let (event, span) = self.next()?;
             let value = self.node(event, span)?;
-            mapping.0.push(Entry { key, key_at, value });
+            match is_merge {
+                true => merged = merge(value)?,
+                false => mapping.0.push(Entry { key, key_at, value }),
+            }
         }
     }
+}
+
+/// The entries that a merge key adds where the mapping has none of its own; of a list of mappings, the first that has a key gives it.
+fn merge(value: Node) -> Result<Vec<Entry>, Diagnostic> {
+    let wrong = |of: &Node| {
+        Err(Diagnostic::at(&of.at, format!("`{MERGE}` cannot merge {}", of.found()))
+            .expected(format!("the alias of a mapping, or a list of them: `{MERGE}: *name`")))
+    };
+    let mappings = match value.value {
+        Value::Sequence(items) => items,
+        _ => vec![value],
+    };
+    let (mut merged, mut taken) = (Vec::new(), HashSet::new());
+    for of in mappings {
+        let Value::Mapping(entries) = of.value else { return wrong(&of) };
+        merged.extend(entries.0.into_iter().filter(|entry| taken.insert(entry.key.clone())));
+    }
+    Ok(merged)
 }
 
 /// Refuses control characters, because texts of a file are shown in terminals and pages.
@@ -496,6 +538,20 @@ mod tests {
     fn long_values_are_shortened() {
         let node = parse(&"word ".repeat(10_000)).unwrap();
         assert!(node.mapping("it").unwrap_err().to_string().len() < 600);
+    }
+
+    #[test]
+    fn a_merge_key_adds_what_the_mapping_does_not_have() {
+        let text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: {w: 4}}\nc: {y: 6, <<: *a}\nd:\n  <<: [*b, *a]\n  w: 7\n";
+        let mut expected: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
+        expected.apply_merge().unwrap();
+        assert_eq!(parse(text).unwrap().to_yaml(), expected);
+        assert!(parse("a: {\"<<\": 1}").is_ok(), "a text in quotes is a key like others");
+        for (text, found) in [("<<: 1", "the number `1`"), ("a: {<<: [{x: 1}, y]}", "the text `y`")]
+        {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.message, format!("`<<` cannot merge {found}"));
+        }
     }
 
     #[test]
