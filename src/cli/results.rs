@@ -155,13 +155,41 @@ pub fn warn_of_missing(collected: &Collected) -> Exit {
     ] {
         if !trials.is_empty() {
             let what = if trials.len() == 1 { one } else { several };
-            tell!("warning: {} {what}: {}", counted(trials.len(), "trial"), trials.join(", "));
+            tell!("warning: {} {what}: {}", counted(trials.len(), "trial"), some(&trials));
         }
     }
     Exit::Inconclusive
 }
 
+/// Trials that a message names; it gives the number of the others.
+const NAMED: usize = 8;
+
+/// The first trials by name.
+fn some(trials: &[&str]) -> String {
+    match trials.split_at_checked(NAMED) {
+        Some((first, others)) if others.len() > 1 => {
+            format!("{}, and {} more (`assay plan` lists them)", first.join(", "), others.len())
+        }
+        _ => trials.join(", "),
+    }
+}
+
 /// Those of the missing trials that have results which cannot be used.
 fn damaged_of(missing: &[String]) -> Vec<&str> {
     missing.iter().map(String::as_str).filter(|of| of.contains(" (damaged: ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_trials_are_named_in_part() {
+        let names: Vec<String> = (1..=20).map(|at| format!("t{at}")).collect();
+        let of =
+            |count: usize| some(&names[..count].iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(of(2), "t1, t2");
+        assert!(of(9).ends_with("t8, t9"), "one more needs no words");
+        assert_eq!(of(20), "t1, t2, t3, t4, t5, t6, t7, t8, and 12 more (`assay plan` lists them)");
+    }
 }
