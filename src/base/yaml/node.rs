@@ -360,10 +360,9 @@ impl<'a> Builder<'a> {
         let mut taken: HashMap<String, usize> = HashMap::new();
         let mut merged: Vec<Entry> = Vec::new();
         loop {
-            let mut is_merge = false;
             let (event, span) = self.next()?;
             let key_at = self.position(span);
-            let key = match event {
+            let (key, is_merge) = match event {
                 Event::MappingEnd => {
                     merged.into_iter().for_each(|entry| {
                         if !taken.contains_key(&entry.key) {
@@ -373,8 +372,8 @@ impl<'a> Builder<'a> {
                     return Ok(mapping);
                 }
                 Event::Scalar(text, style, ..) => {
-                    is_merge = style == ScalarStyle::Plain && text == MERGE;
-                    text.into_owned()
+                    let is_merge = style == ScalarStyle::Plain && text == MERGE;
+                    (text.into_owned(), is_merge)
                 }
                 _ => {
                     return Err(
