@@ -124,7 +124,7 @@ mod tests {
     use tch::Device;
 
     use super::{super::NnError, *};
-    use crate::nn::device;
+    use crate::nn::{device, tensors::floats};
 
     fn random(shape: &[i64]) -> Tensor {
         Tensor::randn(shape, (Kind::Double, Device::Cpu))
@@ -215,6 +215,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// More parts than one thread computes at once.
+    #[test]
+    fn gradients_have_the_same_bytes_with_any_number_of_threads() {
+        let (n, n_items, width) = (1_300, 50, 20);
+        let values = |count: i64| floats(&random(&[count]));
+        let (states, items) = (values(n * width), values(n_items * width));
+        let rows: Vec<i64> = (0..n * 4).map(|at| at * at % n_items).collect();
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let of = |values: &[f32], rows: i64| {
+                    Tensor::from_slice(values).reshape([rows, width]).set_requires_grad(true)
+                };
+                let (states, items) = (of(&states, n), of(&items, n_items));
+                let rows = Tensor::from_slice(&rows).reshape([n, 4]);
+                let targets = rows.select(1, 0).contiguous();
+                let sample = Sample { rows: rows.narrow(1, 1, 3), log_q: None };
+                let losses = [
+                    softmax(&states, &items, &targets),
+                    sampled_softmax(&states, &items, &targets, &sample),
+                ];
+                let grads = losses.iter().flat_map(|loss| {
+                    let mut all = Tensor::run_backward(&[loss], &[&states, &items], false, false);
+                    all.push(loss.detach());
+                    all
+                });
+                grads.flat_map(|grad| floats(&grad)).map(f32::to_bits).collect::<Vec<u32>>()
+            })
+        };
+        let one = with(1);
+        assert!(one == with(2) && one == with(5));
     }
 
     /// α = 1/4: β = 1 for t = 0, α for t = 1, and between them for others.
