@@ -1,7 +1,8 @@
 //! Losses of predicting an item from a hidden state: softmax over all items or over a sample, binary cross-entropy.
 //!
-//! In main memory the gradients are those of our own kernels: nothing as large as states × items is kept, and no row is copied
-//! for each score. Elsewhere libtorch's own operations compute them; tests compare the two.
+//! In main memory, the softmax over all items is computed in parts of the states, so that nothing as large as states × items is kept;
+//! kernels of ours compute the scores of a sample without a copy of an item's row for each. Elsewhere libtorch's own operations
+//! compute both; tests compare the two. All need at least one state, and record gradients.
 
 mod sampled;
 mod softmax;

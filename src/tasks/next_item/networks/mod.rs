@@ -2,7 +2,7 @@
 //!
 //! A model says what its network is and what it learns from ([`Plan`]); examples, losses, negatives and validation are
 //! the same for all (`learner.rs`), and so is the training loop (`nn/learn/`). Layers are in `nn/sequence.rs`, losses in
-//! `nn/item_loss.rs`.
+//! `nn/item_loss/`.
 
 #[cfg(test)]
 mod golden;
