@@ -54,6 +54,15 @@ pub fn tensor_of(values: &[f32], shape: &[usize], device: Device) -> Tensor {
     Tensor::from_slice(values).reshape(&shape[..]).to_device(device)
 }
 
+/// The numbers of a tensor of 64-bit integers.
+pub fn integers(tensor: &Tensor) -> Vec<i64> {
+    let tensor = tensor.contiguous();
+    let mut values = vec![0; tensor.numel()];
+    let count = values.len();
+    tensor.copy_data(&mut values, count);
+    values
+}
+
 /// The numbers of any tensor as 32-bit floats in main memory.
 pub fn floats(tensor: &Tensor) -> Vec<f32> {
     let tensor = tensor.detach().to_device(Device::Cpu).to_kind(tch::Kind::Float).contiguous();

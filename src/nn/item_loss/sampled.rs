@@ -1,8 +1,11 @@
 //! Scores of a few items of each state, and the gradient back, without a copy of the items' rows for every score.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
+use super::Gradients;
 use crate::{
     base::simd::{WIDTH, dispatch},
     nn::{
@@ -14,26 +17,24 @@ use crate::{
 /// States whose scores one task computes.
 const STATES: usize = 16;
 
-/// Scores `[states, each]`: products of the states with the items of their `rows`.
-pub fn scores(states: &Tensor, items: &Tensor, rows: &[i64]) -> Tensor {
+/// A loss of scores `[states, each]`, the products of states with the items of their `rows`; `loss` gives it and the gradient of
+/// the scores.
+pub fn gradients(
+    states: &Tensor,
+    items: &Tensor,
+    rows: &[i64],
+    loss: impl FnOnce(Tensor) -> (f64, Tensor),
+) -> Gradients {
     match states.kind() {
-        Kind::Double => Gathered::<f64>::new(states, items, rows).scores(),
-        _ => Gathered::<f32>::new(states, items, rows).scores(),
-    }
-}
-
-/// The gradients of states and items, given that of the scores.
-pub fn gradients(states: &Tensor, items: &Tensor, rows: &[i64], of: &Tensor) -> [Tensor; 2] {
-    match states.kind() {
-        Kind::Double => Gathered::<f64>::new(states, items, rows).gradients(slice(of)),
-        _ => Gathered::<f32>::new(states, items, rows).gradients(slice(of)),
+        Kind::Double => Gathered::<f64>::new(states, items, rows).gradients_of(loss),
+        _ => Gathered::<f32>::new(states, items, rows).gradients_of(loss),
     }
 }
 
 /// States and items, with zeros up to whole vectors.
-struct Gathered<'a, T> {
-    states: Vec<T>,
-    items: Vec<T>,
+struct Gathered<'a, T: Clone> {
+    states: Cow<'a, [T]>,
+    items: Cow<'a, [T]>,
     rows: &'a [i64],
     /// Numbers of a row, without and with the zeros.
     width: usize,
@@ -41,18 +42,27 @@ struct Gathered<'a, T> {
 }
 
 impl<'a, T: Kernels> Gathered<'a, T> {
-    fn new(states: &Tensor, items: &Tensor, rows: &'a [i64]) -> Self {
+    fn new(states: &'a Tensor, items: &'a Tensor, rows: &'a [i64]) -> Self {
         let width = states.size()[1] as usize;
         let padded = width.next_multiple_of(T::LANES);
-        let of = |tensor: &Tensor| {
+        let of = |tensor: &'a Tensor| {
             let from: &[T] = slice(tensor);
+            if padded == width {
+                return Cow::Borrowed(from);
+            }
             let mut to = vec![T::of(0.0); from.len() / width * padded];
             for (to, from) in to.chunks_mut(padded).zip(from.chunks(width)) {
                 to[..width].copy_from_slice(from);
             }
-            to
+            Cow::Owned(to)
         };
         Self { states: of(states), items: of(items), rows, width, padded }
+    }
+
+    fn gradients_of(&self, loss: impl FnOnce(Tensor) -> (f64, Tensor)) -> Gradients {
+        let (loss, of_scores) = loss(self.scores());
+        let [states, items] = self.gradients(slice(&of_scores));
+        Gradients { loss, states, items }
     }
 
     fn n_states(&self) -> usize {
@@ -97,8 +107,9 @@ impl<'a, T: Kernels> Gathered<'a, T> {
                 to.copy_from_slice(&lanes[item * T::LANES..][..to.len()]);
             }
         });
-        let of_states: Vec<T> =
-            of_states.chunks(padded).flat_map(|row| &row[..width]).copied().collect();
+        if padded > width {
+            of_states = of_states.chunks(padded).flat_map(|row| &row[..width]).copied().collect();
+        }
         [T::tensor(&of_states, &[self.n_states(), width]), T::tensor(&of_items, &[n_items, width])]
     }
 }

@@ -32,11 +32,13 @@ impl Part {
         one_thread();
         let Self { states, items, targets } = self;
         let mut scores = states.matmul(&items.transpose(0, 1));
-        let own = scores.gather(1, &targets.unsqueeze(1), false);
         let highest = scores.amax([1], true);
-        let exponentials = scores.g_sub_(&highest).exp_();
+        let mut less = scores.g_sub_(&highest);
+        // Before the exponential overwrites it. The highest score, which may be large, is in neither part of the loss.
+        let own = less.gather(1, &targets.unsqueeze(1), false);
+        let exponentials = less.exp_();
         let sums = exponentials.sum_dim_intlist([1i64].as_slice(), true, None::<Kind>);
-        let loss = (highest + sums.log() - own).sum(Kind::Double);
+        let loss = (sums.log() - own).sum(Kind::Double);
         let scale = sums.reciprocal() * mean;
         let of_states =
             exponentials.matmul(&items) * &scale - items.index_select(0, &targets) * mean;

@@ -119,6 +119,11 @@ pub trait SequenceModel: Settings {
         None
     }
 
+    /// A guess at the memory that it takes, of so many items.
+    fn pretraining_memory(&self, _items: usize) -> usize {
+        0
+    }
+
     /// Trains on synthetic sequences of so many items.
     fn pretrain(&self, _items: usize, _: &FitContext) -> Result<Box<dyn NextItem>, ModelError> {
         Err(ModelError::Unsuitable("internal error: this model has no pretraining".into()))

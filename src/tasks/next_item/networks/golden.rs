@@ -298,7 +298,8 @@ fn learns_what_follows_under_every_loss(model: &str) {
         };
         let yaml = format!(
             "{{model: {model}, {more}, length: 6, loss: {loss}, training: {{epochs: \
-             {epochs}, batch: 8, learning_rate: {rate}, validate: {{every: 20, metric: hit-rate, k: 1}}, device: cpu}}}}"
+             {epochs}, batch: 8, learning_rate: {rate}, validate: {{every: 10, metric: hit-rate, k: 1}}, stop: {{on: \
+             validation, patience: 3}}, device: cpu}}}}"
         );
         let spec = crate::tasks::next_item::models::tests::model(&yaml);
         let fitted = spec.fit(&data, &context(&interrupt)).unwrap();
@@ -318,4 +319,19 @@ fn learns_what_follows_under_every_loss(model: &str) {
         });
         assert!(right.count() >= 35, "{model} {loss}");
     }
+}
+
+/// A pretraining has sequences and batches of its own.
+#[test]
+fn the_memory_of_a_pretraining_is_not_that_of_its_fit() {
+    let memory = |pretraining: &str| {
+        let yaml = format!(
+            "{{model: bert4rec, length: 20, training: {{batch: 32}}, pretraining: {pretraining}}}"
+        );
+        crate::tasks::next_item::models::tests::model(&yaml).pretraining_memory(3_000)
+    };
+    let [small, large] = ["{batch: 32}", "{batch: 256}"].map(memory);
+    assert_eq!(memory("{}"), small);
+    assert!(large > 2 * small, "{small} {large}");
+    assert!(memory("{batch: 256, sequences: 250000}") > large);
 }

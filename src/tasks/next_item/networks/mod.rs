@@ -118,6 +118,13 @@ impl<T: NetworkSettings> SequenceModel for T {
         Some(json)
     }
 
+    fn pretraining_memory(&self, items: usize) -> usize {
+        NetworkSettings::pretraining(self).map_or(0, |pretraining| {
+            let batch = pretraining.training(self.training()).batch;
+            self.plan(items).memory(pretraining.size(items), batch, self.loss())
+        })
+    }
+
     fn pretrain(
         &self,
         items: usize,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LossSpec;
 use crate::{
+    base::simd::WIDTH,
     nn::{
         item_loss,
         sequence::{Gru, Positions, Transformer},
@@ -151,9 +152,12 @@ impl Plan {
         let predicting = if prefixes { batch } else { tokens };
         let scores = match loss.negatives() {
             None => item_loss::softmax_memory(predicting, size.items, self.state_width()),
-            // Rows, log q, scores, what is computed of them, and their gradient.
+            // Rows, log q, scores, what is computed of them, and their gradient; states and items with zeros up to whole vectors, and
+            // their gradients.
             Some((negatives, _)) => {
-                48 * predicting * (1 + negatives) + 8 * size.items * self.state_width()
+                let width = self.state_width();
+                let both = width + width.next_multiple_of(WIDTH);
+                48 * predicting * (1 + negatives) + 8 * (predicting + size.items) * both
             }
         };
         // Examples, of which a prefix is a copy.

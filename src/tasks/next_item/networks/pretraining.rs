@@ -18,7 +18,7 @@ use crate::{
     nn::{learn::Schedule, tensors::tensor_of},
     tasks::{
         next_item::Numbering,
-        shared::{ModelError, Wrong},
+        shared::{ModelError, Size, Wrong},
     },
 };
 
@@ -129,6 +129,12 @@ impl Pretraining {
         }
     }
 
+    /// How much there is to learn from, at most.
+    pub fn size(&self, items: usize) -> Size {
+        let users = self.sequences.max(items.div_ceil(self.block));
+        Size { users, items, ratings: users * self.block }
+    }
+
     /// The training part: sequences of numbers from 0 on, without the last two of each.
     pub fn part(&self, items: usize, seed: u64) -> SequencePart {
         let rows: Vec<Interaction> = (0u32..)
@@ -143,7 +149,7 @@ impl Pretraining {
                 })
             })
             .collect();
-        let n_users = self.sequences.max(items.div_ceil(self.block));
+        let n_users = self.size(items).users;
         SequencePart {
             users: Ids::new((0..n_users).map(|user| user.to_string())),
             items: Ids::new((0..items).map(|item| item.to_string())),

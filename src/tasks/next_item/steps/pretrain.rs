@@ -58,7 +58,11 @@ impl Step for PretrainStep {
     }
 
     fn resources(&self, finished: &dyn FinishedSteps) -> Resources {
-        Resources { memory: memory_of(finished, self.split, |size| self.model.memory(size) as u64) }
+        Resources {
+            memory: memory_of(finished, self.split, |of| {
+                self.model.pretraining_memory(of.items) as u64
+            }),
+        }
     }
 
     fn needs_tensors(&self) -> bool {
