@@ -5,6 +5,7 @@
 //! What has no kernels is trained with libtorch's autograd ([`learn::Learner`]).
 
 pub mod attention;
+pub mod bag;
 mod bert;
 pub mod composite;
 pub mod device;

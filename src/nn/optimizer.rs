@@ -10,6 +10,7 @@ use super::{
     network::Param,
     tensors::{slice, slice_mut, zeros_like},
 };
+use crate::base::simd::{Lanes, dispatch};
 
 /// How parameters follow the gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,8 +79,15 @@ impl State {
     }
 }
 
-/// Written so that it compiles to vector instructions.
-fn update(
+dispatch! {
+    fn update = update_kernel(
+        value: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32], constants: [f32; 5],
+    )
+}
+
+/// Written so that it compiles to the vector instructions of each set. Every number is rounded alike in all of them.
+#[inline(always)]
+fn update_kernel<L: Lanes>(
     value: &mut [f32],
     grad: &[f32],
     first: &mut [f32],

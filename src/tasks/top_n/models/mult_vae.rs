@@ -112,6 +112,11 @@ impl Model for MultVaeParams {
         Some(Arc::new(Self { training, ..self.clone() }))
     }
 
+    /// 2: kernels compute the first layer; weights differ in their last bits.
+    fn revision(&self) -> u32 {
+        2
+    }
+
     fn memory(&self, size: Size) -> usize {
         let mut widths = vec![size.items];
         widths.extend(&self.hidden);

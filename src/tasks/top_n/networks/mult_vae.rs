@@ -15,10 +15,10 @@ use crate::{
     base::random::mix,
     data::{TrainingData, UserIx},
     nn::{
-        Device, Kind, NnError, Tensor,
+        Device, NnError, Tensor,
         device::has_kernels,
         learn::{self, Learner, MeanLoss, Parts, autograd},
-        mult_vae::{MultVae, Users},
+        mult_vae::{Means, MultVae, Users},
         network::Param,
         no_grad_guard,
         tensors::floats,
@@ -93,43 +93,27 @@ impl<'a> VaeLearner<'a> {
         self.users.len().div_ceil(self.batch)
     }
 
-    /// Inputs of users: x / ‖x‖, with some dropped in training.
     fn inputs(&self, users: &[u32], dropped: Option<u64>) -> Users {
-        let share = self.settings.dropout;
-        let (limit, scale) = ((share * (1u64 << 32) as f64) as u64, 1.0 / (1.0 - share));
-        let mut inputs = Users { items: Vec::new(), starts: Vec::new(), inputs: Vec::new() };
-        for &user in users {
-            let items = self.data.positives.items_of(UserIx(user));
-            let value = 1.0 / (items.len() as f64).sqrt();
-            inputs.starts.push(inputs.items.len() as i64);
-            for &item in items {
-                let is_dropped = |stream: u64| {
-                    mix(stream ^ mix(u64::from(user) << 32 | u64::from(item))) >> 32 < limit
-                };
-                inputs.items.push(i64::from(item));
-                inputs.inputs.push(match dropped {
-                    Some(stream) if is_dropped(stream) => 0.0,
-                    Some(_) => value * scale,
-                    None => value,
-                });
-            }
-        }
-        inputs
+        inputs(self.data, users, self.settings.dropout, dropped)
     }
 
     /// What a step learns from: inputs, noise and the weight of the divergence.
     fn drawn(&self, batch: &Batch) -> (Users, Option<Tensor>, f64) {
         let users = &batch.order[batch.range.clone()];
         let stream = mix(self.context.seed ^ mix(batch.step));
-        let inputs = self.inputs(users, Some(mix(stream ^ 1)));
-        let noise = (self.settings.noise > 0.0).then(|| {
+        let (data, dropout, noise) = (self.data, self.settings.dropout, self.settings.noise);
+        let count = users.len() * self.settings.latent;
+        let draws = || {
             let mut random = ChaCha8Rng::seed_from_u64(mix(stream ^ 2));
-            let draw = || -> f64 { StandardNormal.sample(&mut random) };
-            let count = users.len() * self.settings.latent;
-            let values: Vec<f64> = std::iter::repeat_with(draw).take(count).collect();
-            let shape = [users.len() as i64, self.settings.latent as i64];
-            Tensor::from_slice(&values).reshape(shape) * self.settings.noise
-        });
+            let draw = || noise * Distribution::<f64>::sample(&StandardNormal, &mut random);
+            std::iter::repeat_with(draw).take(count).collect::<Vec<f64>>()
+        };
+        let (inputs, draws) = rayon::join(
+            || inputs(data, users, dropout, Some(mix(stream ^ 1))),
+            || (noise > 0.0).then(draws),
+        );
+        let shape = [users.len() as i64, self.settings.latent as i64];
+        let noise = draws.map(|draws| Tensor::from_slice(&draws).reshape(shape));
         (inputs, noise, self.settings.annealing.weight(batch.step + 1))
     }
 
@@ -156,6 +140,29 @@ impl<'a> VaeLearner<'a> {
             NnError::Unsuitable(format!("internal error: the loss is no number: {error}"))
         })
     }
+}
+
+/// Inputs of users: x / ‖x‖, with a share dropped in training, where `dropped` is the stream that decides.
+fn inputs(data: &TrainingData, users: &[u32], share: f64, dropped: Option<u64>) -> Users {
+    let (limit, scale) = ((share * (1u64 << 32) as f64) as u64, 1.0 / (1.0 - share));
+    let mut inputs = Users { items: Vec::new(), starts: Vec::new(), inputs: Vec::new() };
+    for &user in users {
+        let items = data.positives.items_of(UserIx(user));
+        let value = 1.0 / (items.len() as f64).sqrt();
+        inputs.starts.push(inputs.items.len() as i64);
+        for &item in items {
+            let is_dropped = |stream: u64| {
+                mix(stream ^ mix(u64::from(user) << 32 | u64::from(item))) >> 32 < limit
+            };
+            inputs.items.push(i64::from(item));
+            inputs.inputs.push(match dropped {
+                Some(stream) if is_dropped(stream) => 0.0,
+                Some(_) => value * scale,
+                None => value,
+            });
+        }
+    }
+    inputs
 }
 
 impl Learner for VaeLearner<'_> {
@@ -188,12 +195,13 @@ impl Learner for VaeLearner<'_> {
         let (users, noise, weight) = self.drawn(batch);
         let hidden = self.network.hidden(&users, noise.as_ref());
         let multinomial = self.network.softmax_loss(&hidden.states, &users);
-        let loss = &multinomial + &hidden.kl * weight;
-        self.parts.replace(Some((multinomial.detach(), hidden.kl.detach())));
+        let kl = hidden.kl / batch.range.len() as f64;
+        let loss = &multinomial + &kl * weight;
+        self.parts.replace(Some((multinomial.detach(), kl.detach())));
         loss
     }
 
-    /// The last layer and its softmax by parts of the items; the gradient of all that is before them by libtorch.
+    /// By kernels where there are some.
     fn step(&mut self, batch: &Batch) -> Result<MeanLoss<VaeParts>, ModelError> {
         if !has_kernels(&self.network.params[0].value) {
             let loss = autograd(self, batch)?;
@@ -205,32 +213,8 @@ impl Learner for VaeLearner<'_> {
             return Ok(MeanLoss { loss, parts });
         }
         let (users, noise, weight) = self.drawn(batch);
-        let last = self.network.params.len() - 2;
-        let record = |params: &mut [Param], records: bool| {
-            for param in params {
-                // Changes the tensor itself; what is returned is the same one.
-                let _ = param.value.set_requires_grad(records);
-            }
-        };
-        record(&mut self.network.params[..last], true);
-        let hidden = self.network.hidden(&users, noise.as_ref());
-        let softmax = self.network.softmax(&hidden.states, &users);
-        // Its gradient is that of the loss.
-        let linear = (&hidden.states * &softmax.states).sum(None::<Kind>) + &hidden.kl * weight;
-        let params = &mut self.network.params;
-        let values: Vec<&Tensor> = params[..last].iter().map(|param| &param.value).collect();
-        let grads = Tensor::f_run_backward(&[&linear], &values, false, false);
-        record(&mut params[..last], false);
-        let grads = grads.map_err(|error| {
-            NnError::Unsuitable(format!("internal error: the loss has no gradient: {error}"))
-        })?;
-        for (param, grad) in params.iter_mut().zip(grads) {
-            param.grad = grad.detach().contiguous();
-        }
-        params[last].grad = softmax.weight;
-        params[last + 1].grad = softmax.bias;
-        let parts = VaeParts { multinomial: softmax.loss, kl: Self::number(&hidden.kl)? };
-        Ok(MeanLoss { loss: parts.multinomial + weight * parts.kl, parts })
+        let Means { multinomial, kl } = self.network.gradients(&users, noise.as_ref(), weight)?;
+        Ok(MeanLoss { loss: multinomial + weight * kl, parts: VaeParts { multinomial, kl } })
     }
 
     fn validate(&mut self) -> Result<Option<f64>, ModelError> {
@@ -269,7 +253,7 @@ mod tests {
     use super::*;
     use crate::{
         base::interrupt::Interrupt,
-        nn::one_thread,
+        nn::{Kind, one_thread},
         tasks::top_n::models::{Annealing, tests::liked},
     };
 
@@ -355,10 +339,10 @@ mod tests {
         assert!(f64::try_from(off).unwrap() < 1e-5);
     }
 
-    /// With dropout and noise, and more items than a part has.
+    /// With dropout and noise, and more items and users than a part has.
     #[test]
-    fn parts_of_the_items_give_the_gradient_of_libtorch() {
-        let lists: Vec<Vec<u32>> = (0..9u32)
+    fn parts_of_a_batch_give_the_gradient_of_libtorch() {
+        let lists: Vec<Vec<u32>> = (0..150u32)
             .map(|user| (0..1100).filter(|item| (item * 7 + user * 13) % 97 < 5).collect())
             .collect();
         let mut lists: Vec<&[u32]> = lists.iter().map(Vec::as_slice).collect();
@@ -371,7 +355,7 @@ mod tests {
             tensor.to_kind(Kind::Double)
         });
         let mut learner = VaeLearner::new(network, &params, &data, &context).unwrap();
-        assert_eq!(learner.users.len(), 8);
+        assert_eq!(learner.users.len(), 149);
         let batches: Vec<Batch> = learner.batches(2).collect();
         assert_eq!((batches.len(), batches[0].step), (1, 2));
         let by_parts = learner.step(&batches[0]).unwrap();
