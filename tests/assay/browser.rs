@@ -409,3 +409,24 @@ evaluate: {{k: [2, 5]}}
     assert_eq!(browser.run("return document.title"), "hostile – assay");
     assert_eq!(browser.console(), [""; 0]);
 }
+
+/// Letters of the reader's font may be wider than those that figures are planned with.
+#[test]
+fn no_text_of_a_figure_is_outside_of_it() {
+    let Some(browser) = Browser::start("no_text_of_a_figure_is_outside_of_it") else { return };
+    let place = Place::new();
+    let long = "a system whose name is longer than its place";
+    let arms = format!("audit: {{contrasts: [{{factor: [model], arms: [popularity, {long}]}}]}}\n");
+    place.write("e.yaml", EXPERIMENT.replace("item-knn: {", &format!("{long}: {{")) + &arms);
+    place.fine(&["run", "e.yaml", "--quiet"]);
+    browser.open(&place.path("reports/page/index.html"));
+    let script = "const open = [...document.querySelectorAll('details')];
+        open.forEach((of) => { of.open = true; });
+        const texts = [...document.querySelectorAll('svg text')];
+        const out = texts.filter((text) => {
+            const [own, all] = [text, text.ownerSVGElement].map((of) => of.getBoundingClientRect());
+            return own.left < all.left - 1 || own.right > all.right + 1;
+        });
+        return [String(texts.length > 20), ...out.map((text) => text.textContent.trim())];";
+    assert_eq!(strings(&browser.run(script)), ["true"]);
+}

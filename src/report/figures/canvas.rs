@@ -19,6 +19,8 @@ use crate::base::terminal::escaped;
 /// fonts.
 pub(super) const FONT: &[u8] = include_bytes!("../../../reports/fonts/DejaVuSansCondensed.ttf");
 const FAMILY: &str = "sans-serif";
+/// The same in SVG: a reader's machine has its own fonts.
+const SVG_FONTS: &str = "font-family=\"DejaVu Sans Condensed, Arial, Helvetica, sans-serif\"";
 /// What plotters divides sizes of text by in SVG.
 const SVG_SIZE: f64 = 1.24;
 /// From a size of text to the height that ab_glyph expects: ascent and descent of the font.
@@ -136,7 +138,7 @@ impl Canvas {
         let shown = format!("width=\"{width}\" height=\"{height}\" role=\"img\"");
         let svg = svg.replacen(&head, &shown, 1);
         let ink = format!("#{:02X}{:02X}{:02X}", TEXT.0, TEXT.1, TEXT.2);
-        let svg = svg.replace(&ink, "currentColor");
+        let svg = self.with_lengths(&svg.replace(&ink, "currentColor"));
         let title = self.title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let svg = match svg.find('>') {
             Some(end) => {
@@ -146,6 +148,29 @@ impl Canvas {
             None => svg,
         };
         escaped(&svg).into_owned()
+    }
+
+    /// Every text with the length that it was given room for: a reader's font may be wider than ours.
+    fn with_lengths(&self, svg: &str) -> String {
+        const TEXT_STARTS: &str = "<text ";
+        let mut pieces = svg.split(TEXT_STARTS);
+        let mut whole = pieces.next().unwrap_or_default().to_owned();
+        let mut lengths = self.shapes.iter().filter_map(|shape| match shape {
+            Shape::Text { text, size, .. } => Some(text_width(text, *size) * UNITS),
+            _ => None,
+        });
+        for piece in pieces {
+            whole.push_str(TEXT_STARTS);
+            match lengths.next() {
+                Some(length) if length >= 1.0 => whole.push_str(&format!(
+                    "textLength=\"{length:.0}\" lengthAdjust=\"spacingAndGlyphs\" "
+                )),
+                _ => {}
+            }
+            whole.push_str(piece);
+        }
+        debug_assert!(lengths.next().is_none(), "every text is drawn");
+        whole.replace("font-family=\"sans-serif\"", SVG_FONTS)
     }
 
     /// PNG at 300 dpi, on white.
@@ -371,6 +396,23 @@ mod tests {
         let lengths: Vec<f64> = pieces.iter().map(length).collect();
         assert_eq!(lengths, [6.0, 6.0, 4.0]);
         assert_eq!(pieces[1], [(8.0, 0.0), (10.0, 0.0), (10.0, 4.0)]);
+    }
+
+    #[test]
+    fn a_text_of_svg_has_the_length_of_its_room() {
+        let mut canvas = Canvas::new(500.0, 300.0, "a figure");
+        canvas.text((20.0, 40.0), "nDCG@10 <text >", 16.0, Anchor::Start);
+        canvas.text((20.0, 60.0), "", 16.0, Anchor::Start);
+        canvas.upright((20.0, 80.0), "als", 16.0);
+        let svg = canvas.svg();
+        let lengths: Vec<f64> = svg
+            .split("textLength=\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
+            .collect();
+        let expected = ["nDCG@10 <text >", "als"].map(|text| 8.0 * text_width(text, 16.0));
+        assert_eq!(lengths, expected.map(f64::round), "{svg}");
+        assert!(!svg.contains("\"sans-serif\""));
     }
 
     #[test]
