@@ -153,8 +153,12 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
         })
     });
     let place = Place::encoded(&[]);
-    let strategies = "[prompt, relevancy, bst, batch]";
-    place.write("e.yaml", experiment(&endpoint.url(), "[encoder]", strategies));
+    // A quarter of the users: each costs some thirty requests.
+    let of_judges = |judges: &str| {
+        experiment(&endpoint.url(), judges, "[prompt, relevancy, bst, batch]")
+            .replace("    pool: 12\n", "    pool: 12\n    users: sample=70\n")
+    };
+    place.write("e.yaml", of_judges("[encoder]"));
     place.fine(&["run", "e.yaml", "--quiet"]);
     let dirs = steps(&place);
     // The lines about each item, because titles are not unique.
@@ -191,7 +195,7 @@ fn a_chat_model_that_knows_the_vectors_gives_the_encoders_order() {
         Embeddings::read(&dirs["embeddings template items"]).unwrap(),
         titles,
     ));
-    place.write("e.yaml", experiment(&endpoint.url(), "[encoder, chat]", strategies));
+    place.write("e.yaml", of_judges("[encoder, chat]"));
     place.fine(&["run", "e.yaml", "--quiet"]);
     let dirs = steps(&place);
     for strategy in ["prompt", "relevancy", "bst", "batch"] {
@@ -306,7 +310,8 @@ fn irregular_responses_are_counted_and_every_list_contains_the_pool() {
     });
     let place = Place::encoded(&[]);
     let strategies = "[prompt, bst, batch, relevancy]";
-    place.write("e.yaml", experiment(&endpoint.url(), "[chat]", strategies));
+    let text = experiment(&endpoint.url(), "[chat]", strategies);
+    place.write("e.yaml", text.replace("    pool: 12\n", "    pool: 12\n    users: sample=120\n"));
     place.fine(&["run", "e.yaml", "--quiet"]);
     for (strategy, planted) in planted.lock().unwrap().clone() {
         let step = format!("rerank re[strategy={strategy},judge=chat] f1 seed 1");
@@ -362,9 +367,9 @@ fn irregular_responses_are_counted_and_every_list_contains_the_pool() {
     // Oracle upper bound, random reranker and embedding baseline are added automatically.
     let results = place.fine(&["results", "e.yaml"]);
     for control in [
-        "oracle upper bound[of=als,pool=12]",
-        "embedding baseline[of=als,pool=12]",
-        "random reranker[of=als,pool=12]",
+        "oracle upper bound[of=als,pool=12,users=sample=120]",
+        "embedding baseline[of=als,pool=12,users=sample=120]",
+        "random reranker[of=als,pool=12,users=sample=120]",
     ] {
         assert!(results.contains(control), "{control}");
     }

@@ -32,7 +32,7 @@ fn features_from_texts_do_not_depend_on_the_number_of_threads() {
         return;
     }
     let place = Place::new();
-    let data = place.write_part_of_sample(40, 60).replace("DISLIKED", "\"<= 2\"");
+    let data = place.write_part_of_sample(25, 40).replace("DISLIKED", "\"<= 2\"");
     let own = TEXTS.lines().map(|line| match line.starts_with("data:") {
         true => format!("data: {data}\n"),
         false => format!("{line}\n"),
