@@ -89,11 +89,11 @@ fn trained_texts_are_parameters_of_the_graph_model() {
     if !weights("trained_texts_are_parameters_of_the_graph_model") {
         return;
     }
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     let experiment = |rate: &str| {
         format!(
             "experiment: train
-data: {{set: sample, relevant: \">= 4\"}}
+data: {{set: sample, relevant: \">= 4\", disliked: \"<= 2\"}}
 split: {{scheme: official, only: [f1]}}
 profiles: {{template: {{from: template}}}}
 systems:
@@ -102,7 +102,6 @@ evaluate: {{k: [10]}}
 "
         )
     };
-    // In one workspace, so that the texts are encoded once.
     let mut before = BTreeSet::new();
     let mut fits = |rate: &str| {
         place.write("e.yaml", experiment(rate));
@@ -211,7 +210,7 @@ fn a_search_on_profiles_from_a_file_is_marked() {
     if !weights("a_search_on_profiles_from_a_file_is_marked") {
         return;
     }
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     place.write("users.csv", "user,text\n1,A user.\n2,Another.\n");
     let experiment = |from: &str, systems: &str| {
         format!(
@@ -365,7 +364,7 @@ fn profiles_of_another_fold_can_be_used_and_are_marked() {
     if !weights("profiles_of_another_fold_can_be_used_and_are_marked") {
         return;
     }
-    let place = Place::new();
+    let place = Place::encoded(&[]);
     place.write("users.csv", "user,text\n1,A user.\n2,Another.\n");
     place.write(
         "e.yaml",
