@@ -1,6 +1,6 @@
 //! Texts from a file: CSV, TSV or Parquet with a column of identifiers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,13 +27,18 @@ pub struct FileSpec {
 }
 
 impl FileSpec {
+    /// The same for an experiment file in this directory.
+    pub fn beside(&self, directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), ..self.clone() }
+    }
+
     /// Its path.
     pub fn locate(&self, dirs: &DataDirs) -> Result<PathBuf, DataError> {
         locate(&self.file, &self.directory, dirs)
     }
 
     /// Texts in the order of `ids`, and the number of rows with unknown ids.
-    pub(super) fn read(
+    pub fn read(
         &self,
         ids: &Ids,
         dirs: &DataDirs,
@@ -44,7 +49,7 @@ impl FileSpec {
 }
 
 /// Reads a table; its format follows from the file extension.
-pub(super) fn read_table(path: &std::path::Path) -> Result<TextTable, DataError> {
+pub(super) fn read_table(path: &Path) -> Result<TextTable, DataError> {
     let separator = usual_separator(path);
     TextTable::read(path, &Layout { separator, header: true, encoding: None, quotes: true })
 }

@@ -19,6 +19,7 @@ mod tmdb;
 mod written;
 
 pub use features::{Embeddings, Features, ReviewVectors};
+pub use import::FileSpec;
 pub use make::{GeneratedProfiles, GenerationContext, profiles_of_items, profiles_of_users};
 pub use metadata::{ItemFacts, MetadataSpec};
 pub use profile::{Profile, Repair};

@@ -1,12 +1,15 @@
 //! The task `next-item`: by hand on small sequences, and exact values on published files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
 use crate::{
     networks::goes_on_when_killed,
-    support::{Ended, Place, ended, not_run, say},
+    support::{Ended, Place, ended, not_run, say, weights},
 };
 
 /// The value of a metric of a system.
@@ -471,4 +474,88 @@ fn an_audit_of_sequences_checks_all_that_applies() {
     };
     assert_eq!(outcome("missing-baselines"), "not-applicable");
     assert_eq!(outcome("missing-results"), "passed");
+}
+
+const FROM_TEXTS: &str = "experiment: e
+task: next-item
+data: {reader: sequences, folder: data, file: s.txt}
+split: {scheme: leave-one-out}
+systems:
+  sasrec: &plain {model: sasrec, factors: 16, length: 6, samples: sequences, training: {epochs: 2, batch: 16}}
+  from texts:
+    <<: *plain
+    text: {items: {file: titles.csv, id: item, text: title}, shuffled: {sweep: [false, true]}}
+evaluate: {k: [1]}
+";
+
+/// A table of titles, without item 12.
+fn titles(place: &Place) {
+    let subjects = ["a quiet film", "a loud war film", "a comedy of manners"];
+    let row = |item: usize| format!("{item},Number {item} is {}\n", subjects[item % 3]);
+    place.write(
+        "titles.csv",
+        (1..12).map(row).fold("item,title\n".to_owned(), |all, row| all + &row),
+    );
+}
+
+#[test]
+fn networks_start_from_texts_of_their_items() {
+    if !weights("networks_start_from_texts_of_their_items") {
+        return;
+    }
+    let place = Place::new();
+    rounds(&place);
+    titles(&place);
+    place.write("e.yaml", FROM_TEXTS);
+    let ended = place.assay(&["run", "e.yaml", "--quiet", "--threads", "1"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("1 of 12 items have no text in the file"), "{}", ended.err);
+    place.fine(&["run", "e.yaml", "--quiet", "--threads", "3", "--workspace", "three"]);
+    let made = place.artefacts(".assay");
+    assert_eq!(made, place.artefacts("three"));
+    // One reading and one encoding serve both; three trainings differ.
+    let of = |kind: &str| -> BTreeSet<&Vec<u8>> {
+        let of_kind = made.iter().filter(|(name, _)| name.starts_with(kind));
+        of_kind.filter(|(name, _)| !name.ends_with(".json")).map(|(_, bytes)| bytes).collect()
+    };
+    assert_eq!((of("profiles").len(), of("embeddings").len(), of("fit").len()), (1, 1, 3));
+    // Another text makes another fit, and the network without texts is current.
+    let plan = |place: &Place| -> Vec<String> {
+        let plan: Value = serde_json::from_str(&place.fine(&["plan", "e.yaml", "--json"])).unwrap();
+        let steps = plan["steps"].as_array().unwrap().iter();
+        let open = steps.filter(|step| step["done"] == false);
+        open.map(|step| format!("{} {}", step["kind"], step["step"])).collect()
+    };
+    assert_eq!(plan(&place), Vec::<String>::new());
+    let text = std::fs::read_to_string(place.path("titles.csv")).unwrap();
+    place.write("titles.csv", text.replace("quiet", "silent"));
+    let open = plan(&place);
+    assert!(
+        open.iter().any(|step| step.contains("fit") && step.contains("from texts")),
+        "{open:?}"
+    );
+    assert!(!open.iter().any(|step| step.contains("sasrec last")), "{open:?}");
+}
+
+#[test]
+fn texts_that_a_network_cannot_start_from_are_errors_before_any_training() {
+    let place = Place::new();
+    rounds(&place);
+    titles(&place);
+    for (from, to, says) in [
+        ("file: titles.csv", "file: none.csv", "no such file"),
+        ("shuffled: {sweep: [false, true]}", "pretraining: {}", "pretraining"),
+        ("shuffled: {sweep: [false, true]}", "encoder: {max_tokens: 1}", "`max_tokens` is 1"),
+        ("shuffled: {sweep: [false, true]}", "profiles: mine", "profiles"),
+    ] {
+        place.write("e.yaml", FROM_TEXTS.replace(from, to));
+        let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+        assert_eq!(ended.code, 2, "{to}: {}", ended.err);
+        assert!(ended.err.contains(says), "{to}: {}", ended.err);
+        assert!(!place.path(".assay/steps").exists(), "{to}");
+    }
+    let both = FROM_TEXTS.replace("    text:", "    pretraining: {epochs: 1}\n    text:");
+    place.write("e.yaml", both);
+    let ended = place.assay(&["run", "e.yaml", "--quiet"]);
+    assert!(ended.code == 2 && ended.err.contains("so does `pretraining`"), "{}", ended.err);
 }

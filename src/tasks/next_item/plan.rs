@@ -4,17 +4,23 @@ use std::sync::Arc;
 
 use super::{
     SystemSpec, Variant,
-    steps::{FitStep, PredictStep, PretrainStep, SplitStep},
+    networks::TextStart,
+    steps::{FitStep, ItemTextsStep, PredictStep, PretrainStep, SplitStep},
 };
 use crate::{
     base::limits,
     core::{Handle, Pinned},
     data::{DataDirs, DataError, Relevance},
+    nn::weights_digest,
     ranking::PredictSpec,
     tasks::{
         Plan, Trial, TrialAt,
-        shared::steps::{EvaluateStep, ExternalStep},
+        shared::steps::{
+            EmbeddingsStep, EvaluateStep, ExternalStep,
+            output::{Split, Vectors},
+        },
     },
+    text::FileSpec,
 };
 
 /// Plans the variants of an experiment.
@@ -94,6 +100,13 @@ fn plan_variant(
                         };
                         plan.add(at, step)
                     });
+                    let texts = match (model.text(), model.texts()) {
+                        (Some(text), Some(items)) => {
+                            let label = format!("{}{} items", items.file, variant.label);
+                            Some(plan_texts(plan, at, label, text, items, split, dirs)?)
+                        }
+                        _ => None,
+                    };
                     let fit = FitStep {
                         label: label.clone(),
                         model: model.clone(),
@@ -102,6 +115,7 @@ fn plan_variant(
                         exclude: model.validation_exclude().unwrap_or(variant.exclude),
                         seed,
                         pretrained,
+                        texts,
                     };
                     let fit = plan.add(at, fit);
                     let step = PredictStep {
@@ -160,4 +174,28 @@ fn plan_variant(
         }
     }
     Ok(())
+}
+
+/// The steps that read texts of items and encode them.
+fn plan_texts(
+    plan: &mut Plan,
+    at: usize,
+    label: String,
+    text: &TextStart,
+    items: FileSpec,
+    split: Handle<Split>,
+    dirs: &Arc<DataDirs>,
+) -> Result<Handle<Vectors>, DataError> {
+    let path = items.locate(dirs)?;
+    let file = Pinned::file(path.clone()).map_err(|error| DataError::io(&path, error))?;
+    let texts = ItemTextsStep { label: label.clone(), items, file, split, dirs: dirs.clone() };
+    let profiles = plan.add(at, texts);
+    let vectors = EmbeddingsStep {
+        label,
+        encoder: text.encoder.clone(),
+        weights: weights_digest(&text.encoder, dirs)?,
+        profiles,
+        dirs: dirs.clone(),
+    };
+    Ok(plan.add(at, vectors))
 }

@@ -10,7 +10,7 @@ use crate::{
     tasks::{
         next_item::networks::{
             self, Learns, LossSpec, NetworkSettings, Plan, Pretraining, Rows, SequenceTraining,
-            Shape,
+            Shape, TextStart,
         },
         shared::share,
     },
@@ -44,6 +44,9 @@ pub struct Bert4RecParams {
     /// Training on synthetic sequences before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretraining: Option<Pretraining>,
+    /// Texts of items that their embeddings start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextStart>,
 }
 
 /// What is predicted in training.
@@ -80,6 +83,7 @@ impl Default for Bert4RecParams {
             loss: LossSpec::Softmax,
             training: SequenceTraining::default(),
             pretraining: None,
+            text: None,
         }
     }
 }
@@ -153,5 +157,9 @@ impl NetworkSettings for Bert4RecParams {
 
     fn pretraining(&self) -> Option<&Pretraining> {
         self.pretraining.as_ref()
+    }
+
+    fn text(&self) -> Option<&TextStart> {
+        self.text.as_ref()
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     tasks::{
         next_item::networks::{
             self, Learns, LossSpec, NetworkSettings, Plan, Pretraining, Rows, SequenceTraining,
-            Shape,
+            Shape, TextStart,
         },
         shared::share,
     },
@@ -40,6 +40,9 @@ pub struct BsaRecParams {
     /// Training on synthetic sequences before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretraining: Option<Pretraining>,
+    /// Texts of items that their embeddings start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextStart>,
 }
 
 impl Default for BsaRecParams {
@@ -56,6 +59,7 @@ impl Default for BsaRecParams {
             loss: LossSpec::Softmax,
             training: SequenceTraining { batch: 256, ..SequenceTraining::default() },
             pretraining: None,
+            text: None,
         }
     }
 }
@@ -104,5 +108,9 @@ impl NetworkSettings for BsaRecParams {
 
     fn pretraining(&self) -> Option<&Pretraining> {
         self.pretraining.as_ref()
+    }
+
+    fn text(&self) -> Option<&TextStart> {
+        self.text.as_ref()
     }
 }

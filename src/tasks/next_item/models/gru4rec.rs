@@ -10,7 +10,7 @@ use crate::{
     tasks::{
         next_item::networks::{
             self, Learns, LossSpec, NetworkSettings, Plan, Pretraining, Rows, SequenceTraining,
-            Shape,
+            Shape, TextStart,
         },
         shared::share,
     },
@@ -35,6 +35,9 @@ pub struct Gru4RecParams {
     /// Training on synthetic sequences before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretraining: Option<Pretraining>,
+    /// Texts of items that their embeddings start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextStart>,
 }
 
 impl Default for Gru4RecParams {
@@ -48,6 +51,7 @@ impl Default for Gru4RecParams {
             loss: LossSpec::Softmax,
             training: SequenceTraining::default(),
             pretraining: None,
+            text: None,
         }
     }
 }
@@ -90,5 +94,9 @@ impl NetworkSettings for Gru4RecParams {
 
     fn pretraining(&self) -> Option<&Pretraining> {
         self.pretraining.as_ref()
+    }
+
+    fn text(&self) -> Option<&TextStart> {
+        self.text.as_ref()
     }
 }

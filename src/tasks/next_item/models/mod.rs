@@ -9,7 +9,12 @@ mod popularity;
 mod sasrec;
 mod vsknn;
 
-use std::{fmt::Debug, ops::Deref, path::Path, sync::Arc};
+use std::{
+    fmt::Debug,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rayon::prelude::*;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -19,7 +24,10 @@ use serde::{
     ser::{Error, SerializeMap},
 };
 
-use super::{Exclude, networks::EmbeddingOrder};
+use super::{
+    Exclude,
+    networks::{EmbeddingOrder, TextStart},
+};
 use crate::{
     base::{
         arrays,
@@ -28,6 +36,7 @@ use crate::{
     },
     data::{SequencePart, SequenceSplit, Sequences, UserIx},
     tasks::shared::{ModelError, ModelStats, Settings, Size, Wrong, out_of_range, tagged},
+    text::FileSpec,
 };
 
 /// All models: what `model:` may name beside `external`.
@@ -75,6 +84,8 @@ pub struct FitContext<'a> {
     pub scratch: Option<&'a Path>,
     /// Where the pretrained model was saved, if the model asks for one.
     pub pretrained: Option<&'a Path>,
+    /// Where the vectors of items' texts were saved, if the model starts from some.
+    pub texts: Option<&'a Path>,
 }
 
 /// The settings of a model. As with the task `top-n`, they are read from YAML, have a schema, and their JSON is a
@@ -116,6 +127,11 @@ pub trait SequenceModel: Settings {
 
     /// The settings of a training on synthetic sequences before the fit, for the key of that step; none if there is none.
     fn pretraining(&self) -> Option<serde_json::Result<serde_json::Value>> {
+        None
+    }
+
+    /// Texts that the embeddings of items start from.
+    fn text(&self) -> Option<&TextStart> {
         None
     }
 
@@ -257,7 +273,8 @@ impl ModelDef {
     pub fn read(&'static self, node: &Node) -> Result<ModelSpec, Diagnostic> {
         let model = (self.read)(node)?;
         model.validate().map_err(|wrong| out_of_range(node, wrong))?;
-        Ok(ModelSpec { def: self, model })
+        let directory = node.at.file.path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(ModelSpec { def: self, model, directory })
     }
 
     /// The schema of a system with this model.
@@ -271,6 +288,8 @@ impl ModelDef {
 pub struct ModelSpec {
     def: &'static ModelDef,
     model: Arc<dyn SequenceModel>,
+    /// Of the file that it was read from.
+    directory: PathBuf,
 }
 
 impl Deref for ModelSpec {
@@ -285,6 +304,11 @@ impl ModelSpec {
     /// The model's name.
     pub fn name(&self) -> &'static str {
         self.def.name
+    }
+
+    /// The file of the texts that it starts from, if it does.
+    pub fn texts(&self) -> Option<FileSpec> {
+        self.text().map(|text| text.items.beside(&self.directory))
     }
 }
 
@@ -362,6 +386,7 @@ pub(super) mod tests {
             log: &|_| {},
             scratch: None,
             pretrained: None,
+            texts: None,
         }
     }
 

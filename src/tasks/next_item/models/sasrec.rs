@@ -12,7 +12,7 @@ use crate::{
     tasks::{
         next_item::networks::{
             self, LossSpec, NetworkSettings, Plan, Pretraining, Rows, Samples, SequenceTraining,
-            Shape,
+            Shape, TextStart,
         },
         shared::share,
     },
@@ -43,6 +43,9 @@ pub struct SasRecParams {
     /// Training on synthetic sequences before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretraining: Option<Pretraining>,
+    /// Texts of items that their embeddings start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextStart>,
 }
 
 /// Whether positions are counted from the end: what older keys of steps mean.
@@ -64,6 +67,7 @@ impl Default for SasRecParams {
             loss: LossSpec::Bce { negatives: 1 },
             training: SequenceTraining { batch: 256, ..SequenceTraining::default() },
             pretraining: None,
+            text: None,
         }
     }
 }
@@ -109,5 +113,9 @@ impl NetworkSettings for SasRecParams {
 
     fn pretraining(&self) -> Option<&Pretraining> {
         self.pretraining.as_ref()
+    }
+
+    fn text(&self) -> Option<&TextStart> {
+        self.text.as_ref()
     }
 }

@@ -11,6 +11,7 @@ mod order;
 mod plan;
 mod pretraining;
 mod settings;
+mod text_start;
 
 use std::{fs, path::Path};
 
@@ -19,6 +20,7 @@ pub use plan::{Learns, Plan, Rows, Samples, Shape};
 pub use pretraining::{Pretraining, Side, Transfer};
 pub(super) use settings::shape;
 pub use settings::{LossSpec, SequenceTraining};
+pub use text_start::TextStart;
 
 use self::learner::{SequenceLearner, last_states};
 use super::{
@@ -41,6 +43,7 @@ use crate::{
         tensors::floats,
     },
     tasks::shared::{Factors, HISTORY, ModelError, ModelStats, Settings, Size, Wrong},
+    text::Embeddings,
 };
 
 /// The files of a fitted network.
@@ -58,6 +61,7 @@ pub trait NetworkSettings: Settings {
     fn loss(&self) -> LossSpec;
     fn training(&self) -> &SequenceTraining;
     fn pretraining(&self) -> Option<&Pretraining>;
+    fn text(&self) -> Option<&TextStart>;
 }
 
 impl<T: NetworkSettings> SequenceModel for T {
@@ -65,6 +69,16 @@ impl<T: NetworkSettings> SequenceModel for T {
         NetworkSettings::validate(self)?;
         self.loss().validate()?;
         self.training().validate()?;
+        if let Some(text) = NetworkSettings::text(self) {
+            text.validate()?;
+            if NetworkSettings::pretraining(self).is_some() {
+                return Err((
+                    "text",
+                    "starts the embeddings of items, and so does `pretraining`: remove one of them"
+                        .into(),
+                ));
+            }
+        }
         let Some(pretraining) = NetworkSettings::pretraining(self) else { return Ok(()) };
         pretraining.validate()?;
         match (pretraining.negatives, self.loss()) {
@@ -118,6 +132,10 @@ impl<T: NetworkSettings> SequenceModel for T {
         Some(json)
     }
 
+    fn text(&self) -> Option<&TextStart> {
+        NetworkSettings::text(self)
+    }
+
     fn pretraining_memory(&self, items: usize) -> usize {
         NetworkSettings::pretraining(self).map_or(0, |pretraining| {
             let batch = pretraining.training(self.training()).batch;
@@ -134,7 +152,7 @@ impl<T: NetworkSettings> SequenceModel for T {
             return Err(ModelError::Unsuitable("internal error: there is no pretraining".into()));
         };
         let data = pretraining.part(items, context.seed);
-        let start = Start { side: pretraining.negatives, transfer: None };
+        let start = Start { side: pretraining.negatives, transfer: None, is_shuffled: false };
         let training = pretraining.training(self.training());
         let train = TRAIN.get().map_err(NnError::from)?;
         train(self.plan(items), self.loss(), &training, start, &data, context)
@@ -149,6 +167,7 @@ impl<T: NetworkSettings> SequenceModel for T {
         let start = Start {
             side: Side::Any,
             transfer: NetworkSettings::pretraining(self).map(|of| (of.transfer, of.ids)),
+            is_shuffled: NetworkSettings::text(self).is_some_and(|text| text.shuffled),
         };
         train(self.plan(data.items.len()), self.loss(), self.training(), start, data, context)
     }
@@ -167,6 +186,8 @@ struct Start {
     side: Side,
     /// Which parameters start from a pretraining, and the numbering of items it used.
     transfer: Option<(Transfer, Numbering)>,
+    /// Whether items get the vectors of other items' texts.
+    is_shuffled: bool,
 }
 
 type Train = fn(
@@ -335,6 +356,17 @@ fn train(
             let saved = Saved::read(dir)?;
             let order = ids.order(data, context.seed);
             pretraining::take_over(&mut network, &saved, transfer, &order)?;
+        }
+        if let Some(dir) = context.texts {
+            let texts = Embeddings::read(dir)?;
+            let started =
+                text_start::start_from(&mut network, &texts, start.is_shuffled, context.seed)?;
+            (context.log)(&format!(
+                "{} of {} items start from their texts; the components hold {:.1} % of the variance of all vectors",
+                started.items,
+                data.items.len(),
+                100.0 * started.variance
+            ));
         }
         (context.log)(&format!("{} trained parameters", network.weights.count()));
         let of_loop = TrainContext {

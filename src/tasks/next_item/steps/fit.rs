@@ -19,7 +19,7 @@ use crate::{
             ModelStats, Size,
             steps::{
                 SplitStats,
-                output::{Model, Split},
+                output::{Model, Split, Vectors},
             },
         },
     },
@@ -37,6 +37,8 @@ pub struct FitStep {
     pub seed: u64,
     /// What it starts from, if the model asks for it.
     pub pretrained: Option<Handle<Pretrained>>,
+    /// Vectors of items' texts, if it starts from them.
+    pub texts: Option<Handle<Vectors>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -93,6 +95,9 @@ impl Step for FitStep {
         if let Some(pretrained) = self.pretrained {
             key.step("pretrained", pretrained);
         }
+        if let Some(texts) = self.texts {
+            key.step("texts", texts);
+        }
     }
 
     fn files(&self) -> Vec<&'static str> {
@@ -112,6 +117,7 @@ impl Step for FitStep {
         let data = SequencePart::read(&cx.dir(self.split))?;
         let scratch = cx.scratch();
         let pretrained = self.pretrained.map(|step| cx.dir(step));
+        let texts = self.texts.map(|step| cx.dir(step));
         let context = FitContext {
             seed: self.seed,
             exclude: self.exclude,
@@ -121,6 +127,7 @@ impl Step for FitStep {
             log: cx.log,
             scratch: Some(&scratch),
             pretrained: pretrained.as_deref(),
+            texts: texts.as_deref(),
         };
         let fitted = self.model.fit(&data, &context)?;
         fitted.save(dir)?;

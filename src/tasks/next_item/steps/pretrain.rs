@@ -81,6 +81,7 @@ impl Step for PretrainStep {
             log: cx.log,
             scratch: Some(&scratch),
             pretrained: None,
+            texts: None,
         };
         let trained = self.model.pretrain(items, &context)?;
         trained.save(dir)?;

@@ -1,10 +1,12 @@
 //! Steps that rank and evaluate, whatever the task.
 
+mod embeddings;
 mod evaluate;
 mod external;
 
 use serde::{Deserialize, Serialize};
 
+pub use embeddings::{EmbeddingsStats, EmbeddingsStep};
 pub use evaluate::{EvaluateStats, EvaluateStep};
 pub use external::{ExternalStats, ExternalStep, Folds};
 

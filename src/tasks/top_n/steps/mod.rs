@@ -7,7 +7,6 @@
 //! ```
 
 mod command;
-mod embeddings;
 mod explain;
 mod fit;
 mod learning;
@@ -19,7 +18,6 @@ mod search;
 mod split;
 
 pub use command::{CommandRun, CommandSearchStep, CommandStats, CommandStep};
-pub use embeddings::{EmbeddingsStats, EmbeddingsStep};
 pub use explain::{ExplainStats, ExplainStep};
 pub use fit::{FitStats, FitStep};
 pub use learning::Learning;
@@ -47,7 +45,8 @@ pub const KINDS: [&str; 10] = [
 ];
 
 pub use crate::tasks::shared::steps::{
-    EvaluateStats, EvaluateStep, ExternalStats, ExternalStep, SplitStats, output,
+    EmbeddingsStats, EmbeddingsStep, EvaluateStats, EvaluateStep, ExternalStats, ExternalStep,
+    SplitStats, output,
 };
 
 /// Keys of the responses of language models that a step used.
