@@ -1,7 +1,7 @@
 //! `assay run`
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     path::PathBuf,
 };
 
@@ -251,7 +251,9 @@ impl Run {
             let run = Some(&outcome.record);
             let rendered = render(&record, &workspace, &collected, run, false, out)?;
             tell_older(&rendered);
-            shortened(&collected.warnings).iter().for_each(|text| tell!("warning: {text}"));
+            for (trial, warning) in &collected.warnings {
+                tell!("warning: {trial}: {warning}");
+            }
             if !self.json {
                 // Such an experiment is run for its published tables.
                 let reproductions = reproductions(&record, &collected);
@@ -468,55 +470,5 @@ pub(super) fn stop_on_ctrl_c(interrupt: &Interrupt) {
     });
     if let Err(error) = set {
         tell!("warning: Ctrl-C will stop the run immediately: {error}");
-    }
-}
-
-/// So many warnings that differ in numbers alone are printed.
-const ALIKE: usize = 3;
-
-/// Warnings of trials as they are printed: the first few of those that are alike, and how many more there are.
-fn shortened(warnings: &[(String, String)]) -> Vec<String> {
-    let kind = |(_, text): &(String, String)| -> String {
-        text.chars().filter(|letter| !letter.is_ascii_digit()).collect()
-    };
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    let mut lines: Vec<String> = Vec::new();
-    for warning in warnings {
-        let count = counts.entry(kind(warning)).or_default();
-        *count += 1;
-        if *count <= ALIKE {
-            lines.push(format!("{}: {}", warning.0, warning.1));
-        }
-    }
-    let more: usize = counts.values().map(|count| count.saturating_sub(ALIKE)).sum();
-    if more > 0 {
-        lines.push(format!(
-            "{more} more like these, with other numbers; the report lists all {}",
-            warnings.len()
-        ));
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_that_differ_in_numbers_alone_are_counted_after_the_third() {
-        let ties = (1..=9).map(|fold| (format!("als f{fold}"), format!("ties for {fold}0 users")));
-        let other = ("als f1".to_owned(), "no history for 3 users".to_owned());
-        let warnings: Vec<(String, String)> = ties.chain([other]).collect();
-        assert_eq!(
-            shortened(&warnings),
-            [
-                "als f1: ties for 10 users",
-                "als f2: ties for 20 users",
-                "als f3: ties for 30 users",
-                "als f1: no history for 3 users",
-                "6 more like these, with other numbers; the report lists all 10",
-            ]
-        );
-        assert_eq!(shortened(&warnings[..3]).len(), 3);
     }
 }
