@@ -358,12 +358,13 @@ impl Shape {
         }
         let (mean, log_variance) =
             (x.narrow(1, 0, self.latent), x.narrow(1, self.latent, self.latent));
-        let kl = (log_variance.exp() + mean.square() - 1.0 - &log_variance) * 0.5;
+        // No value is used more than twice: of three gradients, the order in which libtorch adds them depends on which threads
+        // recorded them.
+        let log_deviation = log_variance * 0.5;
+        let deviation = log_deviation.exp();
+        let kl = (deviation.square() + mean.square() - 1.0) * 0.5 - log_deviation;
         let mut states = match noise {
-            Some(noise) => {
-                let noise = noise.to_kind(kind).to_device(x.device());
-                &mean + noise * (log_variance * 0.5).exp()
-            }
+            Some(noise) => mean + noise.to_kind(kind).to_device(x.device()) * deviation,
             None => mean,
         };
         for layer in 0..self.decoder - 1 {

@@ -174,7 +174,8 @@ impl Checks {
 }
 
 fn yaml(text: &str) -> Value {
-    let value: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
+    let mut value: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
+    value.apply_merge().unwrap();
     serde_json::to_value(value).unwrap()
 }
 

@@ -156,7 +156,7 @@ impl Canvas {
         let mut pieces = svg.split(TEXT_STARTS);
         let mut whole = pieces.next().unwrap_or_default().to_owned();
         let mut lengths = self.shapes.iter().filter_map(|shape| match shape {
-            Shape::Text { text, size, .. } => Some(text_width(text, *size) * UNITS),
+            Shape::Text { text, size, .. } => Some(text_width(text, *size * UNITS)),
             _ => None,
         });
         for piece in pieces {
@@ -410,7 +410,7 @@ mod tests {
             .skip(1)
             .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
             .collect();
-        let expected = ["nDCG@10 <text >", "als"].map(|text| 8.0 * text_width(text, 16.0));
+        let expected = ["nDCG@10 <text >", "als"].map(|text| text_width(text, 128.0));
         assert_eq!(lengths, expected.map(f64::round), "{svg}");
         assert!(!svg.contains("\"sans-serif\""));
     }

@@ -16,13 +16,14 @@ use crate::{
             networks::EmbeddingOrder,
         },
         shared::{
-            ModelStats, Size,
+            ModelError, ModelStats, Size,
             steps::{
                 SplitStats,
                 output::{Model, Split, Vectors},
             },
         },
     },
+    text::Embeddings,
 };
 
 /// Fits a model.
@@ -51,12 +52,24 @@ pub struct FitStats {
     /// AAE and SA of the item embeddings, of networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<EmbeddingOrder>,
+    /// Items without a text, and all items, of networks that start from texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_text: Option<(usize, usize)>,
     #[serde(flatten)]
     pub model: ModelStats,
 }
 
 impl StepStats for FitStats {
     const VERSION: u32 = 1;
+
+    fn warnings(&self) -> Vec<String> {
+        match self.without_text {
+            Some((without, items)) if without > 0 => vec![format!(
+                "{without} of {items} items have no text in the file: their embeddings start from random values"
+            )],
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// A fitted model in memory for prediction, so that it need not be read from disk.
@@ -129,12 +142,20 @@ impl Step for FitStep {
             pretrained: pretrained.as_deref(),
             texts: texts.as_deref(),
         };
+        let without_text = match &texts {
+            Some(dir) => {
+                let present = Embeddings::read(dir).map_err(ModelError::from)?.present;
+                Some((present.iter().filter(|present| !**present).count(), present.len()))
+            }
+            None => None,
+        };
         let fitted = self.model.fit(&data, &context)?;
         fitted.save(dir)?;
         let stats = FitStats {
             interactions: data.train.len(),
             parameters: fitted.parameters(),
             order: fitted.order(&data, self.seed),
+            without_text,
             model: fitted.stats(),
         };
         cx.keep(Arc::new(InMemory(fitted)));

@@ -89,6 +89,7 @@ impl Step for PretrainStep {
             interactions: 0,
             parameters: trained.parameters(),
             order: Vec::new(),
+            without_text: None,
             model: trained.stats(),
         })
     }

@@ -29,16 +29,6 @@ pub struct ItemTextsStats {
 
 impl StepStats for ItemTextsStats {
     const VERSION: u32 = 1;
-
-    fn warnings(&self) -> Vec<String> {
-        let without = self.text.from.get(&Source::None).copied().unwrap_or(0);
-        match self.text.items {
-            Some(items) if without > 0 => vec![format!(
-                "{without} of {items} items have no text in the file: their embeddings start from random values"
-            )],
-            _ => Vec::new(),
-        }
-    }
 }
 
 impl Step for ItemTextsStep {

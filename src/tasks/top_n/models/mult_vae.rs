@@ -127,8 +127,12 @@ impl Model for MultVaeParams {
             batch => batch.min(size.users),
         };
         let width = self.hidden.first().copied().unwrap_or(self.latent) + 1;
-        // Weights, gradients, two moments and the best so far; scores of a batch; users' and items' vectors.
-        4 * 5 * weights + 4 * 2 * batch * size.items + 4 * width * (size.users + 2 * size.items)
+        // Weights, gradients, two moments and the best so far; scores of a batch, and a gradient of its states for each part of
+        // the items; users' and items' vectors.
+        let states = batch * width * (size.items.div_ceil(512) + 4);
+        4 * 5 * weights
+            + 4 * (2 * batch * size.items + states)
+            + 4 * width * (size.users + 2 * size.items)
     }
 
     fn fit(

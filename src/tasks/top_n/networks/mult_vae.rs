@@ -368,6 +368,43 @@ mod tests {
         }
     }
 
+    /// More users than a part has: which thread records a part, and which one finds its gradient, is chance.
+    #[test]
+    fn any_number_of_threads_gives_the_same_bytes() {
+        let lists: Vec<Vec<u32>> = (0..400u32)
+            .map(|user| (0..90).filter(|item| (item * 7 + user * 13) % 17 < 4).collect())
+            .collect();
+        let lists: Vec<&[u32]> = lists.iter().map(Vec::as_slice).collect();
+        let data = liked(90, &lists);
+        let params = MultVaeParams {
+            hidden: vec![24],
+            latent: 8,
+            annealing: Annealing { cap: 0.5, steps: 1 },
+            ..MultVaeParams::default()
+        };
+        let trained = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let interrupt = Interrupt::default();
+                let context = FitContext::silent(3, &interrupt);
+                let network = MultVae::new(90, &params.hidden, params.latent, 3, |tensor| tensor);
+                let mut learner = VaeLearner::new(network, &params, &data, &context).unwrap();
+                let mut grads: Vec<Vec<f32>> = Vec::new();
+                for epoch in 0..12 {
+                    for batch in learner.batches(epoch).collect::<Vec<_>>() {
+                        learner.step(&batch).unwrap();
+                        grads.extend(learner.network.params.iter().map(|of| floats(&of.grad)));
+                    }
+                }
+                grads
+            })
+        };
+        let one = trained(1);
+        for threads in [2, 3, 4] {
+            assert!(trained(threads) == one, "{threads} threads");
+        }
+    }
+
     #[test]
     fn beta_rises_to_its_cap() {
         let annealing = Annealing { cap: 0.3, steps: 10 };
